@@ -1,0 +1,117 @@
+"""How a document's head moves the catalog: the only code that changes what a document is.
+
+A head's body, by state:
+
+- `live`: key, version_id, content_revision, filename, content_type, size, sha256, metadata, uploaded_at, and after an
+  upload with an Idempotency-Key: idempotency {key_hash, fingerprint, created}.
+- `tombstone`: the key only. Whoever reads the chain learns that the document was deleted.
+- `abandoned`: nothing happened.
+"""
+
+from typing import Any
+
+from s4.domains import usage
+from s4.domains.documents import jobs
+from s4.domains.documents.metadata import flatten
+from s4.domains.documents.queries import idempotency, reservations, rows
+from s4.kernel import keys
+from s4.kernel.clock import parse_rfc3339
+from s4.kernel.ids import DocumentId, TenantId, VersionId
+from s4.kernel.keys import ObjectKey, ObjectPrefix
+from s4.platform.chains import ABANDONED, Head, Subject
+from s4.platform.database import Connection
+from s4.platform.jobs import Queue
+
+KIND = "document"
+LIVE = "live"
+TOMBSTONE = "tombstone"
+
+
+def subject(tenant_id: TenantId, document_id: DocumentId) -> Subject:
+    return Subject(KIND, tenant_id, document_id)
+
+
+class DocumentChain:
+    """A `ChainKind`."""
+
+    name = KIND
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def head_key(self, subject: Subject, revision: int) -> ObjectKey:
+        return keys.document_head(TenantId(subject.tenant_id), DocumentId(subject.subject_id), revision)
+
+    def heads_prefix(self, subject: Subject) -> ObjectPrefix:
+        return keys.document_heads(TenantId(subject.tenant_id), DocumentId(subject.subject_id))
+
+    async def revision(self, connection: Connection, subject: Subject) -> int:
+        row = await rows.lock(connection, subject.tenant_id, subject.subject_id)
+        return row.revision if row is not None else 0
+
+    async def apply(self, connection: Connection, head: Head) -> None:
+        tenant_id, document_id = TenantId(head.subject.tenant_id), DocumentId(head.subject.subject_id)
+        row = await rows.lock(connection, tenant_id, document_id)
+        if row is not None and row.revision >= head.revision:
+            return
+        if head.state == ABANDONED:
+            if row is None:
+                await rows.put(connection, rows.void_row(head))
+            else:
+                await rows.update(connection, tenant_id, document_id, revision=head.revision)
+        elif head.state == TOMBSTONE:
+            await self._bury(connection, head, row)
+        else:
+            await self._set(connection, head, row)
+
+    async def _set(self, connection: Connection, head: Head, row: Any) -> None:
+        tenant_id, document_id = TenantId(head.subject.tenant_id), DocumentId(head.subject.subject_id)
+        body = head.body
+        was_live = row is not None and row.state == LIVE
+        values: dict[str, Any] = {
+            "tenant_id": tenant_id,
+            "document_id": document_id,
+            "revision": head.revision,
+            "state": LIVE,
+            "key": body["key"],
+            "version_id": body["version_id"],
+            "content_revision": body["content_revision"],
+            "searchable_floor": row.searchable_floor if row is not None else 0,
+            "filename": body["filename"],
+            "content_type": body["content_type"],
+            "size_bytes": body["size"],
+            "sha256": body["sha256"],
+            "metadata": body["metadata"],
+            "uploaded_at": parse_rfc3339(body["uploaded_at"]),
+            "updated_at": head.committed_at,
+        }
+        content_changed = not was_live or row.content_revision != body["content_revision"]
+        if content_changed:
+            values |= rows.PROCESSING
+        await rows.put(connection, values)
+        await rows.replace_fields(connection, tenant_id, document_id, list(flatten(body["metadata"])))
+        await usage.adjust(
+            connection,
+            tenant_id,
+            stored_bytes=body["size"] - (row.size_bytes if was_live else 0),
+            documents=0 if was_live else 1,
+        )
+        released = await reservations.drop(connection, VersionId(body["version_id"]))
+        if released:
+            await usage.release(connection, tenant_id, released)
+        if "idempotency" in body and body["content_revision"] == head.revision:
+            await idempotency.remember(connection, head)
+        if content_changed:
+            await self._queue.enqueue(connection, jobs.index(tenant_id, document_id))
+
+    async def _bury(self, connection: Connection, head: Head, row: Any) -> None:
+        tenant_id, document_id = TenantId(head.subject.tenant_id), DocumentId(head.subject.subject_id)
+        await rows.put(
+            connection,
+            rows.void_row(head)
+            | {"state": TOMBSTONE, "key": head.body["key"], "searchable_floor": head.revision},
+        )
+        await rows.replace_fields(connection, tenant_id, document_id, [])
+        if row is not None and row.state == LIVE:
+            await usage.adjust(connection, tenant_id, stored_bytes=-row.size_bytes, documents=-1)
+        await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))

@@ -1,0 +1,125 @@
+"""A document's metadata: a JSON object from the tenant. Validated here; flattened to rows that filters can compare."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from s4.kernel.errors import InvalidRequest
+
+FIELD_CHARS_MAX = 512
+TEXT_PREFIX_CHARS = 120
+_FIELDS_MAX = 1000  # rows per document; each is an index entry
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataLimits:
+    bytes_max: int
+    depth_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class FieldValue:
+    """One scalar of the metadata. `field` joins the names of nested objects with dots."""
+
+    field: str
+    type: str
+    in_list: bool
+    text: str | None = None
+    number: float | None = None
+
+
+def parse(text: str, limits: MetadataLimits) -> dict[str, Any]:
+    """Metadata from a form field or header. Raises `InvalidRequest`."""
+    if len(text) > limits.bytes_max:  # before parsing; the exact bound follows
+        raise InvalidRequest(f"metadata is larger than {limits.bytes_max} bytes.")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("metadata must be a JSON object.") from error
+    return validate(value, limits)
+
+
+def validate(value: Any, limits: MetadataLimits) -> dict[str, Any]:
+    """Raises `InvalidRequest` for anything that is not a storable JSON object."""
+    if not isinstance(value, dict):
+        raise InvalidRequest("metadata must be a JSON object.")
+    _check(value, limits.depth_max)
+    try:
+        size_bytes = len(json.dumps(value, ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("metadata holds text that is not valid Unicode.") from error
+    if size_bytes > limits.bytes_max:
+        raise InvalidRequest(
+            f"metadata is larger than {limits.bytes_max} bytes.", details={"size": size_bytes}
+        )
+    if sum(1 for _ in flatten(value)) > _FIELDS_MAX:
+        raise InvalidRequest(f"metadata has more than {_FIELDS_MAX} values.")
+    return value
+
+
+def merge_patch(current: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396: null removes, an object merges, anything else replaces."""
+    merged = dict(current)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            old = merged.get(name)
+            merged[name] = merge_patch(old if isinstance(old, dict) else {}, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def flatten(value: Any, field: str = "", *, in_list: bool = False) -> Iterator[FieldValue]:
+    """Every scalar, with the path of names that leads to it."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from flatten(inner, f"{field}.{name}" if field else name, in_list=in_list)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from flatten(inner, field, in_list=True)
+    elif isinstance(value, bool):
+        yield FieldValue(field, "boolean", in_list, number=float(value))
+    elif isinstance(value, (int, float)):
+        yield FieldValue(field, "number", in_list, number=float(value))
+    elif isinstance(value, str):
+        yield FieldValue(field, "text", in_list, text=value)
+    else:
+        yield FieldValue(field, "null", in_list)
+
+
+def _check(value: Any, depth_left: int, path_chars: int = 0) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise InvalidRequest("metadata must not hold NUL characters.")
+        return
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            finite = math.isfinite(float(value))
+        except OverflowError:
+            finite = False
+        if not finite:
+            raise InvalidRequest("metadata holds a number that is out of range.")
+        return
+    if not isinstance(value, (dict, list)):
+        return
+    if depth_left == 0:
+        raise InvalidRequest("metadata is nested too deeply.")
+    if isinstance(value, list):
+        for inner in value:
+            _check(inner, depth_left - 1, path_chars)
+        return
+    for name, inner in value.items():
+        chars = path_chars + len(name) + 1
+        if not name or "\x00" in name or chars > FIELD_CHARS_MAX:
+            raise InvalidRequest(
+                f"metadata field names, joined by dots, must have 1 to {FIELD_CHARS_MAX} characters and no NUL."
+            )
+        _check(inner, depth_left - 1, chars)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

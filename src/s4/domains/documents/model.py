@@ -1,0 +1,63 @@
+"""The vocabulary of documents, between the rooms of this domain and for those above."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from s4.kernel.errors import NotFound
+from s4.kernel.ids import DocumentId, TenantId, VersionId
+
+
+class DocumentStatus(StrEnum):
+    """`processing` ends in one of the others in bounded time."""
+
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A live document as the catalog has it. `revision` is the ETag; `content_revision` the one of its bytes."""
+
+    tenant_id: TenantId
+    document_id: DocumentId
+    revision: int
+    key: str | None
+    version_id: VersionId
+    content_revision: int
+    filename: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    metadata: Mapping[str, Any]
+    uploaded_at: datetime
+    updated_at: datetime
+    status: DocumentStatus
+    stage: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    chunks: int | None = None
+    pages: int | None = None
+    indexed_at: datetime | None = None
+    last_accessed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """What a listing selects; None selects all."""
+
+    category: str | None = None
+    status: str | None = None
+    key_prefix: str | None = None
+    filename: str | None = None
+    uploaded_after: datetime | None = None
+    uploaded_before: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def missing() -> NotFound:
+    """The same answer for what never was, what is gone and what is another's."""
+    return NotFound("No such document.")

@@ -1,0 +1,61 @@
+"""Idempotency keys: what a caller's key was used for, for as long as it is remembered."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from s4.domains.documents.models import idempotency_keys
+from s4.kernel.ids import DocumentId, TenantId
+from s4.platform.chains import Head
+from s4.platform.database import Connection, upsert
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedAnswer:
+    """What an Idempotency-Key was used for."""
+
+    fingerprint: str
+    document_id: DocumentId
+    revision: int
+    body: dict[str, Any]
+    created_at: datetime
+
+
+async def remember(connection: Connection, head: Head) -> None:
+    """From the head, so that it survives a crash between commit and settlement."""
+    said = head.body["idempotency"]
+    values = {
+        "fingerprint": said["fingerprint"],
+        "document_id": head.subject.subject_id,
+        "revision": head.revision,
+        "answer": {name: value for name, value in head.body.items() if name != "idempotency"}
+        | {"created": said["created"]},
+        "created_at": head.committed_at,
+    }
+    identity = {"tenant_id": head.subject.tenant_id, "key_hash": said["key_hash"]}
+    await connection.execute(
+        upsert(connection, idempotency_keys, identity | values, conflict=list(identity), update=values)
+    )
+
+
+async def find(connection: Connection, tenant_id: TenantId, key_hash: str) -> RememberedAnswer | None:
+    found = await connection.execute(
+        sa.select(idempotency_keys).where(
+            idempotency_keys.c.tenant_id == tenant_id, idempotency_keys.c.key_hash == key_hash
+        )
+    )
+    row = found.one_or_none()
+    if row is None:
+        return None
+    return RememberedAnswer(
+        row.fingerprint, DocumentId(row.document_id), row.revision, row.answer, row.created_at
+    )
+
+
+async def forget(connection: Connection, *, before: datetime) -> int:
+    done = await connection.execute(
+        sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < before)
+    )
+    return done.rowcount

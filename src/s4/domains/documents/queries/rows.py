@@ -1,0 +1,144 @@
+"""The catalog's row of a document, and its flattened metadata."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from s4.domains.documents.metadata import TEXT_PREFIX_CHARS, FieldValue
+from s4.domains.documents.model import Document, DocumentStatus
+from s4.domains.documents.models import document_fields, documents
+from s4.kernel.ids import DocumentId, TenantId, VersionId
+from s4.platform.chains import Head
+from s4.platform.database import Connection, upsert
+
+PROCESSING: dict[str, Any] = {
+    "status": DocumentStatus.PROCESSING.value,
+    "stage": None,
+    "error_code": None,
+    "error_message": None,
+    "indexed_at": None,
+}
+"""What new content makes of a document. `chunks` and `pages` stay until the new ones are known."""
+
+
+async def lock(connection: Connection, tenant_id: str, document_id: str) -> sa.Row[Any] | None:
+    """The row in whatever state, locked until the transaction ends."""
+    found = await connection.execute(
+        sa.select(documents)
+        .where(documents.c.tenant_id == tenant_id, documents.c.document_id == document_id)
+        .with_for_update()
+    )
+    return found.one_or_none()
+
+
+async def find(connection: Connection, tenant_id: str, document_id: str) -> sa.Row[Any] | None:
+    """The row in whatever state."""
+    found = await connection.execute(
+        sa.select(documents).where(documents.c.tenant_id == tenant_id, documents.c.document_id == document_id)
+    )
+    return found.one_or_none()
+
+
+async def get(connection: Connection, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
+    """A live document."""
+    found = await connection.execute(
+        sa.select(documents).where(
+            documents.c.tenant_id == tenant_id,
+            documents.c.document_id == document_id,
+            documents.c.state == "live",
+        )
+    )
+    row = found.one_or_none()
+    return document(row) if row is not None else None
+
+
+async def put(connection: Connection, values: dict[str, Any]) -> None:
+    """Inserts or overwrites the columns in `values`."""
+    identity = ("tenant_id", "document_id")
+    update = {name: value for name, value in values.items() if name not in identity}
+    await connection.execute(
+        upsert(connection, documents, PROCESSING | values, conflict=identity, update=update)
+    )
+
+
+async def update(connection: Connection, tenant_id: str, document_id: str, **values: Any) -> None:
+    await connection.execute(
+        sa.update(documents)
+        .where(documents.c.tenant_id == tenant_id, documents.c.document_id == document_id)
+        .values(**values)
+    )
+
+
+def void_row(head: Head) -> dict[str, Any]:
+    """The row of a chain whose newest revision holds no document."""
+    return PROCESSING | {
+        "tenant_id": head.subject.tenant_id, "document_id": head.subject.subject_id, "revision": head.revision,
+        "state": "void", "key": None, "version_id": None, "content_revision": 0, "searchable_floor": 0,
+        "filename": "", "content_type": "", "size_bytes": 0, "sha256": "", "metadata": {},
+        "uploaded_at": head.committed_at, "updated_at": head.committed_at, "chunks": None, "pages": None,
+    }  # fmt: skip
+
+
+async def replace_fields(
+    connection: Connection, tenant_id: str, document_id: str, values: Sequence[FieldValue]
+) -> None:
+    """The flattened metadata, for filters."""
+    await connection.execute(
+        sa.delete(document_fields).where(
+            document_fields.c.tenant_id == tenant_id, document_fields.c.document_id == document_id
+        )
+    )
+    if values:
+        rows = [
+            {
+                "tenant_id": tenant_id,
+                "document_id": document_id,
+                "field": value.field,
+                "ordinal": ordinal,
+                "type": value.type,
+                "in_list": value.in_list,
+                "text_value": value.text,
+                "text_prefix": value.text[:TEXT_PREFIX_CHARS] if value.text is not None else None,
+                "number_value": value.number,
+            }
+            for ordinal, value in enumerate(values)
+        ]
+        await connection.execute(sa.insert(document_fields), rows)
+
+
+async def touch(connection: Connection, tenant_id: TenantId, ids: Sequence[str], now: datetime) -> None:
+    """Notes an access."""
+    await connection.execute(
+        sa.update(documents)
+        .where(documents.c.tenant_id == tenant_id, documents.c.document_id.in_(ids))
+        .values(last_accessed_at=now)
+    )
+
+
+def document(row: sa.Row[Any]) -> Document:
+    """The live document that a row of `documents` describes."""
+    return Document(
+        tenant_id=TenantId(row.tenant_id),
+        document_id=DocumentId(row.document_id),
+        revision=row.revision,
+        key=row.key,
+        version_id=VersionId(row.version_id),
+        content_revision=row.content_revision,
+        filename=row.filename,
+        content_type=row.content_type,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        metadata=row.metadata,
+        uploaded_at=row.uploaded_at,
+        updated_at=row.updated_at,
+        status=DocumentStatus(row.status),
+        stage=row.stage,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        chunks=row.chunks,
+        pages=row.pages,
+        indexed_at=row.indexed_at,
+        last_accessed_at=row.last_accessed_at,
+    )

@@ -1,0 +1,7 @@
+"""HTTP of documents: `uploads` receives, `reading` answers, `changes` alters."""
+
+from s4.domains.documents.routes.changes import changes_router
+from s4.domains.documents.routes.reading import reading_router
+from s4.domains.documents.routes.uploads import UploadRouteLimits, uploads_router
+
+__all__ = ["UploadRouteLimits", "changes_router", "reading_router", "uploads_router"]

@@ -1,0 +1,219 @@
+"""Answering about documents: list, get, download, text; each by id, and what has a key by key."""
+
+import base64
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from s4.domains.documents.model import Document, DocumentStatus, ListFilter
+from s4.domains.documents.routes.uploads import checked_key
+from s4.domains.documents.schemas import DocumentDetail, DocumentPage, DocumentSummary, DocumentText, TextPage
+from s4.domains.documents.service import DocumentService
+from s4.kernel.context import TenantContext
+from s4.kernel.errors import InvalidRequest
+from s4.kernel.ids import parse_document_id
+from s4.kernel.pages import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest
+from s4.kernel.permissions import Permission
+from s4.platform.http.downloads import download_headers, not_modified
+from s4.platform.http.errors import error_responses
+from s4.platform.http.preconditions import Preconditions, etag
+from s4.platform.http.ranges import parse_range
+from s4.platform.http.routing import CurrentTenant, DomainRouter
+
+WAIT_SECONDS_MAX = 60
+_METADATA_PREFIX = "metadata."
+
+Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for an end state.")]
+Disposition = Annotated[
+    Literal["attachment", "inline"], Query(description="`inline` is obeyed for types that cannot run scripts.")
+]
+Range = Annotated[str | None, Header(alias="Range")]
+IfRange = Annotated[str | None, Header()]
+IfNoneMatch = Annotated[str | None, Header()]
+
+
+def reading_router(documents: DocumentService) -> DomainRouter:
+    """Routes that change nothing."""
+    router = DomainRouter(tags=["documents"])
+    read = Permission.DOCUMENTS_READ
+
+    @router.get(
+        "/documents", permission=read, response_model=DocumentPage, responses=error_responses(400)
+    )
+    async def list_documents(
+        context: CurrentTenant,
+        request: Request,
+        page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+        limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT_MAX)] = PAGE_LIMIT_DEFAULT,
+        cursor: Annotated[str | None, Query(max_length=500)] = None,
+        category: str | None = None,
+        status: DocumentStatus | None = None,
+        prefix: Annotated[str | None, Query(description="Start of the key.")] = None,
+        filename: str | None = None,
+        uploaded_after: datetime | None = None,
+        uploaded_before: datetime | None = None,
+    ) -> DocumentPage:
+        """Newest first. Further query parameters `metadata.<field>=<value>` select by metadata."""
+        wanted = ListFilter(
+            category=category,
+            status=status.value if status is not None else None,
+            key_prefix=prefix or None,
+            filename=filename,
+            uploaded_after=_aware(uploaded_after),
+            uploaded_before=_aware(uploaded_before),
+            metadata={
+                name.removeprefix(_METADATA_PREFIX): value
+                for name, value in request.query_params.multi_items()
+                if name.startswith(_METADATA_PREFIX)
+            },
+        )
+        if any("\x00" in value for _, value in request.query_params.multi_items()):
+            raise InvalidRequest("Query parameters must not hold NUL characters.")
+        found, total, next_cursor = await documents.page(context, wanted, PageRequest(page, limit, cursor))
+        return DocumentPage(
+            documents=[DocumentSummary.of(document) for document in found],
+            total=total,
+            page=page,
+            limit=limit,
+            next_cursor=next_cursor,
+        )
+
+    async def detail(context: TenantContext, document_id: str, wait: float, response: Response) -> DocumentDetail:
+        parsed = parse_document_id(document_id)
+        document = await documents.wait(context, parsed, at_most=timedelta(seconds=wait))
+        response.headers["ETag"] = etag(document.revision)
+        return DocumentDetail.of(document)
+
+    async def download(
+        context: TenantContext, document_id: str, request: Request, *, inline: bool
+    ) -> Response:
+        document = await documents.get(context, parse_document_id(document_id))
+        tag = etag(document.revision)
+        if not Preconditions.parse(if_none_match=request.headers.get("if-none-match")).check_read(document.revision):
+            return not_modified(tag)
+        headers = download_headers(
+            filename=document.filename, content_type=document.content_type, etag=tag, inline_wanted=inline
+        )
+        part = parse_range(
+            request.headers.get("range"),
+            size=document.size_bytes,
+            if_range=request.headers.get("if-range"),
+            etag=tag,
+        )
+        start, end = (part.start, part.start + part.length) if part else (0, document.size_bytes)
+        headers["Content-Length"] = str(end - start)
+        headers["Repr-Digest"] = _repr_digest(document)
+        if part:
+            headers["Content-Range"] = part.content_range
+        status = 206 if part else 200
+        if request.method == "HEAD" or end == start:
+            return Response(status_code=status, headers=headers)
+        await documents.note_access(document)
+        body = documents.content(document, start=start, end=end)
+        return StreamingResponse(body, status_code=status, headers=headers)
+
+    @router.get(
+        "/documents/by-key/{key:path}",
+        permission=read,
+        response_model=DocumentDetail,
+        responses=error_responses(404),
+    )
+    async def get_document_by_key(
+        context: CurrentTenant, key: str, response: Response, wait: Wait = 0
+    ) -> DocumentDetail:
+        """As by id."""
+        return await detail(context, documents.id_for_key(context, checked_key(key)), wait, response)
+
+    @router.head("/documents/by-key/{key:path}", permission=read, responses=error_responses(404))
+    async def head_document_by_key(context: CurrentTenant, key: str) -> Response:
+        """Whether there is one; ETag and size in the headers."""
+        return _head(await documents.get(context, documents.id_for_key(context, checked_key(key))))
+
+    @router.get(
+        "/documents/{document_id}",
+        permission=read,
+        response_model=DocumentDetail,
+        responses=error_responses(404),
+    )
+    async def get_document(
+        context: CurrentTenant, document_id: str, response: Response, wait: Wait = 0
+    ) -> DocumentDetail:
+        """Everything S4 knows of a document; with `wait`, as soon as it is ready or failed."""
+        return await detail(context, document_id, wait, response)
+
+    @router.head("/documents/{document_id}", permission=read, responses=error_responses(404))
+    async def head_document(context: CurrentTenant, document_id: str) -> Response:
+        """Whether there is one; ETag and size in the headers."""
+        return _head(await documents.get(context, parse_document_id(document_id)))
+
+    @router.get(
+        "/documents/{document_id}/download",
+        permission=read,
+        response_class=StreamingResponse,
+        responses=error_responses(404, 416),
+    )
+    async def download_document(
+        context: CurrentTenant,
+        document_id: str,
+        request: Request,
+        disposition: Disposition = "attachment",
+        _range: Range = None,
+        _if_range: IfRange = None,
+        _if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        """The bytes as they were uploaded."""
+        return await download(context, document_id, request, inline=disposition == "inline")
+
+    @router.head("/documents/{document_id}/download", permission=read, responses=error_responses(404, 416))
+    async def head_download(
+        context: CurrentTenant, document_id: str, request: Request, disposition: Disposition = "attachment"
+    ) -> Response:
+        """The headers of a download."""
+        return await download(context, document_id, request, inline=disposition == "inline")
+
+    @router.get(
+        "/documents/{document_id}/text",
+        permission=read,
+        response_model=DocumentText,
+        responses=error_responses(404, 409),
+    )
+    async def document_text(context: CurrentTenant, document_id: str) -> DocumentText:
+        """The extracted text, with the range of each page."""
+        document, text = await documents.text(context, parse_document_id(document_id))
+        return DocumentText(
+            document_id=document.document_id,
+            version=document.revision,
+            title=text.title,
+            content_type=text.content_type,
+            text=text.text,
+            pages=[
+                TextPage(page=page.number, char_start=page.char_start, char_end=page.char_end)
+                for page in text.pages
+            ],
+        )
+
+    return router
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise InvalidRequest("Times need a time zone, as in 2026-01-31T12:00:00Z.")
+    return moment
+
+
+def _repr_digest(document: Document) -> str:
+    """RFC 9530: the digest of the whole, also with a range."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(document.sha256)).decode()}:"
+
+
+def _head(document: Document) -> Response:
+    return Response(
+        headers={
+            "ETag": etag(document.revision),
+            "X-S4-Document-Id": document.document_id,
+            "X-S4-Status": document.status.value,
+            "X-S4-Size": str(document.size_bytes),
+        }
+    )

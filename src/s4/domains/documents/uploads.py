@@ -1,0 +1,366 @@
+"""The write protocol for bytes: open, stream, seal, commit, settle.
+
+Open reserves room in one transaction, and every refusal that can be known falls there, before a byte is read. The
+content goes under a version of its own while it is hashed. Then the document's next head names the version, and that
+is the moment it becomes true (see `platform/chains`). A caller that repeats with the same Idempotency-Key gets the first
+answer again: the key's hash travels in the head, and without a document key the document's id is derived from it, so
+that two racing repeats meet at one chain.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from s4.domains import usage
+from s4.domains.documents.chain import subject
+from s4.domains.documents.model import Document, DocumentStatus
+from s4.domains.documents.queries import idempotency, reservations, rows
+from s4.domains.documents.queries.idempotency import RememberedAnswer
+from s4.kernel import keys
+from s4.kernel.clock import parse_rfc3339, rfc3339
+from s4.kernel.context import TenantContext
+from s4.kernel.errors import Conflict, PayloadTooLarge, Unavailable
+from s4.kernel.ids import (
+    DocumentId,
+    RandomBytes,
+    TenantId,
+    VersionId,
+    document_id_for_key,
+    new_document_id,
+    new_version_id,
+)
+from s4.kernel.permissions import Permission
+from s4.kernel.units import human_size
+from s4.platform.chains import Chains, Draft, Head
+from s4.platform.database import Connection, Database
+from s4.platform.faults import failpoint
+from s4.platform.http.preconditions import Preconditions
+from s4.platform.objects import ObjectStore
+
+_IDEMPOTENT_IDS_MAX = 1000  # documents that one Idempotency-Key may have named over the years
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRequest:
+    """What the caller says of the bytes. `create_only`: a live document with this key is a conflict."""
+
+    filename: str
+    content_type: str
+    key: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+    declared_bytes: int | None = None
+    preconditions: Preconditions = Preconditions()
+    create_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """`created` is False for a replacement; `replayed` says that nothing was done, because it had been done before."""
+
+    document: Document
+    created: bool
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    bytes_max: int
+    duration_max: timedelta
+    idempotency: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    document_id: DocumentId
+    version_id: VersionId
+    remembered: RememberedAnswer | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    size_bytes: int
+    sha256: str
+
+
+class _Replayed(Exception):
+    """Another request with the same Idempotency-Key was first."""
+
+    def __init__(self, answer: RememberedAnswer) -> None:
+        self.answer = answer
+
+
+FinishRequest = Callable[[UploadRequest], Awaitable[UploadRequest]]
+"""Completes the request from what follows the bytes on the wire (form fields after the file)."""
+
+
+class Uploads:
+    """Receives documents."""
+
+    def __init__(
+        self, database: Database, store: ObjectStore, chains: Chains, random: RandomBytes, limits: UploadLimits
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._chains = chains
+        self._random = random
+        self._limits = limits
+
+    async def receive(
+        self,
+        context: TenantContext,
+        request: UploadRequest,
+        *,
+        content: AsyncIterator[bytes],
+        finish: FinishRequest | None = None,
+    ) -> UploadResult:
+        """Stores `content` as a document. When this returns, the document is acknowledged: in the bucket, in the
+        catalog, and on its way into the index.
+
+        Raises `PayloadTooLarge`, `LimitReached`, `Conflict`, `PreconditionFailed`, `Unavailable`, and what reading
+        `content` raises; then nothing of it is visible.
+        """
+        context.require(Permission.DOCUMENTS_WRITE)
+        if (request.declared_bytes or 0) > self._limits.bytes_max:
+            raise self._too_large()
+        opened = await self._database.transact(lambda c: self._open(c, context.tenant_id, request))
+        failpoint("upload.opened")
+        if opened.remembered is not None:
+            return await self._replay(context.tenant_id, request, opened.remembered, content, finish)
+        sealed = False
+        try:
+            stored, complete = await self._stream(context.tenant_id, opened, request, content, finish)
+            failpoint("upload.streamed")
+
+            async def seal(connection: Connection, now: datetime) -> Draft:
+                nonlocal sealed
+                sealed = False
+                draft = await self._seal(connection, now, context.tenant_id, opened, complete, stored)
+                sealed = True
+                return draft
+
+            async def settled(connection: Connection, head: Head) -> UploadResult:
+                document = await rows.get(connection, context.tenant_id, opened.document_id)
+                made = _document(context.tenant_id, opened.document_id, head.revision, head.body)
+                return UploadResult(
+                    document if document is not None and document.revision == head.revision else made,
+                    created=head.body["created"],
+                )
+
+            target = subject(context.tenant_id, opened.document_id)
+            return await self._chains.commit(target, seal=seal, settled=settled)
+        except _Replayed as replayed:
+            await self._discard(context.tenant_id, opened)
+            return self._answer(context.tenant_id, complete, stored, replayed.answer)
+        except BaseException:
+            # Once sealed, the head may be there although no answer came: then content and reservation stay until
+            # the ticket is resolved.
+            if not sealed:
+                await asyncio.shield(self._discard(context.tenant_id, opened))
+            raise
+
+    # -- open
+
+    async def _open(self, connection: Connection, tenant_id: TenantId, request: UploadRequest) -> _Opened:
+        now = await self._database.now(connection)
+        version_id = new_version_id(self._random)
+        remembered, document_id = await self._identity(connection, now, tenant_id, request)
+        if remembered is not None:
+            return _Opened(document_id, version_id, remembered)
+        await self._check_current(connection, tenant_id, document_id, request)
+        reserved_bytes = request.declared_bytes or 0
+        await usage.reserve(connection, tenant_id, reserved_bytes, storage_limit_bytes=None)
+        await reservations.add(
+            connection,
+            tenant_id,
+            document_id,
+            version_id,
+            reserved_bytes=reserved_bytes,
+            now=now,
+            expires_at=now + self._limits.duration_max,
+        )
+        return _Opened(document_id, version_id, None)
+
+    async def _identity(
+        self, connection: Connection, now: datetime, tenant_id: TenantId, request: UploadRequest
+    ) -> tuple[RememberedAnswer | None, DocumentId]:
+        remembered = None
+        if request.idempotency_key is not None:
+            remembered = await idempotency.find(connection, tenant_id, _hashed(request.idempotency_key))
+            if remembered is not None and now - remembered.created_at < self._limits.idempotency:
+                return remembered, remembered.document_id
+        if request.key is not None:
+            return None, document_id_for_key(tenant_id, request.key)
+        if request.idempotency_key is None:
+            return None, new_document_id(self._random)
+        # The n-th document that this Idempotency-Key makes: an earlier one was made longer ago than it is remembered.
+        for turn in range(_IDEMPOTENT_IDS_MAX):
+            derived = document_id_for_key(tenant_id, f"\x00idempotency\x00{turn}\x00{request.idempotency_key}")
+            row = await rows.lock(connection, tenant_id, derived)
+            if row is None or now - row.updated_at < self._limits.idempotency:
+                return None, derived
+        raise Conflict("This Idempotency-Key has been used too often; choose another.")
+
+    async def _check_current(
+        self, connection: Connection, tenant_id: TenantId, document_id: DocumentId, request: UploadRequest
+    ) -> Document | None:
+        current = await rows.get(connection, tenant_id, document_id)
+        if request.create_only and current is not None:
+            raise Conflict(
+                "A document with this key exists; PUT replaces it.", details={"document_id": document_id}
+            )
+        request.preconditions.check_write(current.revision if current is not None else None)
+        return current
+
+    # -- stream
+
+    async def _stream(
+        self,
+        tenant_id: TenantId,
+        opened: _Opened,
+        request: UploadRequest,
+        content: AsyncIterator[bytes],
+        finish: FinishRequest | None,
+    ) -> tuple[_Content, UploadRequest]:
+        digest = hashlib.sha256()
+        size_bytes = 0
+        key = keys.content(tenant_id, opened.document_id, opened.version_id)
+        async with self._store.upload(key) as upload:
+            async for chunk in content:
+                size_bytes += len(chunk)
+                if size_bytes > self._limits.bytes_max:
+                    raise self._too_large()
+                digest.update(chunk)
+                await upload.write(chunk)
+            complete = await finish(request) if finish is not None else request
+            await upload.commit()
+        return _Content(size_bytes, digest.hexdigest()), complete
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(
+            f"The document is larger than {human_size(self._limits.bytes_max)}.",
+            details={"max_file_size": self._limits.bytes_max},
+        )
+
+    # -- seal
+
+    async def _seal(
+        self,
+        connection: Connection,
+        now: datetime,
+        tenant_id: TenantId,
+        opened: _Opened,
+        request: UploadRequest,
+        stored: _Content,
+    ) -> Draft:
+        if not await reservations.alive(connection, opened.version_id):
+            raise Unavailable("The upload took too long and was given up; send it again.")
+        said: dict[str, Any] = {}
+        if request.idempotency_key is not None:
+            key_hash = _hashed(request.idempotency_key)
+            remembered = await idempotency.find(connection, tenant_id, key_hash)
+            if remembered is not None and now - remembered.created_at < self._limits.idempotency:
+                raise _Replayed(remembered)
+            said = {"key_hash": key_hash, "fingerprint": _fingerprint(request, stored)}
+        current = await self._check_current(connection, tenant_id, opened.document_id, request)
+        row = await rows.lock(connection, tenant_id, opened.document_id)
+        revision = (row.revision if row is not None else 0) + 1
+        created = current is None
+        body: dict[str, Any] = {
+            "key": request.key,
+            "version_id": opened.version_id,
+            "content_revision": revision,
+            "filename": request.filename,
+            "content_type": request.content_type,
+            "size": stored.size_bytes,
+            "sha256": stored.sha256,
+            "metadata": dict(request.metadata or {}),
+            "uploaded_at": rfc3339(now),
+            "created": created,
+        }
+        if said:
+            body["idempotency"] = said | {"created": created}
+        return Draft("live", body)
+
+    # -- repeat and refuse
+
+    async def _replay(
+        self,
+        tenant_id: TenantId,
+        request: UploadRequest,
+        answer: RememberedAnswer,
+        content: AsyncIterator[bytes],
+        finish: FinishRequest | None,
+    ) -> UploadResult:
+        """Reads the body only to compare it with the first one."""
+        digest = hashlib.sha256()
+        size_bytes = 0
+        async for chunk in content:
+            size_bytes += len(chunk)
+            digest.update(chunk)
+        complete = await finish(request) if finish is not None else request
+        return self._answer(tenant_id, complete, _Content(size_bytes, digest.hexdigest()), answer)
+
+    def _answer(
+        self, tenant_id: TenantId, request: UploadRequest, stored: _Content, answer: RememberedAnswer
+    ) -> UploadResult:
+        if answer.fingerprint != _fingerprint(request, stored):
+            raise Conflict("This Idempotency-Key was used for another request; choose a new one.")
+        document = _document(tenant_id, answer.document_id, answer.revision, answer.body)
+        return UploadResult(document, created=answer.body["created"], replayed=True)
+
+    async def _discard(self, tenant_id: TenantId, opened: _Opened) -> None:
+        """Gives the room back and removes the bytes. What fails here is left to the reconcilers."""
+
+        async def give_back(connection: Connection) -> None:
+            released = await reservations.drop(connection, opened.version_id)
+            await usage.release(connection, tenant_id, released)
+
+        try:
+            await self._database.transact(give_back)
+            await self._store.delete([keys.content(tenant_id, opened.document_id, opened.version_id)])
+        except Unavailable:
+            return
+
+
+def _hashed(idempotency_key: str) -> str:
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()
+
+
+def _fingerprint(request: UploadRequest, stored: _Content) -> str:
+    said = [
+        request.key,
+        request.filename,
+        request.content_type,
+        dict(request.metadata or {}),
+        request.create_only,
+        stored.size_bytes,
+        stored.sha256,
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _document(tenant_id: TenantId, document_id: DocumentId, revision: int, body: Mapping[str, Any]) -> Document:
+    """The document as it was when `body` was committed: just uploaded."""
+    uploaded_at = parse_rfc3339(body["uploaded_at"])
+    return Document(
+        tenant_id=tenant_id,
+        document_id=document_id,
+        revision=revision,
+        key=body["key"],
+        version_id=VersionId(body["version_id"]),
+        content_revision=body["content_revision"],
+        filename=body["filename"],
+        content_type=body["content_type"],
+        size_bytes=body["size"],
+        sha256=body["sha256"],
+        metadata=body["metadata"],
+        uploaded_at=uploaded_at,
+        updated_at=uploaded_at,
+        status=DocumentStatus.PROCESSING,
+    )
+

@@ -1,0 +1,13 @@
+"""Makes documents searchable: extract, chunk, embed, write, publish.
+
+A tenant's index is one table per **generation** (embedding space, chunker, schema). What is searchable is one row in
+the catalog per document, `document_index.searchable_revision`, and the table's version, `index_tables.lance_version`;
+both move in the transaction that ends the job. Rows in the table that the catalog does not name are ignored by
+searches and pruned by `maintenance`.
+"""
+
+from s4.domains.indexing.generation import Generation
+from s4.domains.indexing.publisher import Publisher
+from s4.domains.indexing.service import IndexingService
+
+__all__ = ["Generation", "IndexingService", "Publisher"]

@@ -1,0 +1,43 @@
+"""A generation: one way of turning text into rows. Another model, chunker or schema is another generation."""
+
+from dataclasses import dataclass
+
+from s4.engine.chunking import CHUNKER
+from s4.kernel import keys
+from s4.kernel.ids import GenerationId, TenantId, generation_id
+
+SCHEMA = 1
+"""Changes when the table's columns or analysers do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What all processes of a deployment index with."""
+
+    space: str
+    dimension: int
+    chunk_tokens_max: int
+    chunk_overlap_tokens: int
+
+    @property
+    def id(self) -> GenerationId:
+        return generation_id(
+            self.space, self.dimension, CHUNKER, self.chunk_tokens_max, self.chunk_overlap_tokens, SCHEMA
+        )
+
+    def prefix(self, tenant_id: TenantId) -> str:
+        """Where the tenant's table of this generation lives."""
+        return keys.generation(tenant_id, self.id)
+
+    def describe(self) -> dict[str, str | int]:
+        """For `generation.json`, so that a person can tell what a table was made with."""
+        return {
+            "format": 1,
+            "generation": self.id,
+            "space": self.space,
+            "dimension": self.dimension,
+            "chunker": CHUNKER,
+            "chunk_tokens_max": self.chunk_tokens_max,
+            "chunk_overlap_tokens": self.chunk_overlap_tokens,
+            "schema": SCHEMA,
+        }

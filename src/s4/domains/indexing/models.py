@@ -1,0 +1,25 @@
+"""What is searchable."""
+
+import sqlalchemy as sa
+
+from s4.platform.database import UtcDateTime, metadata
+
+index_tables = sa.Table(
+    "index_tables",
+    metadata,
+    sa.Column("tenant_id", sa.String(40), primary_key=True),
+    sa.Column("generation_id", sa.String(40), primary_key=True),
+    sa.Column("lance_version", sa.BigInteger, nullable=False, comment="The version that searches open."),
+    sa.Column("commits_since_optimize", sa.Integer, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+)
+
+document_index = sa.Table(
+    "document_index",
+    metadata,
+    sa.Column("tenant_id", sa.String(40), primary_key=True),
+    sa.Column("generation_id", sa.String(40), primary_key=True),
+    sa.Column("document_id", sa.String(40), primary_key=True),
+    sa.Column("searchable_revision", sa.BigInteger, nullable=False),
+    sa.Column("chunks", sa.Integer, nullable=False),
+)

@@ -1,0 +1,218 @@
+"""Writes to a tenant's table: one writer at a time, many documents per commit, and the catalog in the same breath.
+
+While one commit runs, what else becomes ready for the same tenant gathers and goes into the next: a single document
+waits for nobody, a thousand share commits. The lease on the table spares conflicts between workers; correctness rests
+on monotone writes and on the publishing transaction, which verifies lease and jobs and refuses a writer that overslept.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from s4.domains.documents.model import Document, DocumentStatus
+from s4.domains.documents.queries import rows as document_rows
+from s4.domains.indexing import queries
+from s4.domains.indexing.generation import Generation
+from s4.engine.vectors import ChunkRow, VectorStore
+from s4.kernel.errors import Unavailable
+from s4.kernel.ids import DocumentId, TenantId
+from s4.platform.database import Connection, Database
+from s4.platform.faults import failpoint
+from s4.platform.jobs import ClaimedJob, Lease, LeaseLost, Leases, Queue
+from s4.platform.telemetry import metrics
+
+log = structlog.get_logger()
+
+_BATCH_ROWS_MAX = 20_000  # of one commit: 384 dimensions of float32 are some 30 MB
+_LEASE_POLL_SECONDS = 0.02
+_LEASE_WAIT = timedelta(seconds=60)
+
+
+@dataclass(slots=True, eq=False)
+class Change:
+    """What one job wants written: the rows of a document's new revision, or the removal of a deleted one's."""
+
+    tenant_id: TenantId
+    document_id: DocumentId
+    revision: int
+    job: ClaimedJob
+    document: Document | None = None
+    rows: list[ChunkRow] = field(default_factory=list)
+    pages: int | None = None
+    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def removes(self) -> bool:
+        return self.document is None
+
+
+class Publisher:
+    """One per process."""
+
+    def __init__(
+        self, database: Database, vectors: VectorStore, queue: Queue, leases: Leases, generation: Generation
+    ) -> None:
+        self._database = database
+        self._vectors = vectors
+        self._queue = queue
+        self._leases = leases
+        self._generation = generation
+        self._waiting: dict[TenantId, list[Change]] = {}
+        self._writers: dict[TenantId, asyncio.Task[None]] = {}
+
+    async def publish(self, change: Change) -> None:
+        """Returns when the change is in the index and in the catalog and its job is finished.
+
+        Raises `LeaseLost` when the job was taken away, `Unavailable` when the store, the catalog or the lease is.
+        """
+        self._waiting.setdefault(change.tenant_id, []).append(change)
+        if change.tenant_id not in self._writers:
+            task = asyncio.create_task(self._drain(change.tenant_id))
+            self._writers[change.tenant_id] = task
+        await change.done
+
+    async def exclusive(self, tenant_id: TenantId) -> Lease:
+        """The lease on the tenant's table, for maintenance. Raises `Unavailable` when it is not to be had."""
+        give_up_at = time.monotonic() + _LEASE_WAIT.total_seconds()
+        while True:
+            lease = await self._leases.acquire(f"table/{tenant_id}/{self._generation.id}")
+            if lease is not None:
+                return lease
+            if time.monotonic() > give_up_at:
+                raise Unavailable("Another worker is writing this tenant's index.")
+            await asyncio.sleep(_LEASE_POLL_SECONDS)
+
+    async def verify(self, connection: Connection, lease: Lease) -> None:
+        """Raises `LeaseLost` unless `lease` still stands; part of the caller's publishing transaction."""
+        await self._leases.verify(connection, lease)
+
+    async def release(self, lease: Lease) -> None:
+        """Lets the next writer in."""
+        await self._leases.release(lease)
+
+    async def _drain(self, tenant_id: TenantId) -> None:
+        """Writes batch after batch until nothing waits."""
+        try:
+            while batch := self._next_batch(tenant_id):
+                try:
+                    await self._commit(tenant_id, batch)
+                except Exception as error:
+                    _settle(batch, error)
+                else:
+                    _settle(batch, None)
+        finally:
+            del self._writers[tenant_id]
+            _settle(self._waiting.pop(tenant_id, []), Unavailable("The worker stops."))
+
+    def _next_batch(self, tenant_id: TenantId) -> list[Change]:
+        waiting = self._waiting.get(tenant_id, [])
+        batch: list[Change] = []
+        rows = 0
+        while waiting and (not batch or rows + len(waiting[0].rows) <= _BATCH_ROWS_MAX):
+            change = waiting.pop(0)
+            if not change.done.done():  # cancelled while it waited
+                batch.append(change)
+                rows += len(change.rows)
+        return batch
+
+    async def _commit(self, tenant_id: TenantId, batch: list[Change]) -> None:
+        lease = await self.exclusive(tenant_id)
+        try:
+            started = time.perf_counter()
+            writer = await self._vectors.writer(self._generation.prefix(tenant_id), self._generation.dimension)
+            try:
+                version = await writer.apply(
+                    [row for change in batch for row in change.rows],
+                    removals={
+                        # Above the deleted revision, so that its own rows go as well.
+                        change.document_id: change.revision + (1 if change.removes else 0)
+                        for change in batch
+                        if change.removes
+                    },
+                )
+            finally:
+                await writer.close()
+            metrics.STAGE_SECONDS.labels("write").observe(time.perf_counter() - started)
+            failpoint("index.written")
+            started = time.perf_counter()
+            lost = await self._database.transact(lambda c: self._publish(c, tenant_id, lease, batch, version))
+            metrics.STAGE_SECONDS.labels("publish").observe(time.perf_counter() - started)
+            metrics.INDEX_COMMITS.labels("ok").inc()
+            failpoint("index.published")
+            _settle(lost, LeaseLost("job"))
+        except LeaseLost:
+            metrics.INDEX_COMMITS.labels("lost_lease").inc()
+            raise Unavailable("The lease on the index ran out while it was written.") from None
+        finally:
+            await self._leases.release(lease)
+
+    async def _publish(
+        self, connection: Connection, tenant_id: TenantId, lease: Lease, batch: list[Change], version: int
+    ) -> list[Change]:
+        """One transaction: table version, searchable revisions, documents' states, jobs. Answers with the changes
+        whose jobs were taken away; their rows are there and ignored."""
+        await self._leases.verify(connection, lease)
+        now = await self._database.now(connection)
+        await queries.move_table(connection, tenant_id, self._generation.id, version=version, now=now)
+        lost = []
+        # In one order everywhere, so that two transactions cannot wait for each other's rows.
+        for change in sorted(batch, key=lambda change: change.document_id):
+            if not await self._queue.holds(connection, change.job):
+                lost.append(change)
+                continue
+            if change.removes:
+                await queries.withdraw(
+                    connection, tenant_id, change.document_id, up_to_revision=change.revision
+                )
+            else:
+                await self._make_searchable(connection, change)
+            await self._queue.finish(connection, change.job)
+        return lost
+
+    async def _make_searchable(self, connection: Connection, change: Change) -> None:
+        row = await document_rows.lock(connection, change.tenant_id, change.document_id)
+        if row is None or row.state != "live" or row.searchable_floor >= change.revision:
+            return  # deleted meanwhile; another job removes the rows
+        known = await queries.searchable_revision(
+            connection, change.tenant_id, self._generation.id, change.document_id
+        )
+        if known < change.revision:
+            await queries.publish(
+                connection,
+                change.tenant_id,
+                self._generation.id,
+                change.document_id,
+                revision=change.revision,
+                chunks=len(change.rows),
+            )
+        if row.content_revision != change.revision:
+            return  # replaced meanwhile; the newer content has its own turn
+        now = await self._database.now(connection)
+        await document_rows.update(
+            connection,
+            change.tenant_id,
+            change.document_id,
+            status=DocumentStatus.READY.value,
+            stage=None,
+            error_code=None,
+            error_message=None,
+            chunks=len(change.rows),
+            pages=change.pages,
+            indexed_at=now,
+        )
+        metrics.DOCUMENTS_INDEXED.labels("ready", "").inc()
+        if change.document is not None:
+            metrics.FRESHNESS_SECONDS.observe((now - change.document.updated_at).total_seconds())
+
+
+def _settle(changes: list[Change], error: Exception | None) -> None:
+    for change in changes:
+        if change.done.done():
+            continue
+        if error is None:
+            change.done.set_result(None)
+        else:
+            change.done.set_exception(error)

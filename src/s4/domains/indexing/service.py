@@ -1,0 +1,232 @@
+"""One document's way into the index, and out of it. The handlers of the jobs that `documents` enqueues."""
+
+import asyncio
+import hashlib
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from s4.domains.documents import jobs as document_jobs
+from s4.domains.documents import texts
+from s4.domains.documents.model import Document, DocumentStatus
+from s4.domains.documents.queries import rows as document_rows
+from s4.domains.indexing import queries
+from s4.domains.indexing.generation import Generation
+from s4.domains.indexing.publisher import Change, Publisher
+from s4.domains.indexing.vectors_cache import VectorsCache
+from s4.engine.chunking import Chunk, chunk, real_title
+from s4.engine.embedding.base import Embedder
+from s4.engine.extraction import ExtractedText, ExtractionPool
+from s4.engine.vectors import ChunkRow, chunk_id
+from s4.kernel import keys
+from s4.kernel.errors import DataCorrupt, DocumentRejected, S4Error, Unavailable
+from s4.kernel.ids import DocumentId, TenantId
+from s4.platform.database import Connection, Database
+from s4.platform.faults import failpoint
+from s4.platform.jobs import ClaimedJob, JobHandler, JobRun
+from s4.platform.objects import ObjectMissing, ObjectStore
+from s4.platform.telemetry import metrics
+
+log = structlog.get_logger()
+
+_PROGRESS_FROM_CHUNKS = 64  # below, a document is done before anybody could look
+
+
+@dataclass(frozen=True, slots=True)
+class IndexingLimits:
+    chunk_tokens_max: int
+    chunk_overlap_tokens: int
+    chunks_max: int
+
+
+class IndexingService:
+    """Runs in workers."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        extraction: ExtractionPool,
+        embedder: Embedder,
+        publisher: Publisher,
+        generation: Generation,
+        limits: IndexingLimits,
+        *,
+        scratch_dir: Path,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._extraction = extraction
+        self._embedder = embedder
+        self._vectors = VectorsCache(store, embedder)
+        self._publisher = publisher
+        self._generation = generation
+        self._limits = limits
+        self._scratch_dir = scratch_dir
+
+    def handlers(self) -> dict[str, JobHandler]:
+        return {
+            document_jobs.INDEX: JobHandler(self.index, self.on_failed),
+            document_jobs.UNINDEX: JobHandler(self.unindex),
+        }
+
+    async def index(self, run: JobRun) -> bool:
+        """Makes the document's current content searchable."""
+        tenant_id, document_id = TenantId(run.job.tenant_id), DocumentId(run.job.subject)
+        document = await self._current(tenant_id, document_id)
+        if document is None:
+            return False
+        failpoint("index.claimed")
+        text = await self._text(document)
+        failpoint("index.extracted")
+        chunks = await self._chunks(document, text)
+        vectors = await self._embed(document, chunks)
+        failpoint("index.embedded")
+        rows = [
+            ChunkRow(
+                chunk_id=chunk_id(document_id, document.content_revision, piece.ordinal),
+                document_id=document_id,
+                revision=document.content_revision,
+                ordinal=piece.ordinal,
+                text=piece.text,
+                vector=vector,
+                page=piece.page,
+                char_start=piece.char_start,
+                char_end=piece.char_end,
+                heading=piece.heading,
+            )
+            for piece, vector in zip(chunks, vectors, strict=True)
+        ]
+        await self._publisher.publish(
+            Change(
+                tenant_id,
+                document_id,
+                document.content_revision,
+                run.job,
+                document=document,
+                rows=rows,
+                pages=len(text.pages) or None,
+            )
+        )
+        log.info("documents.indexed", document_id=document_id, chunks=len(rows))
+        return True
+
+    async def unindex(self, run: JobRun) -> bool:
+        """Removes a deleted document's rows."""
+        tenant_id, document_id = TenantId(run.job.tenant_id), DocumentId(run.job.subject)
+        revision = int(run.job.payload["revision"])
+        async with self._database.read() as connection:
+            version = await queries.table_version(connection, tenant_id, self._generation.id)
+        if version is None:
+            return False
+        await self._publisher.publish(Change(tenant_id, document_id, revision, run.job))
+        return True
+
+    async def on_failed(self, connection: Connection, job: ClaimedJob, error: S4Error) -> None:
+        """The document ends `failed`, with a reason. What was searchable of it before stays."""
+        row = await document_rows.lock(connection, job.tenant_id, job.subject)
+        if row is None or row.state != "live" or row.status != DocumentStatus.PROCESSING:
+            return
+        code, message = _explain(error)
+        await document_rows.update(
+            connection,
+            job.tenant_id,
+            job.subject,
+            status=DocumentStatus.FAILED.value,
+            stage=None,
+            error_code=code,
+            error_message=message,
+        )
+        metrics.DOCUMENTS_INDEXED.labels("failed", code).inc()
+
+    async def _current(self, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
+        """The document, unless it is gone or its content is searchable already."""
+        async with self._database.read() as connection:
+            document = await document_rows.get(connection, tenant_id, document_id)
+            if document is None:
+                return None
+            known = await queries.searchable_revision(connection, tenant_id, self._generation.id, document_id)
+        done = known >= document.content_revision and document.status is not DocumentStatus.PROCESSING
+        return None if done else document
+
+    async def _text(self, document: Document) -> ExtractedText:
+        with _stage("read"):
+            kept = await texts.load(self._store, document)
+        if kept is not None:
+            return kept
+        with tempfile.TemporaryDirectory(dir=self._scratch_dir) as folder:
+            path = Path(folder, "content")
+            with _stage("read"):
+                await self._fetch(document, path)
+            with _stage("extract"):
+                text = await self._extraction.extract(
+                    path, filename=document.filename, content_type=document.content_type
+                )
+        return await texts.save(self._store, document, text)
+
+    async def _fetch(self, document: Document, path: Path) -> None:
+        """The content as a file, verified. Raises `DataCorrupt`, `DocumentRejected`."""
+        if document.size_bytes == 0:
+            raise DocumentRejected("The file is empty.", code="empty")
+        key = keys.content(document.tenant_id, document.document_id, document.version_id)
+        digest = hashlib.sha256()
+        try:
+            with path.open("wb") as file:
+                async for part in self._store.stream(key):
+                    digest.update(part)
+                    await asyncio.to_thread(file.write, part)
+        except ObjectMissing as error:
+            raise DataCorrupt("The stored bytes of this document are missing.") from error
+        if digest.hexdigest() != document.sha256:
+            raise DataCorrupt("The stored bytes of this document are damaged.")
+
+    async def _chunks(self, document: Document, text: ExtractedText) -> list[Chunk]:
+        with _stage("chunk"):
+            await self._embedder.prepare()
+            chunks = await asyncio.to_thread(
+                chunk,
+                text,
+                token_offsets=self._embedder.token_offsets,
+                tokens_max=min(self._limits.chunk_tokens_max, self._embedder.tokens_max),
+                overlap_tokens=self._limits.chunk_overlap_tokens,
+                chunks_max=self._limits.chunks_max,
+                title=real_title(text.title),
+            )
+        if not chunks:
+            raise DocumentRejected("No text was found in this file.", code="empty")
+        metrics.CHUNKS.inc(len(chunks))
+        return chunks
+
+    async def _embed(self, document: Document, chunks: list[Chunk]) -> "list[object]":
+        if len(chunks) >= _PROGRESS_FROM_CHUNKS:
+            await self._database.transact(
+                lambda c: document_rows.update(
+                    c, document.tenant_id, document.document_id, stage="embedding", chunks=len(chunks)
+                )
+            )
+        with _stage("embed"):
+            vectors = await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks])
+        return list(vectors)
+
+
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    metrics.STAGE_SECONDS.labels(name).observe(time.perf_counter() - started)
+
+
+def _explain(error: S4Error) -> tuple[str, str]:
+    """Code and sentence for the tenant."""
+    if isinstance(error, DocumentRejected):
+        return error.code, error.message
+    if isinstance(error, DataCorrupt):
+        return "data_corrupt", f"{error.message} Upload it again."
+    if isinstance(error, Unavailable):
+        return "dependency_unavailable", "A service that S4 needs was down for too long; reprocess the document."
+    return "internal", "Processing failed for an internal reason; the operator has been told."

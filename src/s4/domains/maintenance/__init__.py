@@ -1,0 +1,11 @@
+"""What keeps a deployment whole: reconcilers without input, garbage collection, rebuild from the bucket.
+
+Each job looks at catalog and bucket and mends what a crash, a lost job or a lost database left behind; run twice, it
+does nothing the second time. Jobs that delete run only while the catalog bears the bucket's epoch and has adopted
+all that is in it.
+"""
+
+from s4.domains.maintenance.deployment import Deployment
+from s4.domains.maintenance.service import MaintenanceLimits, MaintenanceService
+
+__all__ = ["Deployment", "MaintenanceLimits", "MaintenanceService"]

@@ -1,0 +1,345 @@
+"""The reconcilers. Each answers with a report that says what it mended."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from s4.domains import usage
+from s4.domains.documents import DocumentService
+from s4.domains.documents import jobs as document_jobs
+from s4.domains.documents.queries import idempotency, reservations, rows
+from s4.domains.indexing import Generation, Publisher
+from s4.domains.indexing import queries as index_queries
+from s4.domains.maintenance import queries
+from s4.domains.maintenance.deployment import SERVING, Deployment
+from s4.domains.tenants import TenantService
+from s4.engine.vectors import VectorStore
+from s4.kernel import keys
+from s4.kernel.errors import S4Error, Unavailable
+from s4.kernel.ids import DocumentId, TenantId, VersionId, is_document_id, is_tenant_id
+from s4.kernel.keys import KeyKind, ObjectKey
+from s4.platform.chains import Chains
+from s4.platform.database import Connection, Database
+from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask
+from s4.platform.objects import ObjectInfo, ObjectStore
+from s4.platform.telemetry import metrics
+
+log = structlog.get_logger()
+
+RECONCILE = "maintenance.reconcile"
+COLLECT = "maintenance.collect"
+OPTIMIZE = "maintenance.optimize"
+REBUILD = "maintenance.rebuild"
+
+_BATCH = 500  # rows of one transaction
+_PARALLEL = 8  # chains read at once during rebuild
+_COMMITS_BEFORE_OPTIMIZE = 20  # of a table: keyword search slows down with every commit that is not compacted
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceLimits:
+    """`upload_duration_max`: content that no head names may belong to an upload of at most this age.
+    `garbage_grace`: how long dead content is kept; `index_grace`: how long superseded index versions are."""
+
+    upload_duration_max: timedelta
+    garbage_grace: timedelta
+    index_grace: timedelta
+    idempotency: timedelta
+    sweep_every: timedelta
+
+
+@dataclass(slots=True)
+class Report:
+    """What a reconciler mended, by action."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, action: str, count: int = 1) -> None:
+        if count:
+            self.counts[action] = self.counts.get(action, 0) + count
+            metrics.RECONCILED.labels(action).inc(count)
+
+
+class MaintenanceService:
+    """Runs in workers, called by the scheduler, or at once by an operator."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        vectors: VectorStore,
+        queue: Queue,
+        chains: Chains,
+        tenants: TenantService,
+        documents: DocumentService,
+        publisher: Publisher,
+        generation: Generation,
+        deployment: Deployment,
+        limits: MaintenanceLimits,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._vectors = vectors
+        self._queue = queue
+        self._chains = chains
+        self._tenants = tenants
+        self._documents = documents
+        self._publisher = publisher
+        self._generation = generation
+        self._deployment = deployment
+        self._limits = limits
+
+    def handlers(self) -> dict[str, JobHandler]:
+        async def reconcile(_: JobRun) -> bool:
+            _log_report(RECONCILE, await self.reconcile())
+            return False
+
+        async def collect(_: JobRun) -> bool:
+            _log_report(COLLECT, await self.collect())
+            return False
+
+        async def optimize(_: JobRun) -> bool:
+            _log_report(OPTIMIZE, await self.optimize())
+            return False
+
+        async def rebuild(_: JobRun) -> bool:
+            _log_report(REBUILD, await self.rebuild())
+            return False
+
+        return {
+            RECONCILE: JobHandler(reconcile),
+            COLLECT: JobHandler(collect),
+            OPTIMIZE: JobHandler(optimize),
+            REBUILD: JobHandler(rebuild),
+        }
+
+    def regular_tasks(self) -> list[RegularTask]:
+        sweep = self._limits.sweep_every
+        # Collecting lists the whole bucket: four times as rare as the cheap reconcilers.
+        return [RegularTask(RECONCILE, sweep), RegularTask(COLLECT, 4 * sweep), RegularTask(OPTIMIZE, sweep / 10)]
+
+    async def ensure_adopted(self) -> None:
+        """Enqueues the rebuild of a catalog that has not adopted its bucket."""
+        if self._deployment.state != SERVING:
+            await self._database.transact(
+                lambda c: self._queue.enqueue(c, JobRequest(REBUILD, SYSTEM, REBUILD, {}))
+            )
+
+    # -- catalog
+
+    async def reconcile(self) -> Report:
+        """Unfinished commits, overdue uploads, documents without a job."""
+        report = Report()
+        report.add("resolved", await self._chains.resolve_stale())
+        report.add("released", await self._release_overdue())
+        report.add("requeued", await self._requeue())
+        now = await self._now()
+        report.add(
+            "forgotten_idempotency",
+            await self._database.transact(
+                lambda c: idempotency.forget(c, before=now - self._limits.idempotency)
+            ),
+        )
+        return report
+
+    async def _release_overdue(self) -> int:
+        async def release(connection: Connection) -> int:
+            now = await self._database.now(connection)
+            overdue = await reservations.expired(connection, now, limit=_BATCH)
+            for tenant_id, version_id in overdue:
+                freed = await reservations.drop(connection, version_id)
+                await usage.release(connection, tenant_id, freed)
+            return len(overdue)
+
+        return await self._database.transact(release)
+
+    async def _requeue(self) -> int:
+        async def requeue(connection: Connection) -> int:
+            lost = await queries.forgotten(connection, limit=_BATCH)
+            for tenant_id, document_id in lost:
+                await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id))
+            return len(lost)
+
+        return await self._database.transact(requeue)
+
+    # -- index
+
+    async def optimize(self) -> Report:
+        """Compacts tables with many commits, and drops rows that the catalog does not vouch for."""
+        report = Report()
+        async with self._database.read() as connection:
+            due = await index_queries.tables_to_optimize(
+                connection, self._generation.id, commits_min=_COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
+            )
+        for tenant_id in due:
+            try:
+                report.add("pruned", await self._optimize_table(tenant_id))
+                report.add("optimized")
+            except Unavailable as error:
+                log.warning("index.optimize_deferred", tenant_id=tenant_id, error=error.message)
+        return report
+
+    async def _optimize_table(self, tenant_id: TenantId) -> int:
+        """Answers with the number of (document, revision) pairs that were pruned."""
+        prefix = self._generation.prefix(tenant_id)
+        lease = await self._publisher.exclusive(tenant_id)
+        try:
+            async with self._database.read() as connection:
+                version = await index_queries.table_version(connection, tenant_id, self._generation.id)
+                vouched = await index_queries.searchable(connection, tenant_id, self._generation.id)
+            if version is None:
+                return 0
+            reader = await self._vectors.reader(prefix, version)
+            pairs = await reader.all_pairs() if reader is not None else {}
+            dead = [
+                (document_id, revision)
+                for document_id, revision in pairs
+                if vouched.get(document_id, 0) > revision or document_id not in vouched
+            ]
+            writer = await self._vectors.writer(prefix, self._generation.dimension)
+            try:
+                if dead:
+                    await writer.prune(dead)
+                done = await writer.optimize(grace=self._limits.index_grace, keep_version=version)
+            finally:
+                await writer.close()
+
+            async def publish(connection: Connection) -> None:
+                await self._publisher.verify(connection, lease)
+                now = await self._database.now(connection)
+                await index_queries.optimized(
+                    connection, tenant_id, self._generation.id, version=done.version, now=now
+                )
+
+            await self._database.transact(publish)
+            return len(dead)
+        finally:
+            await self._publisher.release(lease)
+
+    # -- bucket
+
+    async def collect(self) -> Report:
+        """Adopts what the catalog does not know; deletes what the bucket itself proves dead.
+
+        Dead is: content of a version that no head names and that is older than any upload may last; content of a
+        superseded or tombstoned version, once the grace period has passed since it ended.
+        """
+        report = Report()
+        if self._deployment.state != SERVING:
+            return report
+        for prefix in await self._store.list_children(keys.TENANTS):
+            tenant_id = prefix.removeprefix(keys.TENANTS).rstrip("/")
+            if is_tenant_id(tenant_id):
+                await self._collect_tenant(TenantId(tenant_id), report)
+        return report
+
+    async def _collect_tenant(self, tenant_id: TenantId, report: Report) -> None:
+        async for document_id, objects in self._documents_in_bucket(tenant_id):
+            await self._collect_document(tenant_id, document_id, objects, report)
+
+    async def _documents_in_bucket(
+        self, tenant_id: TenantId
+    ) -> AsyncIterator[tuple[DocumentId, list[ObjectInfo]]]:
+        """The objects of one document after the other: a listing is in key order."""
+        current: DocumentId | None = None
+        objects: list[ObjectInfo] = []
+        async for info in self._store.list(keys.documents(tenant_id)):
+            parsed = keys.parse(info.key)
+            if parsed is None or parsed.document_id is None:
+                continue
+            if parsed.document_id != current:
+                if current is not None:
+                    yield current, objects
+                current, objects = parsed.document_id, []
+            objects.append(info)
+        if current is not None:
+            yield current, objects
+
+    async def _collect_document(
+        self, tenant_id: TenantId, document_id: DocumentId, objects: list[ObjectInfo], report: Report
+    ) -> None:
+        heads = [parsed.revision or 0 for info in objects if (parsed := keys.parse(info.key)) and
+                 parsed.kind is KeyKind.DOCUMENT_HEAD]  # fmt: skip
+        async with self._database.read() as connection:
+            row = await rows.find(connection, tenant_id, document_id)
+        if heads and (row is None or row.revision < max(heads)):
+            try:
+                await self._documents.adopt(tenant_id, document_id)
+            except S4Error as error:
+                log.error("maintenance.adoption_failed", tenant_id=tenant_id, document_id=document_id,
+                          error=error.message)  # fmt: skip
+                return
+            report.add("adopted")
+            async with self._database.read() as connection:
+                row = await rows.find(connection, tenant_id, document_id)
+        now = await self._now()
+        living = row.version_id if row is not None else None
+        dead = [
+            info.key
+            for info in objects
+            if (version_id := _version_of(info.key)) is not None
+            and version_id != living
+            and now - info.last_modified > self._limits.upload_duration_max
+            and (row is None or now - row.updated_at > self._limits.garbage_grace)
+        ]
+        if dead and not await self._under_way(dead):
+            await self._store.delete(dead)
+            report.add("collected", len(dead))
+
+    async def _under_way(self, dead: list[ObjectKey]) -> bool:
+        """A reservation that still stands: its upload may commit at any moment."""
+        versions = {version for key in dead if (version := _version_of(key)) is not None}
+
+        async def check(connection: Connection) -> bool:
+            return any([await reservations.alive(connection, version) for version in versions])
+
+        return await self._database.transact(check)
+
+    async def rebuild(self) -> Report:
+        """Makes the catalog what the bucket says: tenants first, then every document, then what lacks an index."""
+        report = Report()
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def adopt(tenant_id: TenantId, document_id: DocumentId) -> None:
+            async with gate:
+                await self._documents.adopt(tenant_id, document_id)
+            report.add("adopted")
+
+        for prefix in await self._store.list_children(keys.TENANTS):
+            name = prefix.removeprefix(keys.TENANTS).rstrip("/")
+            if is_tenant_id(name):
+                await self._tenants.adopt(TenantId(name))
+                report.add("tenants")
+        for tenant_id in await self._tenants.ids():
+            children = await self._store.list_children(keys.documents(tenant_id))
+            names = [child.rstrip("/").rsplit("/", 1)[-1] for child in children]
+            async with asyncio.TaskGroup() as tasks:
+                for name in filter(is_document_id, names):
+                    tasks.create_task(adopt(tenant_id, DocumentId(name)))
+        await self._begin_serving()
+        return report
+
+    async def _begin_serving(self) -> None:
+        async def write(connection: Connection) -> None:
+            now = await self._database.now(connection)
+            await queries.write_deployment(connection, epoch=self._deployment.epoch, state=SERVING, now=now)
+
+        await self._database.transact(write)
+        self._deployment = Deployment(self._deployment.epoch, SERVING)
+
+    async def _now(self) -> datetime:
+        async with self._database.read() as connection:
+            return await self._database.now(connection)
+
+
+def _version_of(key: ObjectKey) -> VersionId | None:
+    parsed = keys.parse(key)
+    return parsed.version_id if parsed is not None else None
+
+
+def _log_report(kind: str, report: Report) -> None:
+    if report.counts:
+        log.info("maintenance.mended", kind=kind, counts=report.counts)

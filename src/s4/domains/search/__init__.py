@@ -1,0 +1,5 @@
+"""Finds passages by meaning and by keyword, and answers only with what the catalog vouches for."""
+
+from s4.domains.search.service import SearchLimits, SearchService
+
+__all__ = ["SearchLimits", "SearchService"]

@@ -1,0 +1,106 @@
+"""SQL of a search: what the filters select, and which hits are true."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from s4.domains.documents.models import documents
+from s4.domains.indexing.models import document_index, index_tables
+from s4.kernel.ids import GenerationId, TenantId
+from s4.platform.database import Connection
+
+Condition = sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A live, searchable document that passes the filters."""
+
+    document_id: str
+    searchable_revision: int
+    key: str | None
+    filename: str
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Which documents may be answered, and the table's version at the moment of judging."""
+
+    lance_version: int | None
+    found: dict[str, Found]
+
+
+def all_of(conditions: Collection[Condition]) -> Condition:
+    return sa.and_(sa.true(), *conditions)
+
+
+def in_ids(document_ids: Collection[str]) -> Condition:
+    return documents.c.document_id.in_(list(document_ids))
+
+
+def _searchable(tenant_id: TenantId, generation: GenerationId) -> sa.Join:
+    return documents.join(
+        document_index,
+        sa.and_(
+            document_index.c.tenant_id == documents.c.tenant_id,
+            document_index.c.document_id == documents.c.document_id,
+            document_index.c.generation_id == generation,
+            document_index.c.searchable_revision > documents.c.searchable_floor,
+            documents.c.tenant_id == tenant_id,
+            documents.c.state == "live",
+        ),
+    )
+
+
+async def matching_ids(
+    connection: Connection, tenant_id: TenantId, generation: GenerationId, condition: Condition, *, at_most: int
+) -> list[str] | None:
+    """The searchable documents that pass `condition`; None when there are more than `at_most`."""
+    rows = await connection.execute(
+        sa.select(documents.c.document_id)
+        .select_from(_searchable(tenant_id, generation))
+        .where(condition)
+        .limit(at_most + 1)
+    )
+    found = list(rows.scalars())
+    return found if len(found) <= at_most else None
+
+
+async def judge(
+    connection: Connection,
+    tenant_id: TenantId,
+    generation: GenerationId,
+    document_ids: Collection[str],
+    condition: Condition,
+) -> Verdict:
+    """One statement reads the table's version and the documents, so that both are of one moment."""
+    wanted = (
+        sa.select(
+            documents.c.tenant_id,
+            documents.c.document_id,
+            documents.c.key,
+            documents.c.filename,
+            documents.c.metadata,
+            document_index.c.searchable_revision,
+        )
+        .select_from(_searchable(tenant_id, generation))
+        .where(documents.c.document_id.in_(list(document_ids)), condition)
+        .subquery()
+    )
+    rows = await connection.execute(
+        sa.select(index_tables.c.lance_version, wanted)
+        .select_from(index_tables.outerjoin(wanted, wanted.c.tenant_id == index_tables.c.tenant_id))
+        .where(index_tables.c.tenant_id == tenant_id, index_tables.c.generation_id == generation)
+    )
+    version: int | None = None
+    found: dict[str, Found] = {}
+    for row in rows:
+        version = row.lance_version
+        if row.document_id is not None:
+            found[row.document_id] = Found(
+                row.document_id, row.searchable_revision, row.key, row.filename, row.metadata
+            )
+    return Verdict(version, found)

@@ -1,0 +1,27 @@
+"""`Retry-After` (RFC 9110, 10.2.3): how long the other side asks us to wait."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+
+def parse_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
+    """Seconds or an HTTP date as the time from `now`, never negative; None when absent or senseless."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return _until(value, now=now)
+    # A day: beyond any wait that we would honour, and small enough for arithmetic.
+    return timedelta(seconds=min(max(seconds, 0.0), 86_400.0)) if math.isfinite(seconds) else None
+
+
+def _until(value: str, *, now: datetime) -> timedelta | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(moment - now, timedelta())

@@ -1,0 +1,113 @@
+"""From the Markdown that kreuzberg writes, or that a tenant wrote, to text that reads well and its headings.
+
+Kreuzberg escapes punctuation (`5 \\> 3`) and keeps addresses of images; people read this text as passages, so both
+go. Headings are taken before the escapes, because an escaped `\\#` is no heading.
+"""
+
+import re
+
+from s4.engine.extraction.model import HeadingSpan
+
+HEADING_TITLE_CHARS_MAX = 300  # longer ones are paragraphs set in large type
+HEADINGS_MAX = 20_000  # a bound on what a hostile file makes us keep; a long book has hundreds
+_ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$")
+_SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+_IMAGE = re.compile(r"!\[([^\]\n]{0,1000})\]\([^)\n]*\)")
+_LINK = re.compile(r"\[([^\]\n]{1,1000})\]\([^)\n]*\)")
+_EMPHASIS = re.compile(r"(\*\*|\*|__|`)(\S(?:.*?\S)?)\1")
+_FRONT_MATTER = re.compile(r"---\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
+_FRONT_TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+
+
+def plain_title(marked: str) -> str:
+    """A heading or title without links, emphasis and doubled blanks."""
+    text = _LINK.sub(r"\1", _IMAGE.sub(r"\1", marked))
+    return " ".join(_EMPHASIS.sub(r"\2", _ESCAPED.sub(r"\1", text)).split())
+
+
+def headings_of(text: str) -> tuple[HeadingSpan, ...]:
+    """Headings of Markdown as people write it, `# so` or underlined, outside code blocks and front matter."""
+    found: list[HeadingSpan] = []
+    start, fence = 0, ""
+    front = _FRONT_MATTER.match(text)
+    body = front.end() if front else 0
+    previous = ("", 0)
+    for line in text.split("\n"):
+        marker = _FENCE.match(line)
+        if start < body or len(found) >= HEADINGS_MAX:
+            pass
+        elif fence:
+            if marker and marker[1].startswith(fence) and not line.strip(" `~"):
+                fence = ""
+        elif marker:
+            fence = marker[1]
+        elif match := _atx(line):
+            _add(found, len(match[1]), match[2], start)
+        elif _can_be_underlined(previous[0]) and (rule := _SETEXT.match(line)):
+            _add(found, 1 if rule[1][0] == "=" else 2, previous[0], previous[1])
+        previous = (line, start)
+        start += len(line) + 1
+    return tuple(found)
+
+
+def _atx(line: str) -> re.Match[str] | None:
+    # The expression's time grows with the square of a hostile line's length, so long lines are no headings.
+    return _ATX.match(line) if len(line) <= 4 * HEADING_TITLE_CHARS_MAX else None
+
+
+def _can_be_underlined(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith(("#", "|", ">", "-", "*"))
+
+
+def _add(found: list[HeadingSpan], level: int, marked: str, start: int) -> None:
+    title = plain_title(marked)
+    if title and len(title) <= HEADING_TITLE_CHARS_MAX:
+        found.append(HeadingSpan(level, title, start))
+
+
+def front_matter_title(text: str) -> str | None:
+    """The `title` of a Markdown file's front matter."""
+    front = _FRONT_MATTER.match(text)
+    match = _FRONT_TITLE.search(front[1] or "") if front else None
+    return plain_title(match[1].strip("\"'")) if match else None
+
+
+def readable(markdown: str) -> tuple[str, tuple[HeadingSpan, ...]]:
+    """The text without escapes and image addresses, and its headings with offsets into that text."""
+    lines: list[str] = []
+    headings: list[HeadingSpan] = []
+    start, fence = 0, ""
+    for line in markdown.strip("\n").split("\n"):
+        marker = _FENCE.match(line)
+        if fence:
+            if marker and marker[1].startswith(fence):
+                fence = ""
+        elif marker:
+            fence = marker[1]
+        else:
+            match = _atx(line)
+            if match and len(headings) < HEADINGS_MAX:
+                _add(headings, len(match[1]), match[2], start)
+            line = _unescape(line)
+        lines.append(line)
+        start += len(line) + 1
+    return "\n".join(lines), tuple(headings)
+
+
+def _unescape(line: str) -> str:
+    line = _IMAGE.sub(r"\1", line)
+    if line.startswith("|"):  # an escaped bar inside a table cell stays, or the table would gain a column
+        return _ESCAPED.sub(lambda match: match[0] if match[1] == "|" else match[1], line)
+    return _ESCAPED.sub(r"\1", line)
+
+
+def table_row(cells: list[str]) -> str:
+    """One line of a Markdown table."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def table_rule(columns: int) -> str:
+    """The line between a table's first row and the rest."""
+    return "| " + " | ".join(["---"] * columns) + " |"

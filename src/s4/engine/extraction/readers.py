@@ -1,0 +1,280 @@
+"""One reader per family of formats, all with the same result.
+
+This module and `pdf` are the only ones that call kreuzberg's extraction; what costs and is not needed (text
+recognition in images, caches, detection of languages, post-processing) is off.
+"""
+
+import csv
+import io
+import re
+import secrets
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kreuzberg
+
+from s4.engine.extraction import markup
+from s4.engine.extraction.decode import clean, decode_text
+from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
+from s4.engine.extraction.pdf import PageWriter, read_pdf, too_many_pages
+from s4.engine.extraction.sniff import Detected, Reader, corrupt, detect, encrypted
+from s4.kernel.errors import DocumentRejected
+from s4.kernel.units import MIB
+
+# Markup can be many times its text (inline images); beyond this the memory limit would decide, less politely.
+MARKUP_BYTES_MAX = 256 * MIB
+# A Word file's text parts, unpacked. Ten thousand pages have about 100 MiB.
+_UNPACKED_BYTES_MAX = 256 * MIB
+_SLIDE_TITLE_CHARS_MAX = 200
+# kreuzberg 4 deletes `&amp;`, `&lt;` and `&gt;` from Word files ("R&D" became "RD"). They pass through it as
+# private-use characters of the last plane, which no font and no document uses.
+_HIDDEN = {
+    "amp": "\U0010fff0",
+    "lt": "\U0010fff1",
+    "gt": "\U0010fff2",
+    "quot": "\U0010fff3",
+    "apos": "\U0010fff4",
+}
+_HIDDEN_CODES = {38: "amp", 60: "lt", 62: "gt", 34: "quot", 39: "apos"}
+_SHOWN = str.maketrans(dict(zip(_HIDDEN.values(), "&<>\"'", strict=True)))
+_ENTITY = re.compile(rb"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
+_WORD_TEXT = re.compile(r"word/[^/]+\.xml$")
+_WORD_MEDIA = re.compile(r"word/(?:media|embeddings|fonts)/")
+_HTML_HEAD = re.compile(r"<head[\s>].*?</head\s*>|<svg[\s>].*?</svg\s*>", re.IGNORECASE | re.DOTALL)
+_HTML_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,1000})</title", re.IGNORECASE)
+# What programs write where a title should be.
+_NO_TITLES = {
+    "untitled",
+    "unspecified",
+    "(unspecified)",
+    "anonymous",
+    "powerpoint presentation",
+    "word document",
+}
+_NO_TITLE_PREFIXES = ("Microsoft Word - ", "Microsoft PowerPoint - ")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    text_chars_max: int
+    pages_max: int
+
+
+@dataclass(slots=True)
+class _Read:
+    text: str
+    pages: tuple[PageSpan, ...] = ()
+    headings: tuple[HeadingSpan, ...] = ()
+    title: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def extract(path: Path, *, filename: str, declared: str | None, limits: Limits) -> ExtractedText:
+    """Raises `DocumentRejected`; `MemoryError` and `OSError` pass through."""
+    detected = detect(path, filename=filename, declared=declared)
+    try:
+        read = _read(path, detected, limits)
+    except (kreuzberg.KreuzbergError, RuntimeError, zipfile.BadZipFile) as error:
+        raise _rejection(error) from error
+    if not read.text.strip():
+        raise _empty(detected, pages=len(read.pages))
+    if len(read.text) > limits.text_chars_max:
+        raise _too_long(limits)
+    warnings = read.warnings + _blank_pages(read)
+    title = _title(read)
+    return ExtractedText(read.text, read.pages, read.headings, title, detected.content_type, warnings)
+
+
+def _read(path: Path, detected: Detected, limits: Limits) -> _Read:
+    match detected.reader:
+        case Reader.PDF:
+            config = _config(structure=True, pages=kreuzberg.PageConfig(extract_pages=True))
+            text, pages, headings, metadata = read_pdf(path, config, pages_max=limits.pages_max)
+            return _Read(text, pages, headings, metadata.get("title"))
+        case Reader.DOCX:
+            return _from_markdown(
+                kreuzberg.extract_bytes_sync(_hide_entities(path), detected.content_type, _config())
+            )
+        case Reader.SLIDES:
+            return _read_slides(path, detected, limits)
+        case Reader.FILE:
+            return _from_markdown(kreuzberg.extract_file_sync(path, detected.content_type, _config()))
+        case _:
+            return _read_text(path, detected, limits)
+
+
+def _config(
+    *, plain: bool = False, structure: bool = False, pages: kreuzberg.PageConfig | None = None
+) -> kreuzberg.ExtractionConfig:
+    return kreuzberg.ExtractionConfig(
+        use_cache=False,
+        enable_quality_processing=False,
+        output_format="plain" if plain else "markdown",
+        pages=pages,
+        include_document_structure=structure,
+        postprocessor=kreuzberg.PostProcessorConfig(enabled=False),
+        concurrency=kreuzberg.ConcurrencyConfig(max_threads=1),
+    )
+
+
+def _from_markdown(result: kreuzberg.ExtractionResult) -> _Read:
+    text, headings = markup.readable(clean(result.content.translate(_SHOWN)))
+    metadata: Any = result.metadata
+    return _Read(text, (), headings, metadata.get("title") or metadata.get("subject"))
+
+
+def _hide_entities(path: Path) -> bytes:
+    """The Word file without media, its entities replaced; see `_HIDDEN`."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as packed:
+        kept = [member for member in source.infolist() if not _WORD_MEDIA.match(member.filename)]
+        if sum(member.file_size for member in kept) > _UNPACKED_BYTES_MAX:
+            raise _too_large()
+        for member in kept:
+            data = source.read(member)
+            if _WORD_TEXT.match(member.filename) and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+                data = _ENTITY.sub(_hidden, data)
+            packed.writestr(member.filename, data)
+    return target.getvalue()
+
+
+def _hidden(match: re.Match[bytes]) -> bytes:
+    if match[3]:
+        return _HIDDEN[match[3].decode()].encode()
+    code = int(match[1], 16) if match[1] else int(match[2])
+    if code in _HIDDEN_CODES:
+        return _HIDDEN[_HIDDEN_CODES[code]].encode()
+    return chr(code).encode() if 0x20 <= code < 0xD800 or 0xE000 <= code <= 0x10FFFF else b" "
+
+
+def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
+    """Plain output, since only that holds the speaker's notes, cut at markers: the boundaries that kreuzberg
+    reports drift with every note."""
+    mark = f"[{secrets.token_hex(8)}]"  # unknown to the file, so that its text cannot imitate one
+    pages = kreuzberg.PageConfig(insert_page_markers=True, marker_format=f"\n\n{mark}\n\n")
+    result = kreuzberg.extract_file_sync(path, detected.content_type, _config(plain=True, pages=pages))
+    slides = clean(result.content).split(mark)
+    slides = slides if slides[0].strip() else slides[1:]
+    if len(slides) > limits.pages_max:
+        raise too_many_pages(len(slides), limits.pages_max)
+    writer = PageWriter()
+    for slide in slides:
+        first, _, rest = slide.strip().partition("\n")
+        has_title = 0 < len(first) <= _SLIDE_TITLE_CHARS_MAX
+        blocks = [(1, first.strip()), (0, rest.strip())] if has_title else [(0, slide.strip())]
+        writer.page([block for block in blocks if block[1]])
+    text, spans, headings = writer.done()
+    metadata: Any = result.metadata
+    return _Read(text, spans, headings, metadata.get("title"))
+
+
+def _read_text(path: Path, detected: Detected, limits: Limits) -> _Read:
+    marked_up = detected.reader in (Reader.HTML, Reader.MARKED_UP)
+    size = path.stat().st_size
+    if marked_up and size > MARKUP_BYTES_MAX:
+        raise _too_large()
+    if not marked_up and size > 4 * limits.text_chars_max:  # no encoding takes more bytes for a character
+        raise _too_long(limits)
+    decoded = decode_text(path.read_bytes(), charset=detected.charset)
+    if decoded is None:
+        raise corrupt()
+    text, warnings = clean(decoded[0]), decoded[1]
+    read = _interpret(text, detected)
+    read.warnings = warnings
+    return read
+
+
+def _interpret(text: str, detected: Detected) -> _Read:
+    match detected.reader:
+        case Reader.MARKDOWN:
+            return _Read(text, (), markup.headings_of(text), markup.front_matter_title(text))
+        case Reader.TABLE:
+            return _Read(_table(text))
+        case Reader.HTML:
+            title = _HTML_TITLE.search(text)
+            body = _HTML_HEAD.sub("", text).encode()
+            read = _from_markdown(kreuzberg.extract_bytes_sync(body, detected.content_type, _config()))
+            read.title = markup.plain_title(title[1]) if title else None
+            return read
+        case Reader.MARKED_UP:
+            try:
+                read = _from_markdown(
+                    kreuzberg.extract_bytes_sync(text.encode(), detected.content_type, _config())
+                )
+            except kreuzberg.KreuzbergError:  # such as a notebook that is no JSON: still text
+                return _Read(text)
+            return read if read.text.strip() else _Read(text)
+        case _:
+            return _Read(text)
+
+
+def _table(text: str) -> str:
+    """Rows as a Markdown table; kreuzberg needs fifty times the file's memory for that. Else as it is."""
+    first = text.lstrip("\n").partition("\n")[0]
+    delimiter = max(",;\t|", key=first.count)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    except csv.Error:
+        return text
+    if not rows or max(map(len, rows)) < 2:
+        return text
+    return "\n".join(
+        [
+            markup.table_row(rows[0]),
+            markup.table_rule(len(rows[0])),
+            *(markup.table_row(row) for row in rows[1:]),
+        ]
+    )
+
+
+def _title(read: _Read) -> str | None:
+    """The title that the file states, else its first heading if that is of the first level."""
+    stated = markup.plain_title(clean(read.title)) if isinstance(read.title, str) else ""
+    for prefix in _NO_TITLE_PREFIXES:
+        stated = stated.removeprefix(prefix)
+    if stated and stated.casefold() not in _NO_TITLES:
+        return stated[: markup.HEADING_TITLE_CHARS_MAX]
+    return read.headings[0].title if read.headings and read.headings[0].level == 1 else None
+
+
+def _blank_pages(read: _Read) -> tuple[str, ...]:
+    blank = sum(1 for page in read.pages if not read.text[page.char_start : page.char_end].strip())
+    if not blank:
+        return ()
+    return (f"{blank:,} of {len(read.pages):,} pages have no text; text in images (scans) is not read.",)
+
+
+def _rejection(error: Exception) -> DocumentRejected:
+    """kreuzberg says why only in words."""
+    words = str(error).lower()
+    if "password" in words or "encrypted" in words:
+        return encrypted()
+    if "security limit" in words or "too large" in words:
+        return _too_large()
+    return corrupt()
+
+
+def _too_large() -> DocumentRejected:
+    return DocumentRejected(
+        "Unpacked, the file is larger than may be read. Split it and upload the parts.", code="resource_limit"
+    )
+
+
+def _too_long(limits: Limits) -> DocumentRejected:
+    return DocumentRejected(
+        f"The document's text is longer than {limits.text_chars_max:,} characters. Split it and upload the "
+        "parts.",
+        code="text_too_long",
+    )
+
+
+def _empty(detected: Detected, *, pages: int) -> DocumentRejected:
+    if pages or detected.reader is Reader.PDF:
+        return DocumentRejected(
+            "No text was found: the pages seem to be images (scans) or blank. Run text recognition (OCR) on "
+            "the file and upload the result.",
+            code="empty",
+        )
+    return DocumentRejected("No text was found in the file. Check it and upload it again.", code="empty")

@@ -1,0 +1,236 @@
+"""What a file is, judged by its bytes. The file name and the declared type only tell text formats apart.
+
+A PDF called `.txt` is a PDF; a Markdown page that begins with an HTML tag is Markdown if its name says so.
+Containers (ZIP, OLE) are told apart by what is inside. What cannot become text is refused here, before a parser
+runs.
+"""
+
+import re
+import zipfile
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+import kreuzberg
+
+from s4.engine.extraction.decode import decode_text
+from s4.kernel.errors import DocumentRejected
+
+HEAD_BYTES = 65_536
+_FORMATS = "PDF, Word, PowerPoint, Excel, OpenDocument, EPUB, RTF, HTML, e-mail, Markdown, CSV and plain text"
+_OOXML = "application/vnd.openxmlformats-officedocument."
+
+
+class Reader(StrEnum):
+    """Which reader turns the file into text."""
+
+    PDF = "pdf"
+    DOCX = "docx"
+    SLIDES = "slides"
+    FILE = "file"  # kreuzberg reads the bytes as they are
+    MARKED_UP = "marked_up"  # kreuzberg reads the decoded text
+    HTML = "html"
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    reader: Reader
+    content_type: str
+    charset: str | None = None
+
+
+_PLAIN = Detected(Reader.PLAIN, "text/plain")
+_EMAIL = Detected(Reader.FILE, "message/rfc822")
+_HTML = Detected(Reader.HTML, "text/html")
+_XML = Detected(Reader.PLAIN, "application/xml")
+
+# Text formats by file name. Structure is meaning in data and code, so those are kept as they are.
+_BY_SUFFIX = {
+    ".md": Detected(Reader.MARKDOWN, "text/markdown"),
+    ".markdown": Detected(Reader.MARKDOWN, "text/markdown"),
+    ".html": _HTML,
+    ".htm": _HTML,
+    ".xhtml": _HTML,
+    ".csv": Detected(Reader.TABLE, "text/csv"),
+    ".tsv": Detected(Reader.TABLE, "text/tab-separated-values"),
+    ".eml": _EMAIL,
+    ".rst": Detected(Reader.MARKED_UP, "text/x-rst"),
+    ".org": Detected(Reader.MARKED_UP, "text/x-org"),
+    ".ipynb": Detected(Reader.MARKED_UP, "application/x-ipynb+json"),
+    ".json": Detected(Reader.PLAIN, "application/json"),
+    ".jsonl": Detected(Reader.PLAIN, "application/jsonl"),
+    ".yaml": Detected(Reader.PLAIN, "application/yaml"),
+    ".yml": Detected(Reader.PLAIN, "application/yaml"),
+    ".toml": Detected(Reader.PLAIN, "application/toml"),
+    ".xml": _XML,
+    ".tex": Detected(Reader.PLAIN, "application/x-tex"),
+    ".py": Detected(Reader.PLAIN, "text/x-python"),
+    ".js": Detected(Reader.PLAIN, "text/javascript"),
+    ".css": Detected(Reader.PLAIN, "text/css"),
+}
+_BY_DECLARED = {detected.content_type: detected for detected in _BY_SUFFIX.values()}
+_BY_DETECTED = {"text/html": _HTML, "application/json": _BY_SUFFIX[".json"], "application/xml": _XML}
+_BY_DETECTED["text/xml"] = _XML
+
+# The folder that holds the main part of an Office Open XML file.
+_OOXML_PARTS = (
+    ("word/", Detected(Reader.DOCX, _OOXML + "wordprocessingml.document")),
+    ("ppt/", Detected(Reader.SLIDES, _OOXML + "presentationml.presentation")),
+    ("xl/workbook.bin", Detected(Reader.FILE, "application/vnd.ms-excel.sheet.binary.macroEnabled.12")),
+    ("xl/", Detected(Reader.FILE, _OOXML + "spreadsheetml.sheet")),
+)
+# What the first member, `mimetype`, of OpenDocument and EPUB files says.
+_MIMETYPE_MEMBERS = {
+    "application/vnd.oasis.opendocument.text",
+    "application/vnd.oasis.opendocument.spreadsheet",
+    "application/epub+zip",
+}
+# Streams of OLE containers, the old Office formats; names are stored in UTF-16.
+_OLE_STREAMS = (
+    ("WordDocument", "application/msword"),
+    ("Workbook", "application/vnd.ms-excel"),
+    ("Book", "application/vnd.ms-excel"),
+    ("PowerPoint Document", "application/vnd.ms-powerpoint"),
+    ("__properties_version1.0", "application/vnd.ms-outlook"),
+)
+_ARCHIVES = (
+    b"\x1f\x8b",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"BZh",
+    b"\xfd7zXZ\x00",
+    b"\x28\xb5\x2f\xfd",
+)
+_TAR_MAGIC = (257, b"ustar")
+# First header lines that only stored or received mail has.
+_EMAIL_HEAD = re.compile(
+    rb"(?:Return-Path|Received|Delivered-To|Message-ID|MIME-Version): ?\S", re.IGNORECASE
+)
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+_CHARSET_INSIDE = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+
+
+def detect(path: Path, *, filename: str, declared: str | None) -> Detected:
+    """Raises `DocumentRejected` for a format that has no reader, and for an empty or encrypted file."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if not head:
+        raise DocumentRejected("The file is empty: it has no bytes. Upload it again.", code="empty")
+    if head.startswith(b"{\\rtf"):
+        return Detected(Reader.FILE, "application/rtf")
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _inside_zip(path)
+    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        return _inside_ole(path)
+    if head.lstrip().startswith(b"%PDF-"):
+        return Detected(Reader.PDF, "application/pdf")
+    charset = _charset(head, declared)
+    if decode_text(head, charset=charset) is None:
+        return _binary(head)
+    return _text(head, filename=filename, declared=declared, charset=charset)
+
+
+def _charset(head: bytes, declared: str | None) -> str | None:
+    """What the sender says, then what the document says of itself near its beginning."""
+    if declared and (match := _CHARSET.search(declared)):
+        return match[1]
+    inside = _CHARSET_INSIDE.search(head[:2048])
+    return inside[1].decode("ascii", errors="replace") if inside else None
+
+
+def _text(head: bytes, *, filename: str, declared: str | None, charset: str | None) -> Detected:
+    by_name = _BY_SUFFIX.get(PurePosixPath(filename).suffix.lower())
+    if by_name is None and declared is not None:
+        by_name = _BY_DECLARED.get(declared.partition(";")[0].strip().lower())
+    found = by_name or _by_content(head) or _PLAIN
+    return Detected(found.reader, found.content_type, charset)
+
+
+def _by_content(head: bytes) -> Detected | None:
+    if _EMAIL_HEAD.match(head):
+        return _EMAIL
+    try:
+        return _BY_DETECTED.get(kreuzberg.detect_mime_type(head))
+    except (RuntimeError, kreuzberg.KreuzbergError):  # it knows no name for text that is not UTF-8
+        return None
+
+
+def _binary(head: bytes) -> Detected:
+    if b"%PDF-" in head[:1024]:  # readers of PDF accept junk before the header
+        return Detected(Reader.PDF, "application/pdf")
+    offset, magic = _TAR_MAGIC
+    if head.startswith(_ARCHIVES) or head[offset : offset + len(magic)] == magic:
+        raise _archive()
+    try:
+        family = kreuzberg.detect_mime_type(head).partition("/")[0]
+    except (RuntimeError, kreuzberg.KreuzbergError):
+        family = "unknown"
+    if family == "image":
+        raise _unsupported("The file is an image, and text in images is not read.")
+    if family in ("audio", "video"):
+        raise _unsupported("The file is a recording, and speech is not read.")
+    raise _unsupported("The file's format is not known.")
+
+
+def _inside_zip(path: Path) -> Detected:
+    try:
+        with zipfile.ZipFile(path) as container:
+            members = container.infolist()
+            names = {member.filename for member in members}
+            mimetype = container.read("mimetype")[:200].decode("latin-1").strip() if _small(members) else ""
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+        raise corrupt() from error
+    except RuntimeError as error:  # zipfile's word for a member with a password
+        raise encrypted() from error
+    if any(member.flag_bits & 1 for member in members):
+        raise encrypted()
+    if mimetype in _MIMETYPE_MEMBERS:
+        return Detected(Reader.FILE, mimetype)
+    if "[Content_Types].xml" in names:
+        for prefix, detected in _OOXML_PARTS:
+            if any(name.startswith(prefix) for name in names):
+                return detected
+    if mimetype.startswith("application/vnd."):
+        raise _unsupported("This kind of OpenDocument file is not read.")
+    raise _archive()
+
+
+def _small(members: list[zipfile.ZipInfo]) -> bool:
+    return any(member.filename == "mimetype" and member.file_size <= 200 for member in members)
+
+
+def _inside_ole(path: Path) -> Detected:
+    data = path.read_bytes()
+    if "EncryptedPackage".encode("utf-16-le") in data:
+        raise encrypted()
+    for stream, content_type in _OLE_STREAMS:
+        if stream.encode("utf-16-le") in data:
+            return Detected(Reader.FILE, content_type)
+    raise _unsupported("The file's format is not known.")
+
+
+def corrupt() -> DocumentRejected:
+    return DocumentRejected(
+        "The file is damaged or incomplete and cannot be read. Open it in the program that made it, save it "
+        "anew and upload that.",
+        code="corrupt",
+    )
+
+
+def encrypted() -> DocumentRejected:
+    return DocumentRejected(
+        "The file is protected by a password. Remove the protection and upload it again.", code="encrypted"
+    )
+
+
+def _archive() -> DocumentRejected:
+    return DocumentRejected(
+        "Archives are not opened. Unpack it and upload the files in it one by one.", code="unsupported_format"
+    )
+
+
+def _unsupported(reason: str) -> DocumentRejected:
+    return DocumentRejected(f"{reason} Upload one of: {_FORMATS}.", code="unsupported_format")

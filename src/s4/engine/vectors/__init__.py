@@ -1,0 +1,37 @@
+"""The chunk index: a LanceDB table per tenant and generation, written monotonically, read at a pinned
+version.
+
+The flow. A worker takes a `TableWriter` under a lease of the catalog and calls `apply` with the chunks of
+finished documents. The version that it returns goes into the catalog, in the transaction that makes the
+documents searchable. A search takes a `TableReader` at exactly the catalog's version, so what is found and
+what the catalog knows never differ, however many writers are at work. `optimize` keeps tables short and
+removes what no reader can still need.
+
+Invariants:
+
+- A write removes only rows of lower revisions of a document. A late writer can add rows that the catalog
+  ignores and `prune` later drops; it can never take away newer ones.
+- A repeated write doubles nothing: rows are merged by `chunk_id`, which names document, revision and ordinal.
+- Nothing that a reader holds is removed within the grace period after it was superseded; afterwards the
+  reader gets `VersionGone` and asks the catalog again.
+
+This is the only room that imports lancedb and pyarrow, and only inside functions: the import takes seconds.
+"""
+
+from s4.engine.vectors.errors import VersionGone
+from s4.engine.vectors.model import ChunkRow, Hit, OptimizeReport, TableStats, chunk_id
+from s4.engine.vectors.reader import TableReader
+from s4.engine.vectors.store import VectorStore
+from s4.engine.vectors.writer import TableWriter
+
+__all__ = [
+    "ChunkRow",
+    "Hit",
+    "OptimizeReport",
+    "TableReader",
+    "TableStats",
+    "TableWriter",
+    "VectorStore",
+    "VersionGone",
+    "chunk_id",
+]

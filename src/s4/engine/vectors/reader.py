@@ -1,0 +1,172 @@
+"""Reading one table at one version: by meaning and by keyword, side by side."""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s4.engine.vectors.errors import VersionGone, reading
+from s4.engine.vectors.handles import HandlePool
+from s4.engine.vectors.model import ChunkRow, Hit, Vector
+from s4.engine.vectors.schema import HIT_COLUMNS, LanceTable, any_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+QUERY_WORDS_MAX = 64
+"""Words of a query that keyword search looks up. Each costs a posting list; the rest is for the vector."""
+QUERY_CHARS_MAX = 4096
+"""Bounds the same for texts without spaces."""
+
+
+class TableReader:
+    """A light value: the open table behind it is borrowed from the pool for the length of each call.
+
+    Every method raises `VersionGone` when the version was cleaned up, `Unavailable` when the store does not
+    answer within the store's read timeout.
+    """
+
+    def __init__(self, pool: HandlePool, prefix: str, version: int, *, read_timeout: timedelta) -> None:
+        self._pool = pool
+        self._prefix = prefix
+        self._read_timeout = read_timeout
+        self.version = version
+
+    async def search(
+        self,
+        *,
+        query_text: str | None,
+        vector: Vector | None,
+        limit: int,
+        document_ids: Sequence[str] | None = None,
+    ) -> list[Hit]:
+        """Up to `limit` nearest chunks and up to `limit` best keyword matches, each chunk once, in no order.
+
+        Any text is safe: it is taken as words, never parsed as a query language. `document_ids` narrows both
+        searches before they rank; an empty one finds nothing.
+        """
+        if document_ids is not None and not document_ids:
+            return []
+        where = None if document_ids is None else any_of(document_ids)
+        async with self._table("search") as table:
+            nearest, matching = await asyncio.gather(
+                _nearest(table, vector, limit, where), _matching(table, query_text, limit, where, vector)
+            )
+        hits = {hit.chunk_id: hit for hit in matching}
+        for hit in nearest:
+            hits.setdefault(hit.chunk_id, hit if query_text is None else _with_keyword(hit, 0.0))
+        return list(hits.values())
+
+    async def document_rows(self, document_id: str) -> list[ChunkRow]:
+        """Every row of a document, all its revisions, by revision and ordinal. For checks and repair."""
+        async with self._table("document") as table:
+            query = table.query().where(any_of([document_id])).select([*HIT_COLUMNS, "vector"])
+            found = await query.to_arrow()
+        rows = [
+            ChunkRow(**row | {"vector": np.asarray(row["vector"], np.float32)}) for row in found.to_pylist()
+        ]
+        return sorted(rows, key=lambda row: (row.revision, row.ordinal))
+
+    async def all_pairs(self) -> dict[tuple[str, int], int]:
+        """Rows by (document, revision), read in batches: what a sweep compares with the catalog."""
+        import pyarrow as pa
+
+        pairs: Counter[tuple[str, int]] = Counter()
+        async with self._table("sweep", bounded=False) as table:
+            async for batch in await table.query().select(["document_id", "revision"]).to_batches():
+                grouped = pa.Table.from_batches([batch]).group_by(["document_id", "revision"])
+                for row in grouped.aggregate([([], "count_all")]).to_pylist():
+                    pairs[row["document_id"], row["revision"]] += row["count_all"]
+        return dict(pairs)
+
+    async def exists(self) -> bool:
+        """Whether the table was ever written. Opens it, so that the first search finds it open."""
+        async with self._leased("open") as table:
+            return table is not None
+
+    @asynccontextmanager
+    async def _table(self, what: str, *, bounded: bool = True) -> AsyncIterator[LanceTable]:
+        async with self._leased(what, bounded=bounded) as table:
+            if table is None:
+                raise VersionGone(f"This index no longer exists ({what}).")
+            yield table
+
+    @asynccontextmanager
+    async def _leased(self, what: str, *, bounded: bool = True) -> AsyncIterator[LanceTable | None]:
+        timeout_seconds = self._read_timeout.total_seconds() if bounded else None
+        try:
+            with reading(what):
+                async with (
+                    asyncio.timeout(timeout_seconds),
+                    self._pool.lease(self._prefix, self.version) as table,
+                ):
+                    yield table
+        except VersionGone:
+            self._pool.forget(self._prefix)  # its files are gone, or the table was made anew under this name
+            raise
+
+
+def keyword_text(text: str) -> str:
+    """The part of a query that keyword search looks up, free of characters that UTF-8 cannot carry."""
+    clean = text[:QUERY_CHARS_MAX].encode("utf-8", "replace").decode("utf-8")
+    return " ".join(clean.split()[:QUERY_WORDS_MAX])
+
+
+async def _nearest(table: LanceTable, vector: Vector | None, limit: int, where: str | None) -> list[Hit]:
+    if vector is None or not np.any(vector):
+        return []  # the zero vector has no direction, hence no neighbours
+    query = table.query().nearest_to(np.ascontiguousarray(vector, np.float32)).distance_type("cosine")
+    found = await _run(query, limit, where, ["_distance"])
+    return [_hit(row, semantic=_finite(1.0 - row["_distance"]), keyword=None) for row in found.to_pylist()]
+
+
+async def _matching(
+    table: LanceTable, text: str | None, limit: int, where: str | None, vector: Vector | None
+) -> list[Hit]:
+    from lancedb.query import MatchQuery
+
+    words = keyword_text(text or "")
+    if not words:
+        return []
+    match: Any = MatchQuery  # a pydantic dataclass, whose defaults the type checker does not see
+    query = table.query().nearest_to_text(match(words, "text"))
+    if vector is None:
+        found = await _run(query, limit, where, ["_score"])
+        return [_hit(row, semantic=None, keyword=row["_score"]) for row in found.to_pylist()]
+    found = await _run(query, limit, where, ["_score", "vector"])
+    cosines = _cosines(found, vector)
+    rows = found.drop_columns(["vector"]).to_pylist()
+    return [_hit(row, semantic=c, keyword=row["_score"]) for row, c in zip(rows, cosines, strict=True)]
+
+
+async def _run(query: Any, limit: int, where: str | None, extra: list[str]) -> "pa.Table":
+    if where is not None:
+        query = query.where(where)
+    return await query.limit(limit).select([*HIT_COLUMNS, *extra]).to_arrow()
+
+
+def _cosines(found: "pa.Table", vector: Vector) -> list[float]:
+    if not found.num_rows:
+        return []
+    stored = found.column("vector").combine_chunks().flatten().to_numpy().reshape(found.num_rows, -1)
+    norms = np.linalg.norm(stored, axis=1) * np.linalg.norm(vector)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return [_finite(value) for value in stored @ vector / norms]
+
+
+def _finite(value: float) -> float:
+    """A stored zero vector has no cosine; it counts as unrelated."""
+    return min(1.0, max(-1.0, float(value))) if math.isfinite(value) else 0.0
+
+
+def _hit(row: dict[str, Any], *, semantic: float | None, keyword: float | None) -> Hit:
+    return Hit(**{name: row[name] for name in HIT_COLUMNS}, semantic=semantic, keyword=keyword)
+
+
+def _with_keyword(hit: Hit, keyword: float) -> Hit:
+    return Hit(**{name: getattr(hit, name) for name in HIT_COLUMNS}, semantic=hit.semantic, keyword=keyword)

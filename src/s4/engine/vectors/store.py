@@ -1,0 +1,98 @@
+"""The way in: one `VectorStore` per process, for all tenants, with one cache of bounded size.
+
+A table lives at `{base}/{prefix}/chunks.lance`, where the prefix is that of a generation (`kernel/keys.py`).
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s4.engine.vectors.errors import is_missing_table, reading, writing
+from s4.engine.vectors.handles import HandlePool
+from s4.engine.vectors.reader import TableReader
+from s4.engine.vectors.schema import TABLE, LanceConnection, LanceTable
+from s4.engine.vectors.writer import TableWriter
+
+if TYPE_CHECKING:
+    from lancedb import Session
+
+
+class VectorStore:
+    """Hands out readers and writers. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        base_uri: str,
+        *,
+        storage_options: Mapping[str, str],
+        index_cache_bytes: int,
+        metadata_cache_bytes: int,
+        handles_max: int,
+        read_timeout: timedelta,
+    ) -> None:
+        """`base_uri` is a local directory or `s3://bucket/prefix`; `storage_options` are LanceDB's."""
+        # LanceDB takes a relative path that begins with "db" for its cloud service, hence absolute.
+        self._base = base_uri.rstrip("/") if "://" in base_uri else str(Path(base_uri).absolute())
+        self._storage_options = dict(storage_options)
+        self._index_cache_bytes = index_cache_bytes
+        self._metadata_cache_bytes = metadata_cache_bytes
+        self._read_timeout = read_timeout
+        self._pool = HandlePool(self._open, handles_max=handles_max)
+        self._session: Session | None = None
+
+    async def reader(self, prefix: str, version: int) -> TableReader | None:
+        """The table pinned at `version`, or None when it was never written.
+
+        Raises `VersionGone` when the version was cleaned up, `Unavailable` when the store does not answer.
+        """
+        reader = TableReader(self._pool, _name(prefix), version, read_timeout=self._read_timeout)
+        return reader if await reader.exists() else None
+
+    async def writer(self, prefix: str, dimension: int) -> TableWriter:
+        """Writes to the table's latest version; makes the table at the first write. Close it after use."""
+        with writing("connect"):
+            return TableWriter(await self._connect(_name(prefix)), dimension)
+
+    async def forget(self, prefix: str) -> None:
+        """Drops what is cached of a table, because it was removed or made anew."""
+        self._pool.forget(_name(prefix))
+
+    async def close(self) -> None:
+        """Closes every open table. Searches that still run finish first."""
+        self._pool.close()
+        self._session = None
+
+    @property
+    def open_tables(self) -> int:
+        return len(self._pool)
+
+    async def _open(self, prefix: str) -> LanceTable | None:
+        with reading("open"):
+            connection = await self._connect(prefix)
+            try:
+                return await connection.open_table(TABLE)
+            except ValueError as error:
+                if is_missing_table(error):
+                    return None
+                raise
+            finally:
+                connection.close()
+
+    async def _connect(self, prefix: str) -> LanceConnection:
+        os.environ.setdefault("LANCEDB_LOG", "error")  # it warns on stderr otherwise; read at import
+        import lancedb
+
+        if self._session is None:
+            self._session = lancedb.Session(
+                index_cache_size_bytes=self._index_cache_bytes,
+                metadata_cache_size_bytes=self._metadata_cache_bytes,
+            )
+        return await lancedb.connect_async(
+            f"{self._base}/{prefix}", storage_options=self._storage_options, session=self._session
+        )
+
+
+def _name(prefix: str) -> str:
+    return prefix.strip("/")

@@ -1,0 +1,64 @@
+"""The HTTP application: every domain's routes under `/api/v1` and `/api`, operations at the root."""
+
+from fastapi import FastAPI
+
+from s4 import __version__
+from s4.domains.documents.metadata import MetadataLimits
+from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
+from s4.domains.search.routes import search_router
+from s4.domains.tenants.routes import tenants_router
+from s4.entrypoints.bootstrap import RANDOM, Core
+from s4.entrypoints.operations import ProcessState, operations_router
+from s4.platform.http.errors import ERROR_RESPONSES, install_error_handlers
+from s4.platform.http.middleware import HttpLimits, HttpMiddleware
+from s4.platform.http.routing import DomainRouter, undeclared_routes
+
+API_VERSION = "1"
+_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+
+_DESCRIPTION = """
+Upload documents, find them by meaning. Every tenant route takes the tenant's key in `X-Tenant-Key` or as a bearer token;
+administrator routes take `X-Admin-Key`. Errors are `{"error": {"code", "message", "details"}}`.
+"""
+
+
+def create_app(core: Core, state: ProcessState) -> FastAPI:
+    """Raises `RuntimeError` when a route declares no permission."""
+    settings = core.settings
+    app = FastAPI(title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False)
+    app.state.s4_authenticator = core.access
+    install_error_handlers(app)
+    domains = DomainRouter(responses=ERROR_RESPONSES)
+    metadata_limits = MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max)
+    upload_limits = UploadRouteLimits(
+        bytes_max=settings.upload_bytes_max,
+        idle_seconds_max=settings.upload_idle_seconds_max,
+        seconds_max=settings.upload_seconds_max,
+        metadata=metadata_limits,
+    )
+    # By-key routes come first: their paths would otherwise match as ids.
+    for router in (
+        uploads_router(core.uploads, upload_limits),
+        reading_router(core.documents),
+        changes_router(core.documents),
+        search_router(core.search),
+        tenants_router(core.tenants),
+    ):
+        domains.include_router(router)
+    app.include_router(operations_router(core, state))
+    app.include_router(domains, prefix="/api/v1")
+    app.include_router(domains, prefix="/api", include_in_schema=False)
+    app.add_middleware(
+        HttpMiddleware,
+        limits=HttpLimits(
+            request_body_bytes_max=settings.request_body_bytes_max,
+            request_body_seconds_max=settings.upload_idle_seconds_max,
+            api_version=API_VERSION,
+            quiet_routes=_QUIET,
+        ),
+        random=RANDOM,
+    )
+    undeclared = undeclared_routes(app)
+    if undeclared:
+        raise RuntimeError(f"routes without a permission: {', '.join(undeclared)}")
+    return app

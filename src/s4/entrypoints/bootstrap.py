@@ -1,0 +1,282 @@
+"""The only wiring: settings in, running parts out.
+
+`Core` is what every process needs; `WorkerParts` is what only workers need. Both are async context managers that
+close what they opened, in reverse order.
+"""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from s4 import __version__
+from s4.domains.access import AccessService
+from s4.domains.documents import DocumentChain, DocumentService, Uploads
+from s4.domains.documents.metadata import MetadataLimits
+from s4.domains.documents.uploads import UploadLimits
+from s4.domains.indexing import Generation, IndexingService, Publisher
+from s4.domains.indexing.service import IndexingLimits
+from s4.domains.maintenance import Deployment, MaintenanceLimits, MaintenanceService
+from s4.domains.maintenance.deployment import open_deployment
+from s4.domains.search import SearchLimits, SearchService
+from s4.domains.tenants import TenantChain, TenantService
+from s4.engine.embedding.base import Embedder
+from s4.engine.extraction import ExtractionPool
+from s4.engine.vectors import VectorStore
+from s4.entrypoints.configuration import SCRATCH_DIR
+from s4.kernel.clock import SystemClock
+from s4.kernel.errors import Unavailable
+from s4.kernel.ids import RandomBytes, base32
+from s4.kernel.settings import EmbeddingProvider, Settings
+from s4.platform.chains import Chains, ChainTimings
+from s4.platform.database import Database, migrate, open_database
+from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
+from s4.platform.jobs.heartbeat import Heartbeat
+from s4.platform.objects import ObjectStore, open_store
+from s4.platform.telemetry import logs, metrics
+
+RANDOM: RandomBytes = secrets.token_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What API and workers share."""
+
+    settings: Settings
+    database: Database
+    store: ObjectStore
+    queue: Queue
+    chains: Chains
+    embedder: Embedder
+    generation: Generation
+    vectors: VectorStore
+    deployment: Deployment
+    tenants: TenantService
+    access: AccessService
+    documents: DocumentService
+    uploads: Uploads
+    search: SearchService
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What runs jobs."""
+
+    worker: Worker
+    scheduler: Scheduler
+    heartbeat: Heartbeat
+    indexing: IndexingService
+    maintenance: MaintenanceService
+
+
+def configure_process(settings: Settings, *, service: str) -> None:
+    """Logs and constant metrics of this process."""
+    logs.configure(level=settings.log_level, log_format=settings.log_format, service=service)
+    metrics.BUILD_INFO.labels(__version__).set(1)
+
+
+def migrate_database(settings: Settings) -> list[str]:
+    """Brings the catalog's schema up to date. Answers with the steps that were run."""
+    return migrate.upgrade(_database_url(settings))
+
+
+@contextlib.asynccontextmanager
+async def open_core(settings: Settings) -> AsyncIterator[Core]:
+    """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend."""
+    async with contextlib.AsyncExitStack() as stack:
+        if migrate.pending(_database_url(settings)):
+            raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
+        database = open_database(
+            _database_url(settings),
+            pool_size=settings.database_pool_size,
+            timeout_seconds=settings.database_timeout_seconds,
+        )
+        stack.push_async_callback(database.aclose)
+        store = open_store(settings)
+        stack.push_async_callback(store.aclose)
+        await store.probe()
+        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
+        embedder = make_embedder(settings)
+        stack.push_async_callback(embedder.aclose)
+        await embedder.prepare()
+        vectors = _vectors(settings, store)
+        stack.push_async_callback(vectors.close)
+        yield _core(settings, database, store, deployment, embedder, vectors)
+
+
+def _core(
+    settings: Settings,
+    database: Database,
+    store: ObjectStore,
+    deployment: Deployment,
+    embedder: Embedder,
+    vectors: VectorStore,
+) -> Core:
+    queue = Queue(database, RANDOM)
+    chains = Chains(
+        database,
+        store,
+        RANDOM,
+        [TenantChain(), DocumentChain(queue)],
+        ChainTimings(
+            lease=timedelta(seconds=settings.commit_lease_seconds),
+            wait=timedelta(seconds=settings.commit_wait_seconds),
+        ),
+    )
+    generation = Generation(
+        embedder.space, embedder.dimension, settings.chunk_tokens_max, settings.chunk_overlap_tokens
+    )
+    assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
+    return Core(
+        settings=settings,
+        database=database,
+        store=store,
+        queue=queue,
+        chains=chains,
+        embedder=embedder,
+        generation=generation,
+        vectors=vectors,
+        deployment=deployment,
+        tenants=TenantService(database, chains, RANDOM),
+        access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
+        documents=DocumentService(
+            database, store, chains, MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max)
+        ),
+        uploads=Uploads(
+            database,
+            store,
+            chains,
+            RANDOM,
+            UploadLimits(
+                bytes_max=settings.upload_bytes_max,
+                duration_max=timedelta(seconds=settings.upload_seconds_max),
+                idempotency=timedelta(hours=settings.idempotency_hours),
+            ),
+        ),
+        search=SearchService(
+            database,
+            vectors,
+            embedder,
+            generation,
+            SearchLimits(
+                candidates=settings.search_candidates,
+                query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds),
+            ),
+        ),
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
+    """Everything that runs jobs, on top of `core`."""
+    settings = core.settings
+    owner = base32(RANDOM(16))
+    lease = timedelta(seconds=settings.job_lease_seconds)
+    scratch_dir = settings.data_dir / SCRATCH_DIR
+    scratch_dir.mkdir(parents=True, exist_ok=True)
+    extraction = ExtractionPool(
+        processes=settings.extraction_processes,
+        memory_bytes=settings.extraction_memory_bytes,
+        seconds_max=settings.extraction_seconds_max,
+        text_chars_max=settings.extraction_text_chars_max,
+        pages_max=settings.extraction_pages_max,
+    )
+    leases = Leases(core.database, owner=owner, duration=lease)
+    publisher = Publisher(core.database, core.vectors, core.queue, leases, core.generation)
+    indexing = IndexingService(
+        core.database,
+        core.store,
+        extraction,
+        core.embedder,
+        publisher,
+        core.generation,
+        IndexingLimits(settings.chunk_tokens_max, settings.chunk_overlap_tokens, settings.chunks_max),
+        scratch_dir=scratch_dir,
+    )
+    maintenance = MaintenanceService(
+        core.database,
+        core.store,
+        core.vectors,
+        core.queue,
+        core.chains,
+        core.tenants,
+        core.documents,
+        publisher,
+        core.generation,
+        core.deployment,
+        MaintenanceLimits(
+            upload_duration_max=timedelta(seconds=settings.upload_seconds_max),
+            garbage_grace=timedelta(seconds=settings.garbage_grace_seconds),
+            index_grace=timedelta(seconds=settings.index_grace_seconds),
+            idempotency=timedelta(hours=settings.idempotency_hours),
+            sweep_every=timedelta(seconds=settings.sweep_seconds),
+        ),
+    )
+    handlers: dict[str, JobHandler] = indexing.handlers() | maintenance.handlers()
+    worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
+    heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
+    scheduler = Scheduler(core.database, core.queue, leases, maintenance.regular_tasks())
+    try:
+        yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
+    finally:
+        await extraction.aclose()
+
+
+def _worker_limits(settings: Settings) -> WorkerLimits:
+    return WorkerLimits(
+        concurrency=settings.worker_concurrency,
+        lease=timedelta(seconds=settings.job_lease_seconds),
+        poll=timedelta(seconds=settings.job_poll_seconds),
+        attempts_max=settings.job_attempts_max,
+        backoff=timedelta(seconds=settings.job_backoff_seconds),
+        backoff_max=timedelta(seconds=settings.job_backoff_max_seconds),
+        patience=timedelta(hours=settings.job_patience_hours),
+    )
+
+
+def make_embedder(settings: Settings) -> Embedder:
+    """The configured embedder. Imports only that one's libraries."""
+    provider = settings.embedding_provider
+    if provider is EmbeddingProvider.LOCAL:
+        from s4.engine.embedding.local import LocalEmbedder
+
+        return LocalEmbedder(threads=settings.embedding_threads)
+    if provider is EmbeddingProvider.DETERMINISTIC:
+        from s4.engine.embedding.deterministic import DeterministicEmbedder
+
+        return DeterministicEmbedder(dimension=settings.embedding_dimension or 384)
+    from s4.engine.embedding.openai_compatible import OpenAICompatibleEmbedder
+
+    key = settings.embedding_api_key
+    return OpenAICompatibleEmbedder(
+        model=settings.embedding_model,
+        api_key=key.get_secret_value() if key is not None else None,
+        base_url=settings.embedding_base_url,
+        dimension=settings.embedding_dimension,
+        batch_tokens=settings.embedding_batch_tokens,
+        batch_items=settings.embedding_batch_items,
+        timeout=timedelta(seconds=settings.embedding_timeout_seconds),
+        query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds),
+        retries_max=settings.embedding_retries_max,
+    )
+
+
+def _vectors(settings: Settings, store: ObjectStore) -> VectorStore:
+    place = store.lance_uri()
+    uri, options = place if place is not None else (str(settings.data_dir / "index"), {})
+    return VectorStore(
+        uri,
+        storage_options=options,
+        index_cache_bytes=settings.index_cache_bytes,
+        metadata_cache_bytes=settings.index_cache_bytes // 2,
+        handles_max=settings.index_handles_max,
+        read_timeout=timedelta(seconds=settings.store_timeout_seconds),
+    )
+
+
+def _database_url(settings: Settings) -> str:
+    assert settings.database_url is not None, "load_settings fills it in"
+    return settings.database_url.get_secret_value()
+
+

@@ -1,0 +1,102 @@
+"""Routes about the process itself: health, metrics, name. None needs a credential; none says anything of a tenant."""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+
+from s4 import __version__
+from s4.entrypoints.bootstrap import Core
+from s4.kernel.errors import Unauthenticated, Unavailable
+from s4.kernel.permissions import Permission
+from s4.platform.http.routing import DomainRouter
+from s4.platform.telemetry import exposition, metrics
+
+_CHECK_SECONDS_MAX = 5.0  # a readiness check must answer before the balancer's patience ends
+_DRAINING_RETRY = timedelta(seconds=5)
+
+ChildMetrics = Callable[[], Awaitable[Mapping[str, bytes]]]
+
+
+@dataclass(slots=True)
+class ProcessState:
+    """What readiness looks at besides dependencies. `child_metrics` asks the children for theirs."""
+
+    draining: bool = False
+    worker_alive: bool | None = None
+    """None: this process has no worker of its own."""
+    child_metrics: ChildMetrics | None = field(default=None)
+
+
+def operations_router(core: Core, state: ProcessState) -> DomainRouter:
+    """`/`, `/health…`, `/metrics`."""
+    router = DomainRouter(tags=["operations"])
+    public = Permission.PUBLIC
+
+    @router.get("/", permission=public)
+    async def about() -> dict[str, str]:
+        """Name and version."""
+        return {"name": "S4", "version": __version__, "api": "/api/v1", "docs": "/docs"}
+
+    @router.get("/health", permission=public)
+    @router.get("/health/live", permission=public)
+    async def live() -> dict[str, str]:
+        """The process answers. Looks at no dependency."""
+        return {"status": "alive"}
+
+    @router.get("/health/ready", permission=public, responses={503: {"description": "Not ready."}})
+    async def ready() -> Response:
+        """Whether to send requests here, and the state of each dependency."""
+        database, store = await asyncio.gather(_check(core.database.ping), _check(core.store.ping))
+        dependencies = {"database": database, "object_store": store}
+        if state.worker_alive is not None:
+            dependencies["worker"] = "ok" if state.worker_alive else "restarting"
+        # Without a worker documents wait, but every request can be served.
+        serving = database == store == "ok" and not state.draining
+        metrics.READY.set(serving)
+        status = "draining" if state.draining else "ready" if serving else "unavailable"
+        body = {"status": status, "dependencies": dependencies, "catalog": core.deployment.state}
+        headers = {} if serving else {"Retry-After": str(int(_DRAINING_RETRY.total_seconds()))}
+        return JSONResponse(body, status_code=200 if serving else 503, headers=headers)
+
+    @router.get("/metrics", permission=public, include_in_schema=False)
+    async def scrape(request: Request) -> Response:
+        """Prometheus text of this process and its worker."""
+        token = core.settings.metrics_token
+        if token is not None:
+            presented = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(presented.encode(), token.get_secret_value().encode()):
+                raise Unauthenticated("Metrics need their token as Authorization: Bearer.")
+        await refresh_gauges(core)
+        children = await state.child_metrics() if state.child_metrics is not None else {}
+        return Response(exposition.combined("api", children), media_type=exposition.CONTENT_TYPE)
+
+    return router
+
+
+async def refresh_gauges(core: Core) -> None:
+    """Figures that are read from the catalog when asked for. An absent catalog leaves the old ones."""
+    try:
+        async with core.database.read() as connection:
+            depth = await core.queue.depth(connection)
+            oldest = await core.queue.oldest_ready(connection)
+            now = await core.database.now(connection)
+    except Unavailable:
+        return
+    metrics.QUEUE_DEPTH.clear()
+    for kind, job_state, count in depth:
+        metrics.QUEUE_DEPTH.labels(kind, job_state).set(count)
+    metrics.QUEUE_OLDEST_SECONDS.set((now - oldest).total_seconds() if oldest is not None else 0)
+
+
+async def _check(ping: Callable[[], Awaitable[None]]) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS_MAX):
+            await ping()
+    except (Unavailable, TimeoutError):
+        return "unavailable"
+    return "ok"

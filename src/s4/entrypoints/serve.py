@@ -1,0 +1,166 @@
+"""`s4 serve`: the API, and with it a worker as a child process that is restarted when it dies."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+import httpx
+import structlog
+import uvicorn
+
+from s4.entrypoints.api import create_app
+from s4.entrypoints.bootstrap import configure_process, migrate_database, open_core
+from s4.entrypoints.operations import ProcessState
+from s4.kernel.settings import Environment, Settings
+
+log = structlog.get_logger()
+
+_RESTART_SECONDS = 1.0  # first pause before a dead worker is started anew; doubles up to the next bound
+_RESTART_SECONDS_MAX = 30.0
+_CHILD_METRICS_SECONDS_MAX = 2.0
+_KEEP_ALIVE_SECONDS = 75  # longer than common balancers keep idle connections, so that they close first
+
+
+async def serve(settings: Settings, *, with_worker: bool) -> None:
+    """Runs until SIGTERM or SIGINT: readiness flips, the listener closes, requests finish, the worker ends."""
+    configure_process(settings, service="api")
+    if settings.environment is Environment.EMBEDDED:
+        for step in await asyncio.to_thread(migrate_database, settings):
+            log.info("catalog.migrated", step=step)
+    state = ProcessState()
+    listening = _listen(settings.host, settings.port)
+    async with open_core(settings) as core:
+        config = uvicorn.Config(
+            create_app(core, state),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(settings.shutdown_seconds),
+            lifespan="off",
+        )
+        server = _Server(config)
+        _stop_on_signals(server, state, settings.drain_seconds)
+        async with contextlib.AsyncExitStack() as stack:
+            if with_worker:
+                await stack.enter_async_context(_WorkerChild(settings, state))
+            host, port = listening.getsockname()[:2]
+            log.info("api.started", url=f"http://{'[' + host + ']' if ':' in host else host}:{port}")
+            await server.serve(sockets=[listening])
+    log.info("api.stopped")
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`, which drains first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(2048)  # connections that wait while the loop is busy
+    listening.set_inheritable(False)
+    return listening
+
+
+def _stop_on_signals(server: uvicorn.Server, state: ProcessState, drain_seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if state.draining:
+            server.force_exit = True  # the second signal does not wait
+            return
+        state.draining = True
+        log.info("api.draining", seconds=drain_seconds)
+        loop.call_later(drain_seconds, setattr, server, "should_exit", True)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+class _WorkerChild:
+    """Starts the worker, restarts it when it dies, ends it with the API."""
+
+    def __init__(self, settings: Settings, state: ProcessState) -> None:
+        self._settings = settings
+        self._state = state
+        self._process: asyncio.subprocess.Process | None = None
+        self._metrics_url = ""
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "_WorkerChild":
+        self._state.child_metrics = self._metrics
+        self._state.worker_alive = False
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._keeper is not None
+        self._keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._keeper
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(self._settings.shutdown_seconds + 5):
+                await self._process.wait()
+        except TimeoutError:
+            log.warning("worker.killed", reason="it did not stop in time")
+            self._process.kill()
+            await self._process.wait()
+
+    async def _keep(self) -> None:
+        pause_seconds = _RESTART_SECONDS
+        while True:
+            started = time.monotonic()
+            self._process = await self._start()
+            self._state.worker_alive = True
+            code = await self._process.wait()
+            self._state.worker_alive = False
+            log.error("worker.died", exit_code=code)
+            if time.monotonic() - started > _RESTART_SECONDS_MAX:
+                pause_seconds = _RESTART_SECONDS
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, _RESTART_SECONDS_MAX)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        with _listen("127.0.0.1", 0) as listening:
+            port = listening.getsockname()[1]
+            self._metrics_url = f"http://127.0.0.1:{port}/metrics"
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "s4.entrypoints.cli",
+                "worker",
+                "--data-dir",
+                str(self._settings.data_dir),
+                "--listen-fd",
+                str(listening.fileno()),
+                "--exit-with-parent",
+                stdin=asyncio.subprocess.PIPE,  # its end tells the child that this process is gone
+                pass_fds=[listening.fileno()],
+                env=dict(os.environ),
+                start_new_session=False,
+            )
+
+    async def _metrics(self) -> Mapping[str, bytes]:
+        if not self._state.worker_alive:
+            return {}
+        try:
+            async with httpx.AsyncClient(timeout=_CHILD_METRICS_SECONDS_MAX, trust_env=False) as client:
+                answer = await client.get(self._metrics_url)
+                answer.raise_for_status()
+        except httpx.HTTPError:
+            return {}
+        return {"worker": answer.content}

@@ -1,0 +1,113 @@
+"""The worker process: runs jobs, takes part in scheduling, answers health and metrics on a port of its own.
+
+As a child of `s4 serve` it gets a listening socket and a pipe from its parent: when the pipe closes, the parent is
+gone and the worker ends, so that no orphan survives.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from s4.entrypoints.bootstrap import Core, WorkerParts, configure_process, open_core, open_worker
+from s4.kernel.errors import Unavailable
+from s4.kernel.settings import Settings
+from s4.platform.jobs import Scheduler
+from s4.platform.telemetry import exposition
+
+log = structlog.get_logger()
+
+_SCHEDULER_SECONDS = 1.0  # between looks at what is due; one small transaction each
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerListener:
+    """Where health and metrics are answered: an open socket, or None for nowhere."""
+
+    listening: socket.socket | None
+    parent_pipe: int | None = None
+
+
+async def run_worker(settings: Settings, listener: WorkerListener) -> None:
+    """Runs until SIGTERM, SIGINT or the end of the parent; then hands back what is not done."""
+    configure_process(settings, service="worker")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if listener.parent_pipe is not None:
+        loop.add_reader(listener.parent_pipe, _on_parent_pipe, listener.parent_pipe, stop)
+    async with open_core(settings) as core, open_worker(core) as parts:
+        await parts.maintenance.ensure_adopted()
+        await _run(core, parts, listener, stop)
+
+
+async def _run(core: Core, parts: WorkerParts, listener: WorkerListener, stop: asyncio.Event) -> None:
+    parts.heartbeat.start()
+    running = asyncio.create_task(parts.worker.run())
+    scheduling = asyncio.create_task(_schedule(parts.scheduler))
+    answering = asyncio.create_task(_answer(core, listener)) if listener.listening is not None else None
+    log.info("worker.started", generation=core.generation.id)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({stopping, running, scheduling}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        log.info("worker.stopping")
+        stopping.cancel()
+        await parts.worker.stop(within=timedelta(seconds=core.settings.shutdown_seconds))
+        for task in (scheduling, answering):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        await asyncio.to_thread(parts.heartbeat.stop)
+        await running  # raises what ended it, if that was not a stop
+    log.info("worker.stopped")
+
+
+async def _schedule(scheduler: Scheduler) -> None:
+    while True:
+        try:
+            for kind in await scheduler.tick():
+                log.debug("schedule.fired", kind=kind)
+        except Unavailable as error:
+            log.warning("schedule.deferred", error=error.message)
+        await asyncio.sleep(_SCHEDULER_SECONDS)
+
+
+async def _answer(core: Core, listener: WorkerListener) -> None:
+    async def live(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def scrape(_: Request) -> Response:
+        return Response(exposition.own(), media_type=exposition.CONTENT_TYPE)
+
+    app = Starlette(routes=[Route("/health/live", live), Route("/metrics", scrape)])
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+    server = _QuietServer(config)
+    assert listener.listening is not None
+    await server.serve(sockets=[listener.listening])
+
+
+class _QuietServer(uvicorn.Server):
+    """Leaves signals to the worker."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 (uvicorn's own signature)
+        yield
+
+
+def _on_parent_pipe(pipe: int, stop: asyncio.Event) -> None:
+    if not os.read(pipe, 1024):
+        asyncio.get_running_loop().remove_reader(pipe)
+        stop.set()

@@ -1,0 +1,162 @@
+"""Object keys: the one place that makes and reads them.
+
+`tenants/` holds what a tenant gave, `system/` what the operator configured, `indices/` what is derived and can
+be made again. Whoever needs a key calls a function here; whoever meets a key in a listing calls `parse`.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+from s4.kernel.ids import (
+    DocumentId,
+    GenerationId,
+    TenantId,
+    VersionId,
+    is_document_id,
+    is_tenant_id,
+    is_version_id,
+)
+
+ObjectKey = NewType("ObjectKey", str)
+ObjectPrefix = NewType("ObjectPrefix", str)
+"""Ends with a slash."""
+
+REVISION_DIGITS = 12
+
+DEPLOYMENT = ObjectKey("system/deployment.json")
+TENANTS = ObjectPrefix("tenants/")
+SYSTEM = ObjectPrefix("system/")
+INDICES = ObjectPrefix("indices/")
+PROBES = ObjectPrefix("system/probes/")
+
+
+def probe(name: str) -> ObjectKey:
+    return ObjectKey(f"{PROBES}{name}")
+
+
+def tenant(tenant_id: TenantId) -> ObjectPrefix:
+    return ObjectPrefix(f"{TENANTS}{tenant_id}/")
+
+
+def tenant_heads(tenant_id: TenantId) -> ObjectPrefix:
+    return ObjectPrefix(f"{TENANTS}{tenant_id}/head/")
+
+
+def tenant_head(tenant_id: TenantId, revision: int) -> ObjectKey:
+    return ObjectKey(f"{tenant_heads(tenant_id)}{revision:0{REVISION_DIGITS}d}.json")
+
+
+def documents(tenant_id: TenantId) -> ObjectPrefix:
+    return ObjectPrefix(f"{TENANTS}{tenant_id}/documents/")
+
+
+def document(tenant_id: TenantId, document_id: DocumentId) -> ObjectPrefix:
+    return ObjectPrefix(f"{documents(tenant_id)}{document_id}/")
+
+
+def document_heads(tenant_id: TenantId, document_id: DocumentId) -> ObjectPrefix:
+    return ObjectPrefix(f"{document(tenant_id, document_id)}head/")
+
+
+def document_head(tenant_id: TenantId, document_id: DocumentId, revision: int) -> ObjectKey:
+    return ObjectKey(f"{document_heads(tenant_id, document_id)}{revision:0{REVISION_DIGITS}d}.json")
+
+
+def version(tenant_id: TenantId, document_id: DocumentId, version_id: VersionId) -> ObjectPrefix:
+    return ObjectPrefix(f"{document(tenant_id, document_id)}{version_id}/")
+
+
+def content(tenant_id: TenantId, document_id: DocumentId, version_id: VersionId) -> ObjectKey:
+    return ObjectKey(f"{version(tenant_id, document_id, version_id)}content")
+
+
+def text(tenant_id: TenantId, document_id: DocumentId, version_id: VersionId, revision: int) -> ObjectKey:
+    return ObjectKey(
+        f"{version(tenant_id, document_id, version_id)}text/{revision:0{REVISION_DIGITS}d}.json.zst"
+    )
+
+
+def generation(tenant_id: TenantId, generation_id: GenerationId) -> ObjectPrefix:
+    """What LanceDB opens as a database; its table is `chunks`."""
+    return ObjectPrefix(f"{INDICES}{tenant_id}/{generation_id}/")
+
+
+def generation_manifest(tenant_id: TenantId, generation_id: GenerationId) -> ObjectKey:
+    return ObjectKey(f"{generation(tenant_id, generation_id)}generation.json")
+
+
+def embeddings(tenant_id: TenantId) -> ObjectPrefix:
+    return ObjectPrefix(f"{INDICES}{tenant_id}/embeddings/")
+
+
+def embedding_group(tenant_id: TenantId, space: str, group_hash: str) -> ObjectKey:
+    """Vectors of a run of chunks, by embedding space and by the hash of what was embedded."""
+    return ObjectKey(f"{embeddings(tenant_id)}{space}/{group_hash[:2]}/{group_hash}")
+
+
+class KeyKind(StrEnum):
+    """What an object is, by its key alone."""
+
+    SYSTEM = "system"
+    TENANT_HEAD = "tenant_head"
+    DOCUMENT_HEAD = "document_head"
+    CONTENT = "content"
+    TEXT = "text"
+    INDEX = "index"
+    EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedKey:
+    """The parts of a key. Those that its kind does not have are None."""
+
+    kind: KeyKind
+    tenant_id: TenantId | None = None
+    document_id: DocumentId | None = None
+    version_id: VersionId | None = None
+    revision: int | None = None
+
+
+_HEAD_NAME = re.compile(rf"(\d{{{REVISION_DIGITS}}})\.json")
+_TEXT_NAME = re.compile(rf"(\d{{{REVISION_DIGITS}}})\.json\.zst")
+
+
+def parse(key: str) -> ParsedKey | None:
+    """What `key` names, or None when no function of this module could have made it."""
+    parts = key.split("/")
+    if len(parts) < 2 or not all(parts):
+        return None
+    if parts[0] == "system":
+        return ParsedKey(KeyKind.SYSTEM)
+    if len(parts) < 3 or not is_tenant_id(parts[1]):
+        return None
+    tenant_id = TenantId(parts[1])
+    if parts[0] == "indices":
+        kind = KeyKind.EMBEDDING if parts[2] == "embeddings" else KeyKind.INDEX
+        return ParsedKey(kind, tenant_id)
+    if parts[0] != "tenants":
+        return None
+    if parts[2] == "head" and len(parts) == 4:
+        head = _HEAD_NAME.fullmatch(parts[3])
+        return ParsedKey(KeyKind.TENANT_HEAD, tenant_id, revision=int(head[1])) if head else None
+    if parts[2] == "documents" and len(parts) >= 5 and is_document_id(parts[3]):
+        return _parse_in_document(tenant_id, DocumentId(parts[3]), parts[4:])
+    return None
+
+
+def _parse_in_document(tenant_id: TenantId, document_id: DocumentId, rest: list[str]) -> ParsedKey | None:
+    if rest[0] == "head" and len(rest) == 2:
+        head = _HEAD_NAME.fullmatch(rest[1])
+        return (
+            ParsedKey(KeyKind.DOCUMENT_HEAD, tenant_id, document_id, revision=int(head[1])) if head else None
+        )
+    if not is_version_id(rest[0]):
+        return None
+    version_id = VersionId(rest[0])
+    if rest[1:] == ["content"]:
+        return ParsedKey(KeyKind.CONTENT, tenant_id, document_id, version_id)
+    if len(rest) == 3 and rest[1] == "text" and (name := _TEXT_NAME.fullmatch(rest[2])):
+        return ParsedKey(KeyKind.TEXT, tenant_id, document_id, version_id, int(name[1]))
+    return None

@@ -1,0 +1,234 @@
+"""Every setting: name, type, default, unit, and the trade-off behind the default.
+
+`entrypoints/bootstrap.py` fills this from flags and the environment (`S4_<NAME>`); everything else receives the
+value it needs as an argument. `docs/reference/settings.md` is generated from here.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from s4.kernel.units import GIB, KIB, MIB, parse_size
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+"""Bytes; accepts `10 MiB`."""
+
+
+class Environment(StrEnum):
+    """`embedded`: one machine, nothing to set up. `production`: secrets are demanded, nothing is minted."""
+
+    EMBEDDED = "embedded"
+    PRODUCTION = "production"
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class EmbeddingProvider(StrEnum):
+    """`local`: the bundled model. `openai`: any endpoint that speaks the OpenAI embeddings API.
+    `deterministic`: hashed words, for tests and benchmarks; finds words, not meaning."""
+
+    LOCAL = "local"
+    OPENAI = "openai"
+    DETERMINISTIC = "deterministic"
+
+
+class Settings(BaseModel):
+    """One value object for a whole process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # -- process
+    environment: Environment = Environment.EMBEDDED
+    host: str = Field(
+        "127.0.0.1", description="Address that the API listens on. Loopback unless said otherwise."
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    data_dir: Path = Field(Path("s4-data"), description="Database, objects and caches of the embedded mode.")
+    admin_api_key: SecretStr | None = Field(
+        None,
+        description="The administrator's key, at least 32 characters. Embedded mode mints and saves one.",
+    )
+    log_format: LogFormat = LogFormat.JSON
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    metrics_token: SecretStr | None = Field(
+        None, description="When set, `GET /metrics` demands `Authorization: Bearer <token>`."
+    )
+    shutdown_seconds: float = Field(
+        25.0,
+        gt=0,
+        description="How long a stopping process lets requests and jobs finish. Below 30 s, the "
+        "grace that most orchestrators give.",
+    )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="How long readiness answers 503 before the listener closes. Behind a balancer: "
+        "longer than its health check's interval.",
+    )
+
+    # -- object store
+    store_url: str | None = Field(
+        None,
+        description="`file:///path`, `s3://bucket/prefix` or `memory://`. Default: `objects/` in the data "
+        "directory.",
+    )
+    store_endpoint: str | None = Field(None, description="For S3-compatible stores: `http://127.0.0.1:8333`.")
+    store_region: str = "us-east-1"
+    store_access_key_id: str | None = None
+    store_secret_access_key: SecretStr | None = None
+    store_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="Deadline of one request to the store, retries included; a caller's request must "
+        "not hang with the store.",
+    )
+    store_connect_timeout_seconds: float = Field(3.0, gt=0)
+    store_retries_max: int = Field(4, ge=0, description="Repeats of one request, with exponential backoff.")
+    store_part_bytes: Size = Field(
+        8 * MIB,
+        description="Part of a multipart upload. Larger parts cost memory per upload, smaller ones "
+        "requests; S3 allows 10,000 parts of at least 5 MiB.",
+    )
+
+    # -- catalog
+    database_url: SecretStr | None = Field(
+        None, description="`postgresql://user:password@host/name`. Default: SQLite in the data directory."
+    )
+    database_pool_size: int = Field(
+        5, ge=1, description="Connections per process. Processes x this must stay below the server's limit."
+    )
+    database_timeout_seconds: float = Field(
+        10.0, gt=0, description="Longest wait for a connection or a lock."
+    )
+
+    # -- uploads
+    upload_bytes_max: Size = Field(5 * GIB, description="Largest document that any plan may allow.")
+    upload_seconds_max: float = Field(
+        3600.0,
+        gt=0,
+        description="An upload that takes longer is cut off; its reservation and its bytes are then "
+        "garbage. Also the age from which unnamed content may be collected.",
+    )
+    upload_idle_seconds_max: float = Field(60.0, gt=0, description="Longest silence within a body.")
+    request_body_bytes_max: Size = Field(2 * MIB, description="Largest JSON body.")
+    metadata_bytes_max: Size = Field(64 * KIB, description="Largest metadata object of a document, as JSON.")
+    metadata_depth_max: int = Field(8, ge=1)
+    idempotency_hours: float = Field(24.0, gt=0, description="How long an Idempotency-Key is remembered.")
+    commit_lease_seconds: float = Field(
+        45.0,
+        gt=0,
+        description="How long a writer may stay between sealing a revision and settling it before "
+        "another fences it off. Longer than `store_timeout_seconds`.",
+    )
+    commit_wait_seconds: float = Field(
+        10.0, gt=0, description="How long a second writer of a document waits."
+    )
+
+    # -- pipeline
+    worker_concurrency: int = Field(4, ge=1, description="Documents in work at once in a worker.")
+    extraction_processes: int = Field(
+        1, ge=1, description="Children that parse files; each may take `extraction_memory_bytes`."
+    )
+    extraction_memory_bytes: Size = Field(
+        2 * GIB,
+        description="Address space of a child that parses a file. Hostile files hit it, honest large "
+        "PDFs stay below.",
+    )
+    extraction_seconds_max: float = Field(180.0, gt=0, description="Wall time for one file.")
+    extraction_text_chars_max: int = Field(
+        20_000_000, ge=1, description="Longest text taken from one document."
+    )
+    extraction_pages_max: int = Field(10_000, ge=1)
+    chunk_tokens_max: int = Field(
+        256, ge=16, description="Token budget of a chunk, its heading included: what the bundled model reads."
+    )
+    chunk_overlap_tokens: int = Field(
+        32,
+        ge=0,
+        description="Tokens that neighbouring chunks share, so that a "
+        "sentence at the seam is whole in one of them.",
+    )
+    chunks_max: int = Field(50_000, ge=1, description="Most chunks of one document.")
+
+    # -- embedding
+    embedding_provider: EmbeddingProvider = EmbeddingProvider.LOCAL
+    embedding_model: str = Field("text-embedding-3-small", description="For `openai`.")
+    embedding_dimension: int | None = Field(
+        None, description="For `openai`: learned from the first answer if unset."
+    )
+    embedding_base_url: str | None = Field(None, description="For `openai`: another endpoint.")
+    embedding_api_key: SecretStr | None = None
+    embedding_batch_tokens: int = Field(
+        16_384,
+        ge=1,
+        description="Tokens in one request to a provider: large enough to amortise the round trip.",
+    )
+    embedding_batch_items: int = Field(128, ge=1, description="Texts in one request to a provider.")
+    embedding_timeout_seconds: float = Field(60.0, gt=0)
+    embedding_query_timeout_seconds: float = Field(
+        5.0, gt=0, description="A search waits this long for its query's vector, then answers from keywords."
+    )
+    embedding_retries_max: int = Field(5, ge=0)
+    embedding_threads: int = Field(0, ge=0, description="Threads of the local model; 0: one per usable CPU.")
+
+    # -- jobs
+    job_lease_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="A worker silent for so long has lost its jobs. Short: quick recovery; long: a "
+        "stalled machine is not robbed.",
+    )
+    job_poll_seconds: float = Field(0.2, gt=0, description="How often an idle worker looks for work.")
+    job_attempts_max: int = Field(5, ge=1)
+    job_backoff_seconds: float = Field(
+        2.0, gt=0, description="First pause before a repeat; doubles each time."
+    )
+    job_backoff_max_seconds: float = Field(300.0, gt=0)
+    job_patience_hours: float = Field(
+        24.0, gt=0, description="How long a document waits for a dependency that is down before it ends `failed`."
+    )
+
+    # -- search
+    search_limit_max: int = Field(100, ge=1)
+    search_candidates: int = Field(
+        100,
+        ge=1,
+        description="Chunks taken from each of the two searches before fusion. More: better recall of "
+        "the fused list, more work.",
+    )
+    index_cache_bytes: Size = Field(256 * MIB, description="Memory for index pages, shared by all tenants.")
+    index_handles_max: int = Field(200, ge=1, description="Open tables; about 43 KB each.")
+
+    # -- maintenance
+    sweep_seconds: float = Field(
+        900.0, gt=0, description="How often reconcilers look for what was left behind."
+    )
+    garbage_grace_seconds: float = Field(
+        86_400.0, ge=0, description="How long the bytes of deleted or replaced versions are kept."
+    )
+    index_grace_seconds: float = Field(
+        900.0,
+        ge=0,
+        description="How long superseded versions of an index table stay for readers. Longer than "
+        "any search.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.commit_lease_seconds <= self.store_timeout_seconds:
+            raise ValueError("commit_lease_seconds must exceed store_timeout_seconds")
+        if self.chunk_overlap_tokens * 2 > self.chunk_tokens_max:
+            raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
+        if self.environment is Environment.PRODUCTION:
+            key = self.admin_api_key.get_secret_value() if self.admin_api_key else ""
+            if len(key) < 32 or len(set(key)) < 10:
+                raise ValueError(
+                    "S4_ADMIN_API_KEY is missing or weak: set one of at least 32 random characters, for example "
+                    "from `openssl rand -hex 32`"
+                )
+        return self

@@ -1,0 +1,9 @@
+"""The catalog's database: SQLite in one file, or PostgreSQL. The same statements, the same guarantees.
+
+Public face: `Database` (short read and write transactions), `metadata` (the tables register here), `UtcDateTime`.
+"""
+
+from s4.platform.database.engine import Connection, Database, open_database
+from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, metadata, upsert
+
+__all__ = ["Connection", "Database", "JsonValue", "PlainText", "UtcDateTime", "metadata", "open_database", "upsert"]

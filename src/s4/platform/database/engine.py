@@ -1,0 +1,156 @@
+"""Transactions: short, without network calls inside, begun anew when the database asks for it.
+
+SQLite: every write transaction starts with `BEGIN IMMEDIATE` (a deferred one that reads and then writes fails at
+once when another process wrote meanwhile, whatever the timeout), on one connection per process, so that writers of
+a process queue in order instead of racing. PostgreSQL: READ COMMITTED with explicit row locks; serialization
+failures and deadlocks are repeated. A database that does not answer becomes `Unavailable`.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from s4.kernel.errors import Unavailable
+from s4.platform.telemetry import metrics
+
+Connection = AsyncConnection
+T = TypeVar("T")
+
+_ATTEMPTS_MAX = 8  # of one transaction; with backoff about two seconds of contention
+_RETRYABLE_STATES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+
+
+class Database:
+    """Opened by `open_database`. `transact` for writes, `read` for reads, `now` for the only clock leases trust."""
+
+    def __init__(self, *, reader: AsyncEngine, writer: AsyncEngine, url: str) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.url = url
+        self.dialect: str = writer.dialect.name
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """A read transaction: all its statements see one state on SQLite, each the newest one on PostgreSQL."""
+        started = time.perf_counter()
+        try:
+            async with self._reader.connect() as connection:
+                yield connection
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            raise _translated(error) from error
+        finally:
+            metrics.DATABASE_SECONDS.labels("read").observe(time.perf_counter() - started)
+
+    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Runs `work` in one write transaction and commits. `work` may run several times: no other effects in it."""
+        started = time.perf_counter()
+        try:
+            for attempt in range(1, _ATTEMPTS_MAX + 1):
+                try:
+                    async with self._writer.begin() as connection:
+                        return await work(connection)
+                except sa.exc.DBAPIError as error:
+                    reason = _retry_reason(error)
+                    if reason is None or attempt == _ATTEMPTS_MAX:
+                        raise
+                    metrics.DATABASE_RETRIES.labels(reason).inc()
+                await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 (spreads contenders)
+            raise AssertionError("unreachable: the last attempt returns or raises")
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            raise _translated(error) from error
+        finally:
+            metrics.DATABASE_SECONDS.labels("write").observe(time.perf_counter() - started)
+
+    async def now(self, connection: Connection) -> datetime:
+        """The database's clock: the one that all processes share."""
+        if self.dialect == "postgresql":
+            moment: datetime = (await connection.execute(sa.text("SELECT clock_timestamp()"))).scalar_one()
+            return moment.astimezone(UTC)
+        return datetime.now(UTC)  # SQLite runs in this machine's processes: their clock is its clock
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` unless a statement is answered."""
+        async with self.read() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+
+    async def aclose(self) -> None:
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+
+def open_database(url: str, *, pool_size: int, timeout_seconds: float) -> Database:
+    """`url` is `sqlite:///path` or `postgresql://…`. Connects lazily."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(parsed, pool_size=pool_size, timeout_seconds=timeout_seconds)
+    engine = create_async_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout_seconds,
+        pool_pre_ping=True,
+        # No server-side prepared statements: they break behind a pooler in transaction mode.
+        connect_args={"connect_timeout": max(2, int(timeout_seconds)), "prepare_threshold": None},
+    )
+    return Database(reader=engine, writer=engine, url=url)
+
+
+def _open_sqlite(url: sa.URL, *, pool_size: int, timeout_seconds: float) -> Database:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    async_url = url.set(drivername="sqlite+aiosqlite")
+
+    def engine(size: int, begin: str) -> AsyncEngine:
+        made = create_async_engine(
+            async_url,
+            poolclass=sa.pool.AsyncAdaptedQueuePool,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=timeout_seconds,
+            connect_args={"timeout": timeout_seconds, "isolation_level": None},
+        )
+        sa.event.listen(made.sync_engine, "connect", _sqlite_pragmas)
+        sa.event.listen(made.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        return made
+
+    return Database(
+        reader=engine(pool_size, "BEGIN"), writer=engine(1, "BEGIN IMMEDIATE"), url=url.render_as_string(False)
+    )
+
+
+def _sqlite_pragmas(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16384"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _retry_reason(error: sa.exc.DBAPIError) -> str | None:
+    state = getattr(error.orig, "sqlstate", None)
+    if state in _RETRYABLE_STATES:
+        return "serialization"
+    if "database is locked" in str(error.orig):
+        return "locked"
+    return None
+
+
+def _translated(error: Exception) -> Exception:
+    """A database that is away or busy is `Unavailable`; a broken statement stays the bug that it is."""
+    if isinstance(error, (sa.exc.TimeoutError, OSError)):
+        return Unavailable("The catalog database is busy; try again.", details={"dependency": "database"})
+    if "no such " in str(error) or "syntax error" in str(error):  # SQLite calls these operational, too
+        return error
+    if isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)) or (
+        isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+    ):
+        return Unavailable("The catalog database does not answer; try again.", details={"dependency": "database"})
+    return error

@@ -1,0 +1,65 @@
+"""What all tables share: one `MetaData`, names for constraints, and two column types that behave alike everywhere."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from s4.kernel.clock import parse_rfc3339, rfc3339
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+JsonValue = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+PlainText = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""Text that compares and sorts by code point on both databases, so that filters mean the same on either."""
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware moment in UTC: `timestamptz` on PostgreSQL, sortable RFC 3339 text on SQLite."""
+
+    impl = sa.String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(sa.String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time must not reach the catalog")
+        return value if dialect.name == "postgresql" else rfc3339(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if isinstance(value, datetime) else parse_rfc3339(value)
+
+
+def upsert(
+    connection: AsyncConnection,
+    table: sa.Table,
+    values: Mapping[str, Any],
+    *,
+    conflict: Sequence[str],
+    update: Mapping[str, Any] | None = None,
+) -> sa.Executable:
+    """`INSERT … ON CONFLICT (conflict) DO UPDATE SET update`, or `DO NOTHING` without `update`."""
+    postgres = connection.dialect.name == "postgresql"
+    insert = postgresql.insert(table) if postgres else sqlite.insert(table)
+    statement = insert.values(dict(values))
+    if update is None:
+        return statement.on_conflict_do_nothing(index_elements=list(conflict))
+    return statement.on_conflict_do_update(index_elements=list(conflict), set_=dict(update))

@@ -1,0 +1,37 @@
+"""What is known about the request in hand: made by the middleware, read by everything inside it."""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+_STATE_KEY = "s4_exchange"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer. Whoever has a header for the answer puts it in `response_headers`."""
+
+    request_id: str
+    request_body_bytes_max: int
+    request_body_seconds_max: float
+    tenant_id: str | None = None
+    response_headers: dict[str, str] = field(default_factory=dict)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    status: int | None = None
+    body_received: bool = False
+    """The whole request body has arrived, or there was none."""
+    answered_at: float | None = None
+    """When the last byte of the answer was handed to the server, by the monotonic clock."""
+    disconnected: bool = False
+    """The caller went away before that."""
+
+    def attach(self, scope: Scope) -> None:
+        scope.setdefault("state", {})[_STATE_KEY] = self
+
+
+def exchange_of(connection: HTTPConnection) -> Exchange:
+    """The exchange that the middleware attached to this request."""
+    return cast(Exchange, connection.scope["state"][_STATE_KEY])

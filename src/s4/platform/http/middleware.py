@@ -1,0 +1,210 @@
+"""The outermost layer, in plain ASGI: a request's id, an answer's headers, its log line and its metrics.
+
+It also answers what nobody foresaw, since its place is outside the exception handlers, and sees the caller
+off: an answer that goes out before a large body has arrived is followed by a short reading-on, for a
+connection that is closed with unread bytes is reset, and the reset can overtake the answer.
+"""
+
+import asyncio
+import math
+import re
+import time
+from dataclasses import dataclass
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from s4.kernel.ids import RandomBytes, base32
+from s4.kernel.units import KIB, MIB
+from s4.platform.http.errors import STATUS_CLIENT_CLOSED, unforeseen
+from s4.platform.http.exchange import Exchange
+from s4.platform.telemetry.logs import trace_id_of
+from s4.platform.telemetry.metrics import HTTP_BYTES, HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS
+
+log = structlog.get_logger(__name__)
+
+UNMATCHED = "unmatched"
+"""The route label of a path that no route knows."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+)  # bounds the metric's label
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",  # a tenant's data; an endpoint that allows caching says so itself
+}
+_UNREAD_BYTES_KEPT = 64 * KIB  # the server skips so little by itself, and the connection stays usable
+
+# A stranger is read from just long enough for the refusal to cross the world. A tenant whose upload exceeds a
+# limit gets nginx's patience, since common clients send a whole body before they read.
+_LINGER_BYTES_STRANGER = 1 * MIB
+_LINGER_SECONDS_STRANGER = 2.0
+_LINGER_SECONDS_TENANT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """Bounds and constants of the HTTP layer. The body's apply to routes that do not stream theirs."""
+
+    request_body_bytes_max: int
+    request_body_seconds_max: float
+    api_version: str
+    quiet_routes: frozenset[str] = frozenset()
+    """Route templates whose log line is of level debug: probes and scrapes."""
+
+
+class HttpMiddleware:
+    """`app.add_middleware(HttpMiddleware, limits=..., random=...)`, added last, so that it is outermost."""
+
+    def __init__(self, app: ASGIApp, *, limits: HttpLimits, random: RandomBytes) -> None:
+        self._app = app
+        self._limits = limits
+        self._random = random
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        exchange = Exchange(
+            request_id=self._request_id(headers),
+            request_body_bytes_max=self._limits.request_body_bytes_max,
+            request_body_seconds_max=self._limits.request_body_seconds_max,
+            body_received=not _has_body(headers),
+        )
+        exchange.attach(scope)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(
+            request_id=exchange.request_id, trace_id=trace_id_of(headers.get("traceparent"))
+        )
+        started = time.monotonic()
+        HTTP_IN_FLIGHT.inc()
+        try:
+            await self._answer(scope, _Connection(scope, receive, send, exchange, self._limits.api_version))
+        finally:
+            HTTP_IN_FLIGHT.dec()
+            self._record(scope, exchange, (exchange.answered_at or time.monotonic()) - started)
+            structlog.contextvars.clear_contextvars()
+
+    async def _answer(self, scope: Scope, connection: "_Connection") -> None:
+        try:
+            await self._app(scope, connection.receive, connection.send)
+        except Exception as error:
+            log.error("http.request_failed", error=type(error).__name__, exc_info=error)
+            if connection.exchange.status is not None:
+                raise  # the server cuts the connection: half an answer must not look like a whole one
+            await unforeseen()(scope, connection.receive, connection.send)
+
+    def _request_id(self, headers: Headers) -> str:
+        given = headers.get("x-request-id", "")
+        return given if _REQUEST_ID.fullmatch(given) else "req_" + base32(self._random(16))
+
+    def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
+        status = exchange.status
+        if status is None or (exchange.disconnected and exchange.answered_at is None):
+            status = STATUS_CLIENT_CLOSED
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        route = route_template(scope)
+        HTTP_REQUESTS.labels(method, route, str(status)).inc()
+        HTTP_SECONDS.labels(method, route, f"{status // 100}xx").observe(seconds)
+        HTTP_BYTES.labels("in").inc(exchange.bytes_in)
+        HTTP_BYTES.labels("out").inc(exchange.bytes_out)
+        client = scope.get("client")
+        event = log.debug if route in self._limits.quiet_routes else log.info
+        event(
+            "http.request_finished",
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            bytes_in=exchange.bytes_in,
+            bytes_out=exchange.bytes_out,
+            client_address=client[0] if client else None,
+            tenant_id=exchange.tenant_id,
+        )
+
+
+def route_template(scope: Scope) -> str:
+    """`/api/v1/documents/{document_id}`, with the prefix under which the route was included."""
+    # FastAPI keeps the route as it was defined in `route`, and as it was included in a scope key of its own.
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    template = getattr(included, "path_format", None) or getattr(scope.get("route"), "path_format", None)
+    return template or UNMATCHED
+
+
+class _Connection:
+    """The server's `receive` and `send`, counted, with the answer's headers completed."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, api_version: str
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._api_version = api_version
+        self._lingers = False
+        self.exchange = exchange
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self.exchange.bytes_in += len(message.get("body", b""))
+            self.exchange.body_received |= not message.get("more_body", False)
+        elif message["type"] == "http.disconnect":
+            self.exchange.disconnected |= self.exchange.answered_at is None
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._complete(message)
+        elif message["type"] == "http.response.body":
+            if self._scope["method"] != "HEAD":
+                self.exchange.bytes_out += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.exchange.answered_at = time.monotonic()
+                if self._lingers:
+                    await self._send({**message, "more_body": True})
+                    await self._linger()
+                    message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    def _complete(self, message: Message) -> None:
+        self.exchange.status = message["status"]
+        headers = MutableHeaders(scope=message)
+        for name, value in _SECURITY_HEADERS.items():
+            headers.setdefault(name, value)
+        for name, value in self.exchange.response_headers.items():
+            headers[name] = value
+        headers["X-Request-Id"] = self.exchange.request_id
+        headers["X-S4-API-Version"] = self._api_version
+        if self._leaves_much_unread():
+            self._lingers = "content-length" in headers  # otherwise only the last message ends the answer
+            if self._scope.get("http_version", "1.1").startswith("1"):
+                headers["Connection"] = "close"
+
+    def _leaves_much_unread(self) -> bool:
+        if self.exchange.body_received or self.exchange.disconnected:
+            return False
+        declared = Headers(scope=self._scope).get("content-length", "")
+        unread = int(declared) - self.exchange.bytes_in if declared.isdecimal() else None
+        return unread is None or unread > _UNREAD_BYTES_KEPT
+
+    async def _linger(self) -> None:
+        """Reads on and throws away, until the caller has seen the answer and stops, or patience ends."""
+        stranger = self.exchange.tenant_id is None
+        bytes_max = self.exchange.bytes_in + _LINGER_BYTES_STRANGER if stranger else math.inf
+        try:
+            async with asyncio.timeout(_LINGER_SECONDS_STRANGER if stranger else _LINGER_SECONDS_TENANT):
+                while not self.exchange.body_received and self.exchange.bytes_in < bytes_max:
+                    if (await self.receive())["type"] == "http.disconnect":
+                        return
+        except TimeoutError:
+            return
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers

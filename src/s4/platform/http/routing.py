@@ -1,0 +1,296 @@
+"""Routes that declare their permission, and authenticate before the body is read.
+
+FastAPI reads and parses a body before it runs dependencies, so a dependency that authenticates comes after
+200 MiB of a stranger's upload. Here the route's own handler does it first:
+
+    credentials → context → permission → admission (rates, quotas) → body → endpoint
+
+`app.state.s4_authenticator` turns credentials into contexts; `app.state.s4_admission`, if set, may refuse a
+tenant. An endpoint receives what was proved through `CurrentTenant` or `CurrentAdmin`.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol, TypedDict, TypeVar, Unpack
+
+import structlog
+from fastapi import APIRouter, Depends, FastAPI, params
+from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive
+
+from s4.kernel.context import AdminContext, TenantContext
+from s4.kernel.errors import InvalidRequest, Unauthenticated
+from s4.kernel.permissions import Permission
+from s4.platform.http.body import read_small_body
+from s4.platform.http.exchange import exchange_of
+from s4.platform.http.strict_json import check_json
+
+TENANT_KEY_HEADER = "X-Tenant-Key"
+ADMIN_KEY_HEADER = "X-Admin-Key"
+PERMISSION_EXTENSION = "x-s4-permission"
+STREAMS_EXTENSION = "x-s4-streams-body"
+
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the caller presented; nothing of it is proved."""
+
+    tenant_key: str | None = field(repr=False)
+    """From `X-Tenant-Key`, or `Authorization: Bearer`."""
+    admin_key: str | None = field(repr=False)
+    client_address: str | None
+
+
+class Authenticator(Protocol):
+    """Turns credentials into proof. Both raise `Unauthenticated`, or `Forbidden` for a suspended tenant."""
+
+    async def tenant(self, credentials: Credentials) -> TenantContext: ...
+
+    async def admin(self, credentials: Credentials) -> AdminContext: ...
+
+
+Admission = Callable[[TenantContext, Request], Awaitable[None]]
+"""Counts a tenant's call against its rate, before the body is read. Raises `LimitReached`; headers go into
+`exchange_of(request).response_headers`."""
+
+
+def read_credentials(request: Request) -> Credentials:
+    """Raises `Unauthenticated` when two different keys are presented: guessing which is meant is not safe."""
+    tenant_keys = {*request.headers.getlist(TENANT_KEY_HEADER), *_bearer_tokens(request)}
+    admin_keys = set(request.headers.getlist(ADMIN_KEY_HEADER))
+    if len(tenant_keys) > 1 or len(admin_keys) > 1:
+        raise Unauthenticated("Two different keys were presented; send one.")
+    return Credentials(
+        tenant_key=tenant_keys.pop() if tenant_keys else None,
+        admin_key=admin_keys.pop() if admin_keys else None,
+        client_address=request.client.host if request.client else None,
+    )
+
+
+def _bearer_tokens(request: Request) -> list[str]:
+    headers = [value.partition(" ") for value in request.headers.getlist("Authorization")]
+    return [token.strip() for scheme, _, token in headers if scheme.lower() == "bearer" and token.strip()]
+
+
+class S4Route(APIRoute):
+    """A route that cannot be made without a permission. `streams_body` leaves the body to the endpoint."""
+
+    s4_permission: Permission
+    s4_streams_body: bool
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        openapi_extra: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        extra = dict(openapi_extra or {})
+        if PERMISSION_EXTENSION not in extra:
+            raise TypeError(f"The route {path} declares no permission: define it on a DomainRouter.")
+        # The base class asks for the handler while it is being made, and again for every inclusion.
+        self.s4_permission = Permission(extra[PERMISSION_EXTENSION])
+        self.s4_streams_body = bool(extra.get(STREAMS_EXTENSION))
+        super().__init__(path, endpoint, openapi_extra=extra, **options)
+
+    def get_route_handler(self) -> _Handler:
+        answer = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            await _admit(request, self.s4_permission)
+            _check_address(request)
+            return await answer(request if self.s4_streams_body else await _with_small_body(request))
+
+        return handler
+
+
+async def _admit(request: Request, permission: Permission) -> None:
+    if permission is Permission.PUBLIC:
+        return
+    authenticator: Authenticator = request.app.state.s4_authenticator
+    credentials = read_credentials(request)
+    if permission is Permission.ADMIN:
+        request.state.s4_context = await authenticator.admin(credentials)
+        return
+    context = await authenticator.tenant(credentials)
+    exchange_of(request).tenant_id = context.tenant_id
+    structlog.contextvars.bind_contextvars(tenant_id=context.tenant_id)
+    context.require(permission)
+    request.state.s4_context = context
+    admission: Admission | None = getattr(request.app.state, "s4_admission", None)
+    if admission is not None:
+        await admission(context, request)
+
+
+def _check_address(request: Request) -> None:
+    # PostgreSQL cannot store it, and no honest id, key or filter has it.
+    if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        raise InvalidRequest("The address contains a NUL character.")
+
+
+async def _with_small_body(request: Request) -> Request:
+    """The request with its body read, within the limits of JSON bodies.
+
+    FastAPI would turn our refusals into its own 400, were they raised while it reads.
+    """
+    exchange = exchange_of(request)
+    body = await read_small_body(
+        request, bytes_max=exchange.request_body_bytes_max, seconds_max=exchange.request_body_seconds_max
+    )
+    if "json" in request.headers.get("content-type", "").lower():
+        check_json(body)
+    return Request(request.scope, _replay(body, request.receive))
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay
+
+
+def _current_tenant(request: Request) -> TenantContext:
+    context = request.state.s4_context
+    assert isinstance(context, TenantContext), "the route's permission is not a tenant's"
+    return context
+
+
+def _current_admin(request: Request) -> AdminContext:
+    context = request.state.s4_context
+    assert isinstance(context, AdminContext), "the route's permission is not the administrator's"
+    return context
+
+
+CurrentTenant = Annotated[TenantContext, Depends(_current_tenant)]
+CurrentAdmin = Annotated[AdminContext, Depends(_current_admin)]
+
+
+class RouteOptions(TypedDict, total=False):
+    """What FastAPI's route decorators take, as far as S4 uses it."""
+
+    response_model: Any
+    status_code: int
+    tags: list[Any]
+    dependencies: Sequence[params.Depends]
+    summary: str
+    description: str
+    response_description: str
+    responses: dict[int | str, dict[str, Any]]
+    deprecated: bool
+    operation_id: str
+    response_model_exclude_none: bool
+    response_model_exclude_unset: bool
+    include_in_schema: bool
+    response_class: type[Response]
+    name: str
+    openapi_extra: dict[str, Any]
+
+
+class DomainRouter(APIRouter):
+    """A router whose every route says who may call it, and that it streams its body if it does."""
+
+    def __init__(
+        self,
+        *,
+        prefix: str = "",
+        tags: list[Any] | None = None,
+        responses: dict[int | str, dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(
+            prefix=prefix, tags=tags, responses=responses, route_class=S4Route, redirect_slashes=False
+        )
+
+    def route_for(
+        self,
+        method: str,
+        path: str,
+        *,
+        permission: Permission,
+        streams_body: bool = False,
+        **options: Unpack[RouteOptions],
+    ) -> Callable[[_Endpoint], _Endpoint]:
+        """A route of `method`; `get`, `post` and the others are short for it."""
+        extra = {**options.get("openapi_extra", {}), PERMISSION_EXTENSION: permission.value}
+        if streams_body:
+            extra[STREAMS_EXTENSION] = True
+        options["openapi_extra"] = extra
+        options["dependencies"] = [*options.get("dependencies", ()), *_security_of(permission)]
+        return self.api_route(path, methods=[method], **options)
+
+    # The base class lets a route go without a permission; that is what these take away, hence the ignores.
+
+    def get(  # type: ignore[override]
+        self, path: str, *, permission: Permission, **options: Unpack[RouteOptions]
+    ) -> Callable[[_Endpoint], _Endpoint]:
+        return self.route_for("GET", path, permission=permission, **options)
+
+    def head(  # type: ignore[override]
+        self, path: str, *, permission: Permission, **options: Unpack[RouteOptions]
+    ) -> Callable[[_Endpoint], _Endpoint]:
+        return self.route_for("HEAD", path, permission=permission, **options)
+
+    def post(  # type: ignore[override]
+        self,
+        path: str,
+        *,
+        permission: Permission,
+        streams_body: bool = False,
+        **options: Unpack[RouteOptions],
+    ) -> Callable[[_Endpoint], _Endpoint]:
+        return self.route_for("POST", path, permission=permission, streams_body=streams_body, **options)
+
+    def put(  # type: ignore[override]
+        self,
+        path: str,
+        *,
+        permission: Permission,
+        streams_body: bool = False,
+        **options: Unpack[RouteOptions],
+    ) -> Callable[[_Endpoint], _Endpoint]:
+        return self.route_for("PUT", path, permission=permission, streams_body=streams_body, **options)
+
+    def patch(  # type: ignore[override]
+        self, path: str, *, permission: Permission, **options: Unpack[RouteOptions]
+    ) -> Callable[[_Endpoint], _Endpoint]:
+        return self.route_for("PATCH", path, permission=permission, **options)
+
+    def delete(  # type: ignore[override]
+        self, path: str, *, permission: Permission, **options: Unpack[RouteOptions]
+    ) -> Callable[[_Endpoint], _Endpoint]:
+        return self.route_for("DELETE", path, permission=permission, **options)
+
+
+# For the OpenAPI document only: `auto_error=False` makes them read a header and decide nothing.
+_TENANT_SECURITY = (
+    Depends(APIKeyHeader(name=TENANT_KEY_HEADER, scheme_name="TenantKey", auto_error=False)),
+    Depends(HTTPBearer(scheme_name="TenantBearer", auto_error=False)),
+)
+_ADMIN_SECURITY = (Depends(APIKeyHeader(name=ADMIN_KEY_HEADER, scheme_name="AdminKey", auto_error=False)),)
+
+
+def _security_of(permission: Permission) -> tuple[Any, ...]:
+    if permission is Permission.PUBLIC:
+        return ()
+    return _ADMIN_SECURITY if permission is Permission.ADMIN else _TENANT_SECURITY
+
+
+def undeclared_routes(app: FastAPI) -> list[str]:
+    """Routes that declare no permission; the application refuses to start while there are any.
+
+    FastAPI's own pages, the OpenAPI document and its browsers, are public by this declaration.
+    """
+    public = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
+    return [
+        f"{','.join(sorted(route.methods or {'*'}))} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        if not isinstance(route.original_route, S4Route) and route.path not in public
+    ]

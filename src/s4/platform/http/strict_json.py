@@ -1,0 +1,65 @@
+"""JSON as RFC 8259 means it, for Python's parser takes more than databases and other parsers give back.
+
+Refused are: other encodings than UTF-8, NaN and infinities (also `1e999`, which Python reads as one), lone
+surrogates, which no UTF-8 can carry, and the NUL character, which PostgreSQL cannot store in text.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from s4.kernel.errors import InvalidRequest
+
+# What `json` would let pass shows in the text as one of these; all else needs no second parsing.
+_SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{300}")
+_SURROGATE_OR_NUL = re.compile("[\ud800-\udfff\x00]")
+
+
+def parse_json(raw: bytes | str) -> Any:
+    """The value. Raises `InvalidRequest`, which quotes nothing of what was sent."""
+    try:
+        text = raw if isinstance(raw, str) else raw.decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("This is not valid JSON in UTF-8, or it is nested too deeply.") from error
+    if any(_SURROGATE_OR_NUL.search(text) for text in _strings(value)):
+        raise InvalidRequest("The JSON contains a NUL character or half of a surrogate pair.")
+    return value
+
+
+def check_json(raw: bytes) -> None:
+    """Raises `InvalidRequest` where Python's own parser would let pass what `parse_json` refuses."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The body is not JSON in UTF-8.") from error
+    if "\x00" in text:  # UTF-16 and UTF-32, which Python would guess
+        raise InvalidRequest("The body is not JSON in UTF-8.")
+    if _SUSPICIOUS.search(raw):
+        parse_json(text)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    pending = [value]
+    while pending:  # ends: parsed JSON is a finite tree
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            yield from item
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number too large for a float")
+    return number

@@ -1,0 +1,36 @@
+"""Background work as rows: a queue with leases, a worker that runs it, a leased scheduler.
+
+A job is written in the transaction that needs it. Its life:
+
+    enqueue -> ready -> (claim: attempt counted, lease taken) -> running -> done (the row goes)
+                 ^                                                  |
+                 |-- released: handed back, the attempt uncounted --|
+                 |-- retry: an error, after a pause ----------------|
+                 |-- lost: the lease expired, a crash counted ------|
+                                                                    `-> failed: out of attempts, crashes or time
+
+Leases go by the database's clock and are extended from a thread that computation cannot starve. Claims are fair:
+tenants with waiting jobs take turns. A job that was lost before runs alone, so that a document which kills its
+worker takes no innocent along.
+"""
+
+from s4.platform.jobs.leases import Lease, LeaseLost, Leases
+from s4.platform.jobs.queue import SYSTEM, ClaimedJob, JobRequest, Queue
+from s4.platform.jobs.schedule import RegularTask, Scheduler
+from s4.platform.jobs.worker import JobHandler, JobRun, Worker, WorkerLimits
+
+__all__ = [
+    "SYSTEM",
+    "ClaimedJob",
+    "JobHandler",
+    "JobRequest",
+    "JobRun",
+    "Lease",
+    "LeaseLost",
+    "Leases",
+    "Queue",
+    "RegularTask",
+    "Scheduler",
+    "Worker",
+    "WorkerLimits",
+]

@@ -1,0 +1,76 @@
+"""Extends leases from a thread with a connection of its own, so that neither computation nor a blocked event loop
+lets them run out. When the process is stopped (SIGSTOP), the thread stops too: then the leases expire, as they must.
+"""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+import structlog
+
+from s4.platform.jobs.models import jobs, leases
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """Beats for all running jobs and unexpired leases of one owner."""
+
+    def __init__(self, database_url: str, *, owner: str, lease: timedelta) -> None:
+        self._url = sa.make_url(database_url)
+        self._owner = owner
+        self._lease = lease
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; leases then last at most as long as the last beat gave them."""
+        self._stop.set()
+        self._thread.join(timeout=self._lease.total_seconds())
+
+    def _run(self) -> None:
+        engine = self._engine()
+        # Three beats fit into a lease: two may fail before it is lost.
+        while not self._stop.wait(self._lease.total_seconds() / 3):
+            try:
+                self._beat(engine)
+            except sa.exc.SQLAlchemyError as error:
+                log.warning("heartbeat.failed", error=str(error.__class__.__name__))
+        engine.dispose()
+
+    def _engine(self) -> sa.Engine:
+        wait_seconds = max(2, int(self._lease.total_seconds() / 3))
+        if self._url.get_backend_name() == "sqlite":
+            return sa.create_engine(
+                self._url.set(drivername="sqlite"),
+                poolclass=sa.pool.NullPool,
+                connect_args={"timeout": wait_seconds},
+            )
+        return sa.create_engine(
+            self._url.set(drivername="postgresql+psycopg"),
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": wait_seconds, "prepare_threshold": None},
+        )
+
+    def _beat(self, engine: sa.Engine) -> None:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+            else:
+                now = datetime.now(UTC)
+            until = now + self._lease
+            connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.state == "running", jobs.c.lease_owner == self._owner, jobs.c.lease_until > now)
+                .values(lease_until=until)
+            )
+            connection.execute(
+                sa.update(leases)
+                .where(leases.c.owner == self._owner, leases.c.until > now)
+                .values(until=until)
+            )

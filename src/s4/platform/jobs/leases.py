@@ -1,0 +1,87 @@
+"""Named leases: one owner at a time, by the database's clock.
+
+A lease does not fence what happens outside the database. So whoever publishes under a lease calls `verify` in the
+publishing transaction: a holder that overslept finds its token outgrown and loses.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from s4.platform.database import Connection, Database, upsert
+from s4.platform.jobs.models import leases
+
+
+class LeaseLost(Exception):
+    """The lease expired and somebody else may hold it: drop the work, the successor does it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Proof of having held `name` at the time of acquisition."""
+
+    name: str
+    owner: str
+    token: int
+
+
+class Leases:
+    """Acquire, verify and release leases for one owner (one process)."""
+
+    def __init__(self, database: Database, *, owner: str, duration: timedelta) -> None:
+        self._database = database
+        self.owner = owner
+        self.duration = duration
+
+    async def acquire(self, name: str) -> Lease | None:
+        """The lease, renewed if this owner holds it already; None while another's has not expired."""
+
+        async def take(connection: Connection) -> Lease | None:
+            now = await self._database.now(connection)
+            until = now + self.duration
+            await connection.execute(
+                upsert(connection,
+                    leases,
+                    {"name": name, "owner": "", "token": 0, "until": now - timedelta(days=1)},
+                    conflict=["name"],
+                )
+            )
+            row = (
+                await connection.execute(sa.select(leases).where(leases.c.name == name).with_for_update())
+            ).one()
+            if row.until > now and row.owner != self.owner:
+                return None
+            token: int = row.token if row.owner == self.owner and row.until > now else row.token + 1
+            await connection.execute(
+                sa.update(leases)
+                .where(leases.c.name == name)
+                .values(owner=self.owner, token=token, until=until)
+            )
+            return Lease(name, self.owner, token)
+
+        return await self._database.transact(take)
+
+    async def verify(self, connection: Connection, lease: Lease) -> None:
+        """Raises `LeaseLost` unless `lease` is still the current one; locks it for this transaction."""
+        now = await self._database.now(connection)
+        row = (
+            await connection.execute(sa.select(leases).where(leases.c.name == lease.name).with_for_update())
+        ).one_or_none()
+        if row is None or row.owner != lease.owner or row.token != lease.token or row.until <= now:
+            raise LeaseLost(lease.name)
+
+    async def release(self, lease: Lease) -> None:
+        """Lets the next one in at once. Releasing a lost lease does nothing."""
+
+        async def drop(connection: Connection) -> None:
+            now = await self._database.now(connection)
+            await connection.execute(
+                sa.update(leases)
+                .where(
+                    leases.c.name == lease.name, leases.c.owner == lease.owner, leases.c.token == lease.token
+                )
+                .values(until=now)
+            )
+
+        await self._database.transact(drop)

@@ -1,0 +1,282 @@
+"""The queue's statements: enqueue, claim, finish, hand back, recover. The story is told in the package's docstring."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from s4.kernel.ids import JobId, RandomBytes, base32, new_job_id
+from s4.platform.database import Connection, Database, upsert
+from s4.platform.jobs.leases import LeaseLost
+from s4.platform.jobs.models import job_turns, jobs
+
+SYSTEM = ""
+"""The tenant of jobs that belong to none."""
+
+_ERROR_CHARS_MAX = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What to run. Enqueuing the same kind, tenant and subject again replaces a waiting job."""
+
+    kind: str
+    tenant_id: str
+    subject: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job in this worker's hands, until `lease_token` is outgrown."""
+
+    job_id: JobId
+    kind: str
+    tenant_id: str
+    subject: str
+    payload: Mapping[str, Any]
+    attempts: int
+    crashes: int
+    created_at: datetime
+    lease_token: str
+
+
+class Queue:
+    """Stateless: every process makes its own."""
+
+    def __init__(self, database: Database, random: RandomBytes) -> None:
+        self._database = database
+        self._random = random
+
+    async def enqueue(self, connection: Connection, request: JobRequest) -> None:
+        """Part of the caller's transaction. A job that runs at this moment runs once more afterwards."""
+        now = await self._database.now(connection)
+        fresh = {"payload": dict(request.payload), "run_at": now, "attempts": 0, "crashes": 0, "last_error": None}
+        identity = {"kind": request.kind, "tenant_id": request.tenant_id, "subject": request.subject}
+        running = jobs.c.state == "running"
+        await connection.execute(
+            upsert(connection,
+                jobs,
+                {
+                    "job_id": new_job_id(self._random),
+                    "state": "ready",
+                    "again": False,
+                    "created_at": now,
+                    **identity,
+                    **fresh,
+                },
+                conflict=list(identity),
+                update={
+                    "payload": fresh["payload"],
+                    "again": running,
+                    "state": sa.case((running, "running"), else_="ready"),
+                    "run_at": now,
+                    "attempts": sa.case((running, jobs.c.attempts), else_=0),
+                    "crashes": sa.case((running, jobs.c.crashes), else_=0),
+                    "created_at": now,
+                },
+            )
+        )
+
+    async def claim(self, *, owner: str, lease: timedelta, kinds: Sequence[str]) -> ClaimedJob | None:
+        """The next job, by turns of tenants; counts the attempt and takes the lease."""
+        return await self._database.transact(lambda connection: self._claim(connection, owner, lease, kinds))
+
+    async def _claim(
+        self, connection: Connection, owner: str, lease: timedelta, kinds: Sequence[str]
+    ) -> ClaimedJob | None:
+        now = await self._database.now(connection)
+        runnable = sa.and_(jobs.c.state == "ready", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
+        for tenant_id in await self._tenants_by_turn(connection, now):
+            row = (
+                await connection.execute(
+                    sa.select(jobs)
+                    .where(runnable, jobs.c.tenant_id == tenant_id)
+                    .order_by(jobs.c.run_at)
+                    .limit(1)
+                    .with_for_update(skip_locked=True)
+                )
+            ).one_or_none()
+            if row is None:
+                continue
+            token = base32(self._random(16))
+            await connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.job_id == row.job_id)
+                .values(
+                    state="running",
+                    attempts=row.attempts + 1,
+                    again=False,
+                    lease_owner=owner,
+                    lease_token=token,
+                    lease_until=now + lease,
+                )
+            )
+            await connection.execute(
+                upsert(connection,
+                    job_turns,
+                    {"tenant_id": tenant_id, "claimed_at": now},
+                    conflict=["tenant_id"],
+                    update={"claimed_at": now},
+                )
+            )
+            return ClaimedJob(
+                job_id=JobId(row.job_id),
+                kind=row.kind,
+                tenant_id=row.tenant_id,
+                subject=row.subject,
+                payload=row.payload,
+                attempts=row.attempts + 1,
+                crashes=row.crashes,
+                created_at=row.created_at,
+                lease_token=token,
+            )
+        return None
+
+    async def _tenants_by_turn(self, connection: Connection, now: datetime) -> list[str]:
+        """Tenants with a runnable job, the longest unserved first.
+
+        A recursive query skips from tenant to tenant along the index: its cost follows the number of tenants that
+        wait, not the number of their jobs.
+        """
+        ready = jobs.c.state == "ready"
+        first = sa.select(sa.func.min(jobs.c.tenant_id).label("tenant_id")).where(ready)
+        waiting = first.cte("waiting", recursive=True)
+        inner = jobs.alias()
+        following = (
+            sa.select(sa.func.min(inner.c.tenant_id))
+            .where(inner.c.state == "ready", inner.c.tenant_id > waiting.c.tenant_id)
+            .correlate(waiting)
+            .scalar_subquery()
+        )
+        waiting = waiting.union_all(sa.select(following).where(waiting.c.tenant_id.is_not(None)))
+        due = (
+            sa.exists()
+            .where(ready, jobs.c.tenant_id == waiting.c.tenant_id, jobs.c.run_at <= now)
+            .correlate(waiting)
+        )
+        statement = (
+            sa.select(waiting.c.tenant_id)
+            .outerjoin(job_turns, job_turns.c.tenant_id == waiting.c.tenant_id)
+            .where(waiting.c.tenant_id.is_not(None), due)
+            .order_by(job_turns.c.claimed_at.asc().nulls_first(), waiting.c.tenant_id)
+            .limit(16)  # enough to step over tenants whose only job another worker has just locked
+        )
+        return list((await connection.execute(statement)).scalars())
+
+    async def finish(self, connection: Connection, job: ClaimedJob) -> None:
+        """Part of the transaction that makes the work visible. Raises `LeaseLost` when the job was taken away."""
+        held = sa.and_(jobs.c.job_id == job.job_id, jobs.c.lease_token == job.lease_token)
+        gone = await connection.execute(sa.delete(jobs).where(held, jobs.c.again.is_(False)))
+        if gone.rowcount == 1:
+            return
+        now = await self._database.now(connection)
+        repeated = await connection.execute(
+            sa.update(jobs)
+            .where(held)
+            .values(state="ready", run_at=now, attempts=0, crashes=0, again=False, **_NO_LEASE)
+        )
+        if repeated.rowcount != 1:
+            raise LeaseLost(job.job_id)
+
+    async def retry(self, connection: Connection, job: ClaimedJob, *, pause: timedelta, error: str) -> None:
+        """Back to the queue after a failure. The attempt stays counted."""
+        now = await self._database.now(connection)
+        await self._hand_back(connection, job, run_at=now + pause, last_error=error[:_ERROR_CHARS_MAX])
+
+    async def release(self, connection: Connection, job: ClaimedJob) -> None:
+        """Back to the queue at once, as if it had not been claimed."""
+        now = await self._database.now(connection)
+        await self._hand_back(connection, job, run_at=now, attempts=job.attempts - 1)
+
+    async def fail(self, connection: Connection, job: ClaimedJob, *, error: str) -> None:
+        """The end: kept for the operator, who may retry it; unless it was enqueued anew meanwhile."""
+        await self._hand_back(
+            connection,
+            job,
+            state=sa.case((jobs.c.again, "ready"), else_="failed"),
+            attempts=sa.case((jobs.c.again, 0), else_=jobs.c.attempts),
+            crashes=sa.case((jobs.c.again, 0), else_=jobs.c.crashes),
+            last_error=error[:_ERROR_CHARS_MAX],
+        )
+
+    async def _hand_back(self, connection: Connection, job: ClaimedJob, **values: Any) -> None:
+        done = await connection.execute(
+            sa.update(jobs)
+            .where(jobs.c.job_id == job.job_id, jobs.c.lease_token == job.lease_token)
+            .values(
+                **({"state": "ready", "again": False} | values | _NO_LEASE),
+            )
+        )
+        if done.rowcount != 1:
+            raise LeaseLost(job.job_id)
+
+    async def holds(self, connection: Connection, job: ClaimedJob) -> bool:
+        """Whether the job is still this worker's; locks the row for the transaction."""
+        found = await connection.execute(
+            sa.select(jobs.c.job_id)
+            .where(jobs.c.job_id == job.job_id, jobs.c.lease_token == job.lease_token)
+            .with_for_update()
+        )
+        return found.one_or_none() is not None
+
+    async def recover_lost(self) -> list[ClaimedJob]:
+        """Returns jobs of silent workers to the queue and counts the crash. Answers with what was recovered."""
+
+        async def recover(connection: Connection) -> list[ClaimedJob]:
+            now = await self._database.now(connection)
+            lost = (
+                await connection.execute(
+                    sa.select(jobs)
+                    .where(jobs.c.state == "running", jobs.c.lease_until < now)
+                    .limit(100)  # a bound for the transaction; the next round takes the rest
+                    .with_for_update(skip_locked=True)
+                )
+            ).all()
+            for row in lost:
+                await connection.execute(
+                    sa.update(jobs)
+                    .where(jobs.c.job_id == row.job_id)
+                    .values(state="ready", crashes=row.crashes + 1, run_at=now, again=False, **_NO_LEASE)
+                )
+            return [
+                ClaimedJob(
+                    job_id=JobId(row.job_id),
+                    kind=row.kind,
+                    tenant_id=row.tenant_id,
+                    subject=row.subject,
+                    payload=row.payload,
+                    attempts=row.attempts,
+                    crashes=row.crashes + 1,
+                    created_at=row.created_at,
+                    lease_token="",
+                )
+                for row in lost
+            ]
+
+        return await self._database.transact(recover)
+
+    async def depth(self, connection: Connection) -> list[tuple[str, str, int]]:
+        """(kind, state, count), for the metrics."""
+        rows = await connection.execute(
+            sa.select(jobs.c.kind, jobs.c.state, sa.func.count()).group_by(jobs.c.kind, jobs.c.state)
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def oldest_ready(self, connection: Connection) -> datetime | None:
+        """When the oldest job that could run by now became due."""
+        now = await self._database.now(connection)
+        oldest: datetime | None = (
+            await connection.execute(
+                sa.select(jobs.c.run_at)
+                .where(jobs.c.state == "ready", jobs.c.run_at <= now)
+                .order_by(jobs.c.run_at)
+                .limit(1)
+            )
+        ).scalar_one_or_none()
+        return oldest
+
+
+_NO_LEASE = {"lease_owner": None, "lease_token": None, "lease_until": None}

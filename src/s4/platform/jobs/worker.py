@@ -1,0 +1,233 @@
+"""The worker: claims jobs, runs their handlers side by side, and decides what an error means.
+
+Decisions: `LeaseLost` drops the work; `Unavailable` waits, bounded by the job's age, because a provider's bad hour
+is not the document's fault; a `DocumentRejected` or any other `S4Error` of the caller's kind ends the job at once;
+everything else is retried with backoff until attempts run out. When a job ends badly its handler's `on_failed` runs
+in the same transaction, so that nothing stays "processing".
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from s4.kernel.errors import DocumentRejected, S4Error, Unavailable
+from s4.platform.database import Connection, Database
+from s4.platform.jobs.leases import LeaseLost
+from s4.platform.jobs.queue import ClaimedJob, Queue
+from s4.platform.telemetry import metrics
+
+log = structlog.get_logger()
+
+CRASHES_MAX = 3
+"""A job that took its worker down so often is not tried again: the third time is no accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """Bounds of a worker; their meaning stands in `kernel/settings.py`."""
+
+    concurrency: int
+    lease: timedelta
+    poll: timedelta
+    attempts_max: int
+    backoff: timedelta
+    backoff_max: timedelta
+    patience: timedelta
+
+
+@dataclass(slots=True)
+class JobRun:
+    """One attempt. A handler that publishes in a transaction of its own calls `finish` inside it."""
+
+    job: ClaimedJob
+    queue: Queue
+    finished: bool = field(default=False)
+
+    async def finish(self, connection: Connection) -> None:
+        """Ends the job in `connection`'s transaction. Raises `LeaseLost` when it was taken away meanwhile."""
+        await self.queue.finish(connection, self.job)
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandler:
+    """How a kind of job runs, and what becomes of its subject when it ends badly.
+
+    `run` answers True when it finished the job in a transaction of its own.
+    """
+
+    run: Callable[[JobRun], Awaitable[bool]]
+    on_failed: Callable[[Connection, ClaimedJob, S4Error], Awaitable[None]] | None = None
+
+
+class Worker:
+    """Runs until told to stop; hands back what it cannot finish in time."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        handlers: Mapping[str, JobHandler],
+        *,
+        owner: str,
+        limits: WorkerLimits,
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._handlers = dict(handlers)
+        self._owner = owner
+        self._limits = limits
+        self._stopping = asyncio.Event()
+        self._running: dict[asyncio.Task[None], ClaimedJob] = {}
+
+    async def run(self) -> None:
+        """Claims and runs until `stop`."""
+        recover_at = 0.0
+        while not self._stopping.is_set():
+            try:
+                if time.monotonic() >= recover_at:
+                    await self._recover()
+                    recover_at = time.monotonic() + self._limits.lease.total_seconds() / 3
+                claimed = await self._fill()
+            except Unavailable as error:
+                log.warning("worker.catalog_unavailable", error=error.message)
+                claimed = False
+            if not claimed:
+                await self._pause()
+
+    async def stop(self, *, within: timedelta) -> None:
+        """No new claims; lets running jobs finish until `within` has passed, then hands the rest back."""
+        self._stopping.set()
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=within.total_seconds())
+        for task in list(self._running):
+            task.cancel()
+        if self._running:
+            await asyncio.wait(list(self._running))
+
+    async def run_until_idle(self) -> None:
+        """For tests and tools: runs what is due now and what that enqueues, then returns."""
+        while True:
+            claimed = await self._fill()
+            if self._running:
+                await asyncio.wait(list(self._running), return_when=asyncio.FIRST_COMPLETED)
+            elif not claimed:
+                return
+
+    async def _pause(self) -> None:
+        waits: set[asyncio.Future[object]] = {asyncio.ensure_future(self._stopping.wait())}
+        stop_wait = next(iter(waits))
+        full = len(self._running) >= self._limits.concurrency
+        await asyncio.wait(
+            waits | set(self._running) if full else waits,
+            timeout=self._limits.poll.total_seconds(),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        stop_wait.cancel()
+
+    async def _fill(self) -> bool:
+        """Claims while there is room. A job that was lost before runs alone."""
+        claimed_any = False
+        while len(self._running) < self._limits.concurrency and not self._stopping.is_set():
+            job = await self._queue.claim(
+                owner=self._owner, lease=self._limits.lease, kinds=list(self._handlers)
+            )
+            if job is None:
+                break
+            claimed_any = True
+            if job.crashes and self._running:
+                await asyncio.wait(list(self._running))
+            task = asyncio.create_task(self._attempt(job))
+            self._running[task] = job
+            task.add_done_callback(self._running.pop)
+            if job.crashes:
+                await asyncio.wait([task])
+        return claimed_any
+
+    async def _recover(self) -> None:
+        for job in await self._queue.recover_lost():
+            metrics.JOBS.labels(job.kind, "lost").inc()
+            log.warning(
+                "job.lost", kind=job.kind, subject=job.subject, tenant_id=job.tenant_id, crashes=job.crashes
+            )
+
+    async def _attempt(self, job: ClaimedJob) -> None:
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(tenant_id=job.tenant_id or None, job_id=job.job_id):
+            try:
+                outcome = await self._outcome(job)
+            except asyncio.CancelledError:
+                outcome = "released"
+                with contextlib.suppress(LeaseLost, Unavailable):
+                    await self._database.transact(lambda c: self._queue.release(c, job))
+            except LeaseLost:
+                outcome = "lost"
+                log.warning("job.lease_lost", kind=job.kind, subject=job.subject)
+            except Unavailable as error:
+                # The catalog itself went away: the lease expires and the job returns.
+                outcome = "lost"
+                log.warning("job.catalog_unavailable", kind=job.kind, error=error.message)
+            metrics.JOBS.labels(job.kind, outcome).inc()
+            metrics.JOB_SECONDS.labels(job.kind).observe(time.perf_counter() - started)
+
+    async def _outcome(self, job: ClaimedJob) -> str:
+        handler = self._handlers[job.kind]
+        run = JobRun(job, self._queue)
+        try:
+            if job.crashes >= CRASHES_MAX:
+                raise DocumentRejected(
+                    "Processing this document ended the worker several times, so it is not tried again.",
+                    code="resource_limit",
+                )
+            if not await handler.run(run):
+                await self._database.transact(run.finish)
+            return "ok"
+        except LeaseLost:
+            raise
+        except Exception as error:
+            return await self._after_error(job, handler, error)
+
+    async def _after_error(self, job: ClaimedJob, handler: JobHandler, error: Exception) -> str:
+        verdict, pause = self._verdict(job, error)
+        described = error.message if isinstance(error, S4Error) else f"{type(error).__name__}: {error}"
+        if verdict == "retry":
+            log.warning(
+                "job.retried", kind=job.kind, subject=job.subject, attempts=job.attempts, error=described,
+                pause_seconds=round(pause.total_seconds(), 1), exc_info=not isinstance(error, S4Error),
+            )  # fmt: skip
+            await self._database.transact(
+                lambda c: self._queue.retry(c, job, pause=pause, error=described)
+            )
+            return "retry"
+        final = (
+            error
+            if isinstance(error, S4Error)
+            else S4Error("Processing failed for an internal reason; the operator has been told.")
+        )
+
+        async def end(connection: Connection) -> None:
+            await self._queue.fail(connection, job, error=described)
+            if handler.on_failed is not None:
+                await handler.on_failed(connection, job, final)
+
+        await self._database.transact(end)
+        log.error(
+            "job.failed", kind=job.kind, subject=job.subject, attempts=job.attempts, error=described,
+            exc_info=error if not isinstance(error, S4Error) else None,
+        )  # fmt: skip
+        return "failed"
+
+    def _verdict(self, job: ClaimedJob, error: Exception) -> tuple[str, timedelta]:
+        pause = min(self._limits.backoff * 2 ** min(job.attempts - 1, 16), self._limits.backoff_max)
+        pause *= random.uniform(0.7, 1.3)  # noqa: S311 (spreads those that failed together)
+        if isinstance(error, Unavailable):
+            age = timedelta(seconds=time.time() - job.created_at.timestamp())
+            return ("retry" if age < self._limits.patience else "failed"), max(pause, error.retry_after)
+        if isinstance(error, S4Error):
+            return "failed", pause
+        return ("retry" if job.attempts < self._limits.attempts_max else "failed"), pause

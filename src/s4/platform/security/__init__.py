@@ -1,0 +1,1 @@
+"""Credentials as values: how they are made, recognised and compared. Who holds which: `domains/access`."""

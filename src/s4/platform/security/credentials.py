@@ -1,0 +1,86 @@
+"""Tenant keys and the administrator's key: minting, reading, comparing.
+
+A tenant key is `s4_{prefix}_{secret}{check}`:
+
+- `prefix`, 12 characters of base32: public, names the key in lists and finds its row;
+- `secret`, 43 characters of url-safe base64: 256 random bits;
+- `check`, 6 characters of base32: a checksum of all that stands before it. A mistyped key is told apart from
+  a revoked one without a look-up, and scanners for leaked secrets need not report look-alikes.
+
+Only the SHA-256 of the whole key is stored. A slow hash would add nothing: 256 random bits cannot be guessed.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import zlib
+from dataclasses import dataclass, field
+
+from s4.kernel.ids import RandomBytes, base32
+
+_PREFIX_CHARS = 12
+_PREFIX_BYTES = 8  # 64 bits are 13 characters of base32, of which 12 are taken
+_SECRET_BYTES = 32
+_CHECK_CHARS = 6  # 30 of the checksum's 32 bits: what six characters of base32 hold
+_KEY = re.compile(r"s4_([a-z2-7]{12})_([A-Za-z0-9_-]{43})([a-z2-7]{6})")
+
+
+@dataclass(frozen=True, slots=True)
+class MintedKey:
+    """A new key. `plaintext` is shown once and never stored."""
+
+    prefix: str
+    plaintext: str = field(repr=False)
+    hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedKey:
+    """A text that has the form and the checksum of a tenant key. Whether it is valid, its row says."""
+
+    prefix: str
+    plaintext: str = field(repr=False)
+
+
+def mint(random: RandomBytes) -> MintedKey:
+    """A key that nobody has held before."""
+    prefix = base32(random(_PREFIX_BYTES))[:_PREFIX_CHARS]
+    secret = base64.urlsafe_b64encode(random(_SECRET_BYTES)).decode("ascii").rstrip("=")
+    body = f"s4_{prefix}_{secret}"
+    plaintext = body + _check(body)
+    return MintedKey(prefix, plaintext, hash_secret(plaintext))
+
+
+def parse(text: str) -> ParsedKey | None:
+    """The parts of a key, or None for what no `mint` can have made."""
+    match = _KEY.fullmatch(text)
+    if match is None or _check(text[:-_CHECK_CHARS]) != match[3]:
+        return None
+    return ParsedKey(match[1], text)
+
+
+def hash_secret(plaintext: str) -> str:
+    """SHA-256 of the whole key, in hex: what is stored."""
+    return _digest(plaintext).hex()
+
+
+def matches(plaintext: str, stored_hash: str) -> bool:
+    """Whether `stored_hash` is this key's, in time that does not depend on where they differ."""
+    return hmac.compare_digest(hash_secret(plaintext).encode(), stored_hash.encode("utf-8", "replace"))
+
+
+def admin_key_matches(presented: str | None, expected: str) -> bool:
+    """Whether this is the administrator's key. Digests are compared, so that not even the length shows."""
+    if presented is None or not expected:
+        return False
+    return hmac.compare_digest(_digest(presented), _digest(expected))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _check(body: str) -> str:
+    checksum = zlib.crc32(body.encode("ascii"))
+    return base32(checksum.to_bytes(4, "big"))[:_CHECK_CHARS]

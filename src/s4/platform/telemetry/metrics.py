@@ -1,0 +1,165 @@
+"""The catalogue of metrics: the one place where a metric is named.
+
+Labels are bounded sets (route templates, operations, stages, outcomes), never tenants, keys or paths. Each
+help line says what to do when the figure moves; `docs/reference/metrics.md` is generated from here.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# OpenTelemetry's buckets for http.server.request.duration, in seconds.
+_HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_STAGE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0)
+_FRESHNESS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+
+BUILD_INFO = Gauge("s4_build_info", "Constant 1; the running version is the label.", ["version"])
+READY = Gauge("s4_ready", "1 while this process takes requests, 0 while it starts or drains.")
+
+# -- requests
+HTTP_REQUESTS = Counter(
+    "s4_http_requests_total",
+    "Answered requests. A rise of 5xx codes: look for the same request ids in the log.",
+    ["method", "route", "code"],
+)
+HTTP_SECONDS = Histogram(
+    "s4_http_request_duration_seconds",
+    "Time to the last byte of the answer. When it rises, compare with the store's and the stages' durations.",
+    ["method", "route", "status_class"],
+    buckets=_HTTP_SECONDS,
+)
+HTTP_IN_FLIGHT = Gauge("s4_http_requests_in_flight", "Requests now in work. Near the limit: add replicas.")
+HTTP_BYTES = Counter(
+    "s4_http_bytes_total",
+    "Body bytes by direction (in, out).",
+    ["direction"],
+)
+AUTH_FAILURES = Counter(
+    "s4_auth_failures_total",
+    "Refused credentials by reason. A burst of `unknown` is somebody guessing: look at the addresses in "
+    "the log.",
+    ["reason"],
+)
+
+# -- object store
+STORE_REQUESTS = Counter(
+    "s4_store_requests_total",
+    "Requests to the object store. `throttled` or `error` rising: the store is the bottleneck.",
+    ["operation", "outcome"],
+)
+STORE_SECONDS = Histogram(
+    "s4_store_request_duration_seconds",
+    "Duration of a request to the object store, the client's own repeats included.",
+    ["operation"],
+    buckets=_STAGE_SECONDS,
+)
+STORE_BYTES = Counter(
+    "s4_store_bytes_total", "Body bytes exchanged with the object store (read, written).", ["direction"]
+)
+COMMITS = Counter(
+    "s4_commits_total",
+    "Attempts to create a head: `own`, `lost_answer` (own after reading back), `taken` (another was first), "
+    "`unknown`.",
+    ["outcome"],
+)
+
+# -- catalog
+DATABASE_SECONDS = Histogram(
+    "s4_database_transaction_duration_seconds",
+    "Duration of a catalog transaction by kind (read, write), the wait for a connection included.",
+    ["kind"],
+    buckets=_STAGE_SECONDS,
+)
+DATABASE_RETRIES = Counter(
+    "s4_database_retries_total", "Transactions begun anew after a lock or serialization failure.", ["reason"]
+)
+
+# -- queue
+JOBS = Counter(
+    "s4_jobs_total",
+    "Jobs that ended an attempt: `ok`, `retry`, `failed`, `released` (handed back), `lost` (lease expired). "
+    "`lost` rising: workers are killed, look at their memory.",
+    ["kind", "outcome"],
+)
+JOB_SECONDS = Histogram(
+    "s4_job_duration_seconds", "Duration of one attempt.", ["kind"], buckets=_STAGE_SECONDS
+)
+QUEUE_DEPTH = Gauge("s4_queue_depth", "Jobs by state. `ready` growing: add workers.", ["kind", "state"])
+QUEUE_OLDEST_SECONDS = Gauge(
+    "s4_queue_oldest_ready_seconds",
+    "Age of the oldest job that could run. Above the freshness target: add workers.",
+)
+SCHEDULE_LAST_SUCCESS = Gauge(
+    "s4_schedule_last_success_timestamp_seconds", "When a regular task last succeeded.", ["task"]
+)
+
+# -- pipeline
+STAGE_SECONDS = Histogram(
+    "s4_pipeline_stage_duration_seconds",
+    "Duration of a stage of indexing one document (read, extract, chunk, embed, write, publish).",
+    ["stage"],
+    buckets=_STAGE_SECONDS,
+)
+DOCUMENTS_INDEXED = Counter(
+    "s4_documents_indexed_total",
+    "Documents that reached an end state. `failed` by reason: `corrupt` is the tenant's file, the rest may "
+    "be ours.",
+    ["outcome", "reason"],
+)
+FRESHNESS_SECONDS = Histogram(
+    "s4_freshness_seconds",
+    "From the acknowledged upload to searchable. The promise to tenants: compare with queue age and stages.",
+    buckets=_FRESHNESS_SECONDS,
+)
+EXTRACTION_CHILDREN = Counter(
+    "s4_extraction_children_total",
+    "Ends of extraction children by reason (recycled, timeout, memory, crashed). Many kills: somebody "
+    "uploads bombs.",
+    ["reason"],
+)
+CHUNKS = Counter("s4_chunks_total", "Chunks made.")
+
+# -- embedding
+EMBEDDING_REQUESTS = Counter(
+    "s4_embedding_requests_total",
+    "Requests to the embedding provider. `throttled`: lower the concurrency or buy more.",
+    ["provider", "outcome"],
+)
+EMBEDDING_SECONDS = Histogram(
+    "s4_embedding_request_duration_seconds",
+    "Duration of a request to the provider.",
+    ["provider"],
+    buckets=_STAGE_SECONDS,
+)
+EMBEDDING_TOKENS = Counter(
+    "s4_embedding_tokens_total", "Tokens sent to the provider: what it bills.", ["provider"]
+)
+EMBEDDING_CACHE = Counter(
+    "s4_embedding_cache_chunks_total",
+    "Chunks whose vector was found (`hit`) or had to be made (`miss`).",
+    ["outcome"],
+)
+
+# -- search and index
+SEARCHES = Counter(
+    "s4_searches_total", "Searches by mode and whether they were degraded to keywords.", ["mode", "degraded"]
+)
+SEARCH_SECONDS = Histogram(
+    "s4_search_stage_duration_seconds",
+    "Duration of a stage of a search (embed, open, fetch, verify, total). The stage that grew is the one to "
+    "look at.",
+    ["stage"],
+    buckets=_HTTP_SECONDS,
+)
+INDEX_COMMITS = Counter(
+    "s4_index_commits_total", "Writes to index tables by outcome (ok, conflict, lost_lease).", ["outcome"]
+)
+INDEX_REREADS = Counter(
+    "s4_search_rereads_total", "Searches repeated because the table's version moved meanwhile."
+)
+
+# -- reconcilers
+RECONCILED = Counter(
+    "s4_reconciled_total",
+    "What reconcilers mended (adopted, abandoned, released, requeued, collected, pruned). More than a "
+    "trickle means crashes.",
+    ["action"],
+)

@@ -1,0 +1,60 @@
+"""The servers of a test session. Each is started once, only when a collected test asks for it, and while the
+first tests already run: SeaweedFS takes seconds to come up.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import PostgreSQL, PostgresServer, S3Server, SeaweedFS
+
+_SEAWEEDFS = pytest.StashKey[SeaweedFS]()
+_POSTGRESQL = pytest.StashKey[PostgreSQL]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SEAWEEDFS] = SeaweedFS()
+    config.stash[_POSTGRESQL] = PostgreSQL()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Starts, without waiting, what the tests need. In the main thread, whose end is theirs."""
+    if session.config.option.collectonly:
+        return
+    names = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if "s3_server" in names:
+        session.config.stash[_SEAWEEDFS].start()
+    if "postgres_server" in names:
+        session.config.stash[_POSTGRESQL].start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Also after a failed start or an interrupted session."""
+    config.stash[_SEAWEEDFS].stop()
+    config.stash[_POSTGRESQL].stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server(pytestconfig: pytest.Config) -> S3Server:
+    """A running SeaweedFS."""
+    return pytestconfig.stash[_SEAWEEDFS].wait()
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server) -> str:
+    """The name of a fresh, empty bucket."""
+    return s3_server.new_bucket()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
+    """A running PostgreSQL."""
+    return pytestconfig.stash[_POSTGRESQL].wait()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a fresh, empty database, dropped after the test."""
+    url = postgres_server.new_database()
+    yield url
+    postgres_server.drop_database(url)

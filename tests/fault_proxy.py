@@ -1,0 +1,214 @@
+"""A faulty network between S4 and its object store, one fault at a time and on purpose.
+
+An HTTP/1.1 proxy that forwards every request to a real S3 server over a connection of its own, and misbehaves
+for the requests that a `Fault` selects by method, path and count. It keeps the `Host` header, so signatures
+stay valid, and it writes down every request that it saw, so a test can also count what an operation costs.
+
+    async with fault_proxy(server.endpoint) as proxy:
+        fault = proxy.add(Fault(Mode.LOST_REPLY, method="PUT", path="/head/", count=1))
+        ...
+        assert fault.hits == 1
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+_PIECE_BYTES = 64 * 1024
+_HEAD_BYTES_MAX = 64 * 1024
+
+
+class Mode(StrEnum):
+    """What happens to a selected request."""
+
+    UNAVAILABLE = "503"  # answered 503 SlowDown, never forwarded
+    CONFLICT = "409"  # answered 409 ConditionalRequestConflict, never forwarded
+    RESET = "reset"  # the connection is reset, never forwarded
+    HANG = "hang"  # accepted, read, never forwarded, never answered
+    LOST_REPLY = "lost_reply"  # carried out by the store, then the connection is reset instead of an answer
+    HANG_REPLY = "hang_reply"  # carried out by the store, the answer never comes
+    DROP_DOWNLOAD = "drop_download"  # reset after `after_bytes` of the answer's body
+    STALL_DOWNLOAD = "stall_download"  # silent after `after_bytes` of the answer's body
+    SLOW = "slow"  # forwarded after `delay_seconds`
+
+
+@dataclass(slots=True)
+class Fault:
+    """Applies to the next `count` requests (None: to all) whose method and path fit. `hits` counts them."""
+
+    mode: Mode
+    method: str | None = None
+    path: str = ""
+    """A part of the path and query string."""
+    count: int | None = None
+    after_bytes: int = 0
+    delay_seconds: float = 0.0
+    hits: int = 0
+
+    def takes(self, request: "Request") -> bool:
+        if self.count is not None and self.hits >= self.count:
+            return False
+        return self.method in (None, request.method) and self.path in request.path
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    path: str
+
+
+@dataclass(slots=True)
+class FaultProxy:
+    """What a test holds: where to connect, what to break, what was asked."""
+
+    endpoint: str
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    def add(self, fault: Fault) -> Fault:
+        self.faults.append(fault)
+        return fault
+
+    def heal(self) -> None:
+        self.faults.clear()
+
+    def seen(self, method: str, path: str = "") -> int:
+        return sum(1 for request in self.requests if request.method == method and path in request.path)
+
+    def choose(self, request: Request) -> Fault | None:
+        self.requests.append(request)
+        for fault in self.faults:
+            if fault.takes(request):
+                fault.hits += 1
+                return fault
+        return None
+
+
+@asynccontextmanager
+async def fault_proxy(upstream: str) -> AsyncIterator[FaultProxy]:
+    """A proxy in front of `upstream` (`http://host:port`) that serves until the block ends."""
+    target = urlsplit(upstream)
+    proxy = FaultProxy(endpoint="")
+    connections: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await _exchange(proxy, (target.hostname or "", target.port or 80), reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX)
+    proxy.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        for task in list(connections):
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await server.wait_closed()
+
+
+async def _exchange(
+    proxy: FaultProxy,
+    target: tuple[str, int],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """One request and its answer; the connection serves no second one."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
+    length = _content_length(head)
+    fault = proxy.choose(Request(method, path))
+    mode = fault.mode if fault is not None else None
+    if mode is Mode.RESET:
+        return _reset(writer)
+    if mode in (Mode.UNAVAILABLE, Mode.CONFLICT, Mode.HANG):
+        await _pump(reader, None, length)
+        if mode is Mode.HANG:
+            await reader.read()  # until the client gives up
+            return None
+        writer.write(_REFUSALS[mode])
+        return await writer.drain()
+    if mode is Mode.SLOW and fault is not None:
+        await asyncio.sleep(fault.delay_seconds)
+    up_reader, up_writer = await asyncio.open_connection(*target)
+    try:
+        up_writer.write(_with_close(head))
+        await _pump(reader, up_writer, length)
+        answer_head = await up_reader.readuntil(b"\r\n\r\n")
+        if mode in (Mode.LOST_REPLY, Mode.HANG_REPLY):
+            if mode is Mode.HANG_REPLY:
+                await reader.read()
+            return _reset(writer)
+        writer.write(_with_close(answer_head))
+        if mode in (Mode.DROP_DOWNLOAD, Mode.STALL_DOWNLOAD) and fault is not None:
+            await _pump(up_reader, writer, fault.after_bytes)
+            if mode is Mode.STALL_DOWNLOAD:
+                await reader.read()
+            return _reset(writer)
+        return await _pump(up_reader, writer, None)
+    finally:
+        up_writer.close()
+
+
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, length: int | None
+) -> None:
+    """Moves `length` bytes, or everything until the end; to nowhere without a writer."""
+    left = length
+    while left is None or left > 0:
+        piece = await reader.read(_PIECE_BYTES if left is None else min(_PIECE_BYTES, left))
+        if not piece:
+            return
+        if left is not None:
+            left -= len(piece)
+        if writer is not None:
+            writer.write(piece)
+            await writer.drain()
+
+
+def _content_length(head: bytes) -> int:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length":
+            return int(value)
+    return 0
+
+
+def _with_close(head: bytes) -> bytes:
+    """The same head, but the connection ends with the message: its end then needs no parsing."""
+    lines = [line for line in head[:-4].split(b"\r\n") if not line.lower().startswith(b"connection:")]
+    return b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n"
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends the connection with a TCP reset, as a dying host or a rude middlebox does."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def _refusal(status: str, code: str) -> bytes:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_REFUSALS = {
+    Mode.UNAVAILABLE: _refusal("503 Service Unavailable", "SlowDown"),
+    Mode.CONFLICT: _refusal("409 Conflict", "ConditionalRequestConflict"),
+}

