@@ -201,7 +201,7 @@ def write_pdf(source: str) -> bytes:
 
 
 def write_damaged_pdf(source: str) -> bytes:
-    """The header of a real PDF, then noise where the objects should be: one merely cut short can be repaired."""
+    """The header of a real PDF, then noise where its objects should be: nothing in it can be recovered."""
     whole = write_pdf(source)
     noise = bytes((index * 73 + index // 251 * 31) % 256 for index in range(24_000))
     return whole[:64] + noise

@@ -2,10 +2,13 @@
 first tests already run: SeaweedFS takes seconds to come up.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from s4.platform.database import Database
+from tests.factories.catalog import BACKENDS, open_catalog, sqlite_url
 from tests.servers import PostgreSQL, PostgresServer, S3Server, SeaweedFS
 
 _SEAWEEDFS = pytest.StashKey[SeaweedFS]()
@@ -58,3 +61,20 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     url = postgres_server.new_database()
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture(params=BACKENDS)
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a fresh catalog on each database."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path)
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def catalog(catalog_url: str) -> AsyncIterator[Database]:
+    """A fresh, migrated catalog on each database."""
+    database = open_catalog(catalog_url)
+    yield database
+    await database.aclose()

@@ -78,9 +78,7 @@ class Reply:
         try:
             return model.model_validate(known | answer)
         except ValidationError as error:
-            raise UnexpectedAnswer(
-                f"The answer is not the {model.__name__} that was expected: {error}"
-            ) from error
+            raise UnexpectedAnswer(f"The answer is not the {model.__name__} that was expected: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

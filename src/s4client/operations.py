@@ -144,8 +144,10 @@ class TenantOperations(ServerOperations):
         create_only: bool = False,
         progress: Progress | None = None,
     ) -> Flow[Document]:
-        """Create or replace the document of that key. Raises `PreconditionFailed` if it is there and
-        `create_only`, or its `etag` is not `if_match`. The old version is found until the new one is ready."""
+        """Create or replace the document of that key; the old version is found until the new one is ready.
+
+        Raises `PreconditionFailed` if it exists and `create_only`, or its `etag` is not `if_match`.
+        """
         source = source_of(content)
         headers = {}
         if metadata is not None:
@@ -243,9 +245,7 @@ class TenantOperations(ServerOperations):
         return (yield from self._list_page(params))
 
     def _list_page(self, params: Params) -> Flow[DocumentPage]:
-        reply = yield from self.send(
-            Request(method="GET", path=f"{API}/documents", params=params, repeatable=True)
-        )
+        reply = yield from self.send(Request(method="GET", path=f"{API}/documents", params=params, repeatable=True))
         return reply.parse(DocumentPage)
 
     @operation
@@ -295,9 +295,7 @@ class TenantOperations(ServerOperations):
             document_ids=document_ids, filters=filters, include_metadata=include_metadata,
             include_chunks=include_chunks, chunks_per_document=chunks_per_document,
         )  # fmt: skip
-        reply = yield from self.send(
-            Request(method="POST", path=f"{API}/search", json=question, repeatable=True)
-        )
+        reply = yield from self.send(Request(method="POST", path=f"{API}/search", json=question, repeatable=True))
         return reply.parse(SearchResults)
 
     @operation
@@ -389,9 +387,7 @@ class AdminOperations(ServerOperations):
     ) -> Flow[NewTenant]:
         """Create a tenant. Its key is in this answer only."""
         tenant = _given(name=name, email=email, company=company, plan_id=plan_id)
-        reply = yield from self.send(
-            Request(method="POST", path=f"{API}/admin/tenants", json=tenant, repeatable=False)
-        )
+        reply = yield from self.send(Request(method="POST", path=f"{API}/admin/tenants", json=tenant, repeatable=False))
         return reply.parse(NewTenant)
 
     @operation
@@ -436,7 +432,5 @@ class AdminOperations(ServerOperations):
         return batch
 
     def _tenants(self, params: Params) -> Flow[TenantPage]:
-        reply = yield from self.send(
-            Request(method="GET", path=f"{API}/admin/tenants", params=params, repeatable=True)
-        )
+        reply = yield from self.send(Request(method="GET", path=f"{API}/admin/tenants", params=params, repeatable=True))
         return reply.parse(TenantPage)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import httpx
 
-from s4client.content import PIECE_BYTES, Body
+from s4client.content import Body
 from s4client.errors import InvalidArgument, S4ConnectionError
 from s4client.flow import Connection, Effect, Flow, Pages, Pause, Reply, Request, RetryPolicy
 
@@ -70,9 +70,7 @@ class _Base(Connection):
     def _failure(self, error: httpx.HTTPError) -> S4ConnectionError:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
             reason = str(error) or "no connection in time"
-            return S4ConnectionError(
-                f"Cannot reach S4 at {self.base_url}: is it running there? ({reason})", sent=False
-            )
+            return S4ConnectionError(f"Cannot reach S4 at {self.base_url}: is it running there? ({reason})", sent=False)
         if isinstance(error, httpx.PoolTimeout):
             return S4ConnectionError(f"Too many requests to {self.base_url} are under way.", sent=False)
         if isinstance(error, httpx.TimeoutException):
@@ -136,7 +134,7 @@ class BlockingTransport(_Base):
                 if sink is None or not response.is_success:
                     return Reply(response.status_code, response.headers, response.read())
                 sink.begin(response.status_code, response.headers)
-                for piece in response.iter_raw(PIECE_BYTES):
+                for piece in response.iter_raw():
                     sink.write(piece)
                     sink.received(len(piece))
                 return Reply(response.status_code, response.headers, b"")
@@ -200,7 +198,7 @@ class AsyncTransport(_Base):
                 if sink is None or not response.is_success:
                     return Reply(response.status_code, response.headers, await response.aread())
                 sink.begin(response.status_code, response.headers)
-                async for piece in response.aiter_raw(PIECE_BYTES):
+                async for piece in response.aiter_raw():
                     await asyncio.to_thread(sink.write, piece)
                     sink.received(len(piece))
                 return Reply(response.status_code, response.headers, b"")

@@ -16,12 +16,8 @@ WORDPIECE = WordPieceTokenizer(read_vocabulary()).token_offsets
 SENTENCE = "The river rises in spring and floods the lower fields. "  # eleven tokens
 
 
-def extracted(
-    text: str, *, headings: tuple[HeadingSpan, ...] = (), pages: tuple[PageSpan, ...] = ()
-) -> ExtractedText:
-    return ExtractedText(
-        text=text, pages=pages, headings=headings, title=None, content_type="text/plain", warnings=()
-    )
+def extracted(text: str, *, headings: tuple[HeadingSpan, ...] = (), pages: tuple[PageSpan, ...] = ()) -> ExtractedText:
+    return ExtractedText(text=text, pages=pages, headings=headings, title=None, content_type="text/plain", warnings=())
 
 
 def markdown(text: str) -> ExtractedText:
@@ -152,10 +148,7 @@ def test_paragraphs_are_kept_whole_in_preference_to_filling_the_room() -> None:
 
 
 def test_abbreviations_before_small_letters_do_not_end_a_sentence() -> None:
-    text = (
-        "We measured many things, e.g. the weight of the stones, approx. ten of them in each of the rivers. "
-        * 9
-    )
+    text = "We measured many things, e.g. the weight of the stones, approx. ten of them in each of the rivers. " * 9
 
     assert not [one for one in cut(text) if one.text.startswith(("the weight", "ten of"))]
 
@@ -230,9 +223,7 @@ def test_no_chunk_spans_three_pages() -> None:
 
 
 def test_neighbours_share_whole_sentences() -> None:
-    chunks = cut(
-        "".join(f"Sentence number {number} says little. " for number in range(60)), overlap_tokens=16
-    )
+    chunks = cut("".join(f"Sentence number {number} says little. " for number in range(60)), overlap_tokens=16)
 
     for before, after in pairwise(chunks):
         assert after.text.startswith("Sentence number")
@@ -329,7 +320,5 @@ def test_windows_do_not_show_in_the_chunks() -> None:
         ("日本 文書", None, "日本 文書"),
     ],
 )
-def test_only_a_real_title_is_taken_as_one(
-    candidate: str | None, file_name: str | None, expected: str | None
-) -> None:
+def test_only_a_real_title_is_taken_as_one(candidate: str | None, file_name: str | None, expected: str | None) -> None:
     assert real_title(candidate, file_name=file_name) == expected

@@ -19,9 +19,7 @@ def passages(count: int) -> list[str]:
 def test_groups_cover_all_texts_in_order(texts: list[str]) -> None:
     found = groups(texts)
 
-    assert [position for group in found for position in range(group.start, group.end)] == list(
-        range(len(texts))
-    )
+    assert [position for group in found for position in range(group.start, group.end)] == list(range(len(texts)))
     assert all(GROUP_MIN <= group.end - group.start <= GROUP_MAX for group in found[:-1])
 
 

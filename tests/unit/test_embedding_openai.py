@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from s4.engine.embedding.base import Vectors, normalised
 from s4.engine.embedding.openai_compatible import OpenAICompatibleEmbedder
 from s4.kernel.errors import DocumentRejected, S4Error, Unavailable
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_TOKENS
@@ -53,7 +54,7 @@ def status(code: int, *, headers: dict[str, str] | None = None, error: str | Non
 
 
 def refusing(refused: Callable[[dict[str, Any]], bool], code: int = 400) -> Behaviour:
-    return lambda request: status(code)(request) if refused(request) else well(request)  # type: ignore[return-value]
+    return lambda request: status(code)(request) if refused(request) else well(request)
 
 
 async def hanging(_: dict[str, Any]) -> Answer:
@@ -74,9 +75,7 @@ class Provider:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                headers = dict(
-                    line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line
-                )
+                headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
                 request = json.loads(await reader.readexactly(int(headers["content-length"])))
                 self.requests.append(request)
                 self.authorizations.append(headers["authorization"])
@@ -125,9 +124,9 @@ async def running(provider: Provider, **arguments: Any) -> AsyncIterator[Setup]:
         await asyncio.gather(*connections, return_exceptions=True)
 
 
-def expected(*texts: str) -> np.ndarray[Any, Any]:
-    raw = np.array([vector(text) for text in texts], dtype=np.float32)
-    return raw / np.linalg.norm(raw, axis=1, keepdims=True)
+def expected(*texts: str) -> Vectors:
+    raw: Vectors = np.array([vector(text) for text in texts], dtype=np.float32)
+    return normalised(raw)
 
 
 async def failure(setup: Setup, *texts: str) -> S4Error:
@@ -419,7 +418,7 @@ async def test_a_dimension_other_than_the_configured_one_is_unavailable() -> Non
 
 async def test_requests_are_counted_by_outcome_and_tokens_as_billed() -> None:
     def counted(outcome: str) -> float:
-        return EMBEDDING_REQUESTS.labels("openai", outcome)._value.get()
+        return float(EMBEDDING_REQUESTS.labels("openai", outcome)._value.get())
 
     async with running(Provider(script=[status(429), status(500)])) as setup:
         before = {outcome: counted(outcome) for outcome in ("ok", "throttled", "error")}

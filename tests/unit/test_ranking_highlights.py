@@ -27,6 +27,7 @@ def marked(query: str, text: str) -> list[str]:
         ("string", "strong strings", ["strings"]),
         ("what is the wing", "what is the wing", ["wing"]),
         ("the of and", "the of and", []),
+        ("bees", "being among bees", ["bees"]),
         ("", "anything", []),
         ('"( AND -', "AND (", []),
     ],

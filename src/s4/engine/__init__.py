@@ -1,4 +1,1 @@
-"""Search as a library: file to text (`extraction`), to chunks (`chunking`), to vectors (`embedding`), to an index
-(`vectors`) and back to an ordered list (`ranking`). No HTTP, no SQL, no tenants: what it needs arrives as arguments, so
-every room can be tested and measured alone.
-"""
+"""Search as a library: files to text, text to chunks, chunks to vectors, vectors to ranked passages. No HTTP, no SQL."""

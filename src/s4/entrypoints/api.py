@@ -17,8 +17,8 @@ API_VERSION = "1"
 _QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
 _DESCRIPTION = """
-Upload documents, find them by meaning. Every tenant route takes the tenant's key in `X-Tenant-Key` or as a bearer token;
-administrator routes take `X-Admin-Key`. Errors are `{"error": {"code", "message", "details"}}`.
+Upload documents, find them by meaning. Every tenant route takes the tenant's key in `X-Tenant-Key` or as a bearer
+token; administrator routes take `X-Admin-Key`. Errors are `{"error": {"code", "message", "details"}}`.
 """
 
 

@@ -278,5 +278,3 @@ def _vectors(settings: Settings, store: ObjectStore) -> VectorStore:
 def _database_url(settings: Settings) -> str:
     assert settings.database_url is not None, "load_settings fills it in"
     return settings.database_url.get_secret_value()
-
-

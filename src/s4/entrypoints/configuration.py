@@ -51,7 +51,7 @@ def _embedded_admin_key(data_dir: Path) -> str:
     """Minted once and kept in the data directory, readable by its owner only."""
     path = data_dir / ADMIN_KEY_FILE
     data_dir.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError), path.open("x", opener=_private) as file:
+    with contextlib.suppress(FileExistsError), open(path, "x", opener=_private) as file:
         file.write(f"s4admin_{secrets.token_urlsafe(32)}\n")
     return path.read_text().strip()
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -56,7 +57,7 @@ async def _run(core: Core, parts: WorkerParts, listener: WorkerListener, stop: a
     parts.heartbeat.start()
     running = asyncio.create_task(parts.worker.run())
     scheduling = asyncio.create_task(_schedule(parts.scheduler))
-    answering = asyncio.create_task(_answer(core, listener)) if listener.listening is not None else None
+    answering = asyncio.create_task(_answer(listener)) if listener.listening is not None else None
     log.info("worker.started", generation=core.generation.id)
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -85,7 +86,7 @@ async def _schedule(scheduler: Scheduler) -> None:
         await asyncio.sleep(_SCHEDULER_SECONDS)
 
 
-async def _answer(core: Core, listener: WorkerListener) -> None:
+async def _answer(listener: WorkerListener) -> None:
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
@@ -103,7 +104,7 @@ class _QuietServer(uvicorn.Server):
     """Leaves signals to the worker."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 (uvicorn's own signature)
+    def capture_signals(self) -> Iterator[None]:
         yield
 
 

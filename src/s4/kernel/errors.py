@@ -14,9 +14,7 @@ class S4Error(Exception):
     code = "server_error"
     status = 500
 
-    def __init__(
-        self, message: str, *, code: str | None = None, details: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str | None = None, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code

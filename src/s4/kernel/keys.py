@@ -73,9 +73,7 @@ def content(tenant_id: TenantId, document_id: DocumentId, version_id: VersionId)
 
 
 def text(tenant_id: TenantId, document_id: DocumentId, version_id: VersionId, revision: int) -> ObjectKey:
-    return ObjectKey(
-        f"{version(tenant_id, document_id, version_id)}text/{revision:0{REVISION_DIGITS}d}.json.zst"
-    )
+    return ObjectKey(f"{version(tenant_id, document_id, version_id)}text/{revision:0{REVISION_DIGITS}d}.json.zst")
 
 
 def generation(tenant_id: TenantId, generation_id: GenerationId) -> ObjectPrefix:
@@ -149,9 +147,7 @@ def parse(key: str) -> ParsedKey | None:
 def _parse_in_document(tenant_id: TenantId, document_id: DocumentId, rest: list[str]) -> ParsedKey | None:
     if rest[0] == "head" and len(rest) == 2:
         head = _HEAD_NAME.fullmatch(rest[1])
-        return (
-            ParsedKey(KeyKind.DOCUMENT_HEAD, tenant_id, document_id, revision=int(head[1])) if head else None
-        )
+        return ParsedKey(KeyKind.DOCUMENT_HEAD, tenant_id, document_id, revision=int(head[1])) if head else None
     if not is_version_id(rest[0]):
         return None
     version_id = VersionId(rest[0])

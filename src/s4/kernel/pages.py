@@ -37,10 +37,6 @@ def decode_cursor(cursor: str, *, parts: int) -> tuple[str, ...]:
         position = json.loads(raw)
     except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidRequest("The cursor is not one that S4 returned.") from error
-    if (
-        not isinstance(position, list)
-        or len(position) != parts
-        or not all(isinstance(p, str) for p in position)
-    ):
+    if not isinstance(position, list) or len(position) != parts or not all(isinstance(p, str) for p in position):
         raise InvalidRequest("The cursor is not one that S4 returned.")
     return tuple(position)

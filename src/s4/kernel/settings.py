@@ -44,9 +44,7 @@ class Settings(BaseModel):
 
     # -- process
     environment: Environment = Environment.EMBEDDED
-    host: str = Field(
-        "127.0.0.1", description="Address that the API listens on. Loopback unless said otherwise."
-    )
+    host: str = Field("127.0.0.1", description="Address that the API listens on. Loopback unless said otherwise.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
     data_dir: Path = Field(Path("s4-data"), description="Database, objects and caches of the embedded mode.")
     admin_api_key: SecretStr | None = Field(
@@ -74,8 +72,7 @@ class Settings(BaseModel):
     # -- object store
     store_url: str | None = Field(
         None,
-        description="`file:///path`, `s3://bucket/prefix` or `memory://`. Default: `objects/` in the data "
-        "directory.",
+        description="`file:///path`, `s3://bucket/prefix` or `memory://`. Default: `objects/` in the data directory.",
     )
     store_endpoint: str | None = Field(None, description="For S3-compatible stores: `http://127.0.0.1:8333`.")
     store_region: str = "us-east-1"
@@ -102,9 +99,7 @@ class Settings(BaseModel):
     database_pool_size: int = Field(
         5, ge=1, description="Connections per process. Processes x this must stay below the server's limit."
     )
-    database_timeout_seconds: float = Field(
-        10.0, gt=0, description="Longest wait for a connection or a lock."
-    )
+    database_timeout_seconds: float = Field(10.0, gt=0, description="Longest wait for a connection or a lock.")
 
     # -- uploads
     upload_bytes_max: Size = Field(5 * GIB, description="Largest document that any plan may allow.")
@@ -125,9 +120,7 @@ class Settings(BaseModel):
         description="How long a writer may stay between sealing a revision and settling it before "
         "another fences it off. Longer than `store_timeout_seconds`.",
     )
-    commit_wait_seconds: float = Field(
-        10.0, gt=0, description="How long a second writer of a document waits."
-    )
+    commit_wait_seconds: float = Field(10.0, gt=0, description="How long a second writer of a document waits.")
 
     # -- pipeline
     worker_concurrency: int = Field(4, ge=1, description="Documents in work at once in a worker.")
@@ -136,13 +129,10 @@ class Settings(BaseModel):
     )
     extraction_memory_bytes: Size = Field(
         2 * GIB,
-        description="Address space of a child that parses a file. Hostile files hit it, honest large "
-        "PDFs stay below.",
+        description="Address space of a child that parses a file. Hostile files hit it, honest large PDFs stay below.",
     )
     extraction_seconds_max: float = Field(180.0, gt=0, description="Wall time for one file.")
-    extraction_text_chars_max: int = Field(
-        20_000_000, ge=1, description="Longest text taken from one document."
-    )
+    extraction_text_chars_max: int = Field(20_000_000, ge=1, description="Longest text taken from one document.")
     extraction_pages_max: int = Field(10_000, ge=1)
     chunk_tokens_max: int = Field(
         256, ge=16, description="Token budget of a chunk, its heading included: what the bundled model reads."
@@ -150,17 +140,14 @@ class Settings(BaseModel):
     chunk_overlap_tokens: int = Field(
         32,
         ge=0,
-        description="Tokens that neighbouring chunks share, so that a "
-        "sentence at the seam is whole in one of them.",
+        description="Tokens that neighbouring chunks share, so that a sentence at the seam is whole in one of them.",
     )
     chunks_max: int = Field(50_000, ge=1, description="Most chunks of one document.")
 
     # -- embedding
     embedding_provider: EmbeddingProvider = EmbeddingProvider.LOCAL
     embedding_model: str = Field("text-embedding-3-small", description="For `openai`.")
-    embedding_dimension: int | None = Field(
-        None, description="For `openai`: learned from the first answer if unset."
-    )
+    embedding_dimension: int | None = Field(None, description="For `openai`: learned from the first answer if unset.")
     embedding_base_url: str | None = Field(None, description="For `openai`: another endpoint.")
     embedding_api_key: SecretStr | None = None
     embedding_batch_tokens: int = Field(
@@ -185,12 +172,12 @@ class Settings(BaseModel):
     )
     job_poll_seconds: float = Field(0.2, gt=0, description="How often an idle worker looks for work.")
     job_attempts_max: int = Field(5, ge=1)
-    job_backoff_seconds: float = Field(
-        2.0, gt=0, description="First pause before a repeat; doubles each time."
-    )
+    job_backoff_seconds: float = Field(2.0, gt=0, description="First pause before a repeat; doubles each time.")
     job_backoff_max_seconds: float = Field(300.0, gt=0)
     job_patience_hours: float = Field(
-        24.0, gt=0, description="How long a document waits for a dependency that is down before it ends `failed`."
+        24.0,
+        gt=0,
+        description="How long a document waits for a dependency that is down before it ends `failed`.",
     )
 
     # -- search
@@ -205,17 +192,14 @@ class Settings(BaseModel):
     index_handles_max: int = Field(200, ge=1, description="Open tables; about 43 KB each.")
 
     # -- maintenance
-    sweep_seconds: float = Field(
-        900.0, gt=0, description="How often reconcilers look for what was left behind."
-    )
+    sweep_seconds: float = Field(900.0, gt=0, description="How often reconcilers look for what was left behind.")
     garbage_grace_seconds: float = Field(
         86_400.0, ge=0, description="How long the bytes of deleted or replaced versions are kept."
     )
     index_grace_seconds: float = Field(
         900.0,
         ge=0,
-        description="How long superseded versions of an index table stay for readers. Longer than "
-        "any search.",
+        description="How long superseded versions of an index table stay for readers. Longer than any search.",
     )
 
     @model_validator(mode="after")

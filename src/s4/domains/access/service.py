@@ -33,7 +33,11 @@ class AccessService:
             _refuse("missing", "Send your key in X-Tenant-Key, or as Authorization: Bearer.", presented)
         parsed = credentials.parse(plaintext)
         if parsed is None:
-            _refuse("malformed", "This is not a key of S4: it begins with s4_ and has a check at its end.", presented)
+            _refuse(
+                "malformed",
+                "This is not a key of S4: it begins with s4_ and has a check at its end.",
+                presented,
+            )
         async with self._database.read() as connection:
             key = await tenant_queries.key(connection, parsed.prefix)
             now = await self._database.now(connection)

@@ -108,8 +108,7 @@ class DocumentChain:
         tenant_id, document_id = TenantId(head.subject.tenant_id), DocumentId(head.subject.subject_id)
         await rows.put(
             connection,
-            rows.void_row(head)
-            | {"state": TOMBSTONE, "key": head.body["key"], "searchable_floor": head.revision},
+            rows.void_row(head) | {"state": TOMBSTONE, "key": head.body["key"], "searchable_floor": head.revision},
         )
         await rows.replace_fields(connection, tenant_id, document_id, [])
         if row is not None and row.state == LIVE:

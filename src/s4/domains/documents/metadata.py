@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s4.kernel.errors import InvalidRequest
+from s4.platform.http.strict_json import parse_json
 
 FIELD_CHARS_MAX = 512
 TEXT_PREFIX_CHARS = 120
@@ -35,9 +36,9 @@ def parse(text: str, limits: MetadataLimits) -> dict[str, Any]:
     if len(text) > limits.bytes_max:  # before parsing; the exact bound follows
         raise InvalidRequest(f"metadata is larger than {limits.bytes_max} bytes.")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("metadata must be a JSON object.") from error
+        value = parse_json(text)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"metadata must be a JSON object: {error.message}") from error
     return validate(value, limits)
 
 
@@ -51,9 +52,7 @@ def validate(value: Any, limits: MetadataLimits) -> dict[str, Any]:
     except UnicodeEncodeError as error:
         raise InvalidRequest("metadata holds text that is not valid Unicode.") from error
     if size_bytes > limits.bytes_max:
-        raise InvalidRequest(
-            f"metadata is larger than {limits.bytes_max} bytes.", details={"size": size_bytes}
-        )
+        raise InvalidRequest(f"metadata is larger than {limits.bytes_max} bytes.", details={"size": size_bytes})
     if sum(1 for _ in flatten(value)) > _FIELDS_MAX:
         raise InvalidRequest(f"metadata has more than {_FIELDS_MAX} values.")
     return value
@@ -119,7 +118,3 @@ def _check(value: Any, depth_left: int, path_chars: int = 0) -> None:
                 f"metadata field names, joined by dots, must have 1 to {FIELD_CHARS_MAX} characters and no NUL."
             )
         _check(inner, depth_left - 1, chars)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")

@@ -13,7 +13,12 @@ documents = sa.Table(
     sa.Column("state", sa.String(16), nullable=False, comment="live, tombstone, void"),
     sa.Column("key", PlainText),
     sa.Column("version_id", sa.String(40)),
-    sa.Column("content_revision", sa.BigInteger, nullable=False, comment="Revision that set or reprocesses the bytes."),
+    sa.Column(
+        "content_revision",
+        sa.BigInteger,
+        nullable=False,
+        comment="Revision that set or reprocesses the bytes.",
+    ),
     sa.Column("searchable_floor", sa.BigInteger, nullable=False, comment="Index rows up to here were deleted."),
     sa.Column("filename", PlainText, nullable=False),
     sa.Column("content_type", PlainText, nullable=False),

@@ -19,7 +19,7 @@ class DocumentSummary(BaseModel):
     content_type: str
     size: int = Field(description="Bytes.")
     sha256: str
-    version: int = Field(description="Revision of the document; also its ETag, as `\"r<version>\"`.")
+    version: int = Field(description='Revision of the document; also its ETag, as `"r<version>"`.')
     metadata: dict[str, Any]
     uploaded_at: datetime
     status: str = Field(description="processing, ready or failed.")
@@ -62,9 +62,7 @@ class DocumentDetail(DocumentSummary):
             last_accessed=document.last_accessed_at,
             indexed_at=document.indexed_at,
             error=error,
-            progress=DocumentProgress(stage=document.stage or "queued")
-            if document.status == "processing"
-            else None,
+            progress=DocumentProgress(stage=document.stage or "queued") if document.status == "processing" else None,
         )
 
 

@@ -26,7 +26,7 @@ from s4.kernel.pages import PageRequest
 from s4.kernel.permissions import Permission
 from s4.platform.chains import Chains, Draft, Head
 from s4.platform.database import Connection, Database
-from s4.platform.http.preconditions import Preconditions
+from s4.platform.http.preconditions import NO_PRECONDITIONS, Preconditions
 from s4.platform.objects import ObjectStore
 
 _WAIT_POLL_SECONDS = 0.05  # first look again after so long; doubles up to the next bound
@@ -38,9 +38,7 @@ _ACCESS_NOTED_EVERY = timedelta(hours=1)  # `last_accessed` is exact to this, an
 class DocumentService:
     """Every method takes the caller's context first and never leaves its tenant."""
 
-    def __init__(
-        self, database: Database, store: ObjectStore, chains: Chains, metadata_limits: MetadataLimits
-    ) -> None:
+    def __init__(self, database: Database, store: ObjectStore, chains: Chains, metadata_limits: MetadataLimits) -> None:
         self._database = database
         self._store = store
         self._chains = chains
@@ -95,13 +93,9 @@ class DocumentService:
         async with self._database.read() as connection:
             now = await self._database.now(connection)
         if document.last_accessed_at is None or now - document.last_accessed_at > _ACCESS_NOTED_EVERY:
-            await self._database.transact(
-                lambda c: rows.touch(c, document.tenant_id, [document.document_id], now)
-            )
+            await self._database.transact(lambda c: rows.touch(c, document.tenant_id, [document.document_id], now))
 
-    def content(
-        self, document: Document, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[bytes]:
+    def content(self, document: Document, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, not including, `end`. Raises `Unavailable` when the store breaks off."""
         key = keys.content(document.tenant_id, document.document_id, document.version_id)
         return self._store.stream(key, start=start, end=end)
@@ -114,7 +108,7 @@ class DocumentService:
         document_id: DocumentId,
         patch: Mapping[str, Any],
         *,
-        preconditions: Preconditions = Preconditions(),
+        preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> Document:
         """RFC 7396 merge patch. Touches no index row and computes no embedding."""
 
@@ -130,14 +124,14 @@ class DocumentService:
         def draft(current: Document) -> Draft:
             return Draft("live", _live_body(current) | {"content_revision": current.revision + 1})
 
-        return await self._change(context, document_id, draft, Preconditions())
+        return await self._change(context, document_id, draft, NO_PRECONDITIONS)
 
     async def delete(
         self,
         context: TenantContext,
         document_id: DocumentId,
         *,
-        preconditions: Preconditions = Preconditions(),
+        preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> None:
         """Gone from every read and search when this returns. Legal in every state. Raises `NotFound`."""
         context.require(Permission.DOCUMENTS_WRITE)
@@ -179,7 +173,11 @@ class DocumentService:
         return await self._chains.adopt(subject(tenant_id, document_id))
 
     async def _change(
-        self, context: TenantContext, document_id: DocumentId, draft: Callable[[Document], Draft], preconditions: Preconditions
+        self,
+        context: TenantContext,
+        document_id: DocumentId,
+        draft: Callable[[Document], Draft],
+        preconditions: Preconditions,
     ) -> Document:
         context.require(Permission.DOCUMENTS_WRITE)
 

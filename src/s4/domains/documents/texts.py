@@ -19,9 +19,7 @@ _LEVEL = 3  # zstd's default: text shrinks to about a third at some 300 MB/s
 
 
 def _key(document: Document) -> ObjectKey:
-    return keys.text(
-        document.tenant_id, document.document_id, document.version_id, document.content_revision
-    )
+    return keys.text(document.tenant_id, document.document_id, document.version_id, document.content_revision)
 
 
 async def load(store: ObjectStore, document: Document) -> ExtractedText | None:

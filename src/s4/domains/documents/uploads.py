@@ -2,9 +2,9 @@
 
 Open reserves room in one transaction, and every refusal that can be known falls there, before a byte is read. The
 content goes under a version of its own while it is hashed. Then the document's next head names the version, and that
-is the moment it becomes true (see `platform/chains`). A caller that repeats with the same Idempotency-Key gets the first
-answer again: the key's hash travels in the head, and without a document key the document's id is derived from it, so
-that two racing repeats meet at one chain.
+is the moment it becomes true (see `platform/chains`). A caller that repeats with the same Idempotency-Key gets the
+first answer again: the key's hash travels in the head, and without a document key the document's id is derived from it,
+so that two racing repeats meet at one chain.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from s4.kernel.units import human_size
 from s4.platform.chains import Chains, Draft, Head
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.http.preconditions import Preconditions
+from s4.platform.http.preconditions import NO_PRECONDITIONS, Preconditions
 from s4.platform.objects import ObjectStore
 
 _IDEMPOTENT_IDS_MAX = 1000  # documents that one Idempotency-Key may have named over the years
@@ -54,7 +54,7 @@ class UploadRequest:
     metadata: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
     declared_bytes: int | None = None
-    preconditions: Preconditions = Preconditions()
+    preconditions: Preconditions = NO_PRECONDITIONS
     create_only: bool = False
 
 
@@ -102,7 +102,12 @@ class Uploads:
     """Receives documents."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, chains: Chains, random: RandomBytes, limits: UploadLimits
+        self,
+        database: Database,
+        store: ObjectStore,
+        chains: Chains,
+        random: RandomBytes,
+        limits: UploadLimits,
     ) -> None:
         self._database = database
         self._store = store
@@ -210,9 +215,7 @@ class Uploads:
     ) -> Document | None:
         current = await rows.get(connection, tenant_id, document_id)
         if request.create_only and current is not None:
-            raise Conflict(
-                "A document with this key exists; PUT replaces it.", details={"document_id": document_id}
-            )
+            raise Conflict("A document with this key exists; PUT replaces it.", details={"document_id": document_id})
         request.preconditions.check_write(current.revision if current is not None else None)
         return current
 
@@ -363,4 +366,3 @@ def _document(tenant_id: TenantId, document_id: DocumentId, revision: int, body:
         updated_at=uploaded_at,
         status=DocumentStatus.PROCESSING,
     )
-

@@ -164,9 +164,7 @@ class Publisher:
                 lost.append(change)
                 continue
             if change.removes:
-                await queries.withdraw(
-                    connection, tenant_id, change.document_id, up_to_revision=change.revision
-                )
+                await queries.withdraw(connection, tenant_id, change.document_id, up_to_revision=change.revision)
             else:
                 await self._make_searchable(connection, change)
             await self._queue.finish(connection, change.job)
@@ -176,9 +174,7 @@ class Publisher:
         row = await document_rows.lock(connection, change.tenant_id, change.document_id)
         if row is None or row.state != "live" or row.searchable_floor >= change.revision:
             return  # deleted meanwhile; another job removes the rows
-        known = await queries.searchable_revision(
-            connection, change.tenant_id, self._generation.id, change.document_id
-        )
+        known = await queries.searchable_revision(connection, change.tenant_id, self._generation.id, change.document_id)
         if known < change.revision:
             await queries.publish(
                 connection,

@@ -25,9 +25,7 @@ async def move_table(
     connection: Connection, tenant_id: TenantId, generation: GenerationId, *, version: int, now: datetime
 ) -> None:
     """Searches open `version` from this transaction on; never an older one than before."""
-    newest = sa.case(
-        (index_tables.c.lance_version > version, index_tables.c.lance_version), else_=sa.literal(version)
-    )
+    newest = sa.case((index_tables.c.lance_version > version, index_tables.c.lance_version), else_=sa.literal(version))
     await connection.execute(
         upsert(
             connection,
@@ -91,9 +89,7 @@ async def searchable_revision(
     return found.scalar_one_or_none() or 0
 
 
-async def searchable(
-    connection: Connection, tenant_id: TenantId, generation: GenerationId
-) -> dict[str, int]:
+async def searchable(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> dict[str, int]:
     """Document id to searchable revision, of live documents only."""
     rows = await connection.execute(
         sa.select(document_index.c.document_id, document_index.c.searchable_revision)

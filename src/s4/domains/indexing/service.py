@@ -20,7 +20,7 @@ from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import Change, Publisher
 from s4.domains.indexing.vectors_cache import VectorsCache
 from s4.engine.chunking import Chunk, chunk, real_title
-from s4.engine.embedding.base import Embedder
+from s4.engine.embedding.base import Embedder, Vectors
 from s4.engine.extraction import ExtractedText, ExtractionPool
 from s4.engine.vectors import ChunkRow, chunk_id
 from s4.kernel import keys
@@ -84,7 +84,7 @@ class IndexingService:
         failpoint("index.claimed")
         text = await self._text(document)
         failpoint("index.extracted")
-        chunks = await self._chunks(document, text)
+        chunks = await self._chunks(text)
         vectors = await self._embed(document, chunks)
         failpoint("index.embedded")
         rows = [
@@ -185,7 +185,7 @@ class IndexingService:
         if digest.hexdigest() != document.sha256:
             raise DataCorrupt("The stored bytes of this document are damaged.")
 
-    async def _chunks(self, document: Document, text: ExtractedText) -> list[Chunk]:
+    async def _chunks(self, text: ExtractedText) -> list[Chunk]:
         with _stage("chunk"):
             await self._embedder.prepare()
             chunks = await asyncio.to_thread(
@@ -202,7 +202,7 @@ class IndexingService:
         metrics.CHUNKS.inc(len(chunks))
         return chunks
 
-    async def _embed(self, document: Document, chunks: list[Chunk]) -> "list[object]":
+    async def _embed(self, document: Document, chunks: list[Chunk]) -> Vectors:
         if len(chunks) >= _PROGRESS_FROM_CHUNKS:
             await self._database.transact(
                 lambda c: document_rows.update(
@@ -210,8 +210,7 @@ class IndexingService:
                 )
             )
         with _stage("embed"):
-            vectors = await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks])
-        return list(vectors)
+            return await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks])
 
 
 @contextmanager
@@ -228,5 +227,8 @@ def _explain(error: S4Error) -> tuple[str, str]:
     if isinstance(error, DataCorrupt):
         return "data_corrupt", f"{error.message} Upload it again."
     if isinstance(error, Unavailable):
-        return "dependency_unavailable", "A service that S4 needs was down for too long; reprocess the document."
+        return (
+            "dependency_unavailable",
+            "A service that S4 needs was down for too long; reprocess the document.",
+        )
     return "internal", "Processing failed for an internal reason; the operator has been told."

@@ -29,9 +29,7 @@ class Deployment:
     state: str
 
 
-async def open_deployment(
-    database: Database, store: ObjectStore, *, clock: Clock, random: RandomBytes
-) -> Deployment:
+async def open_deployment(database: Database, store: ObjectStore, *, clock: Clock, random: RandomBytes) -> Deployment:
     """Makes or finds the pair. Raises `Conflict` when catalog and bucket are strangers."""
     async with database.read() as connection:
         known = await queries.read_deployment(connection)

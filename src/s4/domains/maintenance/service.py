@@ -119,14 +119,16 @@ class MaintenanceService:
     def regular_tasks(self) -> list[RegularTask]:
         sweep = self._limits.sweep_every
         # Collecting lists the whole bucket: four times as rare as the cheap reconcilers.
-        return [RegularTask(RECONCILE, sweep), RegularTask(COLLECT, 4 * sweep), RegularTask(OPTIMIZE, sweep / 10)]
+        return [
+            RegularTask(RECONCILE, sweep),
+            RegularTask(COLLECT, 4 * sweep),
+            RegularTask(OPTIMIZE, sweep / 10),
+        ]
 
     async def ensure_adopted(self) -> None:
         """Enqueues the rebuild of a catalog that has not adopted its bucket."""
         if self._deployment.state != SERVING:
-            await self._database.transact(
-                lambda c: self._queue.enqueue(c, JobRequest(REBUILD, SYSTEM, REBUILD, {}))
-            )
+            await self._database.transact(lambda c: self._queue.enqueue(c, JobRequest(REBUILD, SYSTEM, REBUILD, {})))
 
     # -- catalog
 
@@ -139,9 +141,7 @@ class MaintenanceService:
         now = await self._now()
         report.add(
             "forgotten_idempotency",
-            await self._database.transact(
-                lambda c: idempotency.forget(c, before=now - self._limits.idempotency)
-            ),
+            await self._database.transact(lambda c: idempotency.forget(c, before=now - self._limits.idempotency)),
         )
         return report
 
@@ -210,9 +210,7 @@ class MaintenanceService:
             async def publish(connection: Connection) -> None:
                 await self._publisher.verify(connection, lease)
                 now = await self._database.now(connection)
-                await index_queries.optimized(
-                    connection, tenant_id, self._generation.id, version=done.version, now=now
-                )
+                await index_queries.optimized(connection, tenant_id, self._generation.id, version=done.version, now=now)
 
             await self._database.transact(publish)
             return len(dead)
@@ -240,9 +238,7 @@ class MaintenanceService:
         async for document_id, objects in self._documents_in_bucket(tenant_id):
             await self._collect_document(tenant_id, document_id, objects, report)
 
-    async def _documents_in_bucket(
-        self, tenant_id: TenantId
-    ) -> AsyncIterator[tuple[DocumentId, list[ObjectInfo]]]:
+    async def _documents_in_bucket(self, tenant_id: TenantId) -> AsyncIterator[tuple[DocumentId, list[ObjectInfo]]]:
         """The objects of one document after the other: a listing is in key order."""
         current: DocumentId | None = None
         objects: list[ObjectInfo] = []

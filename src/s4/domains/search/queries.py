@@ -56,7 +56,12 @@ def _searchable(tenant_id: TenantId, generation: GenerationId) -> sa.Join:
 
 
 async def matching_ids(
-    connection: Connection, tenant_id: TenantId, generation: GenerationId, condition: Condition, *, at_most: int
+    connection: Connection,
+    tenant_id: TenantId,
+    generation: GenerationId,
+    condition: Condition,
+    *,
+    at_most: int,
 ) -> list[str] | None:
     """The searchable documents that pass `condition`; None when there are more than `at_most`."""
     rows = await connection.execute(

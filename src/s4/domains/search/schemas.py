@@ -17,9 +17,7 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_CHARS_MAX)
-    ]
+    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_CHARS_MAX)]
     mode: Mode = Mode.HYBRID
     limit: Annotated[int, Field(ge=1, le=100, description="Documents in the answer.")] = 5
     offset: Annotated[int, Field(ge=0, le=OFFSET_MAX)] = 0

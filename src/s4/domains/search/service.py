@@ -244,10 +244,7 @@ def _rank(query: Query, mode: Mode, hits: list[Hit], found: dict[str, Found], *,
         Result(
             found[document.document_id],
             document.score,
-            [
-                Passage(chunk.hit, chunk.score, highlight(chunk.hit.text, terms))
-                for chunk in document.chunks
-            ],
+            [Passage(chunk.hit, chunk.score, highlight(chunk.hit.text, terms)) for chunk in document.chunks],
         )
         for document in page
     ]

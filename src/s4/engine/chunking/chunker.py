@@ -73,15 +73,11 @@ def chunk(
     before every chunk (see `titles.real_title`). Raises `DocumentRejected("text_too_long")` beyond
     `chunks_max`. Takes about a second for ten million characters: not for the event loop.
     """
-    chunker = _Chunker(
-        extracted, token_offsets, tokens_max=tokens_max, overlap_tokens=overlap_tokens, title=title
-    )
+    chunker = _Chunker(extracted, token_offsets, tokens_max=tokens_max, overlap_tokens=overlap_tokens, title=title)
     found: list[Chunk] = []
     for one in chunker.chunks():
         if len(found) == chunks_max:
-            raise DocumentRejected(
-                f"The document's text makes more than {chunks_max} passages.", code="text_too_long"
-            )
+            raise DocumentRejected(f"The document's text makes more than {chunks_max} passages.", code="text_too_long")
         found.append(one)
     return found
 

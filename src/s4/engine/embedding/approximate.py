@@ -8,7 +8,7 @@ eight ASCII letters are a token, three digits, two characters of other alphabets
 
 import re
 
-# U+2E80 is where the CJK blocks begin; below lie the alphabets (Greek, Cyrillic, Arabic, Devanagari and so on).
+# U+2E80 is where CJK begins; below lie the alphabets (Greek, Cyrillic, Arabic, Devanagari and so on).
 _TOKEN = re.compile(r"[A-Za-z_]{1,8}|[0-9]{1,3}|[^\W\x00-\x7f\u2e80-\U0010ffff]{1,2}|\S")
 
 

@@ -48,9 +48,7 @@ class LocalEmbedder:
     tokens_max = 256  # what the model was trained with; it can read 512, worse
     space = f"local-minilm-l6-v2-int8-384-{MODEL_SHA256[:8]}"
 
-    def __init__(
-        self, *, threads: int = 0, model: bytes | None = None, vocabulary: bytes | None = None
-    ) -> None:
+    def __init__(self, *, threads: int = 0, model: bytes | None = None, vocabulary: bytes | None = None) -> None:
         """`threads`: of one inference; 0 is one per usable CPU. `model`, `vocabulary`: files read elsewhere.
 
         Raises `DataCorrupt` for a damaged vocabulary. The model is loaded at first use or by `prepare`.
@@ -92,7 +90,7 @@ class LocalEmbedder:
         """The text's vector; waits for other queries, not for documents."""
         await self.prepare()
         encoded = await self._in_thread(self._queries, self._encode, [text])
-        row: Vectors = (await self._run(self._documents, encoded))[0]
+        row: Vectors = (await self._run(self._queries, encoded))[0]
         return row
 
     async def aclose(self) -> None:

@@ -42,9 +42,7 @@ from s4.kernel.errors import DocumentRejected, Unavailable
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
 
 OPENAI_URL = "https://api.openai.com/v1"
-_TOKENS_MAX = (
-    8191  # of OpenAI's models; chunks are far smaller, and a server with less refuses or cuts by itself
-)
+_TOKENS_MAX = 8191  # of OpenAI's models; chunks are far smaller, and a server with less refuses or cuts by itself
 _BACKOFF_SECONDS = 0.5
 _BACKOFF_MAX_SECONDS = 20.0
 # A longer wish is passed on to the caller, whose job can wait without holding memory.
@@ -185,9 +183,7 @@ class OpenAICompatibleEmbedder:
                 "The embedding provider did not answer in time.", details={"reason": "timeout"}
             ) from error
         except _RefusedError as error:
-            raise Unavailable(
-                "The embedding provider refuses this query.", details={"reason": "refused"}
-            ) from error
+            raise Unavailable("The embedding provider refuses this query.", details={"reason": "refused"}) from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -205,9 +201,7 @@ class OpenAICompatibleEmbedder:
         start, tokens = 0, 0
         for position, text in enumerate(texts):
             size = self.count_tokens(text)
-            if position > start and (
-                tokens + size > self._batch_tokens or position - start == self._batch_items
-            ):
+            if position > start and (tokens + size > self._batch_tokens or position - start == self._batch_items):
                 found.append((start, position))
                 start, tokens = position, 0
             tokens += size
@@ -240,9 +234,7 @@ class OpenAICompatibleEmbedder:
             f"The embedding provider refuses a passage of this document: {refusal}", code="provider_rejected"
         ) from refusal
 
-    async def _repeat(
-        self, texts: Sequence[str], dialect: _Dialect, *, wait_max: timedelta = _WAIT_MAX
-    ) -> Vectors:
+    async def _repeat(self, texts: Sequence[str], dialect: _Dialect, *, wait_max: timedelta = _WAIT_MAX) -> Vectors:
         """One batch, as often as it takes or is allowed. Raises `_RefusedError` or `Unavailable`."""
         for attempt in range(1, self._attempts_max + 1):
             try:

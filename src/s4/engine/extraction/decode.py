@@ -1,8 +1,8 @@
 """From bytes to text, for formats that are text.
 
-Order of belief: a byte-order mark, valid UTF-8, the zeros of UTF-16 without a mark, the charset that the document
-or its sender names, nearly valid UTF-8, and last Windows-1252, which reads every Latin-1 text too. Bytes that are
-full of control characters in whatever encoding are not text.
+Order of belief: a byte-order mark, valid UTF-8, the zeros of UTF-16 without a mark, the charset that the
+document or its sender names, nearly valid UTF-8, and last Windows-1252, which reads every Latin-1 text too.
+Bytes that are full of control characters in whatever encoding are not text.
 """
 
 import codecs

@@ -1,7 +1,7 @@
 """From the Markdown that kreuzberg writes, or that a tenant wrote, to text that reads well and its headings.
 
-Kreuzberg escapes punctuation (`5 \\> 3`) and keeps addresses of images; people read this text as passages, so both
-go. Headings are taken before the escapes, because an escaped `\\#` is no heading.
+Kreuzberg escapes punctuation (`5 \\> 3`) and keeps addresses of images; people read this text as passages,
+so both go. Headings are taken before the escapes, because an escaped `\\#` is no heading.
 """
 
 import re

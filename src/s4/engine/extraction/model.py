@@ -1,7 +1,7 @@
 """What extraction yields: text, and where its pages and headings are.
 
-Every offset is a Unicode code point into `text`, as Python counts, never a byte. The stored form is plain JSON
-with a format number; whoever stores it compresses it.
+Every offset is a Unicode code point into `text`, as Python counts, never a byte. The stored form is plain
+JSON with a format number; whoever stores it compresses it.
 """
 
 import json
@@ -62,9 +62,7 @@ class ExtractedText:
         """Raises `DataCorrupt` for another format, missing parts, or offsets that do not fit the text."""
         try:
             if data["format"] != FORMAT:
-                raise DataCorrupt(
-                    f"Extracted text has format {data['format']!r}; this version reads {FORMAT}."
-                )
+                raise DataCorrupt(f"Extracted text has format {data['format']!r}; this version reads {FORMAT}.")
             title = data["title"]
             extracted = cls(
                 text=str(data["text"]),

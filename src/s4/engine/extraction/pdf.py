@@ -1,9 +1,9 @@
 """PDF: text page by page, with headings.
 
-Kreuzberg rebuilds paragraphs, lists and headings from positions and type sizes, but the page boundaries that
-it reports belong to its other, plain output. Both come from one call, so the text is assembled here from its
-nodes, each of which names its page; a page on which the nodes hold clearly less than the plain text is taken from
-the plain text.
+Kreuzberg rebuilds paragraphs, lists and headings from positions and type sizes, but the page boundaries
+that it reports belong to its other, plain output. Both come from one call, so the text is assembled here
+from its nodes, each of which names its page; a page on which the nodes hold clearly less than the plain
+text is taken from the plain text.
 """
 
 import re
@@ -82,9 +82,7 @@ class PageWriter:
     def done(self) -> tuple[str, tuple[PageSpan, ...], tuple[HeadingSpan, ...]]:
         text = "".join(self._parts).rstrip("\n")
         edges = [min(start, len(text)) for start in (*self._starts, self._length)]
-        pages = tuple(
-            PageSpan(number, edges[number - 1], edges[number]) for number in range(1, len(self._starts) + 1)
-        )
+        pages = tuple(PageSpan(number, edges[number - 1], edges[number]) for number in range(1, len(self._starts) + 1))
         return text, pages, tuple(self._headings)
 
 

@@ -94,9 +94,7 @@ def _read(path: Path, detected: Detected, limits: Limits) -> _Read:
             text, pages, headings, metadata = read_pdf(path, config, pages_max=limits.pages_max)
             return _Read(text, pages, headings, metadata.get("title"))
         case Reader.DOCX:
-            return _from_markdown(
-                kreuzberg.extract_bytes_sync(_hide_entities(path), detected.content_type, _config())
-            )
+            return _from_markdown(kreuzberg.extract_bytes_sync(_hide_entities(path), detected.content_type, _config()))
         case Reader.SLIDES:
             return _read_slides(path, detected, limits)
         case Reader.FILE:
@@ -200,9 +198,7 @@ def _interpret(text: str, detected: Detected) -> _Read:
             return read
         case Reader.MARKED_UP:
             try:
-                read = _from_markdown(
-                    kreuzberg.extract_bytes_sync(text.encode(), detected.content_type, _config())
-                )
+                read = _from_markdown(kreuzberg.extract_bytes_sync(text.encode(), detected.content_type, _config()))
             except kreuzberg.KreuzbergError:  # such as a notebook that is no JSON: still text
                 return _Read(text)
             return read if read.text.strip() else _Read(text)
@@ -264,8 +260,7 @@ def _too_large() -> DocumentRejected:
 
 def _too_long(limits: Limits) -> DocumentRejected:
     return DocumentRejected(
-        f"The document's text is longer than {limits.text_chars_max:,} characters. Split it and upload the "
-        "parts.",
+        f"The document's text is longer than {limits.text_chars_max:,} characters. Split it and upload the parts.",
         code="text_too_long",
     )
 

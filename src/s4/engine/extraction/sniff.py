@@ -1,8 +1,8 @@
 """What a file is, judged by its bytes. The file name and the declared type only tell text formats apart.
 
 A PDF called `.txt` is a PDF; a Markdown page that begins with an HTML tag is Markdown if its name says so.
-Containers (ZIP, OLE) are told apart by what is inside. What cannot become text is refused here, before a parser
-runs.
+Containers (ZIP, OLE) are told apart by what is inside. What cannot become text is refused here, before a
+parser runs.
 """
 
 import re
@@ -106,9 +106,7 @@ _ARCHIVES = (
 )
 _TAR_MAGIC = (257, b"ustar")
 # First header lines that only stored or received mail has.
-_EMAIL_HEAD = re.compile(
-    rb"(?:Return-Path|Received|Delivered-To|Message-ID|MIME-Version): ?\S", re.IGNORECASE
-)
+_EMAIL_HEAD = re.compile(rb"(?:Return-Path|Received|Delivered-To|Message-ID|MIME-Version): ?\S", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _CHARSET_INSIDE = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 

@@ -10,7 +10,7 @@ Calibration does not look at the other hits of a query, only at the pair of quer
 
 Measured on Cranfield (1,400 abstracts, 225 queries, all-MiniLM-L6-v2 int8), nDCG@10: keyword 0.375, semantic
 0.381, reciprocal rank fusion 0.416, this hybrid 0.420. Every K from 1 to 4 with weights from 0.4 to 0.6
-lies in 0.415–0.421, and dividing by the number of terms neither helps nor hurts that: K and the weights are
+lies in 0.417–0.422, and dividing by the number of terms neither helps nor hurts that: K and the weights are
 round numbers amid a plateau.
 """
 

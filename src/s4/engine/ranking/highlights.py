@@ -20,6 +20,6 @@ def highlight(text: str, terms: Collection[str], *, limit: int = HIGHLIGHTS_MAX)
         if len(spans) == limit:
             break
         word = normalise(match.group())
-        if word not in STOP_WORDS and stem(word) in terms:
+        if stem(word) in terms and word not in STOP_WORDS:
             spans.append(match.span())
     return spans

@@ -77,6 +77,7 @@ class HandlePool:
                 except BaseException:
                     handle.users -= 1
                     self.forget(prefix)
+                    handle.close_if_idle()
                     raise
                 if prefix in self._handles:
                     self._handles.move_to_end(prefix)

@@ -67,9 +67,7 @@ class TableReader:
         async with self._table("document") as table:
             query = table.query().where(any_of([document_id])).select([*HIT_COLUMNS, "vector"])
             found = await query.to_arrow()
-        rows = [
-            ChunkRow(**row | {"vector": np.asarray(row["vector"], np.float32)}) for row in found.to_pylist()
-        ]
+        rows = [ChunkRow(**row | {"vector": np.asarray(row["vector"], np.float32)}) for row in found.to_pylist()]
         return sorted(rows, key=lambda row: (row.revision, row.ordinal))
 
     async def all_pairs(self) -> dict[tuple[str, int], int]:

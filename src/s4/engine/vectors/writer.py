@@ -68,7 +68,7 @@ class TableWriter:
         below = dict(removals or {})
         for row in rows:
             below[row.document_id] = max(row.revision, below.get(row.document_id, 0))
-        fresh = {row.chunk_id: row for row in rows if row.revision >= below[row.document_id]}
+        fresh = {row.chunk_id: row for row in rows}
         # Revisions count from 1, so a first revision has nothing below it: most uploads make one commit.
         replaced = {document_id: revision for document_id, revision in below.items() if revision > 1}
         with writing("apply"):
@@ -234,9 +234,7 @@ async def _versions(table: LanceTable) -> list[tuple[int, datetime]]:
     return sorted(versions)
 
 
-def _removable_age(
-    versions: Sequence[tuple[int, datetime]], grace: timedelta, keep_version: int | None
-) -> timedelta:
+def _removable_age(versions: Sequence[tuple[int, datetime]], grace: timedelta, keep_version: int | None) -> timedelta:
     """Age of the oldest version that must stay: the one that was the latest `grace` ago, or `keep_version`.
 
     By the machine's clock, not an injected one: LanceDB stamps and compares with that.

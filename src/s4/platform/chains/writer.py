@@ -146,9 +146,7 @@ class Chains:
                 "commit_id": commit_id,
                 "sealed_at": now,
             }
-            taken = await connection.execute(
-                upsert(connection, commit_tickets, values, conflict=["subject"])
-            )
+            taken = await connection.execute(upsert(connection, commit_tickets, values, conflict=["subject"]))
             mine = commit_tickets.c.subject == subject.ticket_key
             if taken.rowcount != 1:
                 row = (await connection.execute(sa.select(commit_tickets).where(mine))).one_or_none()
@@ -237,4 +235,3 @@ def _ticket(row: sa.Row[Any]) -> _Ticket:
     return _Ticket(
         Subject(row.kind, row.tenant_id, row.subject_id), row.revision, CommitId(row.commit_id), row.sealed_at
     )
-

@@ -6,4 +6,13 @@ Public face: `Database` (short read and write transactions), `metadata` (the tab
 from s4.platform.database.engine import Connection, Database, open_database
 from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, metadata, upsert
 
-__all__ = ["Connection", "Database", "JsonValue", "PlainText", "UtcDateTime", "metadata", "open_database", "upsert"]
+__all__ = [
+    "Connection",
+    "Database",
+    "JsonValue",
+    "PlainText",
+    "UtcDateTime",
+    "metadata",
+    "open_database",
+    "upsert",
+]

@@ -123,7 +123,9 @@ def _open_sqlite(url: sa.URL, *, pool_size: int, timeout_seconds: float) -> Data
         return made
 
     return Database(
-        reader=engine(pool_size, "BEGIN"), writer=engine(1, "BEGIN IMMEDIATE"), url=url.render_as_string(False)
+        reader=engine(pool_size, "BEGIN"),
+        writer=engine(1, "BEGIN IMMEDIATE"),
+        url=url.render_as_string(False),
     )
 
 

@@ -68,8 +68,9 @@ def _engine(url: str) -> sa.Engine:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(
-            parsed.set(drivername="sqlite"), connect_args={"isolation_level": None}, poolclass=sa.pool.NullPool
+        return sa.create_engine(
+            parsed.set(drivername="sqlite"),
+            connect_args={"isolation_level": None},
+            poolclass=sa.pool.NullPool,
         )
-        return engine
     return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), poolclass=sa.pool.NullPool)

@@ -42,7 +42,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
             raise ValueError("a naive time must not reach the catalog")
         return value if dialect.name == "postgresql" else rfc3339(value)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 (SQLAlchemy's)
         if value is None:
             return None
         return value.astimezone(UTC) if isinstance(value, datetime) else parse_rfc3339(value)

@@ -112,6 +112,11 @@ class MultipartStream:
                 )
         raise InvalidRequest(f"The form has no file: send it as the part {self._file_field!r}.")
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields read so far: after `next_file`, those that stand before the file."""
+        return dict(self._fields)
+
     async def finish(self) -> dict[str, str]:
         """Reads to the end of the body and returns all fields, wherever they stood."""
         if self._file_state != "read":

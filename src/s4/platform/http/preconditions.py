@@ -123,6 +123,10 @@ class Preconditions:
         )
 
 
+NO_PRECONDITIONS = Preconditions()
+"""Nothing is demanded."""
+
+
 def _end_of_separator(text: str, position: int) -> int:
     match = _SEPARATOR.match(text, position)
     return match.end() if match else position

@@ -70,7 +70,5 @@ class Heartbeat:
                 .values(lease_until=until)
             )
             connection.execute(
-                sa.update(leases)
-                .where(leases.c.owner == self._owner, leases.c.until > now)
-                .values(until=until)
+                sa.update(leases).where(leases.c.owner == self._owner, leases.c.until > now).values(until=until)
             )

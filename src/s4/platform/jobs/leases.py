@@ -41,22 +41,19 @@ class Leases:
             now = await self._database.now(connection)
             until = now + self.duration
             await connection.execute(
-                upsert(connection,
+                upsert(
+                    connection,
                     leases,
                     {"name": name, "owner": "", "token": 0, "until": now - timedelta(days=1)},
                     conflict=["name"],
                 )
             )
-            row = (
-                await connection.execute(sa.select(leases).where(leases.c.name == name).with_for_update())
-            ).one()
+            row = (await connection.execute(sa.select(leases).where(leases.c.name == name).with_for_update())).one()
             if row.until > now and row.owner != self.owner:
                 return None
             token: int = row.token if row.owner == self.owner and row.until > now else row.token + 1
             await connection.execute(
-                sa.update(leases)
-                .where(leases.c.name == name)
-                .values(owner=self.owner, token=token, until=until)
+                sa.update(leases).where(leases.c.name == name).values(owner=self.owner, token=token, until=until)
             )
             return Lease(name, self.owner, token)
 
@@ -78,9 +75,7 @@ class Leases:
             now = await self._database.now(connection)
             await connection.execute(
                 sa.update(leases)
-                .where(
-                    leases.c.name == lease.name, leases.c.owner == lease.owner, leases.c.token == lease.token
-                )
+                .where(leases.c.name == lease.name, leases.c.owner == lease.owner, leases.c.token == lease.token)
                 .values(until=now)
             )
 

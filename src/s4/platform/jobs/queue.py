@@ -53,11 +53,18 @@ class Queue:
     async def enqueue(self, connection: Connection, request: JobRequest) -> None:
         """Part of the caller's transaction. A job that runs at this moment runs once more afterwards."""
         now = await self._database.now(connection)
-        fresh = {"payload": dict(request.payload), "run_at": now, "attempts": 0, "crashes": 0, "last_error": None}
+        fresh = {
+            "payload": dict(request.payload),
+            "run_at": now,
+            "attempts": 0,
+            "crashes": 0,
+            "last_error": None,
+        }
         identity = {"kind": request.kind, "tenant_id": request.tenant_id, "subject": request.subject}
         running = jobs.c.state == "running"
         await connection.execute(
-            upsert(connection,
+            upsert(
+                connection,
                 jobs,
                 {
                     "job_id": new_job_id(self._random),
@@ -115,7 +122,8 @@ class Queue:
                 )
             )
             await connection.execute(
-                upsert(connection,
+                upsert(
+                    connection,
                     job_turns,
                     {"tenant_id": tenant_id, "claimed_at": now},
                     conflict=["tenant_id"],
@@ -152,11 +160,7 @@ class Queue:
             .scalar_subquery()
         )
         waiting = waiting.union_all(sa.select(following).where(waiting.c.tenant_id.is_not(None)))
-        due = (
-            sa.exists()
-            .where(ready, jobs.c.tenant_id == waiting.c.tenant_id, jobs.c.run_at <= now)
-            .correlate(waiting)
-        )
+        due = sa.exists().where(ready, jobs.c.tenant_id == waiting.c.tenant_id, jobs.c.run_at <= now).correlate(waiting)
         statement = (
             sa.select(waiting.c.tenant_id)
             .outerjoin(job_turns, job_turns.c.tenant_id == waiting.c.tenant_id)

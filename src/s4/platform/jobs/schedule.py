@@ -46,7 +46,8 @@ class Scheduler:
             fired = []
             for task in self._tasks:
                 await connection.execute(
-                    upsert(connection,
+                    upsert(
+                        connection,
                         schedule,
                         {"task": task.kind, "next_at": now},
                         conflict=["task"],
@@ -70,9 +71,7 @@ class Scheduler:
         async def write(connection: Connection) -> None:
             now = await self._database.now(connection)
             await connection.execute(
-                sa.update(schedule)
-                .where(schedule.c.task == kind)
-                .values(last_finished_at=now, last_outcome=outcome)
+                sa.update(schedule).where(schedule.c.task == kind).values(last_finished_at=now, last_outcome=outcome)
             )
 
         await self._database.transact(write)

@@ -134,9 +134,7 @@ class Worker:
         """Claims while there is room. A job that was lost before runs alone."""
         claimed_any = False
         while len(self._running) < self._limits.concurrency and not self._stopping.is_set():
-            job = await self._queue.claim(
-                owner=self._owner, lease=self._limits.lease, kinds=list(self._handlers)
-            )
+            job = await self._queue.claim(owner=self._owner, lease=self._limits.lease, kinds=list(self._handlers))
             if job is None:
                 break
             claimed_any = True
@@ -152,9 +150,7 @@ class Worker:
     async def _recover(self) -> None:
         for job in await self._queue.recover_lost():
             metrics.JOBS.labels(job.kind, "lost").inc()
-            log.warning(
-                "job.lost", kind=job.kind, subject=job.subject, tenant_id=job.tenant_id, crashes=job.crashes
-            )
+            log.warning("job.lost", kind=job.kind, subject=job.subject, tenant_id=job.tenant_id, crashes=job.crashes)
 
     async def _attempt(self, job: ClaimedJob) -> None:
         started = time.perf_counter()
@@ -200,9 +196,7 @@ class Worker:
                 "job.retried", kind=job.kind, subject=job.subject, attempts=job.attempts, error=described,
                 pause_seconds=round(pause.total_seconds(), 1), exc_info=not isinstance(error, S4Error),
             )  # fmt: skip
-            await self._database.transact(
-                lambda c: self._queue.retry(c, job, pause=pause, error=described)
-            )
+            await self._database.transact(lambda c: self._queue.retry(c, job, pause=pause, error=described))
             return "retry"
         final = (
             error

@@ -23,7 +23,7 @@ def combined(name: str, children: Mapping[str, bytes]) -> bytes:
             )
             for sample in family.samples:
                 whole.samples.append(sample._replace(labels={**sample.labels, "process": process}))
-    return generate_latest(_Collected(list(families.values())))  # type: ignore[arg-type]  # only `collect` is used
+    return generate_latest(_Collected(list(families.values())))
 
 
 class _Collected:

@@ -1,8 +1,8 @@
 """Metadata filters as SQL: typed, exact, and refused when they make no sense.
 
-A filter is `{"field", "op", "value"}`, or `{"and": […]}`, `{"or": […]}`, `{"not": …}`. A field is a path into the
-metadata (`year`, `author.name`, also written `metadata.year`) or one of the system fields in `SYSTEM_FIELDS`. On a list a
-comparison holds when it holds for one element. `ne` and `nin` are the exact negations of `eq` and `in`: a document
+A filter is `{"field", "op", "value"}`, or `{"and": […]}`, `{"or": […]}`, `{"not": …}`. A field is a path into
+the metadata (`year`, `author.name`, also written `metadata.year`) or one of the system fields in `SYSTEM_FIELDS`. On a
+list a comparison holds when it holds for one element. `ne` and `nin` are the exact negations of `eq` and `in`: a document
 without the field satisfies them.
 """
 
@@ -179,9 +179,7 @@ def _contains(field: str, value: Any) -> Condition:
     if not isinstance(value, str):
         return _has(field, element)
     # Not LIKE: it ignores case on SQLite and has wildcards.
-    part = sa.and_(
-        _f.in_list.is_(False), _f.type == "text", sa.func.replace(_f.text_value, value, "") != _f.text_value
-    )
+    part = sa.and_(_f.in_list.is_(False), _f.type == "text", sa.func.replace(_f.text_value, value, "") != _f.text_value)
     return _has(field, sa.or_(element, part))
 
 
@@ -226,7 +224,7 @@ _OPERATORS: dict[str, Callable[[str, Any], Condition]] = {
 def _system(field: str, op: str, value: Any) -> Condition:
     column, kind = SYSTEM_FIELDS[field]
     if op == "exists":
-        return column.is_not(None) if value else column.is_(None)
+        return column.isnot(None) if value else column.is_(None)
     values = [_typed(field, kind, item) for item in (value if isinstance(value, list) else [value])]
     if op in ("contains", "prefix") and kind != "text":
         raise InvalidRequest(f"{op!r} does not apply to {field!r}, which is a {kind}.")

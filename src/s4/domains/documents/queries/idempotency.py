@@ -49,13 +49,9 @@ async def find(connection: Connection, tenant_id: TenantId, key_hash: str) -> Re
     row = found.one_or_none()
     if row is None:
         return None
-    return RememberedAnswer(
-        row.fingerprint, DocumentId(row.document_id), row.revision, row.answer, row.created_at
-    )
+    return RememberedAnswer(row.fingerprint, DocumentId(row.document_id), row.revision, row.answer, row.created_at)
 
 
 async def forget(connection: Connection, *, before: datetime) -> int:
-    done = await connection.execute(
-        sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < before)
-    )
+    done = await connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < before))
     return done.rowcount

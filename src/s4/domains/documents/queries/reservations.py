@@ -60,15 +60,11 @@ async def drop(connection: Connection, version_id: VersionId) -> int:
     ).one_or_none()
     if row is None:
         return 0
-    await connection.execute(
-        sa.delete(upload_reservations).where(upload_reservations.c.version_id == version_id)
-    )
+    await connection.execute(sa.delete(upload_reservations).where(upload_reservations.c.version_id == version_id))
     return int(row.reserved_bytes)
 
 
-async def expired(
-    connection: Connection, now: datetime, *, limit: int
-) -> list[tuple[TenantId, VersionId]]:
+async def expired(connection: Connection, now: datetime, *, limit: int) -> list[tuple[TenantId, VersionId]]:
     rows = await connection.execute(
         sa.select(upload_reservations.c.tenant_id, upload_reservations.c.version_id)
         .where(upload_reservations.c.expires_at < now)

@@ -58,9 +58,7 @@ async def put(connection: Connection, values: dict[str, Any]) -> None:
     """Inserts or overwrites the columns in `values`."""
     identity = ("tenant_id", "document_id")
     update = {name: value for name, value in values.items() if name not in identity}
-    await connection.execute(
-        upsert(connection, documents, PROCESSING | values, conflict=identity, update=update)
-    )
+    await connection.execute(upsert(connection, documents, PROCESSING | values, conflict=identity, update=update))
 
 
 async def update(connection: Connection, tenant_id: str, document_id: str, **values: Any) -> None:

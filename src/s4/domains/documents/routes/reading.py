@@ -27,7 +27,8 @@ _METADATA_PREFIX = "metadata."
 
 Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for an end state.")]
 Disposition = Annotated[
-    Literal["attachment", "inline"], Query(description="`inline` is obeyed for types that cannot run scripts.")
+    Literal["attachment", "inline"],
+    Query(description="`inline` is obeyed for types that cannot run scripts."),
 ]
 Range = Annotated[str | None, Header(alias="Range")]
 IfRange = Annotated[str | None, Header()]
@@ -39,9 +40,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
     router = DomainRouter(tags=["documents"])
     read = Permission.DOCUMENTS_READ
 
-    @router.get(
-        "/documents", permission=read, response_model=DocumentPage, responses=error_responses(400)
-    )
+    @router.get("/documents", permission=read, response_model=DocumentPage, responses=error_responses(400))
     async def list_documents(
         context: CurrentTenant,
         request: Request,
@@ -86,9 +85,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         response.headers["ETag"] = etag(document.revision)
         return DocumentDetail.of(document)
 
-    async def download(
-        context: TenantContext, document_id: str, request: Request, *, inline: bool
-    ) -> Response:
+    async def download(context: TenantContext, document_id: str, request: Request, *, inline: bool) -> Response:
         document = await documents.get(context, parse_document_id(document_id))
         tag = etag(document.revision)
         if not Preconditions.parse(if_none_match=request.headers.get("if-none-match")).check_read(document.revision):
@@ -189,8 +186,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
             content_type=text.content_type,
             text=text.text,
             pages=[
-                TextPage(page=page.number, char_start=page.char_start, char_end=page.char_end)
-                for page in text.pages
+                TextPage(page=page.number, char_start=page.char_start, char_end=page.char_end) for page in text.pages
             ],
         )
 

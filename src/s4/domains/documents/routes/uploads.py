@@ -117,7 +117,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
         streams_body=True,
         status_code=201,
         response_model=DocumentSummary,
-        responses={200: {"model": DocumentSummary, "description": "Replaced."}} | error_responses(400, 409, 412, 413),
+        responses={200: {"model": DocumentSummary, "description": "Replaced."}, **error_responses(400, 409, 412, 413)},
         openapi_extra=_BYTES,
     )
     async def put_document(

@@ -1,0 +1,68 @@
+# The only menu. `make` lists it. Needs Python 3.11 or newer and make; everything else it fetches itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+DATA ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-ops check format types lint imports docs-reference eval bench lock build clean
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(STAMP)  ## Create .venv with S4 and everything it needs, hashes checked
+
+$(STAMP): requirements/dev.lock pyproject.toml requirements/runtime.in
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+demo: setup  ## From nothing to found passages: start S4, upload samples/, search. S4_DEMO_KEEP=1 leaves it running
+	$(BIN)/python samples/demo.py
+
+test: setup  ## All tests that need PyPI only
+	$(BIN)/python -m pytest
+
+test-ops: setup  ## Tests that need Debian packages
+	$(BIN)/python -m pytest tests/operations
+
+check: lint types imports  ## Formatting, lint, types, import rules
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+format: setup  ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs-reference: setup  ## Write the generated pages of docs/reference anew
+	$(BIN)/python docs/reference/generate.py
+
+eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
+	@test -n "$(DATA)" || { echo "Say where the collection is: make eval DATA=path/to/cranfield"; exit 2; }
+	$(BIN)/python benchmarks/evaluate.py $(DATA)
+
+bench: setup  ## Speed, as ratios and distributions
+	$(BIN)/python benchmarks/bench.py
+
+lock: setup  ## Compile requirements/*.lock anew (needs uv on the PATH)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements/runtime.in --output-file requirements/runtime.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements/dev.in --constraints requirements/runtime.lock \
+	  --output-file requirements/dev.lock
+
+build: setup  ## Wheel and source distribution in dist/
+	$(BIN)/python -m hatchling build
+
+clean:  ## Remove what was made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,79 @@
+"""The server half of the command line: `serve`, `worker`, `migrate`. Imports the server only when a command runs."""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from s4.kernel.settings import Settings
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Database, objects and keys of the embedded mode.", show_default="s4-data"),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(serve)
+    app.command()(worker)
+    app.command()(migrate)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
+    data_dir: DataDir = None,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="API only; run `s4 worker` elsewhere.")] = False,
+) -> None:
+    """Run the API, and a worker as its child."""
+    from s4.entrypoints.serve import serve as run
+
+    settings = _settings(host=host, port=port, data_dir=data_dir)
+    _run(run(settings, with_worker=not no_worker))
+
+
+def worker(
+    data_dir: DataDir = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Answer /health/live and /metrics on this port of S4_HOST.")
+    ] = None,
+    listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    exit_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Run jobs until stopped: extract, embed, index, maintain."""
+    from s4.entrypoints.worker import WorkerListener, run_worker
+
+    settings = _settings(data_dir=data_dir)
+    listening = None
+    if listen_fd is not None:
+        listening = socket.socket(fileno=listen_fd)
+    elif metrics_port is not None:
+        listening = socket.create_server((settings.host, metrics_port))
+    parent_pipe = sys.stdin.fileno() if exit_with_parent else None
+    _run(run_worker(settings, WorkerListener(listening, parent_pipe)))
+
+
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring the catalog's schema to this release. The embedded mode does it by itself."""
+    from s4.entrypoints.bootstrap import migrate_database
+
+    steps = migrate_database(_settings(data_dir=data_dir))
+    typer.echo(f"migrated: {', '.join(steps)}" if steps else "nothing to do")
+
+
+def _settings(**flags: Any) -> Settings:
+    from s4.entrypoints.configuration import load_settings
+
+    return load_settings(**flags)
+
+
+def _run(main: Any) -> None:
+    """On uvloop, which serves about twice the requests of asyncio's own loop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)

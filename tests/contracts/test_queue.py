@@ -1,0 +1,346 @@
+"""The queue, the leases and the scheduler, on every database."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from s4.kernel.errors import DocumentRejected, S4Error, Unavailable
+from s4.platform.database import Connection, Database
+from s4.platform.jobs import (
+    ClaimedJob,
+    JobHandler,
+    JobRequest,
+    JobRun,
+    LeaseLost,
+    Leases,
+    Queue,
+    RegularTask,
+    Scheduler,
+    Worker,
+    WorkerLimits,
+)
+from s4.platform.jobs.heartbeat import Heartbeat
+from s4.platform.jobs.models import jobs, leases, schedule
+
+HOUR = timedelta(hours=1)
+KIND = "test.job"
+
+
+@pytest.fixture
+def queue(catalog: Database) -> Queue:
+    return Queue(catalog, secrets.token_bytes)
+
+
+async def enqueue(catalog: Database, queue: Queue, *requests: tuple[str, str]) -> None:
+    async def work(connection: Connection) -> None:
+        for tenant, subject in requests:
+            await queue.enqueue(connection, JobRequest(KIND, tenant, subject, {"of": subject}))
+
+    await catalog.transact(work)
+
+
+async def claim(queue: Queue, *, lease: timedelta = HOUR, owner: str = "worker") -> ClaimedJob | None:
+    return await queue.claim(owner=owner, lease=lease, kinds=[KIND])
+
+
+async def claimed(queue: Queue, *, lease: timedelta = HOUR) -> ClaimedJob:
+    job = await claim(queue, lease=lease)
+    assert job is not None
+    return job
+
+
+async def states(catalog: Database) -> list[tuple[str, str, int, int]]:
+    async with catalog.read() as connection:
+        rows = await connection.execute(
+            sa.select(jobs.c.subject, jobs.c.state, jobs.c.attempts, jobs.c.crashes).order_by(jobs.c.subject)
+        )
+        return [tuple(row) for row in rows]  # type: ignore[misc]
+
+
+async def test_a_job_is_claimed_once_whoever_races(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, *((f"tenant{n % 3}", f"job{n}") for n in range(30)))
+
+    async def racer() -> list[str]:
+        mine = []
+        while job := await claim(queue):
+            mine.append(job.subject)
+        return mine
+
+    taken: Sequence[list[str]] = await asyncio.gather(*(racer() for _ in range(4)))
+    assert sorted(subject for mine in taken for subject in mine) == sorted(f"job{n}" for n in range(30))
+
+
+async def test_tenants_take_turns(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, *(("noisy", f"n{n}") for n in range(20)), ("quiet", "q0"), ("quiet", "q1"))
+    served = [(await claimed(queue)).tenant_id for _ in range(4)]
+    assert served == ["noisy", "quiet", "noisy", "quiet"]
+
+
+async def test_a_finished_job_is_gone_and_a_repeated_request_runs_once_more(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, ("t", "a"))
+    first = await claimed(queue)
+    await enqueue(catalog, queue, ("t", "a"))
+    assert await claim(queue) is None, "it runs already"
+    await catalog.transact(lambda c: queue.finish(c, first))
+    again = await claimed(queue)
+    assert (again.subject, again.attempts) == ("a", 1)
+    await catalog.transact(lambda c: queue.finish(c, again))
+    assert await states(catalog) == []
+
+
+async def test_a_lost_lease_returns_the_job_and_refuses_the_one_that_overslept(
+    catalog: Database, queue: Queue
+) -> None:
+    await enqueue(catalog, queue, ("t", "a"))
+    sleeper = await claimed(queue, lease=timedelta(0))
+    assert [job.crashes for job in await queue.recover_lost()] == [1]
+    successor = await claimed(queue)
+    assert (successor.attempts, successor.crashes) == (2, 1)
+    for end in (
+        lambda c: queue.finish(c, sleeper),
+        lambda c: queue.retry(c, sleeper, pause=HOUR, error="x"),
+        lambda c: queue.fail(c, sleeper, error="x"),
+        lambda c: queue.release(c, sleeper),
+    ):
+        with pytest.raises(LeaseLost):
+            await catalog.transact(end)
+    await catalog.transact(lambda c: queue.finish(c, successor))
+
+
+async def test_handing_back_costs_no_attempt(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, ("t", "a"))
+    job = await claimed(queue)
+    await catalog.transact(lambda c: queue.release(c, job))
+    assert (await claimed(queue)).attempts == 1
+
+
+async def test_a_paused_job_waits_for_its_time(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, ("t", "a"))
+    job = await claimed(queue)
+    await catalog.transact(lambda c: queue.retry(c, job, pause=HOUR, error="later"))
+    assert await claim(queue) is None
+    await enqueue(catalog, queue, ("t", "a"))  # somebody wants it anew: now
+    assert (await claimed(queue)).attempts == 1
+
+
+async def test_a_job_that_fails_while_wanted_again_is_ready_again(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, ("t", "a"))
+    job = await claimed(queue)
+    await enqueue(catalog, queue, ("t", "a"))
+    await catalog.transact(lambda c: queue.fail(c, job, error="the old content was bad"))
+    assert await states(catalog) == [("a", "ready", 0, 0)]
+
+
+async def test_a_job_and_its_cause_are_one_transaction(catalog: Database, queue: Queue) -> None:
+    async def work(connection: Connection) -> None:
+        await queue.enqueue(connection, JobRequest(KIND, "t", "a", {}))
+        raise RuntimeError("the cause did not happen")
+
+    with pytest.raises(RuntimeError):
+        await catalog.transact(work)
+    assert await claim(queue) is None
+
+
+# -- leases
+
+
+async def test_a_lease_has_one_owner_until_it_ends(catalog: Database) -> None:
+    mine = Leases(catalog, owner="me", duration=HOUR)
+    yours = Leases(catalog, owner="you", duration=HOUR)
+    lease = await mine.acquire("table")
+    assert lease is not None
+    assert await yours.acquire("table") is None
+    await mine.release(lease)
+    successor = await yours.acquire("table")
+    assert successor is not None
+    assert successor.token > lease.token
+    with pytest.raises(LeaseLost):
+        await catalog.transact(lambda c: mine.verify(c, lease))
+    await catalog.transact(lambda c: yours.verify(c, successor))
+    await mine.release(lease)  # of a lost one: changes nothing
+    await catalog.transact(lambda c: yours.verify(c, successor))
+
+
+async def test_racing_for_a_lease_has_one_winner(catalog: Database) -> None:
+    racers = [Leases(catalog, owner=f"racer{n}", duration=HOUR) for n in range(8)]
+    won = await asyncio.gather(*(racer.acquire("table") for racer in racers))
+    assert sum(lease is not None for lease in won) == 1
+
+
+async def test_the_heartbeat_keeps_jobs_and_leases_from_running_out(
+    catalog: Database, queue: Queue, catalog_url: str
+) -> None:
+    short = timedelta(seconds=1)
+    await enqueue(catalog, queue, ("t", "a"))
+    job = await claimed(queue, lease=short)
+    lease = await Leases(catalog, owner="worker", duration=short).acquire("table")
+    assert lease is not None
+    heartbeat = Heartbeat(catalog_url, owner="worker", lease=short)
+    heartbeat.start()
+
+    async def ends() -> tuple[object, object]:
+        async with catalog.read() as connection:
+            of_job = (await connection.execute(sa.select(jobs.c.lease_until))).scalar_one()
+            return of_job, (await connection.execute(sa.select(leases.c.until))).scalar_one()
+
+    try:
+        first = await ends()
+        async with asyncio.timeout(20):
+            while True:
+                now = await ends()
+                if now[0] > first[0] and now[1] > first[1]:  # type: ignore[operator]
+                    break
+                await asyncio.sleep(0.02)
+    finally:
+        heartbeat.stop()
+    assert await queue.recover_lost() == []
+    await catalog.transact(lambda c: queue.finish(c, job))
+
+
+# -- scheduler
+
+
+async def test_a_due_task_is_enqueued_once_by_one_scheduler(catalog: Database, queue: Queue) -> None:
+    tasks = [RegularTask(KIND, HOUR)]
+    schedulers = [
+        Scheduler(catalog, queue, Leases(catalog, owner=f"s{n}", duration=HOUR), tasks) for n in range(3)
+    ]
+    fired = await asyncio.gather(*(scheduler.tick() for scheduler in schedulers))
+    assert sorted(map(len, fired)) == [0, 0, 1]
+    assert [await scheduler.tick() for scheduler in schedulers] == [[], [], []], "not due again"
+    await catalog.transact(lambda c: c.execute(sa.update(schedule).values(next_at=schedule.c.last_started_at)))
+    assert sum([len(await scheduler.tick()) for scheduler in schedulers]) == 1
+
+
+# -- worker
+
+
+def worker(catalog: Database, queue: Queue, handler: JobHandler, *, patience: timedelta = HOUR) -> Worker:
+    tick = timedelta(milliseconds=1)
+    limits = WorkerLimits(
+        concurrency=2, lease=HOUR, poll=tick, attempts_max=3, backoff=tick, backoff_max=tick, patience=patience
+    )
+    return Worker(catalog, queue, {KIND: handler}, owner="worker", limits=limits)
+
+
+async def run_to_end(catalog: Database, running: Worker) -> None:
+    async with asyncio.timeout(30):
+        while any(state == "ready" for _, state, _, _ in await states(catalog)):
+            await running.run_until_idle()
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (ValueError("a bug"), 3),
+        (DocumentRejected("hopeless"), 1),
+        (Unavailable("gone for ever", retry_after=timedelta(0)), None),
+    ],
+)
+async def test_every_error_ends_in_a_bounded_number_of_attempts(
+    catalog: Database, queue: Queue, error: Exception, attempts: int | None
+) -> None:
+    ended: list[str] = []
+
+    async def run(_: JobRun) -> bool:
+        raise error
+
+    async def on_failed(_: Connection, job: ClaimedJob, reason: S4Error) -> None:
+        ended.append(f"{job.subject}: {type(reason).__name__}")
+
+    await enqueue(catalog, queue, ("t", "a"))
+    patience = timedelta(seconds=0.2) if attempts is None else HOUR
+    await run_to_end(catalog, worker(catalog, queue, JobHandler(run, on_failed), patience=patience))
+    assert len(ended) == 1
+    [(_, state, tried, _)] = await states(catalog)
+    assert state == "failed"
+    assert attempts is None or tried == attempts
+
+
+async def test_a_job_that_keeps_killing_its_worker_ends_failed(catalog: Database, queue: Queue) -> None:
+    ran: list[int] = []
+    failed: list[str] = []
+
+    async def run(run: JobRun) -> bool:
+        ran.append(run.job.crashes)
+        return False
+
+    async def on_failed(_: Connection, job: ClaimedJob, reason: S4Error) -> None:
+        failed.append(reason.code)
+
+    await enqueue(catalog, queue, ("t", "poison"))
+    for _ in range(3):  # claimed by a worker that dies
+        await claimed(queue, lease=timedelta(0))
+        await queue.recover_lost()
+    await run_to_end(catalog, worker(catalog, queue, JobHandler(run, on_failed)))
+    assert (ran, failed) == ([], ["resource_limit"])
+
+
+async def test_a_job_that_was_lost_before_runs_alone(catalog: Database, queue: Queue) -> None:
+    at_once = 0
+    most: dict[str, int] = {}
+
+    async def run(run: JobRun) -> bool:
+        nonlocal at_once
+        at_once += 1
+        await asyncio.sleep(0)
+        most[run.job.subject] = max(most.get(run.job.subject, 0), at_once)
+        at_once -= 1
+        return False
+
+    await enqueue(catalog, queue, ("a", "poison"))
+    await claimed(queue, lease=timedelta(0))
+    await queue.recover_lost()
+    await enqueue(catalog, queue, *((f"t{n}", f"job{n}") for n in range(6)))
+    await run_to_end(catalog, worker(catalog, queue, JobHandler(run)))
+    assert most["poison"] == 1
+    assert len(most) == 7
+
+
+async def test_a_stopping_worker_hands_its_jobs_back(catalog: Database, queue: Queue) -> None:
+    begun = asyncio.Event()
+
+    async def run(_: JobRun) -> bool:
+        begun.set()
+        await asyncio.Event().wait()
+        return False
+
+    await enqueue(catalog, queue, ("t", "endless"))
+    stopping = worker(catalog, queue, JobHandler(run))
+    running = asyncio.create_task(stopping.run())
+    await begun.wait()
+    await stopping.stop(within=timedelta(0))
+    await running
+    assert await states(catalog) == [("endless", "ready", 0, 0)]
+
+
+async def test_a_worker_outlives_an_absent_catalog(catalog: Database, queue: Queue) -> None:
+    done = asyncio.Event()
+
+    async def run(_: JobRun) -> bool:
+        done.set()
+        return False
+
+    class Flaky(Queue):
+        failures = 3
+
+        async def recover_lost(self) -> list[ClaimedJob]:
+            if self.failures:
+                self.failures -= 1
+                raise Unavailable("the database restarts")
+            return await super().recover_lost()
+
+    await enqueue(catalog, queue, ("t", "a"))
+    surviving = worker(catalog, Flaky(catalog, secrets.token_bytes), JobHandler(run))
+    running = asyncio.create_task(surviving.run())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(20):
+            await done.wait()
+    await surviving.stop(within=timedelta(seconds=5))
+    await running
+    assert done.is_set()

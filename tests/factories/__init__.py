@@ -1,0 +1,1 @@
+"""One factory module per domain, and real deployments to test against."""
