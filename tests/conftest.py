@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from s4.kernel.settings import Settings
 from s4.platform.database import Database
+from s4.platform.objects import ObjectStore, open_store
 from tests.factories.catalog import BACKENDS, open_catalog, sqlite_url
 from tests.servers import PostgreSQL, PostgresServer, S3Server, SeaweedFS
 
@@ -78,3 +80,22 @@ async def catalog(catalog_url: str) -> AsyncIterator[Database]:
     database = open_catalog(catalog_url)
     yield database
     await database.aclose()
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+async def object_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
+    """A fresh, empty object store of each kind."""
+    if request.param == "s3":
+        server: S3Server = request.getfixturevalue("s3_server")
+        settings = Settings(
+            store_url=f"s3://{server.new_bucket()}/some/prefix",
+            store_endpoint=server.endpoint,
+            store_access_key_id=server.access_key,
+            store_secret_access_key=server.secret_key,
+        )
+    else:
+        url = (tmp_path / "objects").as_uri() if request.param == "local" else "memory://"
+        settings = Settings(store_url=url)
+    store = open_store(settings)
+    yield store
+    await store.aclose()

@@ -13,6 +13,7 @@ and the asynchronous driver. It stands alone: nothing of the server is imported.
 from s4client.clients import AsyncS4AdminClient, AsyncS4Client, S4AdminClient, S4Client
 from s4client.errors import (
     Conflict,
+    DownloadCorrupt,
     DownloadInterrupted,
     Forbidden,
     InvalidArgument,
@@ -64,6 +65,7 @@ __all__ = [
     "DocumentFailure",
     "DocumentPage",
     "DocumentText",
+    "DownloadCorrupt",
     "DownloadInterrupted",
     "Forbidden",
     "Health",

@@ -4,17 +4,20 @@ Nothing is read whole. A body can be sent again when its source can be read agai
 it broke when the server still serves the same revision.
 """
 
+import base64
 import contextlib
+import hashlib
 import json
 import mimetypes
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from s4client.errors import DownloadInterrupted, InvalidArgument, S4ConnectionError
+from s4client.errors import DownloadCorrupt, DownloadInterrupted, InvalidArgument, S4ConnectionError
 
 UploadContent = str | os.PathLike[str] | bytes | BinaryIO | Iterable[bytes]
 """A path (also as `str`), bytes, a binary file, or pieces of bytes."""
@@ -194,6 +197,8 @@ class Download:
         self._start = output.tell() if output.seekable() else None
         self._progress = progress
         self._total_bytes: int | None = None
+        self._digest: str | None = None
+        self._hash = hashlib.sha256()
 
     def headers(self) -> dict[str, str]:
         """For the next attempt. Never compressed: a range counts the bytes of the document."""
@@ -213,17 +218,24 @@ class Download:
         self._restart()
         self.etag = etag
         self.content_type = headers.get("content-type")
+        self._digest = _sha256_in(headers.get("repr-digest", ""))
         length = headers.get("content-length", "")
         self._total_bytes = int(length) if length.isdigit() else None
 
     def write(self, piece: bytes) -> None:
         """May be called in another thread than the rest."""
+        self._hash.update(piece)
         self._output.write(piece)
 
     def received(self, count_bytes: int) -> None:
         self.received_bytes += count_bytes
         if self._progress is not None:
             self._progress(self.received_bytes, self._total_bytes)
+
+    def check(self) -> None:
+        """Raises `DownloadCorrupt` if the server sent the document's digest and this is not it."""
+        if self._digest is not None and base64.b64encode(self._hash.digest()).decode() != self._digest:
+            raise DownloadCorrupt("The bytes that arrived do not match the document's SHA-256.")
 
     def _restart(self) -> None:
         if self.received_bytes:
@@ -233,6 +245,13 @@ class Download:
             self._output.truncate()
         self.received_bytes = 0
         self.etag = None
+        self._hash = hashlib.sha256()
+
+
+def _sha256_in(repr_digest: str) -> str | None:
+    """In base64, from a field of RFC 9530."""
+    match = re.search(r"sha-256=:([A-Za-z0-9+/=]+):", repr_digest)
+    return match[1] if match else None
 
 
 @contextlib.contextmanager

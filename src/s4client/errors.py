@@ -35,6 +35,10 @@ class DownloadInterrupted(S4Error):
     """A broken download cannot go on, because its output cannot be rewound."""
 
 
+class DownloadCorrupt(S4Error):
+    """What arrived is not what the server says that it has."""
+
+
 class S4WaitTimeout(S4Error):
     """The document is still in work. It is not lost: wait again, or look later."""
 

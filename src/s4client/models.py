@@ -4,9 +4,9 @@ Sizes are bytes, times are aware, offsets count Unicode code points.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 END_STATES = frozenset({"ready", "failed"})
 """States that a document does not leave by itself."""
@@ -68,9 +68,9 @@ class DocumentPage(Model):
 
 
 class TextPage(Model):
-    """Where a page lies in the text."""
+    """Where a page, counted from 1, lies in the text."""
 
-    number: int
+    page: int
     char_start: int
     char_end: int
 
@@ -78,6 +78,10 @@ class TextPage(Model):
 class DocumentText(Model):
     """The text that was extracted from a document."""
 
+    document_id: str
+    version: int | str | None = None
+    title: str | None = None
+    content_type: str | None = None
     text: str
     pages: tuple[TextPage, ...] = ()
 
@@ -93,8 +97,8 @@ class MetadataUpdate(Model):
 class BulkDeletion(Model):
     """Which documents were deleted and which there were none of."""
 
-    deleted: tuple[str, ...] | int
-    not_found: tuple[str, ...] | int
+    deleted: tuple[str, ...]
+    not_found: tuple[str, ...]
 
 
 class Passage(Model):
@@ -117,7 +121,7 @@ class SearchResult(Model):
     filename: str
     score: float
     metadata: dict[str, Any] | None = None
-    chunks: tuple[Passage, ...] = ()
+    chunks: Annotated[tuple[Passage, ...], BeforeValidator(lambda chunks: chunks or ())] = ()
 
 
 class SearchResults(Model):
@@ -177,6 +181,7 @@ class Tenant(Model):
     plan_id: str | None = None
     created_at: datetime
     storage_used: int | None = None
+    document_count: int | None = None
     api_calls_count: int | None = None
     status: str
 
@@ -200,4 +205,5 @@ class Health(Model):
     """Whether the server would take a request now, and the state of what it depends on."""
 
     ready: bool
-    status: str = ""
+    status: str
+    dependencies: dict[str, Any] = Field(default_factory=dict)

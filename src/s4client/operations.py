@@ -142,6 +142,7 @@ class TenantOperations(ServerOperations):
         content_type: str | None = None,
         if_match: str | None = None,
         create_only: bool = False,
+        idempotency_key: str | None = None,
         progress: Progress | None = None,
     ) -> Flow[Document]:
         """Create or replace the document of that key; the old version is found until the new one is ready.
@@ -149,7 +150,7 @@ class TenantOperations(ServerOperations):
         Raises `PreconditionFailed` if it exists and `create_only`, or its `etag` is not `if_match`.
         """
         source = source_of(content)
-        headers = {}
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
         if metadata is not None:
             headers["X-S4-Metadata"] = metadata_json(metadata)
         if if_match is not None:
@@ -160,9 +161,8 @@ class TenantOperations(ServerOperations):
         if guessed == FALLBACK_CONTENT_TYPE and source.filename:
             guessed = guess_content_type(source.filename)
         body = Body(source, content_type=content_type or guessed, progress=progress)
-        conditional = create_only or if_match is not None
         reply = yield from self.send(
-            Request(method="PUT", path=_key_path(key), headers=headers, body=body, repeatable=not conditional)
+            Request(method="PUT", path=_key_path(key), headers=headers, body=body, repeatable=True)
         )
         return _revision(reply, Document)
 
@@ -265,12 +265,14 @@ class TenantOperations(ServerOperations):
     ) -> Flow[int]:
         """Write the document's bytes to a path or a binary file, and return how many they are.
 
-        A path is there whole or not at all. A broken answer is taken up where it broke.
+        A path is there whole or not at all. A broken answer is taken up where it broke, and the whole is
+        checked against the digest that the server sends.
         """
         path = f"{_document_path(document_id)}/download"
         with output_to(to) as output:
             sink = Download(output, progress=progress)
             yield from self.send(Request(method="GET", path=path, sink=sink, repeatable=True))
+            sink.check()
         return sink.received_bytes
 
     @operation

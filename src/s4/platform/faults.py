@@ -24,8 +24,8 @@ def arm(points: Mapping[str, Callable[[], None]]) -> None:
 
 def parse(text: str) -> dict[str, Callable[[], None]]:
     """From `"a.b=exit,c.d=raise"`. Raises `ValueError` for another action."""
-    actions = {"exit": _exit, "raise": _raise}
-    points = {}
+    actions: dict[str, Callable[[], None]] = {"exit": _exit, "raise": _raise}
+    points: dict[str, Callable[[], None]] = {}
     for pair in filter(None, text.split(",")):
         name, _, action = pair.partition("=")
         if action not in actions:

@@ -51,8 +51,9 @@ def _with_balance() -> sa.Select[Any]:
 
 async def get(connection: Connection, tenant_id: TenantId) -> sa.Row[Any] | None:
     """A live tenant with its balance."""
-    found = await connection.execute(_with_balance().where(tenants.c.tenant_id == tenant_id, tenants.c.state == "live"))
-    return found.one_or_none()
+    wanted = _with_balance().where(tenants.c.tenant_id == tenant_id, tenants.c.state == "live")
+    row: sa.Row[Any] | None = (await connection.execute(wanted)).one_or_none()
+    return row
 
 
 async def page(

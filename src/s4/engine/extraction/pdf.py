@@ -1,34 +1,37 @@
 """PDF: text page by page, with headings.
 
-Kreuzberg rebuilds paragraphs, lists and headings from positions and type sizes, but the page boundaries
-that it reports belong to its other, plain output. Both come from one call, so the text is assembled here
-from its nodes, each of which names its page; a page on which the nodes hold clearly less than the plain
-text is taken from the plain text.
+Kreuzberg offers the plain lines of each page, and a structure guessed from positions and type sizes. The
+guess loses lines at page ends and splits sentences, so the text is the plain lines; from the guess come only
+hints for headings (see `pdf_headings`). Running heads and page numbers go: they would stand in every passage.
 """
 
 import re
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import kreuzberg
 
 from s4.engine.extraction.decode import clean
-from s4.engine.extraction.markup import (
-    HEADING_TITLE_CHARS_MAX,
-    HEADINGS_MAX,
-    table_row,
-    table_rule,
-)
+from s4.engine.extraction.markup import HEADINGS_MAX
 from s4.engine.extraction.model import HeadingSpan, PageSpan
+from s4.engine.extraction.pdf_headings import find_headings
 from s4.kernel.errors import DocumentRejected
 
-# Share of a page's letters that the rebuilt text must hold. Dropped running heads cost a few per cent;
-# measured on manuals, a page that lost a listing kept 79 %.
-_KEPT_SHARE_MIN = 0.9
-_PROSE_CHARS_MIN = 40  # a line this long that nearly fills its paragraph's width is wrapped prose
-_PROSE_FILL = 0.7
-_HYPHEN = re.compile("\x02\r?\n?")  # PDFium's mark for a word broken at the line's end
+_EDGE_LINES = 3  # running heads and feet stand among so many lines at either end of a page
+_RUNNING_CHARS_MAX = 90
+_REPEATED_PAGES_MIN = 3
+_REPEATED_SHARE_MIN = 0.5
+_REPEATED_LETTERS_MIN = 10  # shorter ones may be "Step 1", "Step 2": content that happens to repeat
+_HYPHEN = re.compile("\x02(?:\r?\n)?")  # PDFium's mark for a word broken at the line's end
+_PAGE_NUMBER = re.compile(
+    r"^\W*(?:page |seite )?\d{1,5}(?!\w)(?: (?:of|von|/) \d{1,5})?\W*"
+    r"|\W*(?:page |seite )?(?<!\w)\d{1,5}(?: (?:of|von|/) \d{1,5})?\W*$",
+    re.IGNORECASE,
+)
+_SENTENCE_END = (".", "!", "?", ":", '."', ".“", ".”", ".)")
+_FULL_LINE = 0.8  # share of the page's width that a line in the middle of a paragraph fills
 
 
 def read_pdf(
@@ -40,17 +43,15 @@ def read_pdf(
     if count > pages_max:
         raise too_many_pages(count, pages_max)
     result = kreuzberg.extract_file_sync(path, "application/pdf", config)
-    blocks = _blocks_by_page(result.document["nodes"] if result.document else [])
-    plain = {page["page_number"]: page["content"] for page in result.pages or []}
+    plain = {page["page_number"]: _lines(page["content"]) for page in result.pages or []}
+    pages, running = _without_running_heads([plain.get(number, []) for number in range(1, count + 1)])
+    nodes = result.document["nodes"] if result.document else []
+    levels = find_headings(pages, nodes, is_running=lambda line: _key(line) in running - {line})
     writer = PageWriter()
-    for number in range(1, count + 1):
-        page_blocks = blocks.get(number, [])
-        page_plain = _mend(plain.get(number, ""))
-        if _letters(page_blocks) < _KEPT_SHARE_MIN * sum(map(str.isalnum, page_plain)):
-            page_blocks = _blocks_of_plain(page_plain, page_blocks)
-        writer.page(page_blocks)
-    text, pages, headings = writer.done()
-    return text, pages, headings, result.metadata
+    for index, lines in enumerate(pages):
+        writer.page(_blocks(lines, levels[index]))
+    text, spans, headings = writer.done()
+    return text, spans, headings, result.metadata
 
 
 def too_many_pages(count: int, pages_max: int) -> DocumentRejected:
@@ -86,73 +87,60 @@ class PageWriter:
         return text, pages, tuple(self._headings)
 
 
-def _letters(blocks: list[tuple[int, str]]) -> int:
-    return sum(sum(map(str.isalnum, text)) for _, text in blocks)
-
-
-def _blocks_by_page(nodes: list[Any]) -> dict[int, list[tuple[int, str]]]:
-    blocks: dict[int, list[tuple[int, str]]] = {}
-    number = 1
-    for node in nodes:
-        number = node.get("page") or number
-        block = _block(node["content"])
-        if block[1]:
-            blocks.setdefault(number, []).append(block)
-    return blocks
-
-
-def _block(content: Any) -> tuple[int, str]:
-    kind = content["node_type"]
-    if kind == "table":
-        return 0, _table(content["grid"])
-    text = _mend(content.get("text") or "")
-    if kind in ("heading", "title"):
-        title = " ".join(text.split())
-        if len(title) <= HEADING_TITLE_CHARS_MAX:
-            return min(max(int(content.get("level") or 1), 1), 6), title
-    if kind == "list_item":
-        return 0, f"- {_unwrap(text)}" if text.strip() else ""
-    return 0, text if kind == "code" else _unwrap(text)
-
-
-def _blocks_of_plain(plain: str, rebuilt: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The plain text as blocks, with those headings that stand in it as lines of their own."""
-    levels = {title: level for level, title in rebuilt if level}
-    blocks: list[tuple[int, str]] = []
-    lines: list[str] = []
-    for line in plain.split("\n"):
-        level = levels.pop(" ".join(line.split()), 0)
-        if level:
-            blocks += [(0, "\n".join(lines).strip()), (level, " ".join(line.split()))]
-            lines = []
-        else:
-            lines.append(line)
-    blocks.append((0, "\n".join(lines).strip()))
-    return [block for block in blocks if block[1]]
-
-
-def _mend(text: str) -> str:
+def _lines(content: str) -> list[str]:
     """Words broken at line ends are whole again; PDFium's stray returns go."""
-    return clean(_HYPHEN.sub("", text).replace("\r\n", "\n").replace("\r", ""))
+    text = clean(_HYPHEN.sub("", content).replace("\r\n", "\n").replace("\r", ""))
+    return [line for line in (raw.strip() for raw in text.split("\n")) if line]
 
 
-def _unwrap(text: str) -> str:
-    """Lines of wrapped prose become one line; short lines (addresses, verses, listings) stay apart."""
-    lines = [line.strip() for line in text.strip().split("\n")]
-    width = max(map(len, lines))
-    joined = lines[:1]
-    for before, line in pairwise(lines):
-        if len(before) >= max(_PROSE_CHARS_MIN, _PROSE_FILL * width):
-            joined[-1] += " " + line
-        else:
-            joined.append(line)
-    return "\n".join(joined)
+def _key(line: str) -> str | None:
+    """What stays of a running head when its page number goes; None for a line that reads like prose."""
+    if len(line) > _RUNNING_CHARS_MAX or (line.endswith(_SENTENCE_END) and not line[0].isdigit()):
+        return None
+    return _PAGE_NUMBER.sub("", line).strip()
 
 
-def _table(grid: Any) -> str:
-    rows = [[""] * grid["cols"] for _ in range(grid["rows"])]
-    for cell in grid["cells"]:
-        rows[cell["row"]][cell["col"]] = _mend(cell["content"] or "")
-    if not rows:
-        return ""
-    return "\n".join([table_row(rows[0]), table_rule(len(rows[0])), *(table_row(row) for row in rows[1:])])
+def _edges(lines: list[str]) -> set[str]:
+    keys = (_key(line) for line in (*lines[:_EDGE_LINES], *lines[-_EDGE_LINES:]))
+    return {key for key in keys if key is not None}
+
+
+def _without_running_heads(pages: list[list[str]]) -> tuple[list[list[str]], set[str]]:
+    """The pages without them, save where one stands first: there it may be the title. And their keys."""
+    counts = Counter(key for lines in pages for key in _edges(lines))
+    often = max(_REPEATED_PAGES_MIN, _REPEATED_SHARE_MIN * len(pages))
+    running = {
+        key
+        for key, count in counts.items()
+        if count >= often and (not key or sum(map(str.isalpha, key)) >= _REPEATED_LETTERS_MIN)
+    }
+    seen: set[str] = {""}
+    kept = []
+    for lines in pages:
+        first, last = 0, len(lines)
+        while first < min(_EDGE_LINES, last) and _key(lines[first]) in running & seen:
+            first += 1
+        while last > max(first, len(lines) - _EDGE_LINES) and _key(lines[last - 1]) in running & seen:
+            last -= 1
+        seen |= _edges(lines)
+        kept.append(lines[first:last])
+    return kept, running
+
+
+def _blocks(lines: list[str], levels: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Headings and paragraphs. A line that ends a sentence early ends its paragraph."""
+    blocks: list[tuple[int, str]] = []
+    paragraph: list[str] = []
+    width = sorted(map(len, lines))[len(lines) * 9 // 10] if lines else 0
+    for line in [*lines, ""]:
+        level = levels.get(line, 0)
+        ended = bool(paragraph) and paragraph[-1].endswith(_SENTENCE_END)
+        ended = ended and len(paragraph[-1]) < _FULL_LINE * width
+        if paragraph and (level or ended or not line):
+            blocks.append((0, "\n".join(paragraph)))
+            paragraph = []
+        if level:
+            blocks.append((level, line))
+        elif line:
+            paragraph.append(line)
+    return blocks

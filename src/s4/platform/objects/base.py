@@ -55,7 +55,7 @@ class StoreFault(StrEnum):
 
 _MESSAGES = {
     StoreFault.THROTTLED: "The object store is overloaded.",
-    StoreFault.DENIED: "The object store refuses S4's credentials.",
+    StoreFault.DENIED: "The object store denies S4 access.",
     StoreFault.FULL: "The object store's disk is full.",
     StoreFault.TIMEOUT: "The object store does not answer in time.",
     StoreFault.ERROR: "The object store does not answer as it should.",

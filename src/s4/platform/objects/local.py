@@ -67,31 +67,31 @@ class LocalBackend:
         return self._root
 
     async def create(self, key: ObjectKey, data: bytes) -> bool:
-        return await self._run(lambda: self._create(key, data))
+        return await self.run(lambda: self._create(key, data))
 
     async def put(self, key: ObjectKey, data: bytes) -> None:
-        await self._run(lambda: self._put(key, data))
+        await self.run(lambda: self._put(key, data))
 
     async def open_upload(self, key: ObjectKey) -> "_LocalWriting":
-        file = await self._run(lambda: _open_for_writing(self._temporary_path()))
+        file = await self.run(lambda: _open_for_writing(self._temporary_path()))
         return _LocalWriting(self, key, file)
 
     async def open(self, key: ObjectKey, start: int, end: int | None) -> "_LocalReading":
-        return await self._run(lambda: self._open(key, start, end))
+        return await self.run(lambda: self._open(key, start, end))
 
     async def head(self, key: ObjectKey) -> ObjectInfo:
-        return await self._run(lambda: self._head(key))
+        return await self.run(lambda: self._head(key))
 
     async def pages(self, prefix: ObjectPrefix) -> AsyncIterator[Sequence[ObjectInfo]]:
         infos = self._walk(self._root / prefix, prefix)
-        while page := await self._run(lambda: list(islice(infos, LIST_PAGE_MAX))):
+        while page := await self.run(lambda: list(islice(infos, LIST_PAGE_MAX))):
             yield page
 
     async def children(self, prefix: ObjectPrefix) -> list[ObjectPrefix]:
-        return await self._run(lambda: list(self._children(prefix)))
+        return await self.run(lambda: list(self._children(prefix)))
 
     async def delete(self, keys: Sequence[ObjectKey]) -> None:
-        await self._run(lambda: self._delete(keys))
+        await self.run(lambda: self._delete(keys))
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._pool.shutdown)
@@ -118,16 +118,13 @@ class LocalBackend:
 
     def publish(self, temporary: Path, target: Path, give_name: Callable[[Path, Path], None]) -> bool:
         """Gives the synced `temporary` its name, for good. True, or what `give_name` raises."""
-        for attempt in range(_PUBLISH_ATTEMPTS_MAX):
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                give_name(temporary, target)
-                break
-            except FileNotFoundError:
-                if attempt + 1 == _PUBLISH_ATTEMPTS_MAX:
-                    raise
-        self._sync_up(target.parent)
-        return True
+        for _ in range(_PUBLISH_ATTEMPTS_MAX):
+            with suppress(FileNotFoundError):  # pruned under us
+                if _made(target.parent):
+                    give_name(temporary, target)
+                    self._sync_up(target.parent)
+                    return True
+        raise NotADirectoryError(errno.ENOTDIR, "The directory of an object cannot be made", str(target.parent))
 
     def target(self, key: ObjectKey) -> Path:
         return self._root / key
@@ -219,7 +216,7 @@ class LocalBackend:
                 return
             directory = directory.parent
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T]) -> T:
         """`work` in a thread. It runs on when the caller is cancelled, so it must hold what it touches."""
 
         def told() -> T:
@@ -228,15 +225,11 @@ class LocalBackend:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, told)
 
-    run = _run
-
 
 class _LocalReading:
     """An open file. The lock keeps it open under a read whose caller has gone."""
 
-    def __init__(
-        self, backend: LocalBackend, file: BufferedReader, info: ObjectInfo, start: int, end: int
-    ) -> None:
+    def __init__(self, backend: LocalBackend, file: BufferedReader, info: ObjectInfo, start: int, end: int) -> None:
         self.info = info
         self.start = start
         self.end = end
@@ -298,8 +291,17 @@ class _LocalWriting:
             self._path.unlink(missing_ok=True)
 
 
+def _made(directory: Path) -> bool:
+    """False when a file is in the way, or a deletion pruned the directory while it was made."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        return False
+    return True
+
+
 def _open_for_writing(path: Path) -> BufferedWriter:
-    return path.open("xb", buffering=_WRITE_BUFFER_BYTES)
+    return open(path, "xb", buffering=_WRITE_BUFFER_BYTES)  # noqa: PTH123, SIM115 - typed as what it is; closed by the caller
 
 
 def _sync_file(file: BufferedWriter) -> None:
@@ -359,6 +361,4 @@ def _os_errors_told() -> Iterator[None]:
         yield
     except OSError as error:
         number = error.errno or 0
-        raise StoreUnavailable(
-            _FAULTS.get(number, StoreFault.ERROR), code=errno.errorcode.get(number)
-        ) from error
+        raise StoreUnavailable(_FAULTS.get(number, StoreFault.ERROR), code=errno.errorcode.get(number)) from error

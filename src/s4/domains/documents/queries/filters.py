@@ -224,7 +224,8 @@ _OPERATORS: dict[str, Callable[[str, Any], Condition]] = {
 def _system(field: str, op: str, value: Any) -> Condition:
     column, kind = SYSTEM_FIELDS[field]
     if op == "exists":
-        return column.isnot(None) if value else column.is_(None)
+        absent: Condition = column.is_(sa.null())
+        return sa.not_(absent) if value else absent
     values = [_typed(field, kind, item) for item in (value if isinstance(value, list) else [value])]
     if op in ("contains", "prefix") and kind != "text":
         raise InvalidRequest(f"{op!r} does not apply to {field!r}, which is a {kind}.")

@@ -1,0 +1,99 @@
+"""Assembles the commands. Every failure ends here: one sentence, or with `--json` one JSON document, on stderr.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from s4.entrypoints.cli import (
+    document_commands,
+    search_command,
+    server_commands,
+    status_commands,
+    tenant_commands,
+    upload_command,
+)
+from s4.entrypoints.cli.output import JSON_FLAG, print_error
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(
+        name="s4",
+        help="S4: a self-hosted, multi-tenant semantic file store.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for commands in (
+        server_commands,
+        tenant_commands,
+        upload_command,
+        document_commands,
+        search_command,
+        status_commands,
+    ):
+        commands.register(app)
+    return app
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    as_json = JSON_FLAG in flags
+    try:
+        # Typer words usage errors itself, as text: with --json they are taken from it and written below.
+        code = build()(args=[*arguments], prog_name="s4", standalone_mode=not as_json)
+    except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except typer.TyperException as error:
+        print_error(error.format_message(), code="usage", as_json=as_json)
+        return error.exit_code
+    except Exception as error:  # told apart in `_explain`, which raises on what it does not know
+        print_error(**_explain(error), as_json=as_json)
+        return EXIT_FAILED
+    if code == EXIT_INTERRUPTED:
+        print_error("Interrupted.", code="interrupted", as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> dict[str, Any]:
+    """The message and code of a foreseen failure. A defect is raised again, with its trace."""
+    import s4client
+    from s4.kernel.errors import S4Error
+
+    match error:
+        case s4client.S4ApiError():
+            return {
+                "message": error.message,
+                "code": error.code,
+                "details": error.details,
+                "request_id": error.request_id,
+            }
+        case S4Error():
+            return {"message": error.message, "code": error.code, "details": error.details}
+        case s4client.S4ConnectionError():
+            return {"message": str(error), "code": "connection_failed"}
+        case s4client.S4WaitTimeout():
+            return {"message": str(error), "code": "timeout"}
+        case s4client.S4Error():
+            return {"message": str(error), "code": "client_error"}
+        case OSError():
+            reason = error.strerror or str(error)
+            return {"message": f"{error.filename}: {reason}" if error.filename else reason, "code": "file_error"}
+        case _:
+            raise error

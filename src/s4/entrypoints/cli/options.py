@@ -1,0 +1,98 @@
+"""Options that several commands share: which server, who asks, in which form to answer."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from s4.entrypoints.cli.output import JSON_FLAG
+
+if TYPE_CHECKING:
+    from s4client import AsyncS4Client, S4AdminClient, S4Client
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+Url = Annotated[str, typer.Option("--url", envvar="S4_URL", help="Address of the server.")]
+_KEY_HELP = "The tenant's key. The variable keeps it out of the process list."
+TenantKey = Annotated[
+    str | None,
+    typer.Option("--tenant-key", "--key", envvar="S4_TENANT_KEY", show_default=False, help=_KEY_HELP),
+]
+TenantKeyOnly = Annotated[
+    str | None, typer.Option("--tenant-key", envvar="S4_TENANT_KEY", show_default=False, help=_KEY_HELP)
+]
+"""For commands where `--key` is the document's."""
+AdminKey = Annotated[
+    str | None,
+    typer.Option(
+        "--admin-key",
+        envvar="S4_ADMIN_API_KEY",
+        show_default=False,
+        help="The administrator's key. Default: the one that `s4 serve` saved in the data directory.",
+    ),
+]
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", envvar="S4_DATA_DIR", help="Where `s4 serve` keeps its data.")
+]
+Json = Annotated[bool, typer.Option(JSON_FLAG, help="One JSON document on stdout and nothing else.")]
+
+
+def tenant_client(url: str, key: str | None) -> "S4Client":
+    from s4client import S4Client
+
+    return S4Client(url, api_key=present_key(key))
+
+
+def async_tenant_client(url: str, key: str | None) -> "AsyncS4Client":
+    from s4client import AsyncS4Client
+
+    return AsyncS4Client(url, api_key=present_key(key))
+
+
+def admin_client(url: str, key: str | None, data_dir: Path) -> "S4AdminClient":
+    from s4client import S4AdminClient
+
+    return S4AdminClient(url, api_key=key.strip() if key else _saved_admin_key(data_dir))
+
+
+def present_key(key: str | None) -> str:
+    if not key or not key.strip():
+        raise typer.BadParameter("No tenant key: set S4_TENANT_KEY or give --tenant-key.")
+    return key.strip()
+
+
+def _saved_admin_key(data_dir: Path) -> str:
+    from s4.entrypoints.configuration import ADMIN_KEY_FILE
+    from s4.kernel.errors import Unauthenticated
+
+    path = data_dir.expanduser() / ADMIN_KEY_FILE
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError as error:
+        raise typer.BadParameter(
+            f"No administrator's key: set S4_ADMIN_API_KEY or give --admin-key; {path} does not exist."
+        ) from error
+    except OSError as error:
+        raise Unauthenticated(f"The administrator's key in {path} cannot be read: {error.strerror}.") from error
+
+
+def scalar(text: str) -> str | int | float | bool | None:
+    """`2024`, `1.5`, `true`, `null` and `"2024"` as JSON has them, anything else as text."""
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if value is None or isinstance(value, str | int | float | bool) else text
+
+
+def parse_metadata(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["year=2024", "author=Ada"]`."""
+    metadata = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{pair!r} is not of the form name=value.", param_hint="--metadata")
+        metadata[name] = scalar(value)
+    return metadata

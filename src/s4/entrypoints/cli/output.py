@@ -1,0 +1,107 @@
+"""What the commands write: results to stdout, everything else to stderr.
+
+With `--json` stdout holds one JSON document and nothing else. Text that came from documents or names is made
+harmless first: a terminal obeys control characters.
+"""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JSON_FLAG = "--json"
+
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""They let a name look like another."""
+
+
+def harmless(text: str) -> str:
+    """As long as `text`, on one line, without what a terminal would obey."""
+    return "".join(map(_harmless, text))
+
+
+def _harmless(character: str) -> str:
+    if character.isspace():
+        return " "
+    if unicodedata.category(character) in ("Cc", "Cs") or character in _BIDI_CONTROLS:
+        return "\N{REPLACEMENT CHARACTER}"
+    return character
+
+
+def print_line(text: str = "") -> None:
+    typer.echo(harmless(text))
+
+
+def print_note(text: str) -> None:
+    """To stderr: not part of the result."""
+    typer.echo(harmless(text), err=True)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_error(
+    message: str,
+    *,
+    code: str,
+    as_json: bool,
+    details: Mapping[str, Any] | None = None,
+    request_id: str | None = None,
+) -> None:
+    """In JSON the envelope is that of the HTTP contract."""
+    if as_json:
+        error = {"code": code, "message": message, "details": dict(details or {}), "request_id": request_id}
+        typer.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+    elif code == "server_error" and request_id:
+        typer.echo(f"Error: {harmless(message)} (request {harmless(request_id)})", err=True)
+    else:
+        typer.echo(f"Error: {harmless(message)}", err=True)
+
+
+def console(*, err: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=err, highlight=False, markup=False, emoji=False)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for a person, tab-separated lines for a pipe."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(map(harmless, row)))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(harmless(cell)) for cell in row))
+    console().print(table)
+
+
+Advance = Callable[[int], None]
+"""Called with how many bytes have gone since the last call; fewer than none when a request is repeated."""
+
+
+@contextmanager
+def byte_progress(label: str, total_bytes: int | None, *, wanted: bool) -> Iterator[Advance]:
+    """A bar on stderr if that is a terminal and `wanted`."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console(err=True), transient=True) as progress:
+        task = progress.add_task(harmless(label), total=total_bytes)
+        yield lambda count_bytes: progress.advance(task, count_bytes)

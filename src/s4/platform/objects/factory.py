@@ -1,0 +1,118 @@
+"""Opens the object store that the settings name."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from obstore.store import MemoryStore, S3Store
+
+from s4.kernel.settings import Settings
+from s4.kernel.units import MIB
+from s4.platform.objects.base import Backend
+from s4.platform.objects.local import LocalBackend
+from s4.platform.objects.remote import RemoteBackend
+from s4.platform.objects.store import LancePlace, ObjectStore
+
+if TYPE_CHECKING:  # obstore's types exist for type checkers only
+    from obstore.store import S3Config
+
+_S3_PART_BYTES_MIN = 5 * MIB  # S3 refuses smaller ones, the last excepted
+# A server that is silent for half of a request's time has lost it; the other half is for asking again.
+_SILENCE_SHARE = 0.5
+# Every step of a body is bounded by its own deadline; this one would cut honest downloads to slow readers.
+_WHOLE_BODY = timedelta(hours=6)
+_BACKOFF_FIRST = timedelta(milliseconds=100)
+_BACKOFF_MAX = timedelta(seconds=3)
+
+
+def open_store(settings: Settings) -> ObjectStore:
+    """`file:///path`, `s3://bucket/prefix` or `memory://`. Raises `ValueError` for anything else.
+
+    A directory is made when it is missing; a bucket is not, and is first asked by `probe`.
+    """
+    backend, lance_place = _opened(settings)
+    return ObjectStore(
+        backend,
+        timeout_seconds=settings.store_timeout_seconds,
+        part_bytes=settings.store_part_bytes,
+        lance_place=lance_place,
+    )
+
+
+def _opened(settings: Settings) -> tuple[Backend, LancePlace | None]:
+    if settings.store_url is None:
+        return _local((settings.data_dir / "objects").absolute())
+    url = urlsplit(settings.store_url)
+    if url.query or url.fragment or url.username or url.password:
+        raise ValueError("S4_STORE_URL takes no credentials, query or fragment")
+    match url.scheme:
+        case "file" if url.netloc in ("", "localhost") and url.path.startswith("/"):
+            return _local(Path(unquote(url.path)))
+        case "s3" if url.netloc:
+            return _s3(settings, bucket=url.netloc, prefix=url.path.strip("/"))
+        case "memory" if not url.netloc and not url.path.strip("/"):
+            return RemoteBackend(MemoryStore(), prefix="", part_bytes=settings.store_part_bytes), None
+    raise ValueError("S4_STORE_URL must be file:///path, s3://bucket/prefix or memory://")
+
+
+def _local(root: Path) -> tuple[Backend, LancePlace]:
+    return LocalBackend(root), (str(root), {})
+
+
+def _s3(settings: Settings, *, bucket: str, prefix: str) -> tuple[Backend, LancePlace]:
+    if settings.store_part_bytes < _S3_PART_BYTES_MIN:
+        raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB on S3")
+    if any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
+        raise ValueError("S4_STORE_URL has an empty or dotted segment in its prefix")
+    # AWS wants the bucket in the host name, where its certificate allows no dots; everybody else takes it in the path.
+    in_host_name = settings.store_endpoint is None and "." not in bucket
+    store = S3Store(
+        bucket,
+        region=settings.store_region,
+        virtual_hosted_style_request=in_host_name,
+        config=_s3_access(settings),
+        client_options={
+            "allow_http": _plain_http(settings),
+            "connect_timeout": timedelta(seconds=settings.store_connect_timeout_seconds),
+            "read_timeout": timedelta(seconds=settings.store_timeout_seconds * _SILENCE_SHARE),
+            "timeout": _WHOLE_BODY,
+        },
+        retry_config={
+            "max_retries": settings.store_retries_max,
+            "retry_timeout": timedelta(seconds=settings.store_timeout_seconds),
+            "backoff": {"init_backoff": _BACKOFF_FIRST, "max_backoff": _BACKOFF_MAX},
+        },
+    )
+    backend = RemoteBackend(store, prefix=f"{prefix}/" if prefix else "", part_bytes=settings.store_part_bytes)
+    options = {
+        "aws_region": settings.store_region,
+        "aws_virtual_hosted_style_request": str(in_host_name).lower(),
+        "allow_http": str(_plain_http(settings)).lower(),
+        "connect_timeout": _milliseconds(settings.store_connect_timeout_seconds),
+        "timeout": _milliseconds(settings.store_timeout_seconds),
+        "client_max_retries": str(settings.store_retries_max),
+        **{f"aws_{name}": str(value) for name, value in _s3_access(settings).items()},
+    }
+    return backend, (f"s3://{bucket}/{prefix}".rstrip("/"), options)
+
+
+def _milliseconds(seconds: float) -> str:
+    """As the engine reads durations: whole numbers with a unit."""
+    return f"{round(seconds * 1000)}ms"
+
+
+def _plain_http(settings: Settings) -> bool:
+    return (settings.store_endpoint or "").startswith("http://")
+
+
+def _s3_access(settings: Settings) -> "S3Config":
+    """What is set; the rest comes from the machine's environment or role, as AWS's own tools find it."""
+    access: S3Config = {}
+    if settings.store_endpoint is not None:
+        access["endpoint"] = settings.store_endpoint
+    if settings.store_access_key_id is not None:
+        access["access_key_id"] = settings.store_access_key_id
+    if settings.store_secret_access_key is not None:
+        access["secret_access_key"] = settings.store_secret_access_key.get_secret_value()
+    return access

@@ -1,0 +1,386 @@
+"""The contract of the object store, written once over whatever backend is below: deadlines, settled creation,
+resumed downloads, errors and metrics.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from s4.kernel import keys
+from s4.kernel.errors import DataCorrupt, S4Error
+from s4.kernel.keys import ObjectKey, ObjectPrefix
+from s4.platform.objects.base import (
+    DELETE_BATCH_MAX,
+    Backend,
+    Capabilities,
+    CreateOutcome,
+    ObjectInfo,
+    ObjectMissing,
+    Reading,
+    StoreFault,
+    StoreUnavailable,
+    Writing,
+)
+from s4.platform.telemetry import metrics
+
+log = structlog.get_logger()
+
+LancePlace = tuple[str, dict[str, str]]
+"""A base URI and LanceDB's storage options."""
+Prefixes = list[ObjectPrefix]
+
+# Each attempt already repeats inside the backend; these are for answers that were lost and conflicts (409).
+_CREATE_ATTEMPTS_MAX = 4
+_RESUMES_MAX = 4  # in a row, without a byte between them
+_PAUSE_SECONDS = 0.1  # before the first repeat; doubles
+_PING_SECONDS_MAX = 5.0  # a readiness check that takes longer is a "no" already
+# The last parts have one deadline, the request that joins them has another.
+_FINISH_DEADLINES = 2
+_NOT_IMPLEMENTED = ("NotImplemented", "501")
+
+
+class ObjectStore:
+    """One deployment's objects. Keys come from `kernel/keys.py`; where they lie, the backend knows.
+
+    Every operation raises `StoreUnavailable` when the store does not do it within its deadline.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        timeout_seconds: float,
+        part_bytes: int,
+        lance_place: LancePlace | None,
+    ) -> None:
+        self._backend = backend
+        self._timeout_seconds = timeout_seconds
+        self._part_bytes = part_bytes
+        self._lance_place = lance_place
+        self._aborts: set[asyncio.Task[None]] = set()
+
+    # -- write
+
+    async def create(self, key: ObjectKey, data: bytes, *, commit_id: str | None) -> CreateOutcome:
+        """Creates a small object unless one is there.
+
+        `CREATED` means that the object holds exactly `data`, also where another creator sent the same bytes; a
+        `commit_id` in `data`, random, makes that impossible, so that `CREATED` is ours alone. Raises
+        `StoreUnavailable` when the outcome is unknown: `data` may still appear.
+        """
+        _check(key)
+        if commit_id is not None and commit_id.encode() not in data:
+            raise ValueError("the data of a commit must contain its commit id")
+        outcome = "unknown"
+        try:
+            async with self._deadline("create", self._timeout_seconds):
+                outcome = await self._create(key, data)
+        finally:
+            if commit_id is not None:
+                metrics.COMMITS.labels(outcome).inc()
+        return CreateOutcome.TAKEN if outcome == "taken" else CreateOutcome.CREATED
+
+    async def put(self, key: ObjectKey, data: bytes) -> None:
+        """Writes a whole small object over whatever is there. For what can be made again."""
+        _check(key)
+        async with self._operation("put"):
+            await self._backend.put(key, data)
+        metrics.STORE_BYTES.labels("written").inc(len(data))
+
+    def upload(self, key: ObjectKey) -> AbstractAsyncContextManager["Upload"]:
+        """Streams an object of unknown length; nothing is visible before its `commit`.
+
+        Leaving the block without a commit removes what was sent. Up to one part costs one request.
+        """
+        _check(key)
+        return self._upload(key)
+
+    async def delete(self, doomed: Iterable[ObjectKey]) -> None:
+        """Removes objects; missing ones are fine. A failure may leave some of them: call again."""
+        remaining = [_checked(key) for key in doomed]
+        for start in range(0, len(remaining), DELETE_BATCH_MAX):
+            async with self._operation("delete"):
+                await self._backend.delete(remaining[start : start + DELETE_BATCH_MAX])
+
+    # -- read
+
+    async def get(self, key: ObjectKey) -> bytes:
+        """A whole small object. Raises `ObjectMissing`."""
+        return await self._collected(key, 0, None)
+
+    async def get_range(self, key: ObjectKey, start: int, end: int) -> bytes:
+        """Bytes from `start` up to, not including, `end`, or the object's end if that comes first.
+
+        Raises `ObjectMissing`, and `RangeNotSatisfiable` when `start` is not before the object's end.
+        """
+        return await self._collected(key, start, end)
+
+    async def stream(self, key: ObjectKey, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, not including, `end` or the object's end, piece by piece.
+
+        A connection that breaks is replaced and the download goes on where it stopped. Every byte comes, or this
+        raises: `ObjectMissing`, `RangeNotSatisfiable`, `DataCorrupt` when the object changed meanwhile.
+        """
+        _check(key)
+        if start < 0 or (end is not None and end < start):
+            raise ValueError(f"{start}..{end} is not a range")
+        if end == start:
+            return
+        offset, breaks = start, 0
+        first: Reading | None = None
+        reading: Reading | None = None
+        try:
+            while first is None or offset < first.end:
+                try:
+                    if reading is None:
+                        reading = await self._opened(key, offset, end, first)
+                    if first is None:
+                        first = reading
+                    chunk = await self._next_chunk(reading, first.end - offset)
+                except StoreUnavailable as error:
+                    breaks += 1
+                    if error.refused or breaks > _RESUMES_MAX:
+                        raise
+                    await _close(reading)
+                    reading = None
+                    await _pause(breaks)
+                else:
+                    offset, breaks = offset + len(chunk), 0
+                    yield chunk
+        finally:
+            await _close(reading)
+
+    async def head(self, key: ObjectKey) -> ObjectInfo:
+        """What the store knows of an object. Raises `ObjectMissing`."""
+        _check(key)
+        async with self._operation("head"):
+            return await self._backend.head(key)
+
+    async def list(self, prefix: ObjectPrefix) -> AsyncIterator[ObjectInfo]:
+        """Every object below `prefix`, ordered by the bytes of its key, at whatever depth.
+
+        Objects that come or go meanwhile may be listed or not.
+        """
+        _check_prefix(prefix)
+        pages = self._backend.pages(prefix)
+        while True:
+            page: Sequence[ObjectInfo] | None = None
+            async with self._operation("list"):
+                with suppress(StopAsyncIteration):
+                    page = await anext(pages)
+            if page is None:
+                return
+            for info in page:
+                yield info
+
+    async def list_children(self, prefix: ObjectPrefix) -> Prefixes:
+        """The prefixes directly below `prefix` that hold objects, ordered."""
+        _check_prefix(prefix)
+        async with self._operation("list"):
+            return await self._backend.children(prefix)
+
+    # -- the store itself
+
+    async def probe(self) -> Capabilities:
+        """Tries whether the second of two creators is refused. Leaves nothing behind."""
+        token = secrets.token_hex(16)
+        key = keys.probe(token)
+        first, second = f"first {token}".encode(), f"second {token}".encode()
+        try:
+            outcomes = [
+                await self.create(key, first, commit_id=None),
+                await self.create(key, second, commit_id=None),
+            ]
+            honoured = outcomes == [CreateOutcome.CREATED, CreateOutcome.TAKEN]
+            return Capabilities(create_if_absent=honoured and await self.get(key) == first)
+        except StoreUnavailable as error:
+            if error.details.get("code") in _NOT_IMPLEMENTED:
+                return Capabilities(create_if_absent=False)
+            raise
+        finally:
+            await self.delete([key])
+
+    async def ping(self) -> None:
+        """Cheap check for readiness: returns when the store answers, raises `StoreUnavailable` otherwise.
+
+        Reads the deployment's mark instead of asking for its head, because only an answer with a body tells a
+        missing object from a missing bucket.
+        """
+        with suppress(ObjectMissing):
+            async with self._deadline("get", min(self._timeout_seconds, _PING_SECONDS_MAX)):
+                await self.get(keys.DEPLOYMENT)
+
+    @property
+    def local_root(self) -> Path | None:
+        """The directory of a local store."""
+        return self._backend.local_root
+
+    def lance_uri(self) -> LancePlace | None:
+        """Where the engine keeps its tables: a base URI and its options. None for memory, which it cannot see."""
+        return self._lance_place
+
+    async def aclose(self) -> None:
+        """Waits for what still runs. Call it before the process ends; see the backends for why."""
+        if self._aborts:
+            await asyncio.wait(self._aborts)
+        await self._backend.aclose()
+
+    # -- inside
+
+    async def _create(self, key: ObjectKey, data: bytes) -> str:
+        """`own`, `lost_answer` or `taken`."""
+        failure = StoreUnavailable(StoreFault.ERROR, operation="create")
+        for attempt in range(_CREATE_ATTEMPTS_MAX):
+            if attempt > 0:
+                await _pause(attempt)
+            try:
+                async with self._operation("create"):
+                    if await self._backend.create(key, data):
+                        metrics.STORE_BYTES.labels("written").inc(len(data))
+                        return "own"
+            except StoreUnavailable as error:
+                if error.refused:
+                    raise
+                failure = error
+            # There is an object, or we do not know. Who wrote what is there?
+            with suppress(ObjectMissing):
+                return "lost_answer" if await self._collected(key, 0, None) == data else "taken"
+        raise failure
+
+    @asynccontextmanager
+    async def _upload(self, key: ObjectKey) -> AsyncIterator["Upload"]:
+        async with self._operation("multipart", step=True):
+            writing = await self._backend.open_upload(key)
+        upload = Upload(self, writing, self._part_bytes)
+        try:
+            yield upload
+        finally:
+            if not upload.committed:
+                # Shielded: the caller is often being cancelled, and what was sent must go all the same.
+                abort = asyncio.create_task(self._abort(writing))
+                self._aborts.add(abort)
+                abort.add_done_callback(self._aborts.discard)
+                await asyncio.shield(abort)
+
+    async def _abort(self, writing: Writing) -> None:
+        """Leaves the error that led here alone: what cannot be removed now is garbage, and known as such."""
+        with suppress(StoreUnavailable):
+            async with self._operation("multipart", step=True):
+                await writing.abort()
+
+    async def _collected(self, key: ObjectKey, start: int, end: int | None) -> bytes:
+        async with self._deadline("get", self._timeout_seconds):
+            return b"".join([chunk async for chunk in self.stream(key, start=start, end=end)])
+
+    async def _opened(self, key: ObjectKey, start: int, end: int | None, first: Reading | None) -> Reading:
+        async with self._operation("get"):
+            reading = await self._backend.open(key, start, end)
+        if first is not None and (reading.info.etag, reading.info.size) != (first.info.etag, first.info.size):
+            await _close(reading)
+            raise DataCorrupt("An object changed while it was read.", details={"key": key})
+        return reading
+
+    async def _next_chunk(self, reading: Reading, left: int) -> bytes:
+        """At least one byte as long as any are left, at most `left`; anything else is a broken download."""
+        async with self._deadline("get", self._timeout_seconds):
+            chunk = await reading.next_chunk()
+        if not min(1, left) <= len(chunk) <= left:
+            raise StoreUnavailable(StoreFault.ERROR, operation="get", code="length")
+        metrics.STORE_BYTES.labels("read").inc(len(chunk))
+        return chunk
+
+    @asynccontextmanager
+    async def _deadline(self, operation: str, seconds: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise StoreUnavailable(StoreFault.TIMEOUT, operation=operation) from error
+
+    @asynccontextmanager
+    async def _operation(self, operation: str, *, deadlines: int = 1, step: bool = False) -> AsyncIterator[None]:
+        """One request: its deadline, its metrics, and its name in whatever it raises.
+
+        A `step` of something longer is counted only when it fails.
+        """
+        started = time.perf_counter()
+        outcome = "cancelled"
+        try:
+            async with self._deadline(operation, self._timeout_seconds * deadlines):
+                yield
+            outcome = "step" if step else "ok"
+        except StoreUnavailable as error:
+            outcome = error.fault.value
+            error.details["operation"] = operation
+            log.warning("store.failed", **error.details)
+            raise
+        except S4Error:
+            outcome = "missing"
+            raise
+        finally:
+            if outcome != "step":
+                metrics.STORE_REQUESTS.labels(operation, outcome).inc()
+                metrics.STORE_SECONDS.labels(operation).observe(time.perf_counter() - started)
+
+
+class Upload:
+    """An object on its way. `write` in order, then `commit` once."""
+
+    def __init__(self, store: ObjectStore, writing: Writing, part_bytes: int) -> None:
+        self._store = store
+        self._writing = writing
+        self._part_bytes = part_bytes
+        self.size_bytes = 0
+        self.committed = False
+
+    async def write(self, chunk: bytes) -> None:
+        """Takes `chunk`; waits while two parts are on their way."""
+        async with self._store._operation("multipart", step=True):
+            await self._writing.write(chunk)
+        self.size_bytes += len(chunk)
+
+    async def commit(self) -> int:
+        """Makes the object visible and durable; answers with its size in bytes.
+
+        When it raises, the object may be there or may still appear, so the key must not be used again.
+        """
+        operation = "put" if self.size_bytes <= self._part_bytes else "multipart"
+        async with self._store._operation(operation, deadlines=_FINISH_DEADLINES):
+            await self._writing.finish()
+        self.committed = True
+        metrics.STORE_BYTES.labels("written").inc(self.size_bytes)
+        return self.size_bytes
+
+
+async def _pause(attempt: int) -> None:
+    """Exponential, with full jitter, so that creators who collided once do not meet again."""
+    await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS * 2**attempt))  # noqa: S311 - not a secret
+
+
+async def _close(reading: Reading | None) -> None:
+    if reading is not None:
+        await reading.close()
+
+
+def _check(key: str) -> None:
+    """Keys come from `kernel/keys.py`; whatever slips past it must still not leave the store's root."""
+    parts = key.split("/")
+    if parts[0].startswith(".") or any(part in ("", ".", "..") for part in parts) or "\0" in key:
+        raise ValueError(f"{key!r} is not an object key")
+
+
+def _checked(key: ObjectKey) -> ObjectKey:
+    _check(key)
+    return key
+
+
+def _check_prefix(prefix: str) -> None:
+    if not prefix.endswith("/"):
+        raise ValueError(f"{prefix!r} is not a prefix: it must end with a slash")
+    _check(prefix.removesuffix("/"))
