@@ -26,11 +26,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Starts, without waiting, what the tests need. In the main thread, whose end is theirs."""
     if session.config.option.collectonly:
         return
-    names = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if "s3_server" in names:
+    needs = {need for item in session.items for need in _needs(item)}
+    if needs & {"s3_server", "s3"}:
         session.config.stash[_SEAWEEDFS].start()
-    if "postgres_server" in names:
+    if needs & {"postgres_server", "postgres"}:
         session.config.stash[_POSTGRESQL].start()
+
+
+def _needs(item: pytest.Item) -> list[str]:
+    """The fixtures of a test and the names that it is parametrised with: contract tests run on `"s3"`."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return [*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

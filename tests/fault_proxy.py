@@ -32,7 +32,7 @@ class Mode(StrEnum):
     HANG = "hang"  # accepted, read, never forwarded, never answered
     LOST_REPLY = "lost_reply"  # carried out by the store, then the connection is reset instead of an answer
     HANG_REPLY = "hang_reply"  # carried out by the store, the answer never comes
-    DROP_DOWNLOAD = "drop_download"  # reset after `after_bytes` of the answer's body
+    DROP_DOWNLOAD = "drop_download"  # closed after `after_bytes` of the answer's body
     STALL_DOWNLOAD = "stall_download"  # silent after `after_bytes` of the answer's body
     SLOW = "slow"  # forwarded after `delay_seconds`
 
@@ -49,6 +49,7 @@ class Fault:
     after_bytes: int = 0
     delay_seconds: float = 0.0
     hits: int = 0
+    hit: asyncio.Event = field(default_factory=asyncio.Event)
 
     def takes(self, request: "Request") -> bool:
         if self.count is not None and self.hits >= self.count:
@@ -60,6 +61,8 @@ class Fault:
 class Request:
     method: str
     path: str
+    range: str = ""
+    """The `Range` header."""
 
 
 @dataclass(slots=True)
@@ -85,6 +88,7 @@ class FaultProxy:
         for fault in self.faults:
             if fault.takes(request):
                 fault.hits += 1
+                fault.hit.set()
                 return fault
         return None
 
@@ -97,17 +101,18 @@ async def fault_proxy(upstream: str) -> AsyncIterator[FaultProxy]:
     connections: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        task.add_done_callback(connections.discard)
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await _exchange(proxy, (target.hostname or "", target.port or 80), reader, writer)
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))  # our own, so that it can be cancelled in peace
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX)
     proxy.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield proxy
@@ -128,8 +133,8 @@ async def _exchange(
     """One request and its answer; the connection serves no second one."""
     head = await reader.readuntil(b"\r\n\r\n")
     method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
-    length = _content_length(head)
-    fault = proxy.choose(Request(method, path))
+    length = int(_header(head, b"content-length") or "0")
+    fault = proxy.choose(Request(method, path, _header(head, b"range")))
     mode = fault.mode if fault is not None else None
     if mode is Mode.RESET:
         return _reset(writer)
@@ -156,15 +161,13 @@ async def _exchange(
             await _pump(up_reader, writer, fault.after_bytes)
             if mode is Mode.STALL_DOWNLOAD:
                 await reader.read()
-            return _reset(writer)
+            return None  # closed, not reset: a reset would take back what the client has not read yet
         return await _pump(up_reader, writer, None)
     finally:
         up_writer.close()
 
 
-async def _pump(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, length: int | None
-) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, length: int | None) -> None:
     """Moves `length` bytes, or everything until the end; to nowhere without a writer."""
     left = length
     while left is None or left > 0:
@@ -178,12 +181,12 @@ async def _pump(
             await writer.drain()
 
 
-def _content_length(head: bytes) -> int:
+def _header(head: bytes, wanted: bytes) -> str:
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length":
-            return int(value)
-    return 0
+        if name.strip().lower() == wanted:
+            return value.strip().decode("latin-1")
+    return ""
 
 
 def _with_close(head: bytes) -> bytes:

@@ -324,9 +324,7 @@ class _Process:
     def log_tail(self) -> str:
         return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
 
-    def _spawn(
-        self, command: Sequence[str], output: int, death_signal: signal.Signals
-    ) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: Sequence[str], output: int, death_signal: signal.Signals) -> subprocess.Popen[bytes]:
         account = self._account
         return subprocess.Popen(
             command,

@@ -146,9 +146,10 @@ def cli_page() -> str:
     """Every command with its arguments and options."""
     page = [
         *_head("Command line"),
-        "`s4 --help`, and `--help` behind any command, say the same.",
+        *_prose("""`s4 --help`, and `--help` behind any command, say the same. In brackets: the environment variable
+            that an option is taken from when it is not given."""),
     ]
-    root = typer.main.get_command(command_line)
+    root = typer.main.get_command(command_line.build())
     for path, command in _commands("s4", root):
         page += ["", f"## `{path}`", "", _line(command.help or "")]
         rows = [_parameter(each) for each in command.params if not getattr(each, "hidden", False)]
@@ -208,7 +209,9 @@ def _default(field: FieldInfo) -> str:
     if value is None:
         return ""
     if _is_size(field):
-        return f"`{human_size(value)}`"
+        return f"`{human_size(value).replace('.0 ', ' ')}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
     return f"`{value.value if isinstance(value, enum.Enum) else value}`"
 
 
@@ -261,7 +264,7 @@ def _routes() -> Iterator[tuple[str, str, str, str, str]]:
     app = create_app(cast(Core, core), ProcessState())
     for route in iter_route_contexts(app.routes):
         original = route.original_route
-        path = str(route.path)
+        path = str(route.path_format)
         if not isinstance(original, S4Route) or (path.startswith("/api/") and not path.startswith("/api/v1/")):
             continue
         summary = _line(inspect.getdoc(original.endpoint) or "")
@@ -287,6 +290,8 @@ def _parameter(parameter: Any) -> str:
     is_argument = parameter.param_type_name == "argument"
     flags = [*parameter.opts, *parameter.secondary_opts]
     name = f"`{parameter.name.upper()}`" if is_argument else ", ".join(f"`{flag}`" for flag in flags)
+    if parameter.envvar:
+        name += f" (`{parameter.envvar}`)"
     shown = getattr(parameter, "show_default", None)
     default = shown if isinstance(shown, str) else parameter.default
     plain = isinstance(default, (str, int, float)) and not isinstance(default, bool)

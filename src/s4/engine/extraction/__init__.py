@@ -7,7 +7,23 @@ with limits on memory, time and file size, without S4's environment, that dies w
   fail;
 - `process` is one child seen from the parent, `child` the same child from inside, `frames` what they say;
 - `sniff` decides what a file is from its bytes, `decode` turns bytes of text into text;
-- `readers`, `pdf` and `markup` turn each format into `model.ExtractedText`.
+- `readers`, `pdf`, `pdf_headings`, `mail` and `markup` turn each format into `model.ExtractedText`;
+  `failures` says why not.
 
-Import the module that you need: this package imports none, so that the child stays small.
+The names below are loaded when they are first used: the child imports this package too and needs no pool.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
+    from s4.engine.extraction.pool import ExtractionPool
+
+__all__ = ["ExtractedText", "ExtractionPool", "HeadingSpan", "PageSpan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'pool' if name == 'ExtractionPool' else 'model'}"), name)

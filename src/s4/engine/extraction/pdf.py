@@ -14,10 +14,10 @@ from typing import Any
 import kreuzberg
 
 from s4.engine.extraction.decode import clean
+from s4.engine.extraction.failures import parsing, too_many_pages
 from s4.engine.extraction.markup import HEADINGS_MAX
 from s4.engine.extraction.model import HeadingSpan, PageSpan
 from s4.engine.extraction.pdf_headings import find_headings
-from s4.kernel.errors import DocumentRejected
 
 _EDGE_LINES = 3  # running heads and feet stand among so many lines at either end of a page
 _RUNNING_CHARS_MAX = 90
@@ -37,12 +37,13 @@ _FULL_LINE = 0.8  # share of the page's width that a line in the middle of a par
 def read_pdf(
     path: Path, config: kreuzberg.ExtractionConfig, *, pages_max: int
 ) -> tuple[str, tuple[PageSpan, ...], tuple[HeadingSpan, ...], Any]:
-    """Text, pages, headings and kreuzberg's metadata. Raises `DocumentRejected` (too_many_pages) and whatever
-    kreuzberg raises."""
-    count = len(kreuzberg.PdfPageIterator(str(path)))
+    """Text, pages, headings and kreuzberg's metadata. Raises `DocumentRejected`."""
+    with parsing():
+        count = len(kreuzberg.PdfPageIterator(str(path)))
     if count > pages_max:
         raise too_many_pages(count, pages_max)
-    result = kreuzberg.extract_file_sync(path, "application/pdf", config)
+    with parsing():
+        result = kreuzberg.extract_file_sync(path, "application/pdf", config)
     plain = {page["page_number"]: _lines(page["content"]) for page in result.pages or []}
     pages, running = _without_running_heads([plain.get(number, []) for number in range(1, count + 1)])
     nodes = result.document["nodes"] if result.document else []
@@ -52,13 +53,6 @@ def read_pdf(
         writer.page(_blocks(lines, levels[index]))
     text, spans, headings = writer.done()
     return text, spans, headings, result.metadata
-
-
-def too_many_pages(count: int, pages_max: int) -> DocumentRejected:
-    return DocumentRejected(
-        f"The document has {count:,} pages; at most {pages_max:,} are taken. Split it and upload the parts.",
-        code="too_many_pages",
-    )
 
 
 class PageWriter:
@@ -95,7 +89,7 @@ def _lines(content: str) -> list[str]:
 
 def _key(line: str) -> str | None:
     """What stays of a running head when its page number goes; None for a line that reads like prose."""
-    if len(line) > _RUNNING_CHARS_MAX or (line.endswith(_SENTENCE_END) and not line[0].isdigit()):
+    if len(line) > _RUNNING_CHARS_MAX or line.endswith(_SENTENCE_END):
         return None
     return _PAGE_NUMBER.sub("", line).strip()
 

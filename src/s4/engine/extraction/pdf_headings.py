@@ -68,7 +68,7 @@ def _can_be_title(text: str) -> bool:
 def _candidates(pages: list[list[str]]) -> list[_Numbered]:
     found = []
     for index, lines in enumerate(pages):
-        for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        for line, below in zip(lines, [*lines[1:], ""], strict=False):
             match = _NUMBERED.match(line)
             if match is None or not _can_be_title(line) or match[2][0].islower() or match[2][0].isdigit():
                 continue

@@ -5,7 +5,9 @@ recognition in images, caches, detection of languages, post-processing) is off.
 """
 
 import csv
+import html
 import io
+import json
 import re
 import secrets
 import zipfile
@@ -15,11 +17,12 @@ from typing import Any
 
 import kreuzberg
 
-from s4.engine.extraction import markup
+from s4.engine.extraction import failures, markup
 from s4.engine.extraction.decode import clean, decode_text
+from s4.engine.extraction.mail import read_mail
 from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
-from s4.engine.extraction.pdf import PageWriter, read_pdf, too_many_pages
-from s4.engine.extraction.sniff import Detected, Reader, corrupt, detect, encrypted
+from s4.engine.extraction.pdf import PageWriter, read_pdf
+from s4.engine.extraction.sniff import Detected, Reader, detect
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import MIB
 
@@ -74,14 +77,11 @@ class _Read:
 def extract(path: Path, *, filename: str, declared: str | None, limits: Limits) -> ExtractedText:
     """Raises `DocumentRejected`; `MemoryError` and `OSError` pass through."""
     detected = detect(path, filename=filename, declared=declared)
-    try:
-        read = _read(path, detected, limits)
-    except (kreuzberg.KreuzbergError, RuntimeError, zipfile.BadZipFile) as error:
-        raise _rejection(error) from error
+    read = _read(path, detected, limits)
     if not read.text.strip():
-        raise _empty(detected, pages=len(read.pages))
+        raise failures.empty(paged=bool(read.pages))
     if len(read.text) > limits.text_chars_max:
-        raise _too_long(limits)
+        raise failures.too_long(limits.text_chars_max)
     warnings = read.warnings + _blank_pages(read)
     title = _title(read)
     return ExtractedText(read.text, read.pages, read.headings, title, detected.content_type, warnings)
@@ -94,11 +94,13 @@ def _read(path: Path, detected: Detected, limits: Limits) -> _Read:
             text, pages, headings, metadata = read_pdf(path, config, pages_max=limits.pages_max)
             return _Read(text, pages, headings, metadata.get("title"))
         case Reader.DOCX:
-            return _from_markdown(kreuzberg.extract_bytes_sync(_hide_entities(path), detected.content_type, _config()))
+            return _parse(_hide_entities(path), detected.content_type)
         case Reader.SLIDES:
             return _read_slides(path, detected, limits)
+        case Reader.MAIL:
+            return _read_mail(path)
         case Reader.FILE:
-            return _from_markdown(kreuzberg.extract_file_sync(path, detected.content_type, _config()))
+            return _parse(path, detected.content_type)
         case _:
             return _read_text(path, detected, limits)
 
@@ -117,7 +119,12 @@ def _config(
     )
 
 
-def _from_markdown(result: kreuzberg.ExtractionResult) -> _Read:
+def _parse(source: Path | bytes, content_type: str) -> _Read:
+    with failures.parsing():
+        if isinstance(source, Path):
+            result = kreuzberg.extract_file_sync(source, content_type, _config())
+        else:
+            result = kreuzberg.extract_bytes_sync(source, content_type, _config())
     text, headings = markup.readable(clean(result.content.translate(_SHOWN)))
     metadata: Any = result.metadata
     return _Read(text, (), headings, metadata.get("title") or metadata.get("subject"))
@@ -129,9 +136,10 @@ def _hide_entities(path: Path) -> bytes:
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as packed:
         kept = [member for member in source.infolist() if not _WORD_MEDIA.match(member.filename)]
         if sum(member.file_size for member in kept) > _UNPACKED_BYTES_MAX:
-            raise _too_large()
+            raise failures.too_large()
         for member in kept:
-            data = source.read(member)
+            with failures.parsing():
+                data = source.read(member)
             if _WORD_TEXT.match(member.filename) and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
                 data = _ENTITY.sub(_hidden, data)
             packed.writestr(member.filename, data)
@@ -152,11 +160,12 @@ def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
     reports drift with every note."""
     mark = f"[{secrets.token_hex(8)}]"  # unknown to the file, so that its text cannot imitate one
     pages = kreuzberg.PageConfig(insert_page_markers=True, marker_format=f"\n\n{mark}\n\n")
-    result = kreuzberg.extract_file_sync(path, detected.content_type, _config(plain=True, pages=pages))
+    with failures.parsing():
+        result = kreuzberg.extract_file_sync(path, detected.content_type, _config(plain=True, pages=pages))
     slides = clean(result.content).split(mark)
     slides = slides if slides[0].strip() else slides[1:]
     if len(slides) > limits.pages_max:
-        raise too_many_pages(len(slides), limits.pages_max)
+        raise failures.too_many_pages(len(slides), limits.pages_max)
     writer = PageWriter()
     for slide in slides:
         first, _, rest = slide.strip().partition("\n")
@@ -168,16 +177,38 @@ def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
     return _Read(text, spans, headings, metadata.get("title"))
 
 
+def _read_mail(path: Path) -> _Read:
+    if path.stat().st_size > MARKUP_BYTES_MAX:
+        raise failures.too_large()
+    with failures.parsing():
+        headers, body, subject, is_html = read_mail(path.read_bytes())
+    headers, body = clean(headers), clean(body)
+    if not is_html:
+        return _Read(f"{headers}\n\n{body}".strip(), title=subject)
+    read = _read_html(body)
+    offset = len(headers) + 2
+    moved = (HeadingSpan(one.level, one.title, one.char_start + offset) for one in read.headings)
+    return _Read(f"{headers}\n\n{read.text}", (), tuple(moved), subject)
+
+
+def _read_html(text: str) -> _Read:
+    title = _HTML_TITLE.search(text)
+    body = _HTML_HEAD.sub("", text).encode()
+    read = _parse(body, "text/html")
+    read.title = markup.plain_title(html.unescape(title[1])) if title else None
+    return read
+
+
 def _read_text(path: Path, detected: Detected, limits: Limits) -> _Read:
     marked_up = detected.reader in (Reader.HTML, Reader.MARKED_UP)
     size = path.stat().st_size
     if marked_up and size > MARKUP_BYTES_MAX:
-        raise _too_large()
+        raise failures.too_large()
     if not marked_up and size > 4 * limits.text_chars_max:  # no encoding takes more bytes for a character
-        raise _too_long(limits)
+        raise failures.too_long(limits.text_chars_max)
     decoded = decode_text(path.read_bytes(), charset=detected.charset)
     if decoded is None:
-        raise corrupt()
+        raise failures.corrupt()
     text, warnings = clean(decoded[0]), decoded[1]
     read = _interpret(text, detected)
     read.warnings = warnings
@@ -191,15 +222,14 @@ def _interpret(text: str, detected: Detected) -> _Read:
         case Reader.TABLE:
             return _Read(_table(text))
         case Reader.HTML:
-            title = _HTML_TITLE.search(text)
-            body = _HTML_HEAD.sub("", text).encode()
-            read = _from_markdown(kreuzberg.extract_bytes_sync(body, detected.content_type, _config()))
-            read.title = markup.plain_title(title[1]) if title else None
-            return read
+            return _read_html(text)
+        case Reader.NOTEBOOK:
+            cells = _notebook(text)
+            return _Read(cells, (), markup.headings_of(cells))
         case Reader.MARKED_UP:
             try:
-                read = _from_markdown(kreuzberg.extract_bytes_sync(text.encode(), detected.content_type, _config()))
-            except kreuzberg.KreuzbergError:  # such as a notebook that is no JSON: still text
+                read = _parse(text.encode(), detected.content_type)
+            except DocumentRejected:  # it is text in any case
                 return _Read(text)
             return read if read.text.strip() else _Read(text)
         case _:
@@ -225,6 +255,15 @@ def _table(text: str) -> str:
     )
 
 
+def _notebook(text: str) -> str:
+    """The cells of a Jupyter notebook as Markdown (kreuzberg garbles letters beyond ASCII). Else as it is."""
+    try:
+        cells = [(cell["cell_type"], "".join(cell["source"]).strip()) for cell in json.loads(text)["cells"]]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return text
+    return "\n\n".join(f"```\n{source}\n```" if kind == "code" else source for kind, source in cells if source)
+
+
 def _title(read: _Read) -> str | None:
     """The title that the file states, else its first heading if that is of the first level."""
     stated = markup.plain_title(clean(read.title)) if isinstance(read.title, str) else ""
@@ -240,36 +279,3 @@ def _blank_pages(read: _Read) -> tuple[str, ...]:
     if not blank:
         return ()
     return (f"{blank:,} of {len(read.pages):,} pages have no text; text in images (scans) is not read.",)
-
-
-def _rejection(error: Exception) -> DocumentRejected:
-    """kreuzberg says why only in words."""
-    words = str(error).lower()
-    if "password" in words or "encrypted" in words:
-        return encrypted()
-    if "security limit" in words or "too large" in words:
-        return _too_large()
-    return corrupt()
-
-
-def _too_large() -> DocumentRejected:
-    return DocumentRejected(
-        "Unpacked, the file is larger than may be read. Split it and upload the parts.", code="resource_limit"
-    )
-
-
-def _too_long(limits: Limits) -> DocumentRejected:
-    return DocumentRejected(
-        f"The document's text is longer than {limits.text_chars_max:,} characters. Split it and upload the parts.",
-        code="text_too_long",
-    )
-
-
-def _empty(detected: Detected, *, pages: int) -> DocumentRejected:
-    if pages or detected.reader is Reader.PDF:
-        return DocumentRejected(
-            "No text was found: the pages seem to be images (scans) or blank. Run text recognition (OCR) on "
-            "the file and upload the result.",
-            code="empty",
-        )
-    return DocumentRejected("No text was found in the file. Check it and upload it again.", code="empty")

@@ -13,11 +13,10 @@ from pathlib import Path, PurePosixPath
 
 import kreuzberg
 
+from s4.engine.extraction import failures
 from s4.engine.extraction.decode import decode_text
-from s4.kernel.errors import DocumentRejected
 
 HEAD_BYTES = 65_536
-_FORMATS = "PDF, Word, PowerPoint, Excel, OpenDocument, EPUB, RTF, HTML, e-mail, Markdown, CSV and plain text"
 _OOXML = "application/vnd.openxmlformats-officedocument."
 
 
@@ -30,8 +29,10 @@ class Reader(StrEnum):
     FILE = "file"  # kreuzberg reads the bytes as they are
     MARKED_UP = "marked_up"  # kreuzberg reads the decoded text
     HTML = "html"
+    MAIL = "mail"
     TABLE = "table"
     MARKDOWN = "markdown"
+    NOTEBOOK = "notebook"
     PLAIN = "plain"
 
 
@@ -43,7 +44,7 @@ class Detected:
 
 
 _PLAIN = Detected(Reader.PLAIN, "text/plain")
-_EMAIL = Detected(Reader.FILE, "message/rfc822")
+_EMAIL = Detected(Reader.MAIL, "message/rfc822")
 _HTML = Detected(Reader.HTML, "text/html")
 _XML = Detected(Reader.PLAIN, "application/xml")
 
@@ -59,7 +60,7 @@ _BY_SUFFIX = {
     ".eml": _EMAIL,
     ".rst": Detected(Reader.MARKED_UP, "text/x-rst"),
     ".org": Detected(Reader.MARKED_UP, "text/x-org"),
-    ".ipynb": Detected(Reader.MARKED_UP, "application/x-ipynb+json"),
+    ".ipynb": Detected(Reader.NOTEBOOK, "application/x-ipynb+json"),
     ".json": Detected(Reader.PLAIN, "application/json"),
     ".jsonl": Detected(Reader.PLAIN, "application/jsonl"),
     ".yaml": Detected(Reader.PLAIN, "application/yaml"),
@@ -104,6 +105,8 @@ _ARCHIVES = (
     b"\xfd7zXZ\x00",
     b"\x28\xb5\x2f\xfd",
 )
+# Readers of PDF accept junk before the header, and some programs and mail gateways write it.
+_PDF_HEADER = re.compile(rb"^%PDF-\d", re.MULTILINE)
 _TAR_MAGIC = (257, b"ustar")
 # First header lines that only stored or received mail has.
 _EMAIL_HEAD = re.compile(rb"(?:Return-Path|Received|Delivered-To|Message-ID|MIME-Version): ?\S", re.IGNORECASE)
@@ -116,19 +119,25 @@ def detect(path: Path, *, filename: str, declared: str | None) -> Detected:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
-        raise DocumentRejected("The file is empty: it has no bytes. Upload it again.", code="empty")
+        raise failures.empty(paged=False)
     if head.startswith(b"{\\rtf"):
         return Detected(Reader.FILE, "application/rtf")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _inside_zip(path)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return _inside_ole(path)
-    if head.lstrip().startswith(b"%PDF-"):
+    if head.lstrip().startswith(b"%PDF-") or (_PDF_HEADER.search(head[:1024]) and _ends_like_pdf(path)):
         return Detected(Reader.PDF, "application/pdf")
     charset = _charset(head, declared)
     if decode_text(head, charset=charset) is None:
         return _binary(head)
     return _text(head, filename=filename, declared=declared, charset=charset)
+
+
+def _ends_like_pdf(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 1024, 0))
+        return b"%%EOF" in file.read()
 
 
 def _charset(head: bytes, declared: str | None) -> str | None:
@@ -157,34 +166,27 @@ def _by_content(head: bytes) -> Detected | None:
 
 
 def _binary(head: bytes) -> Detected:
-    if b"%PDF-" in head[:1024]:  # readers of PDF accept junk before the header
-        return Detected(Reader.PDF, "application/pdf")
     offset, magic = _TAR_MAGIC
     if head.startswith(_ARCHIVES) or head[offset : offset + len(magic)] == magic:
-        raise _archive()
+        raise failures.archive()
     try:
         family = kreuzberg.detect_mime_type(head).partition("/")[0]
     except (RuntimeError, kreuzberg.KreuzbergError):
         family = "unknown"
     if family == "image":
-        raise _unsupported("The file is an image, and text in images is not read.")
+        raise failures.unsupported("The file is an image, and text in images is not read.")
     if family in ("audio", "video"):
-        raise _unsupported("The file is a recording, and speech is not read.")
-    raise _unsupported("The file's format is not known.")
+        raise failures.unsupported("The file is a recording, and speech is not read.")
+    raise failures.unsupported("The file's format is not known.")
 
 
 def _inside_zip(path: Path) -> Detected:
-    try:
-        with zipfile.ZipFile(path) as container:
-            members = container.infolist()
-            names = {member.filename for member in members}
-            mimetype = container.read("mimetype")[:200].decode("latin-1").strip() if _small(members) else ""
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
-        raise corrupt() from error
-    except RuntimeError as error:  # zipfile's word for a member with a password
-        raise encrypted() from error
+    with failures.parsing(), zipfile.ZipFile(path) as container:
+        members = container.infolist()
+        mimetype = container.read("mimetype")[:200].decode("latin-1").strip() if _small(members) else ""
+    names = {member.filename for member in members}
     if any(member.flag_bits & 1 for member in members):
-        raise encrypted()
+        raise failures.encrypted()
     if mimetype in _MIMETYPE_MEMBERS:
         return Detected(Reader.FILE, mimetype)
     if "[Content_Types].xml" in names:
@@ -192,8 +194,8 @@ def _inside_zip(path: Path) -> Detected:
             if any(name.startswith(prefix) for name in names):
                 return detected
     if mimetype.startswith("application/vnd."):
-        raise _unsupported("This kind of OpenDocument file is not read.")
-    raise _archive()
+        raise failures.unsupported("This kind of OpenDocument file is not read.")
+    raise failures.archive()
 
 
 def _small(members: list[zipfile.ZipInfo]) -> bool:
@@ -203,32 +205,8 @@ def _small(members: list[zipfile.ZipInfo]) -> bool:
 def _inside_ole(path: Path) -> Detected:
     data = path.read_bytes()
     if "EncryptedPackage".encode("utf-16-le") in data:
-        raise encrypted()
+        raise failures.encrypted()
     for stream, content_type in _OLE_STREAMS:
         if stream.encode("utf-16-le") in data:
             return Detected(Reader.FILE, content_type)
-    raise _unsupported("The file's format is not known.")
-
-
-def corrupt() -> DocumentRejected:
-    return DocumentRejected(
-        "The file is damaged or incomplete and cannot be read. Open it in the program that made it, save it "
-        "anew and upload that.",
-        code="corrupt",
-    )
-
-
-def encrypted() -> DocumentRejected:
-    return DocumentRejected(
-        "The file is protected by a password. Remove the protection and upload it again.", code="encrypted"
-    )
-
-
-def _archive() -> DocumentRejected:
-    return DocumentRejected(
-        "Archives are not opened. Unpack it and upload the files in it one by one.", code="unsupported_format"
-    )
-
-
-def _unsupported(reason: str) -> DocumentRejected:
-    return DocumentRejected(f"{reason} Upload one of: {_FORMATS}.", code="unsupported_format")
+    raise failures.unsupported("The file's format is not known.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import DEFAULT_URL, Json, TenantKey, TenantKeyOnly, Url, tenant_client
+from s4.entrypoints.cli.options import DEFAULT_URL, Json, TenantKey, TenantKeyOnly, Url, WrongUsage, tenant_client
 from s4.entrypoints.cli.output import byte_progress, print_json, print_line, print_note, print_table
 from s4.kernel.units import human_size
 
@@ -63,9 +63,9 @@ def get(
 ) -> None:
     """Download a document. Without -o it gets its own name here, and replaces nothing."""
     if (document_id is None) == (key is None):
-        raise typer.BadParameter("Name one document, by ID or by --key.")
+        raise WrongUsage("Name one document, by ID or by --key.")
     if as_json and output == _STDOUT:
-        raise typer.BadParameter("With --json, stdout is taken: choose a file.", param_hint="--output")
+        raise WrongUsage("With --json, stdout is taken: choose a file.", param_hint="--output")
     with tenant_client(url, tenant_key) as s4:
         document = s4.get_by_key(key) if key is not None else s4.get(document_id or "")
         if output == _STDOUT:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from s4client import AsyncS4Client, S4AdminClient, S4Client
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+ATTEMPTS_MAX = 3
+"""Of a command with one request: a person who waits would sooner read why than see it succeed in the end."""
 
 Url = Annotated[str, typer.Option("--url", envvar="S4_URL", help="Address of the server.")]
 _KEY_HELP = "The tenant's key. The variable keeps it out of the process list."
@@ -33,16 +35,21 @@ AdminKey = Annotated[
         help="The administrator's key. Default: the one that `s4 serve` saved in the data directory.",
     ),
 ]
-DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="S4_DATA_DIR", help="Where `s4 serve` keeps its data.")
-]
+DataDir = Annotated[Path, typer.Option("--data-dir", envvar="S4_DATA_DIR", help="Where `s4 serve` keeps its data.")]
 Json = Annotated[bool, typer.Option(JSON_FLAG, help="One JSON document on stdout and nothing else.")]
 
 
-def tenant_client(url: str, key: str | None) -> "S4Client":
-    from s4client import S4Client
+class WrongUsage(typer.BadParameter):
+    """Exit code 2. The message stands as it is, without Typer's `Invalid value`."""
 
-    return S4Client(url, api_key=present_key(key))
+    def format_message(self) -> str:
+        return self.message
+
+
+def tenant_client(url: str, key: str | None) -> "S4Client":
+    from s4client import RetryPolicy, S4Client
+
+    return S4Client(url, api_key=present_key(key), retry=RetryPolicy(attempts_max=ATTEMPTS_MAX))
 
 
 def async_tenant_client(url: str, key: str | None) -> "AsyncS4Client":
@@ -52,14 +59,15 @@ def async_tenant_client(url: str, key: str | None) -> "AsyncS4Client":
 
 
 def admin_client(url: str, key: str | None, data_dir: Path) -> "S4AdminClient":
-    from s4client import S4AdminClient
+    from s4client import RetryPolicy, S4AdminClient
 
-    return S4AdminClient(url, api_key=key.strip() if key else _saved_admin_key(data_dir))
+    admin_key = key.strip() if key else _saved_admin_key(data_dir)
+    return S4AdminClient(url, api_key=admin_key, retry=RetryPolicy(attempts_max=ATTEMPTS_MAX))
 
 
 def present_key(key: str | None) -> str:
     if not key or not key.strip():
-        raise typer.BadParameter("No tenant key: set S4_TENANT_KEY or give --tenant-key.")
+        raise WrongUsage("No tenant key: set S4_TENANT_KEY or give --tenant-key.")
     return key.strip()
 
 
@@ -71,7 +79,7 @@ def _saved_admin_key(data_dir: Path) -> str:
     try:
         return path.read_text().strip()
     except FileNotFoundError as error:
-        raise typer.BadParameter(
+        raise WrongUsage(
             f"No administrator's key: set S4_ADMIN_API_KEY or give --admin-key; {path} does not exist."
         ) from error
     except OSError as error:

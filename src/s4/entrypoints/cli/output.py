@@ -102,6 +102,8 @@ def byte_progress(label: str, total_bytes: int | None, *, wanted: bool) -> Itera
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console(err=True), transient=True) as progress:
+    # Lines that are printed meanwhile go above the bar, but never from a redirected stdout to the terminal.
+    bar = Progress(*columns, console=console(err=True), transient=True, redirect_stdout=sys.stdout.isatty())
+    with bar as progress:
         task = progress.add_task(harmless(label), total=total_bytes)
         yield lambda count_bytes: progress.advance(task, count_bytes)

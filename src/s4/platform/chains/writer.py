@@ -78,11 +78,9 @@ class Chains:
                 # The bucket knows a newer chain than the catalog did: follow it, then seal anew.
                 await self.adopt(subject)
                 await self._drop_ticket(head)
-            elif neighbour is not None:
-                now = await self._now()
-                if now - neighbour.sealed_at > self._timings.lease:
-                    await self._resolve(neighbour)
-                    continue
+            elif neighbour is not None and await self._now() - neighbour.sealed_at > self._timings.lease:
+                await self._resolve(neighbour)
+            else:
                 if time.monotonic() >= give_up_at:
                     raise Unavailable("Another change of the same subject is still being written; try again.")
                 await asyncio.sleep(pause_seconds)
@@ -146,9 +144,10 @@ class Chains:
                 "commit_id": commit_id,
                 "sealed_at": now,
             }
-            taken = await connection.execute(upsert(connection, commit_tickets, values, conflict=["subject"]))
+            insert = upsert(connection, commit_tickets, values, conflict=["subject"])
+            taken = await connection.execute(insert.returning(commit_tickets.c.subject))
             mine = commit_tickets.c.subject == subject.ticket_key
-            if taken.rowcount != 1:
+            if taken.one_or_none() is None:
                 row = (await connection.execute(sa.select(commit_tickets).where(mine))).one_or_none()
                 return None, _ticket(row) if row is not None else None
             revision = await kind.revision(connection, subject) + 1

@@ -55,7 +55,7 @@ def upsert(
     *,
     conflict: Sequence[str],
     update: Mapping[str, Any] | None = None,
-) -> sa.Executable:
+) -> sa.Insert:
     """`INSERT … ON CONFLICT (conflict) DO UPDATE SET update`, or `DO NOTHING` without `update`."""
     postgres = connection.dialect.name == "postgresql"
     insert = postgresql.insert(table) if postgres else sqlite.insert(table)

@@ -20,10 +20,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from io import BufferedReader, BufferedWriter
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.kernel.units import KIB, MIB
@@ -38,7 +37,7 @@ from s4.platform.objects.base import (
 
 T = TypeVar("T")
 
-TEMPORARY = ".tmp"
+_TEMPORARY = ".tmp"  # no key and no prefix begins with a dot
 _TEMPORARY_AGE_MAX = timedelta(days=1)  # longer than any upload may last
 _THREADS = 16  # what waits here is the disk; a few deep queues keep it busy
 _READ_BYTES = 512 * KIB  # one hop to a thread costs about 0.1 ms, reading this much about as long
@@ -54,7 +53,7 @@ class LocalBackend:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
-        self._temporary = self._root / TEMPORARY
+        self._temporary = self._root / _TEMPORARY
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="s4-objects")
         with _os_errors_told():
             self._temporary.mkdir(parents=True, exist_ok=True)
@@ -169,18 +168,15 @@ class LocalBackend:
         """Every object below `directory`, ordered by key as S3 orders: by bytes, a directory as `name/`."""
         for name, entry in _sorted_entries(directory):
             if name.endswith("/"):
-                if prefix or entry.name != TEMPORARY:
-                    yield from self._walk(Path(entry.path), f"{prefix}{name}")
+                yield from self._walk(Path(entry.path), f"{prefix}{name}")
             elif not _STAGED_BY_ENGINE.search(name):
                 with suppress(FileNotFoundError):  # deleted since
                     yield _info(ObjectKey(f"{prefix}{name}"), entry.stat(follow_symlinks=False))
 
     def _children(self, prefix: ObjectPrefix) -> Iterator[ObjectPrefix]:
         for name, entry in _sorted_entries(self._root / prefix):
-            if not name.endswith("/") or (not prefix and entry.name == TEMPORARY):
-                continue
             # A crash may leave an empty directory; in a bucket there is no such thing.
-            if any(self._walk(Path(entry.path), f"{prefix}{name}")):
+            if name.endswith("/") and any(self._walk(Path(entry.path), f"{prefix}{name}")):
                 yield ObjectPrefix(f"{prefix}{name}")
 
     def _delete(self, keys: Iterable[ObjectKey]) -> None:
@@ -229,7 +225,7 @@ class LocalBackend:
 class _LocalReading:
     """An open file. The lock keeps it open under a read whose caller has gone."""
 
-    def __init__(self, backend: LocalBackend, file: BufferedReader, info: ObjectInfo, start: int, end: int) -> None:
+    def __init__(self, backend: LocalBackend, file: BinaryIO, info: ObjectInfo, start: int, end: int) -> None:
         self.info = info
         self.start = start
         self.end = end
@@ -258,7 +254,7 @@ class _LocalReading:
 class _LocalWriting:
     """A temporary file on its way to `key`."""
 
-    def __init__(self, backend: LocalBackend, key: ObjectKey, file: BufferedWriter) -> None:
+    def __init__(self, backend: LocalBackend, key: ObjectKey, file: BinaryIO) -> None:
         self._backend = backend
         self._key = key
         self._file = file
@@ -300,11 +296,11 @@ def _made(directory: Path) -> bool:
     return True
 
 
-def _open_for_writing(path: Path) -> BufferedWriter:
-    return open(path, "xb", buffering=_WRITE_BUFFER_BYTES)  # noqa: PTH123, SIM115 - typed as what it is; closed by the caller
+def _open_for_writing(path: Path) -> BinaryIO:
+    return path.open("xb", buffering=_WRITE_BUFFER_BYTES)
 
 
-def _sync_file(file: BufferedWriter) -> None:
+def _sync_file(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 

@@ -122,7 +122,7 @@ class RemoteBackend:
 
     async def children(self, prefix: ObjectPrefix) -> list[ObjectPrefix]:
         with _errors_told():
-            result = await obstore.list_with_delimiter_async(self._store, self._path(prefix) or None)
+            result = await obstore.list_with_delimiter_async(self._store, self._path(prefix))
         prefixes = (name.removesuffix("/") + "/" for name in result["common_prefixes"])
         return sorted(ObjectPrefix(name.removeprefix(self._prefix)) for name in prefixes)
 

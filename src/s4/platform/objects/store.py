@@ -37,7 +37,9 @@ Prefixes = list[ObjectPrefix]
 
 # Each attempt already repeats inside the backend; these are for answers that were lost and conflicts (409).
 _CREATE_ATTEMPTS_MAX = 4
-_RESUMES_MAX = 4  # in a row, without a byte between them
+# Of a download, in a row, without a byte between them; the backend has repeated each of them already.
+_RESUMES_MAX = 4
+_SILENCE_DEADLINES = 2  # one to notice that nothing comes, one to get it another way
 _PAUSE_SECONDS = 0.1  # before the first repeat; doubles
 _PING_SECONDS_MAX = 5.0  # a readiness check that takes longer is a "no" already
 # The last parts have one deadline, the request that joins them has another.
@@ -133,6 +135,7 @@ class ObjectStore:
         if end == start:
             return
         offset, breaks = start, 0
+        progressed = time.monotonic()
         first: Reading | None = None
         reading: Reading | None = None
         try:
@@ -145,7 +148,13 @@ class ObjectStore:
                     chunk = await self._next_chunk(reading, first.end - offset)
                 except StoreUnavailable as error:
                     breaks += 1
-                    if error.refused or breaks > _RESUMES_MAX:
+                    silence_seconds = time.monotonic() - progressed
+                    if (
+                        first is None  # it did not even begin: the backend has tried that often enough
+                        or error.refused
+                        or breaks > _RESUMES_MAX
+                        or silence_seconds > self._timeout_seconds * _SILENCE_DEADLINES
+                    ):
                         raise
                     await _close(reading)
                     reading = None
@@ -153,6 +162,7 @@ class ObjectStore:
                 else:
                     offset, breaks = offset + len(chunk), 0
                     yield chunk
+                    progressed = time.monotonic()  # not before: the reader's time is not the store's
         finally:
             await _close(reading)
 

@@ -1,0 +1,78 @@
+"""Speed, as distributions and as ratios to what the same machine does without S4.
+
+    python benchmarks/bench.py            about ten minutes on two cores
+    python benchmarks/bench.py --quick    under a minute; shows that it works, the figures mean little
+    python benchmarks/bench.py search     one part only: uploads, pipeline, search
+
+Prints Markdown, ready for RESULTS.md. Milliseconds of one machine say little about another; ratios within one run say
+more. Nothing else should run beside it.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+
+import searching
+import uploading
+from figures import print_heading, print_table, print_text
+from machine import describe
+from served import ServerFailed, clean_environment
+
+PARTS = ("uploads", "pipeline", "search")
+
+
+def main() -> int:
+    options = _options()
+    # What runs in this process must not meet somebody's store or database either.
+    for name in set(os.environ) - set(clean_environment()):
+        del os.environ[name]
+    os.environ.setdefault("LANCEDB_LOG", "error")
+    started = time.monotonic()
+    upload_sizes = uploading.QUICK if options.quick else uploading.FULL
+    search_sizes = searching.QUICK if options.quick else searching.FULL
+    try:
+        with tempfile.TemporaryDirectory(prefix="s4-bench-", dir=options.directory) as folder:
+            print_heading("Machine" + (" (quick run: the figures mean little)" if options.quick else ""))
+            print_table(["", "value"], describe(Path(folder)).items())
+            if "uploads" in options.parts:
+                uploading.acknowledgements(_part(folder, "uploads"), upload_sizes)
+            if "pipeline" in options.parts:
+                uploading.pipeline(_part(folder, "pipeline"), upload_sizes)
+            if "search" in options.parts:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as S4 itself
+                    runner.run(searching.searches(_part(folder, "search"), search_sizes))
+    except (ServerFailed, RuntimeError) as error:
+        print(f"The benchmark failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print_text(f"\nTook {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Speed of S4 on this machine.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="few and small: shows that it works")
+    parser.add_argument("--directory", help="where to put the data; its file system is measured with it")
+    options = parser.parse_args()
+    options.parts = options.parts or PARTS
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return options
+
+
+def _part(folder: str, name: str) -> Path:
+    path = Path(folder, name)
+    path.mkdir()
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

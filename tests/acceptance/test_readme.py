@@ -1,0 +1,80 @@
+"""The README's session, executed as it stands there: whoever copies and pastes it sees what it promises."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.factories.deployment import Deployment
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+EXECUTED = re.compile(r"^<!-- executed -->\n```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ADDRESS = "http://127.0.0.1:8000"
+MARK = "---- end of block {} ----"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A place to stand in as a reader does in the repository: with `samples/`, and data in `s4-data`."""
+    (tmp_path / "samples").symlink_to(REPOSITORY / "samples")
+    return tmp_path
+
+
+@pytest.fixture
+def deployment(folder: Path) -> Iterator[Deployment]:
+    """`s4 serve` with nothing configured but a free port."""
+    started = Deployment(folder / "s4-data", {}).start()
+    yield started
+    started.stop()
+
+
+def run_blocks(blocks: list[str], folder: Path) -> list[str]:
+    """Runs all blocks in one shell that stops at the first failure. Answers with what each printed."""
+    marked = [f"{block}\necho; echo '{MARK.format(number)}'\n" for number, block in enumerate(blocks)]
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "".join(marked)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+        env={name: value for name, value in os.environ.items() if not name.startswith("S4_")},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = []
+    rest = done.stdout
+    for number in range(len(blocks)):
+        block, mark, rest = rest.partition(MARK.format(number))
+        assert mark, done.stdout
+        printed.append(block)
+    return printed
+
+
+def test_the_readmes_session_does_what_it_says(deployment: Deployment, folder: Path) -> None:
+    blocks = EXECUTED.findall(README)
+    assert len(blocks) == README.count("<!-- executed -->") == 4
+    assert any(ADDRESS in block for block in blocks)
+
+    printed = run_blocks([block.replace(ADDRESS, deployment.url) for block in blocks], folder)
+
+    uploaded, waited = (json.loads(line) for line in printed[1].replace("}{", "}\n{").splitlines() if line)
+    assert uploaded["status"] == "processing"
+    assert (waited["status"], waited["metadata"]) == ("ready", {"category": "policy", "year": 2026})
+    (found,) = json.loads(printed[2])["results"]
+    assert found["key"] == "policies/travel.docx"
+    quoted = re.search(r'The first passage says "([^"]+)"', README)
+    assert quoted is not None
+    assert quoted[1] in " ".join(found["chunks"][0]["text"].split())
+    assert printed[3].strip() == ""
+    assert not (folder / "travel-policy-copy.docx").exists()
+
+
+def test_the_readme_starts_the_server_and_the_menu_by_commands_that_exist() -> None:
+    menu = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make ([a-z-]+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", menu, re.MULTILINE), target
+    assert "\n.venv/bin/s4 serve\n" in README

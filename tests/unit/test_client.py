@@ -1,0 +1,282 @@
+"""The client against a server on a real socket. What both drivers share is tested with both."""
+
+import asyncio
+import base64
+import hashlib
+import inspect
+import io
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from tests.factories.fake_s4 import FakeS4, answering, document, fake_s4, refusing, serving
+
+import s4client
+from s4client import AsyncS4Client, RetryPolicy, S4AdminClient, S4Client
+
+AT_ONCE = RetryPolicy(attempts_max=4, pause_seconds=0.0)
+MIB = 1024 * 1024
+
+Call = Callable[..., Awaitable[Any]]
+"""`await call("get", "doc_a")` on a client of either kind."""
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[FakeS4]:
+    with fake_s4() as fake:
+        yield fake
+
+
+@pytest.fixture
+def server(running: FakeS4) -> FakeS4:
+    running.forget()
+    return running
+
+
+@pytest.fixture(params=["blocking", "async"])
+def call(request: pytest.FixtureRequest, server: FakeS4) -> Call:
+    return calling(request.param, server.url)
+
+
+def calling(driver: str, url: str) -> Call:
+    async def call_blocking(name: str, *args: Any, **kwargs: Any) -> Any:
+        def run() -> Any:
+            with S4Client(url, api_key="s4_key", retry=AT_ONCE) as client:
+                result = getattr(client, name)(*args, **kwargs)
+                return [*result] if inspect.isgenerator(result) else result
+
+        return await asyncio.to_thread(run)
+
+    async def call_async(name: str, *args: Any, **kwargs: Any) -> Any:
+        async with AsyncS4Client(url, api_key="s4_key", retry=AT_ONCE) as client:
+            result = getattr(client, name)(*args, **kwargs)
+            return [item async for item in result] if inspect.isasyncgen(result) else await result
+
+    return call_blocking if driver == "blocking" else call_async
+
+
+def names_in(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+async def test_an_upload_is_repeated_whole_and_with_the_same_idempotency_key(
+    server: FakeS4, call: Call, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(range(256)) * 4096)
+    arrived = []
+
+    async def keep(request: Request) -> Response:
+        arrived.append(await request.body())
+        return JSONResponse(document(status="processing"), status_code=201)
+
+    async def keep_and_refuse(request: Request) -> Response:
+        await keep(request)
+        return await refusing(503, "service_unavailable", retry_after="0")(request)
+
+    server.on("POST", "/api/v1/documents", keep_and_refuse, keep)
+
+    uploaded = await call("upload", path)
+
+    assert uploaded.status == "processing"
+    keys = {seen.headers["idempotency-key"] for seen in server.requests}
+    assert len(server.requests) == 2
+    assert len(keys) == 1
+    assert arrived[0] == arrived[1]
+    assert path.read_bytes() in arrived[0]
+
+
+async def test_content_that_can_be_read_once_is_sent_once(server: FakeS4, call: Call) -> None:
+    server.on("POST", "/api/v1/documents", refusing(503, "service_unavailable", retry_after="0"))
+
+    with pytest.raises(s4client.ServiceUnavailable):
+        await call("upload", iter([b"one", b"two"]), filename="a.txt")
+
+    assert len(server.requests) == 1
+
+
+async def test_content_is_read_no_faster_than_it_is_sent(server: FakeS4, call: Call) -> None:
+    first_arrived = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * MIB
+        assert first_arrived.wait(20), "the client wants the second piece before it sends the first"
+        yield b"y"
+
+    async def receive(request: Request) -> Response:
+        async for piece in request.stream():
+            if b"x" in piece:
+                first_arrived.set()
+        return JSONResponse(document(), status_code=201)
+
+    server.on("PUT", "/api/v1/documents/by-key/k", receive)
+
+    await call("put_by_key", "k", pieces())
+
+
+async def test_names_metadata_and_keys_arrive_as_they_were_given(server: FakeS4, call: Call) -> None:
+    name = 'Grüße "quoted" \\ back.txt'
+    forms = []
+
+    async def parse(request: Request) -> Response:
+        async with request.form() as form:
+            file: Any = form["file"]
+            forms.append((list(form), form["key"], form["metadata"], file.filename, await file.read()))
+        return JSONResponse(document(), status_code=201)
+
+    server.on("POST", "/api/v1/documents", parse)
+    progress: list[tuple[int, int | None]] = []
+
+    await call(
+        "upload", io.BytesIO(b"abc"), filename=name, key="k/é", metadata={"year": 2024, "by": "Ä"},
+        progress=lambda gone, total: progress.append((gone, total)),
+    )  # fmt: skip
+
+    assert forms == [(["key", "metadata", "file"], "k/é", '{"year":2024,"by":"\\u00c4"}', name, b"abc")]
+    assert progress[0] == (0, 3)
+    assert progress[-1] == (3, 3)
+
+
+@pytest.mark.parametrize("key", ["a b/ü?#%.txt", "a/../b", "a//b", "%2F"])
+async def test_a_key_is_addressed_literally(server: FakeS4, call: Call, key: str) -> None:
+    server.on("GET", "/api/v1/documents/by-key/.*", answering(document(), headers={"ETag": '"r7"'}))
+
+    found = await call("get_by_key", key)
+
+    assert server.requests[0].path == f"/api/v1/documents/by-key/{key}"
+    assert found.etag == '"r7"'
+
+
+async def test_a_broken_download_goes_on_where_it_broke(server: FakeS4, call: Call, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 1024
+    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    server.on(
+        "GET", "/api/v1/documents/doc_a/download",
+        serving(content, digest=digest, cut_at=100_000), serving(content, digest=digest),
+    )  # fmt: skip
+
+    size_bytes = await call("download", "doc_a", tmp_path / "a.bin")
+
+    assert (tmp_path / "a.bin").read_bytes() == content
+    assert size_bytes == len(content)
+    second = server.requests[1].headers
+    assert second["if-range"] == '"r1"'
+    assert 0 < int(second["range"].removeprefix("bytes=").removesuffix("-")) <= 100_000
+
+
+@pytest.mark.parametrize("heeds_if_range", [True, False])
+async def test_a_download_of_what_changed_meanwhile_starts_over(
+    server: FakeS4, call: Call, tmp_path: Path, heeds_if_range: bool
+) -> None:
+    old, new = b"o" * 200_000, b"n" * 150_000
+    server.on(
+        "GET", "/api/v1/documents/doc_a/download",
+        serving(old, cut_at=100_000), serving(new, etag='"r2"', heeds_if_range=heeds_if_range),
+    )  # fmt: skip
+
+    await call("download", "doc_a", tmp_path / "a.bin")
+
+    assert (tmp_path / "a.bin").read_bytes() == new
+
+
+async def test_a_damaged_download_leaves_no_file(server: FakeS4, call: Call, tmp_path: Path) -> None:
+    digest = base64.b64encode(hashlib.sha256(b"right").digest()).decode()
+    server.on("GET", "/api/v1/documents/doc_a/download", serving(b"wrong", digest=digest))
+
+    with pytest.raises(s4client.DownloadCorrupt):
+        await call("download", "doc_a", tmp_path / "a.bin")
+
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "unauthorized", s4client.Unauthorized),
+        (403, "quota_exceeded", s4client.QuotaExceeded),
+        (404, "not_found", s4client.NotFound),
+        (412, "precondition_failed", s4client.PreconditionFailed),
+        (422, "invalid_request", s4client.InvalidRequest),
+        (429, "rate_limited", s4client.RateLimited),
+        (418, "code_of_tomorrow", s4client.S4ApiError),
+    ],
+)
+async def test_a_refusal_is_an_error_of_its_own_type(
+    server: FakeS4, call: Call, status: int, code: str, kind: type[s4client.S4ApiError]
+) -> None:
+    server.on("GET", "/api/v1/profile", refusing(status, code, "Because.", retry_after="3600"))
+
+    with pytest.raises(kind) as caught:
+        await call("profile")
+
+    error = caught.value
+    assert (error.code, error.status, str(error)) == (code, status, "Because.")
+    assert (error.request_id, error.details, error.retry_after) == ("req-1", {"why": "test"}, 3600.0)
+    assert len(server.requests) == 1, "an hour is not waited for"
+
+
+@pytest.mark.parametrize("driver", ["blocking", "async"])
+async def test_who_is_not_there_is_named(driver: str) -> None:
+    with pytest.raises(s4client.S4ConnectionError, match=r"http://127\.0\.0\.1:9: is it running there\?"):
+        await calling(driver, "http://127.0.0.1:9")("profile")
+
+
+async def test_waiting_asks_until_the_end_state(server: FakeS4, call: Call) -> None:
+    failure = {"code": "encrypted", "message": "It needs a password."}
+    processing, failed = document(status="processing"), document(status="failed", error=failure)
+    server.on("GET", "/api/v1/documents/doc_a", answering(processing), answering(processing), answering(failed))
+
+    ended = await call("wait", "doc_a", timeout=30)
+
+    assert ended.error.code == "encrypted"
+    assert [0 < int(seen.query["wait"]) <= 60 for seen in server.requests] == [True] * 3
+
+
+async def test_waiting_ends_with_its_time(server: FakeS4, call: Call) -> None:
+    server.on("GET", "/api/v1/documents/doc_a", answering(document(status="processing")))
+
+    with pytest.raises(s4client.S4WaitTimeout) as caught:
+        await call("wait", "doc_a", timeout=0)
+
+    assert caught.value.document_id == "doc_a"
+
+
+async def test_listing_follows_the_cursor(server: FakeS4, call: Call) -> None:
+    server.on(
+        "GET", "/api/v1/documents",
+        answering({"documents": [document("doc_a"), document("doc_b")], "next_cursor": "c2"}),
+        answering({"documents": [document("doc_c")], "next_cursor": None}),
+    )  # fmt: skip
+
+    found = await call("list", prefix="p/", metadata={"year": "2024"})
+
+    assert [each.document_id for each in found] == ["doc_a", "doc_b", "doc_c"]
+    assert [seen.query.get("cursor") for seen in server.requests] == [None, "c2"]
+    assert all(seen.query["prefix"] == "p/" and seen.query["metadata.year"] == "2024" for seen in server.requests)
+
+
+async def test_what_a_lost_attempt_deleted_is_deleted(server: FakeS4, call: Call) -> None:
+    missing = refusing(404, "not_found")
+    server.on("DELETE", "/api/v1/documents/doc_a", refusing(503, "service_unavailable"), missing)
+    server.on("DELETE", "/api/v1/documents/doc_b", missing)
+
+    await call("delete", "doc_a")
+    with pytest.raises(s4client.NotFound):
+        await call("delete", "doc_b")
+
+
+def test_a_tenant_is_not_created_twice_for_want_of_an_answer(server: FakeS4) -> None:
+    server.on("POST", "/api/v1/admin/tenants", refusing(503, "service_unavailable", retry_after="0"))
+
+    with (
+        S4AdminClient(server.url, api_key="admin", retry=AT_ONCE) as admin,
+        pytest.raises(s4client.ServiceUnavailable),
+    ):
+        admin.create_tenant("Acme")
+
+    assert len(server.requests) == 1
+    assert server.requests[0].headers["x-admin-key"] == "admin"

@@ -1,0 +1,94 @@
+"""The generated pages say what the code says, and the pages written by hand keep up with them."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+REFERENCE = REPOSITORY / "docs" / "reference"
+PAGES = ("settings.md", "metrics.md", "errors.md", "routes.md", "cli.md")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+SETTING = re.compile(r"\bS4_[A-Z][A-Z0-9_]*[A-Z0-9]\b")
+METRIC = re.compile(r"`(s4_[a-z0-9_]+)")
+OF_THE_CLIENT = {"S4_URL", "S4_DOCUMENT", "S4_TENANT_KEY"}
+"""Variables of the command line and of the examples, which are no settings."""
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    """`docs/reference/generate.py`, which belongs to no package."""
+    spec = importlib.util.spec_from_file_location("generate_reference", REFERENCE / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def written_pages() -> list[Path]:
+    """Every page of Markdown that the repository keeps for its readers."""
+    return sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_reference_page_says_what_the_code_says(generator: ModuleType, name: str) -> None:
+    committed = (REFERENCE / name).read_text(encoding="utf-8")
+    assert committed == generator.PAGES[name](), f"docs/reference/{name} is out of date: run `make docs-reference`"
+
+
+def test_every_generated_page_is_compared(generator: ModuleType) -> None:
+    assert set(generator.PAGES) == set(PAGES)
+
+
+def test_the_guide_says_what_to_do_about_every_code_of_a_failed_document(generator: ModuleType) -> None:
+    guide = (REPOSITORY / "docs" / "guide" / "documents.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `([a-z_]+)` \|", guide, re.MULTILINE))
+    assert set(generator.document_codes()) <= explained
+
+
+def test_the_guide_to_search_explains_every_filter_operator() -> None:
+    from s4.domains.documents.queries import filters
+
+    guide = (REPOSITORY / "docs" / "guide" / "search.md").read_text(encoding="utf-8")
+    rows = guide.partition("| `op` |")[2].partition("\n\n")[0].splitlines()[1:]
+    explained = {name for row in rows for name in re.findall(r"`([a-z]+)`", row.partition(" | ")[0])}
+    assert explained == set(filters._OPERATORS)
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    broken = []
+    for page in written_pages():
+        for target in LINK.findall(page.read_text(encoding="utf-8")):
+            path, _, anchor = target.partition("#")
+            if "://" in target:
+                continue
+            found = page if not path else (page.parent / path).resolve()
+            if not found.exists() or (anchor and anchor not in anchors(found)):
+                broken.append(f"{page.relative_to(REPOSITORY)}: {target}")
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """As common renderers name headings: lower case, no punctuation, hyphens for spaces."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_pages_name_only_settings_that_exist(generator: ModuleType) -> None:
+    known = {f"S4_{name.upper()}" for name in generator.Settings.model_fields} | OF_THE_CLIENT
+    unknown = {
+        f"{page.relative_to(REPOSITORY)}: {name}"
+        for page in written_pages()
+        for name in SETTING.findall(page.read_text(encoding="utf-8"))
+        if name not in known
+    }
+    assert unknown == set()
+
+
+def test_pages_name_only_metrics_that_exist(generator: ModuleType) -> None:
+    known = set(METRIC.findall(generator.metrics_page()))
+    guide = (REPOSITORY / "docs" / "guide" / "operations.md").read_text(encoding="utf-8")
+    assert set(METRIC.findall(guide)) <= known
