@@ -2,6 +2,7 @@
 first tests already run: SeaweedFS takes seconds to come up.
 """
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def s3_server(pytestconfig: pytest.Config) -> S3Server:
     return pytestconfig.stash[_SEAWEEDFS].wait()
 
 
+@pytest.fixture(scope="session")
+def s3_shared_bucket(s3_server: S3Server) -> str:
+    """A bucket for tests that keep to a prefix of their own: SeaweedFS sets volumes aside for every bucket."""
+    return s3_server.new_bucket()
+
+
 @pytest.fixture
 def s3_bucket(s3_server: S3Server) -> str:
     """The name of a fresh, empty bucket."""
@@ -94,7 +101,7 @@ async def object_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     if request.param == "s3":
         server: S3Server = request.getfixturevalue("s3_server")
         settings = Settings(
-            store_url=f"s3://{server.new_bucket()}/some/prefix",
+            store_url=f"s3://{request.getfixturevalue('s3_shared_bucket')}/{secrets.token_hex(8)}",
             store_endpoint=server.endpoint,
             store_access_key_id=server.access_key,
             store_secret_access_key=server.secret_key,

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from pydantic import BaseModel, ValidationError
 
@@ -179,21 +179,20 @@ class AsyncDriver(Protocol):
 
 
 class operation(Generic[P, T]):  # noqa: N801 - used as a decorator, like `property`
-    """Makes a method of a function that returns a flow."""
+    """Makes a method of a function that returns a flow. Looked up on the class, it is that function."""
 
     def __init__(self, function: Callable[Concatenate[Any, P], Flow[T]]) -> None:
         self.function = function
-        functools.update_wrapper(cast(Any, self), function)
 
     @overload
-    def __get__(self, client: None, owner: type) -> Self: ...
+    def __get__(self, client: None, owner: type) -> Callable[Concatenate[Any, P], Flow[T]]: ...
     @overload
     def __get__(self, client: BlockingDriver, owner: type) -> Callable[P, T]: ...
     @overload
     def __get__(self, client: AsyncDriver, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:
-            return self
+            return self.function
 
         @functools.wraps(self.function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -207,17 +206,16 @@ class paged(Generic[P, T]):  # noqa: N801 - used as a decorator, like `property`
 
     def __init__(self, function: Callable[Concatenate[Any, P], Pages[T]]) -> None:
         self.function = function
-        functools.update_wrapper(cast(Any, self), function)
 
     @overload
-    def __get__(self, client: None, owner: type) -> Self: ...
+    def __get__(self, client: None, owner: type) -> Callable[Concatenate[Any, P], Pages[T]]: ...
     @overload
     def __get__(self, client: BlockingDriver, owner: type) -> Callable[P, Iterator[T]]: ...
     @overload
     def __get__(self, client: AsyncDriver, owner: type) -> Callable[P, AsyncIterator[T]]: ...
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:
-            return self
+            return self.function
 
         @functools.wraps(self.function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:

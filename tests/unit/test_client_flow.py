@@ -13,7 +13,7 @@ UNAVAILABLE = json.dumps({"error": {"code": "service_unavailable", "message": "B
 
 def flow_of_a_search(policy: RetryPolicy) -> Flow[object]:
     client = S4Client(api_key="s4_key", retry=policy)
-    return TenantOperations.search.function(client, "anything")
+    return TenantOperations.search(client, "anything")
 
 
 def test_a_repeat_waits_as_long_as_the_server_asks() -> None:

@@ -9,9 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,16 +34,16 @@ def _harmless(character: str) -> str:
 
 
 def print_line(text: str = "") -> None:
-    typer.echo(harmless(text))
+    _write(sys.stdout, harmless(text))
 
 
 def print_note(text: str) -> None:
     """To stderr: not part of the result."""
-    typer.echo(harmless(text), err=True)
+    _write(sys.stderr, harmless(text))
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    _write(sys.stdout, json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_error(
@@ -59,11 +57,17 @@ def print_error(
     """In JSON the envelope is that of the HTTP contract."""
     if as_json:
         error = {"code": code, "message": message, "details": dict(details or {}), "request_id": request_id}
-        typer.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+        _write(sys.stderr, json.dumps({"error": error}, ensure_ascii=False))
     elif code == "server_error" and request_id:
-        typer.echo(f"Error: {harmless(message)} (request {harmless(request_id)})", err=True)
+        print_note(f"Error: {message} (request {request_id})")
     else:
-        typer.echo(f"Error: {harmless(message)}", err=True)
+        print_note(f"Error: {message}")
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """Not by `typer.echo`, which goes past the stand-in that keeps lines and a progress bar apart."""
+    stream.write(line + "\n")
+    stream.flush()
 
 
 def console(*, err: bool = False) -> "Console":
@@ -76,7 +80,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for a person, tab-separated lines for a pipe."""
     if not sys.stdout.isatty():
         for row in rows:
-            typer.echo("\t".join(map(harmless, row)))
+            _write(sys.stdout, "\t".join(map(harmless, row)))
         return
     from rich.table import Table
     from rich.text import Text
@@ -101,7 +105,12 @@ def byte_progress(label: str, total_bytes: int | None, *, wanted: bool) -> Itera
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+    )
     # Lines that are printed meanwhile go above the bar, but never from a redirected stdout to the terminal.
     bar = Progress(*columns, console=console(err=True), transient=True, redirect_stdout=sys.stdout.isatty())
     with bar as progress:

@@ -224,13 +224,12 @@ _OPERATORS: dict[str, Callable[[str, Any], Condition]] = {
 def _system(field: str, op: str, value: Any) -> Condition:
     column, kind = SYSTEM_FIELDS[field]
     if op == "exists":
-        absent: Condition = column.is_(sa.null())
-        return sa.not_(absent) if value else absent
+        return column.is_not(None) if value else column.is_(None)
     values = [_typed(field, kind, item) for item in (value if isinstance(value, list) else [value])]
     if op in ("contains", "prefix") and kind != "text":
         raise InvalidRequest(f"{op!r} does not apply to {field!r}, which is a {kind}.")
     wanted = values[0] if values else None
-    condition: Condition = {
+    conditions: dict[str, Callable[[], Any]] = {
         "eq": lambda: column == wanted,
         "ne": lambda: sa.not_(sa.func.coalesce(column == wanted, sa.false())),
         "gt": lambda: column > wanted,
@@ -241,8 +240,8 @@ def _system(field: str, op: str, value: Any) -> Condition:
         "nin": lambda: sa.not_(sa.func.coalesce(column.in_(values), sa.false())),
         "contains": lambda: sa.func.replace(column, wanted, "") != column,
         "prefix": lambda: sa.func.substr(column, 1, len(str(wanted))) == wanted,
-    }[op]()
-    return sa.func.coalesce(condition, sa.false())
+    }
+    return sa.func.coalesce(conditions[op](), sa.false())
 
 
 def _typed(field: str, kind: str, value: Any) -> Any:
