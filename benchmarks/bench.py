@@ -20,7 +20,7 @@ import uvloop
 
 import searching
 import uploading
-from figures import print_heading, print_table, print_text
+from figures import print_facts, print_heading, print_text
 from machine import describe
 from served import ServerFailed, clean_environment
 
@@ -39,7 +39,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="s4-bench-", dir=options.directory) as folder:
             print_heading("Machine" + (" (quick run: the figures mean little)" if options.quick else ""))
-            print_table(["", "value"], describe(Path(folder)).items())
+            print_facts(describe(Path(folder)))
             if "uploads" in options.parts:
                 uploading.acknowledgements(_part(folder, "uploads"), upload_sizes)
             if "pipeline" in options.parts:

@@ -1,7 +1,7 @@
 """Distributions, ratios, and tables in Markdown, so that a run can be pasted into RESULTS.md as it is."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -43,6 +43,12 @@ def print_heading(text: str) -> None:
 
 def print_text(text: str) -> None:
     print(text, flush=True)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    for name, value in facts.items():
+        print(f"- {name}: {value}")
+    print(flush=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -44,7 +44,7 @@ class Shelf:
 
 
 class Writer:
-    """Makes text. The same seed makes the same text."""
+    """Makes text, and questions about what it wrote. The same seed makes the same."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -53,10 +53,12 @@ class Writer:
         self._cumulated = np.cumsum(weights / weights.sum())
         # Subjects are made of rarer words; the commonest thousand belong to everybody.
         self._subjects = self._random.integers(1_000, VOCABULARY, size=(SUBJECTS, WORDS_PER_SUBJECT))
+        self._written: list[int] = []
 
     def document(self) -> list[str]:
         """The texts of its chunks."""
-        subject = self._subjects[self._random.integers(SUBJECTS)]
+        self._written.append(int(self._random.integers(SUBJECTS)))
+        subject = self._subjects[self._written[-1]]
         shape = (CHUNKS_PER_DOCUMENT, WORDS_PER_CHUNK)
         common = np.searchsorted(self._cumulated, self._random.random(shape))
         special = subject[self._random.integers(WORDS_PER_SUBJECT, size=shape)]
@@ -64,8 +66,8 @@ class Writer:
         return [" ".join(self._words[row]) for row in chosen]
 
     def query(self) -> str:
-        """Three words of one subject and one of the language."""
-        subject = self._subjects[self._random.integers(SUBJECTS)]
+        """Three words of a document's subject and one of the language."""
+        subject = self._subjects[self._random.choice(self._written)]
         special = self._random.choice(subject, size=3, replace=False)
         common = np.searchsorted(self._cumulated, self._random.random(1))
         numbers: NDArray[np.int64] = np.minimum(np.concatenate([special, common]), VOCABULARY - 1)

@@ -12,7 +12,7 @@ LIBRARIES = ("lancedb", "obstore", "onnxruntime", "fastapi", "uvicorn", "sqlalch
 
 
 def describe(data_dir: Path) -> dict[str, str]:
-    """Name to value, ready for a table. `data_dir` is where the benchmark keeps its data."""
+    """Name to value. `data_dir` is where the benchmark keeps its data."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),

@@ -54,23 +54,21 @@ async def searches(folder: Path, sizes: SearchSizes) -> None:
     settings = load_settings(data_dir=data_dir, **SETTINGS)
     migrate_database(settings)
     async with open_core(settings) as core:
-        writer = Writer(SEED)
-        shelves = [await _fill(core, writer, chunks) for chunks in sizes.chunks]
+        shelves = [await _fill(core, chunks) for chunks in sizes.chunks]
         environment = {f"S4_{name.upper()}": value for name, value in SETTINGS.items()}
         with running_server(data_dir, "--no-worker", settings=environment) as server, Wire(server.url) as wire:
-            found = {}
-            for shelf in shelves:
-                found[shelf.chunks] = await _compare(core, server.url, shelf, writer, sizes)
+            found = {shelf.chunks: await _compare(core, server.url, shelf, writer, sizes) for shelf, writer in shelves}
             transport = _transport(wire, sizes.queries)
     _report(found, transport)
 
 
-async def _fill(core: Core, writer: Writer, chunks: int) -> Shelf:
+async def _fill(core: Core, chunks: int) -> tuple[Shelf, Writer]:
     started = time.perf_counter()
+    writer = Writer(SEED)
     shelf = await fill(core, writer, chunks=chunks)
     seconds = time.perf_counter() - started
     print_text(f"filled: {shelf.chunks} chunks, {shelf.size_bytes / 2**20:.0f} MiB of index, in {seconds:.0f} s")
-    return shelf
+    return shelf, writer
 
 
 @dataclass(frozen=True, slots=True)

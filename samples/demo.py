@@ -90,7 +90,7 @@ def main() -> int:
         console.print(Text(f"\nThe demo failed: {error}", style="bold red"))
         return 1
     except KeyboardInterrupt:
-        console.print("\nStopped; everything is cleaned up.")
+        console.print("Stopped; everything is cleaned up.")
         return 0 if keeps_running() else 130
     return 0
 
@@ -104,11 +104,15 @@ def run(console: Console, folder: Path) -> None:
     started = time.monotonic()
     with running_server(folder) as server:
         console.print(f"S4 runs at {server.url} (started in {time.monotonic() - started:.1f} s)")
-        key = asyncio.run(show(console, server))
-        say_how_to_go_on(console, server, key)
-        if keeps_running():
-            server.process.wait()
-            raise DemoFailed(f"S4 ended by itself.\n{tail(server.log)}")
+        try:
+            key = asyncio.run(show(console, server))
+            say_how_to_go_on(console, server, key)
+            if keeps_running():
+                server.process.wait()
+                raise DemoFailed(f"S4 ended by itself.\n{tail(server.log)}")
+        except KeyboardInterrupt:
+            console.print("\nStopping S4, which first finishes what it has begun …")
+            raise
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ class Mode(StrEnum):
     HANG_REPLY = "hang_reply"  # carried out by the store, the answer never comes
     DROP_DOWNLOAD = "drop_download"  # closed after `after_bytes` of the answer's body
     STALL_DOWNLOAD = "stall_download"  # silent after `after_bytes` of the answer's body
+    DRIP_DOWNLOAD = "drip_download"  # the answer's body comes byte by byte, each after `delay_seconds`
     SLOW = "slow"  # forwarded after `delay_seconds`
 
 
@@ -162,6 +163,8 @@ async def _exchange(
             if mode is Mode.STALL_DOWNLOAD:
                 await reader.read()
             return None  # closed, not reset: a reset would take back what the client has not read yet
+        if mode is Mode.DRIP_DOWNLOAD and fault is not None:
+            return await _drip(up_reader, writer, fault.delay_seconds)
         return await _pump(up_reader, writer, None)
     finally:
         up_writer.close()
@@ -179,6 +182,13 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | Non
         if writer is not None:
             writer.write(piece)
             await writer.drain()
+
+
+async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_seconds: float) -> None:
+    while byte := await reader.read(1):
+        await asyncio.sleep(delay_seconds)
+        writer.write(byte)
+        await writer.drain()
 
 
 def _header(head: bytes, wanted: bytes) -> str:

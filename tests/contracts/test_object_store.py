@@ -515,6 +515,31 @@ async def test_deletions_that_prune_do_not_disturb_writers_beside_them(local: Ob
     assert await listed(local) == []
 
 
+async def test_a_directory_that_is_pruned_under_a_writer_is_made_again(
+    local: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pruned: list[str] = []
+
+    def prune_first(name: str) -> None:
+        give_name = getattr(os, name)
+
+        def give_name_late(source: Path, target: Path) -> None:
+            if name not in pruned:
+                pruned.append(name)
+                target.parent.rmdir()
+            give_name(source, target)
+
+        monkeypatch.setattr(os, name, give_name_late)
+
+    prune_first("link")
+    prune_first("replace")
+
+    assert await local.create(document(1), b"x", commit_id=None) is CreateOutcome.CREATED
+    await local.put(document(2), b"x")
+    assert pruned == ["link", "replace"]
+    assert await listed(local) == [document(1), document(2)]
+
+
 async def test_a_full_disk_is_told_and_leaves_nothing(local: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -694,6 +719,17 @@ async def test_a_store_that_hangs_is_unavailable_before_the_caller_gives_up(
     assert [type(result) for result in results] == [StoreUnavailable] * len(operations)
 
 
+async def test_a_store_that_answers_in_drops_is_unavailable_too(proxy: FaultProxy, through_proxy: Opener) -> None:
+    store = through_proxy(store_timeout_seconds=HANG_TIMEOUT_SECONDS)
+    await store.put(KEY, b"x" * 1000)
+    proxy.add(Fault(Mode.DRIP_DOWNLOAD, delay_seconds=HANG_TIMEOUT_SECONDS / 10))
+
+    results = await asyncio.gather(store.get(KEY), listed(store), return_exceptions=True)
+
+    faults = [result.fault for result in results if isinstance(result, StoreUnavailable)]
+    assert faults == [StoreFault.TIMEOUT] * 2
+
+
 async def test_a_throttling_store_is_named_so_and_wants_more_time(proxy: FaultProxy, through_proxy: Opener) -> None:
     store = through_proxy()
     before = counted("s4_store_requests_total", operation="head", outcome="throttled")
@@ -794,7 +830,7 @@ async def test_a_completion_whose_caller_is_cancelled_is_awaited_at_the_end_and_
 
 
 @pytest.mark.parametrize("kind", ["local", "s3"])
-def test_an_upload_and_a_download_take_the_same_memory_whatever_the_size(
+async def test_an_upload_and_a_download_take_the_same_memory_whatever_the_size(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     script = """
@@ -809,7 +845,7 @@ def resident_peak():
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 async def main():
-    store = open_store(Settings.model_validate_json(sys.stdin.read()))
+    store = open_store(Settings.model_validate_json(sys.argv[1]))
     await store.put("tenants/warm", b"x")
     before = resident_peak()
     async with store.upload("tenants/big") as upload:
@@ -827,24 +863,26 @@ asyncio.run(main())
 """
     settings: dict[str, Any] = {"store_url": f"file://{tmp_path}"}
     if kind == "s3":
-        server = request.getfixturevalue("s3_server")
+        server, proxy = request.getfixturevalue("s3_server"), request.getfixturevalue("proxy")
+        proxy.add(Fault(Mode.SLOW, method="PUT", path="partNumber", delay_seconds=0.2))  # parts pile up
         settings = {
             "store_url": f"s3://{request.getfixturevalue('contract_bucket')}/memory",
-            "store_endpoint": server.endpoint,
+            "store_endpoint": proxy.endpoint,
             "store_access_key_id": server.access_key,
             "store_secret_access_key": server.secret_key,
         }
 
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        input=json.dumps({**settings, "store_part_bytes": 8 * MIB}),
-        capture_output=True,
-        text=True,
-        timeout=60,
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        json.dumps({**settings, "store_part_bytes": 8 * MIB}),
+        stdout=subprocess.PIPE,
     )
+    output, _ = await child.communicate()
 
-    assert run.returncode == 0, run.stderr
-    assert int(run.stdout) < 48, "64 MiB in parts of 8 MiB: at most three parts and what the runtime takes"
+    assert child.returncode == 0
+    assert int(output) < 48, "64 MiB in parts of 8 MiB: at most three parts and what the runtime takes"
 
 
 async def test_the_engine_is_told_where_its_tables_lie(

@@ -29,6 +29,7 @@ from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.settings import EmbeddingProvider, Settings
+from s4.platform import faults
 from s4.platform.chains import Chains, ChainTimings
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
@@ -73,6 +74,7 @@ class WorkerParts:
 def configure_process(settings: Settings, *, service: str) -> None:
     """Logs and constant metrics of this process."""
     logs.configure(level=settings.log_level, log_format=settings.log_format, service=service)
+    faults.arm(faults.parse(settings.failpoints))
     metrics.BUILD_INFO.labels(__version__).set(1)
 
 
@@ -102,6 +104,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         await embedder.prepare()
         vectors = _vectors(settings, store)
         stack.push_async_callback(vectors.close)
+        await vectors.preload()
         yield _core(settings, database, store, deployment, embedder, vectors)
 
 

@@ -15,6 +15,7 @@ import kreuzberg
 
 from s4.engine.extraction import failures
 from s4.engine.extraction.decode import decode_text
+from s4.kernel.units import MIB
 
 HEAD_BYTES = 65_536
 _OOXML = "application/vnd.openxmlformats-officedocument."
@@ -107,6 +108,13 @@ _ARCHIVES = (
 )
 # Readers of PDF accept junk before the header, and some programs and mail gateways write it.
 _PDF_HEADER = re.compile(rb"^%PDF-\d", re.MULTILINE)
+# Of a document's text parts, unpacked. A spreadsheet of this size fills the default memory limit, and where
+# kreuzberg meets the limit itself, it may leave out a chapter without a word. Ten thousand pages take 100 MiB.
+UNPACKED_BYTES_MAX = 128 * MIB
+_MEDIA = re.compile(
+    r"\.(?:png|jpe?g|gif|bmp|tiff?|webp|emf|wmf|svg|mp[34]|m4[av]|mov|avi|wav|wmv|[ot]tf|woff2?|odttf|fntdata)$",
+    re.IGNORECASE,
+)
 _TAR_MAGIC = (257, b"ustar")
 # First header lines that only stored or received mail has.
 _EMAIL_HEAD = re.compile(rb"(?:Return-Path|Received|Delivered-To|Message-ID|MIME-Version): ?\S", re.IGNORECASE)
@@ -187,6 +195,9 @@ def _inside_zip(path: Path) -> Detected:
     names = {member.filename for member in members}
     if any(member.flag_bits & 1 for member in members):
         raise failures.encrypted()
+    texts = (member for member in members if not _MEDIA.search(member.filename))
+    if sum(member.file_size for member in texts) > UNPACKED_BYTES_MAX:
+        raise failures.too_large()
     if mimetype in _MIMETYPE_MEMBERS:
         return Detected(Reader.FILE, mimetype)
     if "[Content_Types].xml" in names:

@@ -38,8 +38,8 @@ class Mode(StrEnum):
 class Weights:
     """Shares of the two scores in the hybrid one. Only their ratio counts."""
 
-    semantic: float = 0.5
-    keyword: float = 0.5
+    semantic: float = 0.7
+    keyword: float = 0.3
 
     def __post_init__(self) -> None:
         if min(self.semantic, self.keyword) < 0 or self.semantic + self.keyword <= 0:

@@ -3,6 +3,8 @@
 A table lives at `{base}/{prefix}/chunks.lance`, where the prefix is that of a generation (`kernel/keys.py`).
 """
 
+import asyncio
+import importlib
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -41,6 +43,11 @@ class VectorStore:
         self._read_timeout = read_timeout
         self._pool = HandlePool(self._open, handles_max=handles_max)
         self._session: Session | None = None
+
+    async def preload(self) -> None:
+        """Imports LanceDB, which takes seconds, so that the first search does not."""
+        os.environ.setdefault("LANCEDB_LOG", "error")  # it warns on stderr otherwise; read at import
+        await asyncio.to_thread(importlib.import_module, "lancedb")
 
     async def reader(self, prefix: str, version: int) -> TableReader | None:
         """The table pinned at `version`, or None when it was never written.
@@ -81,7 +88,7 @@ class VectorStore:
                 connection.close()
 
     async def _connect(self, prefix: str) -> LanceConnection:
-        os.environ.setdefault("LANCEDB_LOG", "error")  # it warns on stderr otherwise; read at import
+        await self.preload()
         import lancedb
 
         if self._session is None:

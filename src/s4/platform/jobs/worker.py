@@ -8,6 +8,7 @@ in the same transaction, so that nothing stays "processing".
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -210,9 +211,11 @@ class Worker:
                 await handler.on_failed(connection, job, final)
 
         await self._database.transact(end)
-        log.error(
+        ours = not isinstance(error, S4Error)
+        log.log(
+            logging.ERROR if ours else logging.WARNING,
             "job.failed", kind=job.kind, subject=job.subject, attempts=job.attempts, error=described,
-            exc_info=error if not isinstance(error, S4Error) else None,
+            exc_info=error if ours else None,
         )  # fmt: skip
         return "failed"
 

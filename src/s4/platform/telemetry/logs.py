@@ -62,6 +62,7 @@ _NO_TRACE = "0" * 32  # the W3C's invalid trace id
 
 # These speak of every statement and request at info or debug, values included: key hashes, names, metadata.
 _QUIET_LOGGERS = (
+    "alembic",
     "aiosqlite",
     "asyncio",
     "httpcore",

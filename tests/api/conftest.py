@@ -1,0 +1,69 @@
+"""One S4 with a worker and one without for all tests over HTTP; every test has a tenant of its own."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import httpx
+import pytest
+
+from tests.api.calls import client, new_tenant
+from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, running
+
+UPLOAD_BYTES_MAX = 1 << 20
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Documents are searchable soon after."""
+    limit = {"S4_UPLOAD_BYTES_MAX": str(UPLOAD_BYTES_MAX)}
+    with running(tmp_path_factory.mktemp("s4"), **FAST, **limit) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def idle_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Without a worker: documents stay in processing. Bodies may be silent for half a second."""
+    impatient = {"S4_UPLOAD_IDLE_SECONDS_MAX": "0.5"}
+    with running(tmp_path_factory.mktemp("s4-idle"), "--no-worker", **FAST, **impatient) as started:
+        yield started
+
+
+@pytest.fixture
+def tenant(deployment: Deployment) -> Iterator[httpx.Client]:
+    """A new tenant where there is a worker."""
+    with new_tenant(deployment) as opened:
+        yield opened
+
+
+@pytest.fixture
+def idle_tenant(idle_deployment: Deployment) -> Iterator[httpx.Client]:
+    """A new tenant where there is no worker."""
+    with new_tenant(idle_deployment) as opened:
+        yield opened
+
+
+@pytest.fixture
+def admin(deployment: Deployment) -> Iterator[httpx.Client]:
+    with client(deployment, **{"X-Admin-Key": ADMIN_KEY}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def work(idle_deployment: Deployment) -> Callable[[], AbstractContextManager[None]]:
+    """`with work():` runs a worker for `idle_deployment` from here to the end of the block."""
+
+    @contextmanager
+    def worker() -> Iterator[None]:
+        environment = idle_deployment.environment | {"S4_DATA_DIR": str(idle_deployment.data_dir)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "s4.entrypoints.cli", "worker"], env=environment, stderr=subprocess.DEVNULL
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=40)
+
+    return worker
