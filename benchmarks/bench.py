@@ -16,10 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import uvloop
-
 import searching
 import uploading
+import uvloop
 from figures import print_facts, print_heading, print_text
 from machine import describe
 from served import ServerFailed, clean_environment

@@ -18,13 +18,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from cranfield import Collection, ndcg, read_collection, recall
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
-
-from cranfield import Collection, ndcg, read_collection, recall
-from s4client import AsyncS4Client, Conflict, S4Error
 from served import ServerFailed, running_server
+
+from s4client import AsyncS4Client, Conflict, S4Error
 
 REFERENCE = {"keyword": 0.373, "semantic": 0.381, "hybrid": 0.418}
 """nDCG@10 on the whole collection, title and text as one passage: BM25 with an English stemmer; all-MiniLM-L6-v2 (int8

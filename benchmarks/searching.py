@@ -14,12 +14,13 @@ from typing import Any
 
 from figures import DURATION_COLUMNS, Durations, print_heading, print_table, print_text
 from library import Shelf, Writer, fill
-from s4.engine.vectors import TableReader
-from s4.entrypoints.bootstrap import Core, migrate_database, open_core
-from s4.entrypoints.configuration import load_settings
 from scrape import Spent, between, stages
 from served import running_server
 from wire import Wire
+
+from s4.engine.vectors import TableReader
+from s4.entrypoints.bootstrap import Core, migrate_database, open_core
+from s4.entrypoints.configuration import load_settings
 
 SEED = 1957
 LIMIT = 10  # documents on a page of results

@@ -4,13 +4,15 @@ import os
 import random
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from figures import DURATION_COLUMNS, Durations, print_heading, print_table, print_text
-from s4.kernel.units import KIB, MIB
 from scrape import between, stages
 from served import running_server
 from wire import Wire
+
+from s4.kernel.units import KIB, MIB
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "documents"
 FLOOR_PIECE_BYTES = 256 * KIB  # what a server that streams would write at a time
@@ -110,29 +112,40 @@ def _note(number: int) -> bytes:
 
 
 def _freshness(wire: Wire, count: int) -> None:
-    acknowledged, searchable = Durations(), Durations()
+    acknowledged, seen, indexed = Durations(), Durations(), Durations()
     before = stages(wire, "s4_pipeline_stage_duration_seconds")
     for number in range(count):
         seconds, document_id = wire.upload(f"note-{number}.txt", _note(number), content_type="text/plain")
         acknowledged.add(seconds)
         started = time.perf_counter()
         document = wire.end_state(document_id)
-        searchable.add(time.perf_counter() - started)
-        assert document["status"] == "ready", document["error"]
+        seen.add(time.perf_counter() - started)
+        if document["status"] != "ready":
+            raise RuntimeError(f"A small text could not be indexed: {document['error']}")
+        indexed.add(_seconds_between(document["uploaded_at"], document["indexed_at"]))
     spent = between(before, stages(wire, "s4_pipeline_stage_duration_seconds"))
     print_heading("Acknowledged to searchable, ms")
     print_text(
         "Texts of sixty words, one at a time; embedded mode with its worker and the bundled model, default settings.\n"
-        "The client waits by `GET /documents/{id}?wait=60`. An idle worker looks for work every 200 ms.\n"
+        "“Committed to searchable” is `indexed_at` less `uploaded_at`; “seen” is what a client sees that waits by\n"
+        "`GET /documents/{id}?wait=60`. An idle worker looks for work every 200 ms.\n"
     )
     rows = [
         [name, str(times.count), *times.milliseconds]
-        for name, times in (("upload to acknowledged", acknowledged), ("acknowledged to searchable", searchable))
+        for name, times in (
+            ("upload to acknowledged", acknowledged),
+            ("committed to searchable", indexed),
+            ("acknowledged to seen searchable", seen),
+        )
     ]
     print_table(["", *DURATION_COLUMNS], rows)
     print_text("Of that, in the stages of the pipeline (mean): " + ", ".join(
         f"{stage} {spent[stage].mean_milliseconds:.1f}" for stage in STAGES if stage in spent
     ) + ".")  # fmt: skip
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
 def _samples(wire: Wire, count: int | None) -> None:

@@ -131,20 +131,16 @@ def repack_office(content: bytes) -> bytes:
 def pdf_table(grid: Grid, body: ParagraphStyle, *, width: float) -> PdfTable:
     head = ParagraphStyle("head", parent=body, fontName="Helvetica-Bold")
     cells = [
-        [Paragraph(escape(cell), head if number == 0 else body) for cell in row]
-        for number, row in enumerate(grid.rows)
+        [Paragraph(escape(cell), head if number == 0 else body) for cell in row] for number, row in enumerate(grid.rows)
     ]
     # A column holds its longest word, so that no code is torn apart; the rest goes by the length of the cells.
     columns = list(zip(*grid.rows, strict=True))
     padding = 14  # left and right, in points
     words = [[word for cell in column for word in cell.split()] for column in columns]
-    floors = [
-        padding + max(stringWidth(word, head.fontName, head.fontSize) for word in column) for column in words
-    ]
+    floors = [padding + max(stringWidth(word, head.fontName, head.fontSize) for word in column) for column in words]
     weights = [max(map(len, column)) for column in columns]
     widths = [
-        floor + (width - sum(floors)) * weight / sum(weights)
-        for floor, weight in zip(floors, weights, strict=True)
+        floor + (width - sum(floors)) * weight / sum(weights) for floor, weight in zip(floors, weights, strict=True)
     ]
     style = [
         ("GRID", (0, 0), (-1, -1), 0.4, colors.grey),
@@ -161,9 +157,7 @@ def write_pdf(source: str) -> bytes:
     title = title_of(blocks)
     body = ParagraphStyle("body", fontName="Helvetica", fontSize=9.2, leading=12.4, spaceAfter=6)
     small = ParagraphStyle("small", parent=body, fontSize=7.6, leading=9.4, spaceAfter=0)
-    heading = ParagraphStyle(
-        "heading", parent=body, fontName="Helvetica-Bold", fontSize=14, leading=18, spaceAfter=9
-    )
+    heading = ParagraphStyle("heading", parent=body, fontName="Helvetica-Bold", fontSize=14, leading=18, spaceAfter=9)
     buffer = io.BytesIO()
     template = SimpleDocTemplate(
         buffer,
@@ -184,9 +178,7 @@ def write_pdf(source: str) -> bytes:
             case Prose(text):
                 story.append(Paragraph(escape(text), body))
             case Bullets(items):
-                story.append(
-                    ListFlowable([Paragraph(escape(item), body) for item in items], bulletType="bullet")
-                )
+                story.append(ListFlowable([Paragraph(escape(item), body) for item in items], bulletType="bullet"))
             case Grid():
                 story += [pdf_table(block, small, width=template.width), Spacer(1, 7)]
             case NewPage():
@@ -258,9 +250,7 @@ def write_pptx(source: str) -> bytes:
         if isinstance(block, Prose) and block.text.startswith("Notes: "):
             slide.notes_slide.notes_text_frame.text = block.text.removeprefix("Notes: ")
             continue
-        lines = (
-            block.items if isinstance(block, Bullets) else (block.text,) if isinstance(block, Prose) else ()
-        )
+        lines = block.items if isinstance(block, Bullets) else (block.text,) if isinstance(block, Prose) else ()
         for line in lines:
             paragraph = frame.add_paragraph() if frame.text else frame.paragraphs[0]
             paragraph.text = line
@@ -271,9 +261,7 @@ def write_pptx(source: str) -> bytes:
 
 def write_xlsx() -> bytes:
     """One sheet per member of the source, whose first row is the header."""
-    sheets: dict[str, list[list[str | float]]] = json.loads(
-        (SOURCES / "price-list.json").read_text(encoding="utf-8")
-    )
+    sheets: dict[str, list[list[str | float]]] = json.loads((SOURCES / "price-list.json").read_text(encoding="utf-8"))
     book = openpyxl.Workbook()
     book.remove(book.worksheets[0])
     book.properties.title, book.properties.creator = "Price list 2026", AUTHOR
@@ -305,9 +293,7 @@ def odt_block(block: Block) -> str:
         case Prose(text):
             return f"<text:p>{escape(text)}</text:p>"
         case Bullets(items):
-            inner = "".join(
-                f"<text:list-item><text:p>{escape(item)}</text:p></text:list-item>" for item in items
-            )
+            inner = "".join(f"<text:list-item><text:p>{escape(item)}</text:p></text:list-item>" for item in items)
             return f"<text:list>{inner}</text:list>"
         case Grid(rows):
             lines = [
@@ -422,12 +408,9 @@ def write_epub(source: str) -> bytes:
     titles = [title_of(chapter) for chapter in chapters]
     names = [f"chapter-{number:02}" for number in range(1, len(chapters) + 1)]
     links = "".join(
-        f'<li><a href="{name}.xhtml">{escape(title)}</a></li>'
-        for name, title in zip(names, titles, strict=True)
+        f'<li><a href="{name}.xhtml">{escape(title)}</a></li>' for name, title in zip(names, titles, strict=True)
     )
-    items = "".join(
-        f'<item id="{name}" href="{name}.xhtml" media-type="application/xhtml+xml"/>' for name in names
-    )
+    items = "".join(f'<item id="{name}" href="{name}.xhtml" media-type="application/xhtml+xml"/>' for name in names)
     spine = "".join(f'<itemref idref="{name}"/>' for name in names)
     package = (
         f'{XML_HEADER}<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="book">'
@@ -462,9 +445,7 @@ def write_eml() -> bytes:
     message["Date"] = "Mon, 25 May 2026 08:15:00 +0000"
     message["Message-ID"] = "<planning-2026-06@ferrenholt.example>"
     message.set_content((SOURCES / "meeting-invitation.txt").read_text(encoding="utf-8"))
-    message.add_attachment(
-        (SOURCES / "meeting-agenda.txt").read_text(encoding="utf-8"), filename="agenda.txt"
-    )
+    message.add_attachment((SOURCES / "meeting-agenda.txt").read_text(encoding="utf-8"), filename="agenda.txt")
     message.set_boundary("=-=ferrenholt-planning-2026-06=-=")
     return message.as_bytes()
 

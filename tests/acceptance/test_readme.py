@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.factories.deployment import Deployment
 
 REPOSITORY = Path(__file__).parents[2]

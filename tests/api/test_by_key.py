@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+
 from tests.api.calls import DETAIL_FIELDS, DOCUMENT_FIELDS, assert_refused, by_key, ended, listed, put
 
 

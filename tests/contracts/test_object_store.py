@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,6 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 from prometheus_client import REGISTRY
-from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
-from tests.servers import S3Server, free_ports
 
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, RangeNotSatisfiable, Unavailable
@@ -36,6 +35,8 @@ from s4.platform.objects import (
 )
 from s4.platform.objects.local import LocalBackend
 from s4.platform.objects.remote import RemoteBackend
+from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
+from tests.servers import S3Server, free_ports
 
 PART_BYTES = 5 * MIB  # the smallest that S3 takes
 HANG_TIMEOUT_SECONDS = 1.0
@@ -93,11 +94,12 @@ Opener = Callable[..., ObjectStore]
 
 @pytest.fixture
 async def through_proxy(proxy: FaultProxy, s3_server: S3Server, contract_bucket: str) -> AsyncIterator[Opener]:
-    """Opens the bucket through the proxy. obstore repeats nothing unless told: what is tested is ours."""
+    """Opens one and the same part of the bucket. obstore repeats nothing unless told: what is tested is ours."""
     opened: list[ObjectStore] = []
+    own = {"store_url": f"s3://{contract_bucket}/{secrets.token_hex(8)}", "store_endpoint": proxy.endpoint}
 
     def open_it(**changes: Any) -> ObjectStore:
-        values = {"store_endpoint": proxy.endpoint, "store_retries_max": 0, **changes}
+        values = {**own, "store_retries_max": 0, **changes}
         opened.append(open_store(s3_settings(s3_server, contract_bucket, **values)))
         return opened[-1]
 
@@ -654,7 +656,7 @@ async def test_a_range_that_breaks_off_goes_on_to_its_own_end(proxy: FaultProxy,
 async def test_a_download_that_falls_silent_goes_on_where_it_stopped(proxy: FaultProxy, through_proxy: Opener) -> None:
     store = through_proxy(store_timeout_seconds=HANG_TIMEOUT_SECONDS)
     data = os.urandom(2 * MIB)
-    await store.put(KEY, data)
+    await through_proxy().put(KEY, data)
     fault = proxy.add(Fault(Mode.STALL_DOWNLOAD, method="GET", after_bytes=MIB, count=1))
 
     assert await streamed(store, KEY) == data
@@ -721,7 +723,7 @@ async def test_a_store_that_hangs_is_unavailable_before_the_caller_gives_up(
 
 async def test_a_store_that_answers_in_drops_is_unavailable_too(proxy: FaultProxy, through_proxy: Opener) -> None:
     store = through_proxy(store_timeout_seconds=HANG_TIMEOUT_SECONDS)
-    await store.put(KEY, b"x" * 1000)
+    await through_proxy().put(KEY, b"x" * 1000)
     proxy.add(Fault(Mode.DRIP_DOWNLOAD, delay_seconds=HANG_TIMEOUT_SECONDS / 10))
 
     results = await asyncio.gather(store.get(KEY), listed(store), return_exceptions=True)
@@ -813,10 +815,11 @@ async def test_an_upload_whose_part_or_completion_fails_is_aborted_at_the_store(
 async def test_a_completion_whose_caller_is_cancelled_is_awaited_at_the_end_and_leaves_no_parts(
     proxy: FaultProxy, through_proxy: Opener
 ) -> None:
-    store = through_proxy(store_timeout_seconds=HANG_TIMEOUT_SECONDS)
+    store = through_proxy(store_timeout_seconds=4.0)  # time for the parts, even on a busy machine
     fault = proxy.add(Fault(Mode.HANG, method="POST", path="uploadId="))
     task = asyncio.create_task(uploaded(store, KEY, b"x" * 3 * PART_BYTES))
-    await fault.hit.wait()
+    async with asyncio.timeout(60):  # an upload that fails before its completion never gets there
+        await fault.hit.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -861,25 +864,22 @@ async def main():
 
 asyncio.run(main())
 """
-    settings: dict[str, Any] = {"store_url": f"file://{tmp_path}"}
-    if kind == "s3":
-        server, proxy = request.getfixturevalue("s3_server"), request.getfixturevalue("proxy")
-        proxy.add(Fault(Mode.SLOW, method="PUT", path="partNumber", delay_seconds=0.2))  # parts pile up
-        settings = {
-            "store_url": f"s3://{request.getfixturevalue('contract_bucket')}/memory",
-            "store_endpoint": proxy.endpoint,
-            "store_access_key_id": server.access_key,
-            "store_secret_access_key": server.secret_key,
-        }
-
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        script,
-        json.dumps({**settings, "store_part_bytes": 8 * MIB}),
-        stdout=subprocess.PIPE,
-    )
-    output, _ = await child.communicate()
+    async with AsyncExitStack() as stack:
+        settings: dict[str, Any] = {"store_url": f"file://{tmp_path}", "store_part_bytes": 8 * MIB}
+        if kind == "s3":
+            server = request.getfixturevalue("s3_server")
+            proxy = await stack.enter_async_context(fault_proxy(server.endpoint))
+            # Slow parts pile up in the memory of whoever lets them.
+            proxy.add(Fault(Mode.SLOW, method="PUT", path="partNumber", delay_seconds=0.2))
+            settings |= {
+                "store_url": f"s3://{request.getfixturevalue('contract_bucket')}/memory",
+                "store_endpoint": proxy.endpoint,
+                "store_access_key_id": server.access_key,
+                "store_secret_access_key": server.secret_key,
+            }
+        command = (sys.executable, "-c", script, json.dumps(settings))
+        child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        output, _ = await child.communicate()
 
     assert child.returncode == 0
     assert int(output) < 48, "64 MiB in parts of 8 MiB: at most three parts and what the runtime takes"

@@ -93,9 +93,7 @@ async def test_a_finished_job_is_gone_and_a_repeated_request_runs_once_more(cata
     assert await states(catalog) == []
 
 
-async def test_a_lost_lease_returns_the_job_and_refuses_the_one_that_overslept(
-    catalog: Database, queue: Queue
-) -> None:
+async def test_a_lost_lease_returns_the_job_and_refuses_the_one_that_overslept(catalog: Database, queue: Queue) -> None:
     await enqueue(catalog, queue, ("t", "a"))
     sleeper = await claimed(queue, lease=timedelta(0))
     assert [job.crashes for job in await queue.recover_lost()] == [1]
@@ -207,9 +205,7 @@ async def test_the_heartbeat_keeps_jobs_and_leases_from_running_out(
 
 async def test_a_due_task_is_enqueued_once_by_one_scheduler(catalog: Database, queue: Queue) -> None:
     tasks = [RegularTask(KIND, HOUR)]
-    schedulers = [
-        Scheduler(catalog, queue, Leases(catalog, owner=f"s{n}", duration=HOUR), tasks) for n in range(3)
-    ]
+    schedulers = [Scheduler(catalog, queue, Leases(catalog, owner=f"s{n}", duration=HOUR), tasks) for n in range(3)]
     fired = await asyncio.gather(*(scheduler.tick() for scheduler in schedulers))
     assert sorted(map(len, fired)) == [0, 0, 1]
     assert [await scheduler.tick() for scheduler in schedulers] == [[], [], []], "not due again"

@@ -47,9 +47,7 @@ async def test_an_upload_is_in_bucket_and_catalog(catalog: Database, object_stor
     assert (head["state"], head["body"]["sha256"]) == ("live", document.sha256)
 
 
-async def test_a_replacement_keeps_the_id_and_moves_the_revision(
-    catalog: Database, object_store: ObjectStore
-) -> None:
+async def test_a_replacement_keeps_the_id_and_moves_the_revision(catalog: Database, object_store: ObjectStore) -> None:
     process = MiniProcess(catalog, object_store)
     context = await process.tenant()
     first = await process.put(context, "k", b"one")
@@ -66,9 +64,7 @@ async def test_racing_writers_of_one_key_all_count_and_the_last_revision_wins(
 ) -> None:
     processes = [MiniProcess(catalog, object_store) for _ in range(3)]
     context = await processes[0].tenant()
-    results = await asyncio.gather(
-        *(processes[n % 3].put(context, "k", f"content {n}".encode()) for n in range(9))
-    )
+    results = await asyncio.gather(*(processes[n % 3].put(context, "k", f"content {n}".encode()) for n in range(9)))
     revisions = sorted(result.document.revision for result in results)
     assert revisions == list(range(1, 10)), "every acknowledged write has a revision of its own, without gaps"
     winner = max(results, key=lambda result: result.document.revision).document
@@ -212,9 +208,7 @@ async def test_a_refused_upload_leaves_nothing(catalog: Database, object_store: 
     assert all(f"/{owner}/" in name for name in names), names
 
 
-async def test_an_idempotency_key_for_another_body_is_a_conflict(
-    catalog: Database, object_store: ObjectStore
-) -> None:
+async def test_an_idempotency_key_for_another_body_is_a_conflict(catalog: Database, object_store: ObjectStore) -> None:
     process = MiniProcess(catalog, object_store)
     context = await process.tenant()
     await process.put(context, "k", b"one", idempotency_key="x")

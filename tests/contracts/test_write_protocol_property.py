@@ -1,8 +1,8 @@
 """Random histories of uploads, replacements, patches, deletions and crashes, held against a small reference model.
 
 The model knows what each acknowledged operation did and at which revision. Operations of a process that died may have
-happened or not; the bucket's chain tells which. Whatever the history: catalog, bucket and what a rebuild from the bucket
-alone would say are one state, it follows from the acknowledged operations, and the balance equals a recount.
+happened or not; the bucket's chain tells which. Whatever the history: catalog, bucket and what a rebuild from the
+bucket alone would say are one state, it follows from the acknowledged operations, and the balance equals a recount.
 """
 
 import asyncio
@@ -140,9 +140,7 @@ async def _recover(database: Database, store: ObjectStore) -> None:
     await survivor.chains.resolve_stale()
 
 
-async def _check(
-    folder: Path, database: Database, store: ObjectStore, context: TenantContext, model: Model
-) -> None:
+async def _check(folder: Path, database: Database, store: ObjectStore, context: TenantContext, model: Model) -> None:
     rebuilt = open_catalog(f"sqlite:///{folder}/rebuilt-{len(list(folder.iterdir()))}.sqlite")
     fresh = MiniProcess(rebuilt, store)
     await fresh.chains.adopt(tenant_subject(context.tenant_id))
@@ -174,9 +172,7 @@ async def _state(database: Database, context: TenantContext, document_id: Docume
     return (document.revision, document.sha256, dict(document.metadata), document.version_id)
 
 
-async def _replay(
-    process: MiniProcess, context: TenantContext, key: str, document_id: DocumentId, model: Model
-) -> Any:
+async def _replay(process: MiniProcess, context: TenantContext, key: str, document_id: DocumentId, model: Model) -> Any:
     """The state that the chain's operations add up to. Every acknowledged one must be in it, as it was told."""
     state: Any = None
     revision = 0

@@ -110,9 +110,7 @@ class MiniProcess:
         metadata: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> UploadResult:
-        request = UploadRequest(
-            filename=f"{key}.txt", content_type="text/plain", key=key, metadata=metadata, **options
-        )
+        request = UploadRequest(filename=f"{key}.txt", content_type="text/plain", key=key, metadata=metadata, **options)
         return await self.uploads.receive(context, request, content=chunks([content]))
 
 

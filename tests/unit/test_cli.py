@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from tests.factories.fake_s4 import FakeS4, answering, document, fake_s4, refusing, serving
 
 from s4.entrypoints.cli.app import run
 from s4.entrypoints.cli.search_command import parse_condition
+from tests.factories.fake_s4 import FakeS4, answering, document, fake_s4, refusing, serving
 
 PROGRAM = [sys.executable, "-m", "s4.entrypoints.cli"]
 

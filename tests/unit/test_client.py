@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from tests.factories.fake_s4 import FakeS4, answering, document, fake_s4, refusing, serving
 
 import s4client
 from s4client import AsyncS4Client, RetryPolicy, S4AdminClient, S4Client
+from tests.factories.fake_s4 import FakeS4, answering, document, fake_s4, refusing, serving
 
 AT_ONCE = RetryPolicy(attempts_max=4, pause_seconds=0.0)
 MIB = 1024 * 1024

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.factories import files
 
 from s4.engine.extraction import ExtractionPool
 from s4.engine.extraction.process import ExtractionChild
 from s4.kernel.errors import DocumentRejected, Unavailable
 from s4.kernel.units import GIB, MIB
 from s4.platform.telemetry.metrics import EXTRACTION_CHILDREN
+from tests.factories import files
 
 # The parser's libraries alone take 130 MiB of addresses.
 SMALL_MEMORY_BYTES = 320 * MIB

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.factories import files
 
 from s4.engine.extraction import ExtractedText, HeadingSpan, PageSpan
 from s4.engine.extraction.readers import Limits, extract
 from s4.kernel.errors import DataCorrupt, DocumentRejected
+from tests.factories import files
 
 LIMITS = Limits(text_chars_max=100_000, pages_max=20)
 PROSE = "The pump draws water from the lower basin and lifts it to the tower above the town."

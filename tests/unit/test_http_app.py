@@ -118,9 +118,7 @@ async def delete(note_id: str) -> None:
 
 
 @router.post("", permission=Permission.DOCUMENTS_WRITE)
-async def create(
-    context: CurrentTenant, note: Note, limit: Annotated[int, Query(ge=1)] = 1
-) -> dict[str, str]:
+async def create(context: CurrentTenant, note: Note, limit: Annotated[int, Query(ge=1)] = 1) -> dict[str, str]:
     return {"title": note.title}
 
 
@@ -162,12 +160,8 @@ def _quiet() -> Iterator[None]:
 FULL, READER = {"X-Tenant-Key": "full"}, {"X-Tenant-Key": "reader"}
 
 
-@pytest.mark.parametrize(
-    "headers", [FULL, {"Authorization": "Bearer full"}, {"Authorization": "bearer  full"}]
-)
-async def test_a_tenant_is_known_by_header_or_bearer(
-    client: httpx.AsyncClient, headers: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("headers", [FULL, {"Authorization": "Bearer full"}, {"Authorization": "bearer  full"}])
+async def test_a_tenant_is_known_by_header_or_bearer(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     answer = await client.get("/api/v1/notes/7", headers=headers)
 
     assert answer.json() == {"tenant": TENANT, "note": "7"}
@@ -193,9 +187,7 @@ async def test_whoever_proves_nothing_is_refused(client: httpx.AsyncClient, head
 
 
 async def test_two_different_keys_in_the_same_header_are_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.get(
-        "/api/v1/notes/7", headers=[("X-Tenant-Key", "full"), ("X-Tenant-Key", "reader")]
-    )
+    answer = await client.get("/api/v1/notes/7", headers=[("X-Tenant-Key", "full"), ("X-Tenant-Key", "reader")])
 
     assert answer.status_code == 401
 
@@ -208,9 +200,7 @@ async def test_a_key_without_the_scope_is_refused(client: httpx.AsyncClient) -> 
 
 
 async def test_only_the_administrator_passes_an_admin_route(client: httpx.AsyncClient) -> None:
-    assert (
-        await client.get("/api/v1/notes/admin/name", headers={"X-Admin-Key": "root"})
-    ).json() == "operator"
+    assert (await client.get("/api/v1/notes/admin/name", headers={"X-Admin-Key": "root"})).json() == "operator"
     assert (await client.get("/api/v1/notes/admin/name", headers=FULL)).status_code == 401
 
 
@@ -295,9 +285,7 @@ async def test_every_error_wears_the_envelope_and_the_headers(
 
 
 @pytest.mark.parametrize("how", ["bug", "corrupt"])
-async def test_a_failure_of_ours_is_logged_in_full_and_shown_in_none(
-    client: httpx.AsyncClient, how: str
-) -> None:
+async def test_a_failure_of_ours_is_logged_in_full_and_shown_in_none(client: httpx.AsyncClient, how: str) -> None:
     with capture_logs() as logs:
         answer = await client.get(f"/api/v1/notes/fails/{how}")
 
@@ -322,9 +310,7 @@ async def test_unknown_paths_and_methods_wear_the_envelope(client: httpx.AsyncCl
 
 
 async def test_a_validation_error_names_the_fields_and_not_what_was_sent(client: httpx.AsyncClient) -> None:
-    answer = await client.post(
-        "/api/v1/notes?limit=0", json={"title": ["<script>"], "secret": "hunter2"}, headers=FULL
-    )
+    answer = await client.post("/api/v1/notes?limit=0", json={"title": ["<script>"], "secret": "hunter2"}, headers=FULL)
 
     assert answer.status_code == 422
     error = answer.json()["error"]

@@ -205,9 +205,7 @@ async def test_finishing_before_the_file_is_read_is_our_own_mistake() -> None:
 
 
 async def test_a_raw_body_is_passed_on_as_it_arrives() -> None:
-    body = raw_body(
-        request_of([b"ab", b"", b"c"], content_length="3"), bytes_max=3, idle_seconds_max=5, seconds_max=5
-    )
+    body = raw_body(request_of([b"ab", b"", b"c"], content_length="3"), bytes_max=3, idle_seconds_max=5, seconds_max=5)
 
     assert body.size_bytes == 3
     assert [chunk async for chunk in body.chunks] == [b"ab", b"c"]

@@ -47,9 +47,7 @@ def test_if_match_lets_the_named_revision_be_written(header: str, revision: int)
     Preconditions.parse(if_match=header).check_write(revision)
 
 
-@pytest.mark.parametrize(
-    ("header", "revision"), [('"r3"', 4), ('W/"r3"', 3), ("*", None), ('"r3"', None), ('"R3"', 3)]
-)
+@pytest.mark.parametrize(("header", "revision"), [('"r3"', 4), ('W/"r3"', 3), ("*", None), ('"r3"', None), ('"R3"', 3)])
 def test_if_match_stops_a_write_to_anything_else(header: str, revision: int | None) -> None:
     with pytest.raises(PreconditionFailed):
         Preconditions.parse(if_match=header).check_write(revision)
@@ -64,9 +62,7 @@ def test_if_none_match_star_creates_but_never_replaces() -> None:
     assert refusal.value.details == {"current": '"r1"'}
 
 
-@pytest.mark.parametrize(
-    ("header", "send"), [('"r3"', False), ('W/"r3"', False), ("*", False), ('"r2"', True)]
-)
+@pytest.mark.parametrize(("header", "send"), [('"r3"', False), ('W/"r3"', False), ("*", False), ('"r2"', True)])
 def test_if_none_match_saves_sending_what_the_caller_holds(header: str, send: bool) -> None:
     assert Preconditions.parse(if_none_match=header).check_read(3) is send
 

@@ -45,9 +45,7 @@ def test_what_is_not_one_well_formed_range_asks_for_the_whole(header: str | None
     assert parse_range(header, size=1000) is None
 
 
-@pytest.mark.parametrize(
-    "header", ["bytes=1000-", "bytes=1000-1001", "bytes=-0", "bytes=" + "9" * 5000 + "-"]
-)
+@pytest.mark.parametrize("header", ["bytes=1000-", "bytes=1000-1001", "bytes=-0", "bytes=" + "9" * 5000 + "-"])
 def test_a_range_beyond_the_end_is_refused_with_the_size(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as refusal:
         parse_range(header, size=1000)

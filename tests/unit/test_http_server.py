@@ -185,10 +185,7 @@ async def test_a_caller_who_sends_on_still_reads_the_refusal(port: int) -> None:
 
 
 async def test_a_connection_survives_a_refusal_with_a_small_body(port: int) -> None:
-    small = (
-        "POST /json HTTP/1.1\nHost: s4\nX-Tenant-Key: {}\n"
-        "Content-Type: application/json\nContent-Length: 2\n\n{{}}"
-    )
+    small = "POST /json HTTP/1.1\nHost: s4\nX-Tenant-Key: {}\nContent-Type: application/json\nContent-Length: 2\n\n{{}}"
     reader, writer = await send_head(port, small.format("bad"))
     first = await read_answer(reader)
     writer.write(small.format("good").replace("\n", "\r\n").encode())
@@ -213,9 +210,7 @@ async def test_a_file_arrives_in_small_pieces_and_whole(port: int, events: Event
     assert events.largest_chunk < MIB
 
 
-async def test_a_caller_who_leaves_while_sending_is_told_apart(
-    port: int, events: Events, logs: LogQueue
-) -> None:
+async def test_a_caller_who_leaves_while_sending_is_told_apart(port: int, events: Events, logs: LogQueue) -> None:
     _, writer = await send_head(
         port,
         f"POST /form HTTP/1.1\nHost: s4\nX-Tenant-Key: good\nContent-Length: {MIB}\n"
@@ -242,9 +237,7 @@ async def test_a_caller_who_leaves_while_reading_is_told_apart(port: int, logs: 
 
 
 async def test_a_request_that_is_cut_off_within_its_json_is_told_apart(port: int, logs: LogQueue) -> None:
-    _, writer = await send_head(
-        port, "POST /json HTTP/1.1\nHost: s4\nX-Tenant-Key: good\nContent-Length: 900\n\n{"
-    )
+    _, writer = await send_head(port, "POST /json HTTP/1.1\nHost: s4\nX-Tenant-Key: good\nContent-Length: 900\n\n{")
     with contextlib.suppress(ConnectionError):
         writer.close()
         await writer.wait_closed()

@@ -125,9 +125,7 @@ def test_a_traceback_is_a_detail(lines: Lines) -> None:
     ],
 )
 def test_values_under_a_secret_name_are_blotted_out(lines: Lines, name: str) -> None:
-    structlog.get_logger().info(
-        "x", **{name: "value-one", "headers": {name: ["value-two"]}, "list": [{name: "v3"}]}
-    )
+    structlog.get_logger().info("x", **{name: "value-one", "headers": {name: ["value-two"]}, "list": [{name: "v3"}]})
 
     assert "value-" not in lines.getvalue()
     assert "v3" not in lines.getvalue()
@@ -169,9 +167,7 @@ def test_a_tenants_key_is_blotted_out_even_where_a_long_text_is_cut(lines: Lines
     key = credentials.mint(secrets.token_bytes).plaintext
 
     for offset in range(8140, 8200, 7):
-        structlog.get_logger().info(
-            "x", text="-" * offset + key + "-" * 20_000, key_in_url=f"https://h/{key}?a=b"
-        )
+        structlog.get_logger().info("x", text="-" * offset + key + "-" * 20_000, key_in_url=f"https://h/{key}?a=b")
 
     assert key[16:40] not in lines.getvalue()
     assert key[3:15] not in lines.getvalue()
@@ -309,9 +305,7 @@ def test_any_value_makes_one_valid_line(value: Any) -> None:
         (None, None),
     ],
 )
-def test_the_trace_id_is_taken_from_a_well_formed_traceparent(
-    header: str | None, trace_id: str | None
-) -> None:
+def test_the_trace_id_is_taken_from_a_well_formed_traceparent(header: str | None, trace_id: str | None) -> None:
     assert trace_id_of(header) == trace_id
 
 

@@ -30,9 +30,7 @@ def test_a_key_matches_its_own_hash_and_no_other() -> None:
 
 
 def test_the_hash_is_the_sha256_of_the_whole_key() -> None:
-    assert (
-        credentials.hash_secret("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    )
+    assert credentials.hash_secret("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 @pytest.mark.parametrize("position", [3, 10, 16, 30, 58, 59, 64])

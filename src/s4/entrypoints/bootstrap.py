@@ -26,7 +26,7 @@ from s4.engine.extraction import ExtractionPool
 from s4.engine.vectors import VectorStore
 from s4.entrypoints.configuration import SCRATCH_DIR
 from s4.kernel.clock import SystemClock
-from s4.kernel.errors import Unavailable
+from s4.kernel.errors import Conflict, Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.settings import EmbeddingProvider, Settings
 from s4.platform import faults
@@ -97,7 +97,11 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         stack.push_async_callback(database.aclose)
         store = open_store(settings)
         stack.push_async_callback(store.aclose)
-        await store.probe()
+        if not (await store.probe()).create_if_absent:
+            raise Conflict(
+                "The object store ignores If-None-Match: two writers would overwrite each other's heads. "
+                "Use a store that honours it."
+            )
         deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
         embedder = make_embedder(settings)
         stack.push_async_callback(embedder.aclose)
@@ -186,7 +190,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         pages_max=settings.extraction_pages_max,
     )
     leases = Leases(core.database, owner=owner, duration=lease)
-    publisher = Publisher(core.database, core.vectors, core.queue, leases, core.generation)
+    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.generation)
     indexing = IndexingService(
         core.database,
         core.store,

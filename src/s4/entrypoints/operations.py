@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from s4 import __version__
+from s4.domains.maintenance.deployment import current_state
 from s4.entrypoints.bootstrap import Core
 from s4.kernel.errors import Unauthenticated, Unavailable
 from s4.kernel.permissions import Permission
@@ -59,7 +60,8 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         serving = database == store == "ok" and not state.draining
         metrics.READY.set(serving)
         status = "draining" if state.draining else "ready" if serving else "unavailable"
-        body = {"status": status, "dependencies": dependencies, "catalog": core.deployment.state}
+        catalog = await current_state(core.database) if database == "ok" else "unknown"
+        body = {"status": status, "dependencies": dependencies, "catalog": catalog}
         headers = {} if serving else {"Retry-After": str(int(_DRAINING_RETRY.total_seconds()))}
         return JSONResponse(body, status_code=200 if serving else 503, headers=headers)
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ import uvicorn
 from s4.entrypoints.api import create_app
 from s4.entrypoints.bootstrap import configure_process, migrate_database, open_core
 from s4.entrypoints.operations import ProcessState
+from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings
 
 log = structlog.get_logger()
@@ -29,6 +30,10 @@ _KEEP_ALIVE_SECONDS = 75  # longer than common balancers keep idle connections, 
 async def serve(settings: Settings, *, with_worker: bool) -> None:
     """Runs until SIGTERM or SIGINT: readiness flips, the listener closes, requests finish, the worker ends."""
     configure_process(settings, service="api")
+    if with_worker and settings.store_url == "memory://":
+        raise InvalidRequest(
+            "memory:// lives in one process: the API and its worker would not see each other's objects."
+        )
     if settings.environment is Environment.EMBEDDED:
         for step in await asyncio.to_thread(migrate_database, settings):
             log.info("catalog.migrated", step=step)
@@ -94,7 +99,7 @@ class _WorkerChild:
     def __init__(self, settings: Settings, state: ProcessState) -> None:
         self._settings = settings
         self._state = state
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._metrics_url = ""
         self._keeper: asyncio.Task[None] | None = None
 
@@ -109,49 +114,42 @@ class _WorkerChild:
         self._keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._keeper
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
         try:
-            async with asyncio.timeout(self._settings.shutdown_seconds + 5):
-                await self._process.wait()
-        except TimeoutError:
+            await asyncio.to_thread(self._process.wait, self._settings.shutdown_seconds + 5)
+        except subprocess.TimeoutExpired:
             log.warning("worker.killed", reason="it did not stop in time")
             self._process.kill()
-            await self._process.wait()
+            await asyncio.to_thread(self._process.wait)
 
     async def _keep(self) -> None:
         pause_seconds = _RESTART_SECONDS
         while True:
             started = time.monotonic()
-            self._process = await self._start()
+            self._process = await asyncio.to_thread(self._start)
             self._state.worker_alive = True
-            code = await self._process.wait()
+            await asyncio.to_thread(self._process.wait)
             self._state.worker_alive = False
-            log.error("worker.died", exit_code=code)
+            log.error("worker.died", exit_code=self._process.returncode)
             if time.monotonic() - started > _RESTART_SECONDS_MAX:
                 pause_seconds = _RESTART_SECONDS
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, _RESTART_SECONDS_MAX)
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    def _start(self) -> subprocess.Popen[bytes]:
+        """Not through the event loop: uvloop's fork would run LanceDB's hooks, which may deadlock."""
         with _listen("127.0.0.1", 0) as listening:
-            port = listening.getsockname()[1]
-            self._metrics_url = f"http://127.0.0.1:{port}/metrics"
-            return await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "s4.entrypoints.cli",
-                "worker",
-                "--data-dir",
-                str(self._settings.data_dir),
-                "--listen-fd",
-                str(listening.fileno()),
-                "--exit-with-parent",
-                stdin=asyncio.subprocess.PIPE,  # its end tells the child that this process is gone
+            self._metrics_url = f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
+            return subprocess.Popen(  # noqa: S603 (our own interpreter and arguments)
+                [
+                    *(sys.executable, "-m", "s4.entrypoints.cli", "worker"),
+                    *("--data-dir", str(self._settings.data_dir)),
+                    *("--listen-fd", str(listening.fileno()), "--exit-with-parent"),
+                ],
+                stdin=subprocess.PIPE,  # its end tells the child that this process is gone
                 pass_fds=[listening.fileno()],
-                env=dict(os.environ),
-                start_new_session=False,
             )
 
     async def _metrics(self) -> Mapping[str, bytes]:

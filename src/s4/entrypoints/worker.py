@@ -24,7 +24,7 @@ from s4.entrypoints.bootstrap import Core, WorkerParts, configure_process, open_
 from s4.kernel.errors import Unavailable
 from s4.kernel.settings import Settings
 from s4.platform.jobs import Scheduler
-from s4.platform.telemetry import exposition
+from s4.platform.telemetry import exposition, metrics
 
 log = structlog.get_logger()
 
@@ -58,11 +58,13 @@ async def _run(core: Core, parts: WorkerParts, listener: WorkerListener, stop: a
     running = asyncio.create_task(parts.worker.run())
     scheduling = asyncio.create_task(_schedule(parts.scheduler))
     answering = asyncio.create_task(_answer(listener)) if listener.listening is not None else None
+    metrics.READY.set(1)
     log.info("worker.started", generation=core.generation.id)
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({stopping, running, scheduling}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        metrics.READY.set(0)
         log.info("worker.stopping")
         stopping.cancel()
         await parts.worker.stop(within=timedelta(seconds=core.settings.shutdown_seconds))

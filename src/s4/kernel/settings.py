@@ -73,7 +73,8 @@ class Settings(BaseModel):
     # -- object store
     store_url: str | None = Field(
         None,
-        description="`file:///path`, `s3://bucket/prefix` or `memory://`. Default: `objects/` in the data directory.",
+        description="`file:///path` or `s3://bucket/prefix`; `memory://` within one process, for tests. "
+        "Default: `objects/` in the data directory.",
     )
     store_endpoint: str | None = Field(None, description="For S3-compatible stores: `http://127.0.0.1:8333`.")
     store_region: str = "us-east-1"
@@ -182,7 +183,6 @@ class Settings(BaseModel):
     )
 
     # -- search
-    search_limit_max: int = Field(100, ge=1)
     search_candidates: int = Field(
         100,
         ge=1,

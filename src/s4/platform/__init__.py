@@ -1,1 +1,1 @@
-"""The outside world: database, object store, job queue, telemetry, HTTP, secrets. Knows nothing of tenants' business."""
+"""The outside world: database, object store, job queue, telemetry, HTTP, secrets. Knows nothing of the business."""

@@ -23,7 +23,7 @@ class AccessService:
 
     def __init__(self, database: Database, *, admin_api_key: str) -> None:
         self._database = database
-        self._admin_hash = credentials.hash_secret(admin_api_key)
+        self._admin_api_key = admin_api_key
 
     async def tenant(self, presented: Credentials) -> TenantContext:
         """The context of the key in `X-Tenant-Key` or `Authorization: Bearer`. Raises `Unauthenticated`,
@@ -57,7 +57,7 @@ class AccessService:
         """Raises `Unauthenticated` unless `X-Admin-Key` is the administrator's."""
         if presented.admin_key is None:
             _refuse("missing", "Send the administrator's key in X-Admin-Key.", presented)
-        if not credentials.matches(presented.admin_key, self._admin_hash):
+        if not credentials.admin_key_matches(presented.admin_key, self._admin_api_key):
             _refuse("unknown", "This is not the administrator's key.", presented)
         return AdminContext("admin")
 

@@ -6,6 +6,7 @@ on monotone writes and on the publishing transaction, which verifies lease and j
 """
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,11 +18,13 @@ from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing import queries
 from s4.domains.indexing.generation import Generation
 from s4.engine.vectors import ChunkRow, VectorStore
+from s4.kernel import keys
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import DocumentId, TenantId
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import ClaimedJob, Lease, LeaseLost, Leases, Queue
+from s4.platform.objects import ObjectStore
 from s4.platform.telemetry import metrics
 
 log = structlog.get_logger()
@@ -53,13 +56,21 @@ class Publisher:
     """One per process."""
 
     def __init__(
-        self, database: Database, vectors: VectorStore, queue: Queue, leases: Leases, generation: Generation
+        self,
+        database: Database,
+        store: ObjectStore,
+        vectors: VectorStore,
+        queue: Queue,
+        leases: Leases,
+        generation: Generation,
     ) -> None:
         self._database = database
+        self._store = store
         self._vectors = vectors
         self._queue = queue
         self._leases = leases
         self._generation = generation
+        self._described: set[TenantId] = set()
         self._waiting: dict[TenantId, list[Change]] = {}
         self._writers: dict[TenantId, asyncio.Task[None]] = {}
 
@@ -121,6 +132,7 @@ class Publisher:
     async def _commit(self, tenant_id: TenantId, batch: list[Change]) -> None:
         lease = await self.exclusive(tenant_id)
         try:
+            await self._describe(tenant_id)
             started = time.perf_counter()
             writer = await self._vectors.writer(self._generation.prefix(tenant_id), self._generation.dimension)
             try:
@@ -148,6 +160,15 @@ class Publisher:
             raise Unavailable("The lease on the index ran out while it was written.") from None
         finally:
             await self._leases.release(lease)
+
+    async def _describe(self, tenant_id: TenantId) -> None:
+        """Says in the bucket what the table is made with: once per table, asked once per process."""
+        if tenant_id not in self._described:
+            described = json.dumps(self._generation.describe(), indent=1).encode()
+            await self._store.create(
+                keys.generation_manifest(tenant_id, self._generation.id), described, commit_id=None
+            )
+            self._described.add(tenant_id)
 
     async def _publish(
         self, connection: Connection, tenant_id: TenantId, lease: Lease, batch: list[Change], version: int

@@ -4,10 +4,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from s4.domains.documents.jobs import INDEX
 from s4.domains.documents.models import documents
 from s4.domains.indexing.models import document_index, index_tables
 from s4.kernel.ids import DocumentId, GenerationId, TenantId
 from s4.platform.database import Connection, upsert
+from s4.platform.jobs.models import jobs
 
 
 async def table_version(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> int | None:
@@ -150,10 +152,18 @@ async def withdraw(
     )
 
 
-async def unindexed(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> list[DocumentId]:
-    """Ready documents whose content this generation lacks: after a rebuild, or under another model."""
+async def unindexed(
+    connection: Connection, generation: GenerationId, *, limit: int
+) -> list[tuple[TenantId, DocumentId]]:
+    """Ready documents whose content this generation lacks and that no job is about to index."""
+    waiting = sa.exists().where(
+        jobs.c.kind == INDEX,
+        jobs.c.tenant_id == documents.c.tenant_id,
+        jobs.c.subject == documents.c.document_id,
+        jobs.c.state.in_(("ready", "running")),
+    )
     rows = await connection.execute(
-        sa.select(documents.c.document_id)
+        sa.select(documents.c.tenant_id, documents.c.document_id)
         .outerjoin(
             document_index,
             sa.and_(
@@ -163,10 +173,11 @@ async def unindexed(connection: Connection, tenant_id: TenantId, generation: Gen
             ),
         )
         .where(
-            documents.c.tenant_id == tenant_id,
             documents.c.state == "live",
             documents.c.status == "ready",
             sa.func.coalesce(document_index.c.searchable_revision, 0) < documents.c.content_revision,
+            sa.not_(waiting),
         )
+        .limit(limit)
     )
-    return [DocumentId(text) for text in rows.scalars()]
+    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in rows]

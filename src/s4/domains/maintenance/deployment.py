@@ -60,6 +60,13 @@ async def open_deployment(database: Database, store: ObjectStore, *, clock: Cloc
     return Deployment(epoch, state)
 
 
+async def current_state(database: Database) -> str:
+    """`rebuilding` or `serving`, as the catalog has it now."""
+    async with database.read() as connection:
+        known = await queries.read_deployment(connection)
+    return known[1] if known is not None else REBUILDING
+
+
 async def _epoch_in_bucket(store: ObjectStore) -> str | None:
     try:
         document = json.loads(await store.get(keys.DEPLOYMENT))

@@ -1,7 +1,7 @@
 """The reconcilers. Each answers with a report that says what it mended."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from s4.domains.documents.queries import idempotency, reservations, rows
 from s4.domains.indexing import Generation, Publisher
 from s4.domains.indexing import queries as index_queries
 from s4.domains.maintenance import queries
-from s4.domains.maintenance.deployment import SERVING, Deployment
+from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
 from s4.domains.tenants import TenantService
 from s4.engine.vectors import VectorStore
 from s4.kernel import keys
@@ -23,7 +23,7 @@ from s4.kernel.ids import DocumentId, TenantId, VersionId, is_document_id, is_te
 from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask
+from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, record_success
 from s4.platform.objects import ObjectInfo, ObjectStore
 from s4.platform.telemetry import metrics
 
@@ -93,28 +93,31 @@ class MaintenanceService:
         self._limits = limits
 
     def handlers(self) -> dict[str, JobHandler]:
-        async def reconcile(_: JobRun) -> bool:
-            _log_report(RECONCILE, await self.reconcile())
-            return False
-
-        async def collect(_: JobRun) -> bool:
-            _log_report(COLLECT, await self.collect())
-            return False
-
-        async def optimize(_: JobRun) -> bool:
-            _log_report(OPTIMIZE, await self.optimize())
-            return False
-
-        async def rebuild(_: JobRun) -> bool:
-            _log_report(REBUILD, await self.rebuild())
-            return False
-
         return {
-            RECONCILE: JobHandler(reconcile),
-            COLLECT: JobHandler(collect),
-            OPTIMIZE: JobHandler(optimize),
-            REBUILD: JobHandler(rebuild),
+            kind: JobHandler(self._recorded(kind, task))
+            for kind, task in {
+                RECONCILE: self.reconcile,
+                COLLECT: self.collect,
+                OPTIMIZE: self.optimize,
+                REBUILD: self.rebuild,
+            }.items()
         }
+
+    def _recorded(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[JobRun], Awaitable[bool]]:
+        async def run(job: JobRun) -> bool:
+            report = await task()
+            if report.counts:
+                log.info("maintenance.mended", kind=kind, counts=report.counts)
+
+            async def finish(connection: Connection) -> None:
+                await job.finish(connection)
+                await record_success(connection, kind, now=await self._database.now(connection))
+
+            await self._database.transact(finish)
+            metrics.SCHEDULE_LAST_SUCCESS.labels(kind).set_to_current_time()
+            return True
+
+        return run
 
     def regular_tasks(self) -> list[RegularTask]:
         sweep = self._limits.sweep_every
@@ -127,7 +130,7 @@ class MaintenanceService:
 
     async def ensure_adopted(self) -> None:
         """Enqueues the rebuild of a catalog that has not adopted its bucket."""
-        if self._deployment.state != SERVING:
+        if await current_state(self._database) != SERVING:
             await self._database.transact(lambda c: self._queue.enqueue(c, JobRequest(REBUILD, SYSTEM, REBUILD, {})))
 
     # -- catalog
@@ -138,6 +141,7 @@ class MaintenanceService:
         report.add("resolved", await self._chains.resolve_stale())
         report.add("released", await self._release_overdue())
         report.add("requeued", await self._requeue())
+        report.add("reindexed", await self._reindex())
         now = await self._now()
         report.add(
             "forgotten_idempotency",
@@ -164,6 +168,17 @@ class MaintenanceService:
             return len(lost)
 
         return await self._database.transact(requeue)
+
+    async def _reindex(self) -> int:
+        """Ready documents that this generation lacks: another model or chunker was configured."""
+
+        async def enqueue(connection: Connection) -> int:
+            lacking = await index_queries.unindexed(connection, self._generation.id, limit=_BATCH)
+            for tenant_id, document_id in lacking:
+                await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id))
+            return len(lacking)
+
+        return await self._database.transact(enqueue)
 
     # -- index
 
@@ -226,7 +241,7 @@ class MaintenanceService:
         superseded or tombstoned version, once the grace period has passed since it ended.
         """
         report = Report()
-        if self._deployment.state != SERVING:
+        if await current_state(self._database) != SERVING:
             return report
         for prefix in await self._store.list_children(keys.TENANTS):
             tenant_id = prefix.removeprefix(keys.TENANTS).rstrip("/")
@@ -324,7 +339,6 @@ class MaintenanceService:
             await queries.write_deployment(connection, epoch=self._deployment.epoch, state=SERVING, now=now)
 
         await self._database.transact(write)
-        self._deployment = Deployment(self._deployment.epoch, SERVING)
 
     async def _now(self) -> datetime:
         async with self._database.read() as connection:
@@ -334,8 +348,3 @@ class MaintenanceService:
 def _version_of(key: ObjectKey) -> VersionId | None:
     parsed = keys.parse(key)
     return parsed.version_id if parsed is not None else None
-
-
-def _log_report(kind: str, report: Report) -> None:
-    if report.counts:
-        log.info("maintenance.mended", kind=kind, counts=report.counts)

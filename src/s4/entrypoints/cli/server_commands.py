@@ -33,7 +33,10 @@ def serve(
     from s4.entrypoints.serve import serve as run
 
     settings = _settings(host=host, port=port, data_dir=data_dir)
-    _run(run(settings, with_worker=not no_worker))
+    import uvloop  # serves about twice the requests of asyncio's own loop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(settings, with_worker=not no_worker))
 
 
 def worker(
@@ -54,7 +57,8 @@ def worker(
     elif metrics_port is not None:
         listening = socket.create_server((settings.host, metrics_port))
     parent_pipe = sys.stdin.fileno() if exit_with_parent else None
-    _run(run_worker(settings, WorkerListener(listening, parent_pipe)))
+    # Not on uvloop: it starts children by a fork that runs LanceDB's hooks, which may deadlock; asyncio does not.
+    asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
 
 
 def migrate(data_dir: DataDir = None) -> None:
@@ -69,11 +73,3 @@ def _settings(**flags: Any) -> Settings:
     from s4.entrypoints.configuration import load_settings
 
     return load_settings(**flags)
-
-
-def _run(main: Any) -> None:
-    """On uvloop, which serves about twice the requests of asyncio's own loop."""
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)

@@ -34,9 +34,7 @@ def declared_length(request: Request) -> int | None:
     return int(header)
 
 
-async def timed_chunks(
-    request: Request, *, idle_seconds_max: float, seconds_max: float
-) -> AsyncGenerator[bytes, None]:
+async def timed_chunks(request: Request, *, idle_seconds_max: float, seconds_max: float) -> AsyncGenerator[bytes, None]:
     """The body as it arrives.
 
     Raises `InvalidRequest` when nothing came for `idle_seconds_max`, or when `seconds_max` have passed since

@@ -46,15 +46,11 @@ def content_disposition(filename: str, *, inline: bool = False) -> str:
     return value if fallback == name else f"{value}; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
 
 
-def download_headers(
-    *, filename: str, content_type: str, etag: str, inline_wanted: bool = False
-) -> dict[str, str]:
+def download_headers(*, filename: str, content_type: str, etag: str, inline_wanted: bool = False) -> dict[str, str]:
     """All headers of a download but its length and range. `inline_wanted` is obeyed for safe types only."""
     return {
         "Content-Type": clean_content_type(content_type),
-        "Content-Disposition": content_disposition(
-            filename, inline=inline_wanted and may_be_inline(content_type)
-        ),
+        "Content-Disposition": content_disposition(filename, inline=inline_wanted and may_be_inline(content_type)),
         "Content-Security-Policy": DOWNLOAD_POLICY,
         "X-Content-Type-Options": "nosniff",
         "ETag": etag,

@@ -28,9 +28,7 @@ UNMATCHED = "unmatched"
 """The route label of a path that no route knows."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_METHODS = frozenset(
-    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-)  # bounds the metric's label
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # bounds the metric's label
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -139,9 +137,7 @@ def route_template(scope: Scope) -> str:
 class _Connection:
     """The server's `receive` and `send`, counted, with the answer's headers completed."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, api_version: str
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, api_version: str) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send

@@ -27,9 +27,7 @@ from s4.kernel.units import KIB, human_size
 from s4.platform.http.body import declared_length, timed_chunks, too_large
 from s4.platform.http.names import UNNAMED, clean_content_type, safe_filename
 
-_FEED_BYTES = (
-    64 * KIB
-)  # parsed at a time, so that a chunk of countless tiny parts stays a small queue of events
+_FEED_BYTES = 64 * KIB  # parsed at a time, so that a chunk of countless tiny parts stays a small queue of events
 _FRAMING_BYTES = 64 * KIB  # boundaries and part headers: the parser allows 8 headers of 4 KiB per part
 _PLAIN_ENCODINGS = frozenset({"", "7bit", "8bit", "binary"})
 _EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*([A-Za-z0-9-]+)'[A-Za-z0-9-]*'([^\s;]+)", re.IGNORECASE)

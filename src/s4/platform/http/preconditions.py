@@ -118,9 +118,7 @@ class Preconditions:
         if self.if_none_match is None or revision is None:
             return True
         current = ETag(f"r{revision}")
-        return not (
-            self.if_none_match.any or any(tag.matches_weakly(current) for tag in self.if_none_match.tags)
-        )
+        return not (self.if_none_match.any or any(tag.matches_weakly(current) for tag in self.if_none_match.tags))
 
 
 NO_PRECONDITIONS = Preconditions()

@@ -12,6 +12,7 @@ tenant. An endpoint receives what was proved through `CurrentTenant` or `Current
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypedDict, TypeVar, Unpack
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, params
@@ -133,6 +134,11 @@ def _check_address(request: Request) -> None:
     # PostgreSQL cannot store it, and no honest id, key or filter has it.
     if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
         raise InvalidRequest("The address contains a NUL character.")
+    # The server decodes with replacement characters, by which two different keys would become one.
+    try:
+        unquote_to_bytes(request.scope.get("raw_path") or b"").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The path is not UTF-8 once its percent signs are decoded.") from error
 
 
 async def _with_small_body(request: Request) -> Request:
@@ -205,9 +211,7 @@ class DomainRouter(APIRouter):
         tags: list[Any] | None = None,
         responses: dict[int | str, dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(
-            prefix=prefix, tags=tags, responses=responses, route_class=S4Route, redirect_slashes=False
-        )
+        super().__init__(prefix=prefix, tags=tags, responses=responses, route_class=S4Route, redirect_slashes=False)
 
     def route_for(
         self,

@@ -16,7 +16,7 @@ worker takes no innocent along.
 
 from s4.platform.jobs.leases import Lease, LeaseLost, Leases
 from s4.platform.jobs.queue import SYSTEM, ClaimedJob, JobRequest, Queue
-from s4.platform.jobs.schedule import RegularTask, Scheduler
+from s4.platform.jobs.schedule import RegularTask, Scheduler, record_success
 from s4.platform.jobs.worker import JobHandler, JobRun, Worker, WorkerLimits
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "Scheduler",
     "Worker",
     "WorkerLimits",
+    "record_success",
 ]

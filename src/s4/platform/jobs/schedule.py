@@ -5,7 +5,7 @@ A task that was due several times while nobody ran is enqueued once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -65,13 +65,9 @@ class Scheduler:
 
         return await self._database.transact(fire)
 
-    async def record(self, kind: str, *, outcome: str) -> None:
-        """What became of the last run."""
 
-        async def write(connection: Connection) -> None:
-            now = await self._database.now(connection)
-            await connection.execute(
-                sa.update(schedule).where(schedule.c.task == kind).values(last_finished_at=now, last_outcome=outcome)
-            )
-
-        await self._database.transact(write)
+async def record_success(connection: Connection, kind: str, *, now: datetime) -> None:
+    """Notes that a regular task came to its end; part of the transaction that ends its job."""
+    await connection.execute(
+        sa.update(schedule).where(schedule.c.task == kind).values(last_finished_at=now, last_outcome="ok")
+    )

@@ -47,9 +47,7 @@ _SECRET_FORMS = (
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{REDACTED}@"),  # passwords in URLs
     (re.compile(r"(?i)((?:x-amz-)?(?:signature|credential|security-token)=)[^&\s\"']+"), rf"\1{REDACTED}"),
     (
-        re.compile(
-            r"(?i)((?:secret_access_key|password|admin_api_key|secret_key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&)]+"
-        ),
+        re.compile(r"(?i)((?:secret_access_key|password|admin_api_key|secret_key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&)]+"),
         rf"\1{REDACTED}",
     ),
     (

@@ -36,8 +36,7 @@ HTTP_BYTES = Counter(
 )
 AUTH_FAILURES = Counter(
     "s4_auth_failures_total",
-    "Refused credentials by reason. A burst of `unknown` is somebody guessing: look at the addresses in "
-    "the log.",
+    "Refused credentials by reason. A burst of `unknown` is somebody guessing: look at the addresses in the log.",
     ["reason"],
 )
 
@@ -58,8 +57,7 @@ STORE_BYTES = Counter(
 )
 COMMITS = Counter(
     "s4_commits_total",
-    "Attempts to create a head: `own`, `lost_answer` (own after reading back), `taken` (another was first), "
-    "`unknown`.",
+    "Attempts to create a head: `own`, `lost_answer` (own after reading back), `taken` (another was first), `unknown`.",
     ["outcome"],
 )
 
@@ -81,9 +79,7 @@ JOBS = Counter(
     "`lost` rising: workers are killed, look at their memory.",
     ["kind", "outcome"],
 )
-JOB_SECONDS = Histogram(
-    "s4_job_duration_seconds", "Duration of one attempt.", ["kind"], buckets=_STAGE_SECONDS
-)
+JOB_SECONDS = Histogram("s4_job_duration_seconds", "Duration of one attempt.", ["kind"], buckets=_STAGE_SECONDS)
 QUEUE_DEPTH = Gauge("s4_queue_depth", "Jobs by state. `ready` growing: add workers.", ["kind", "state"])
 QUEUE_OLDEST_SECONDS = Gauge(
     "s4_queue_oldest_ready_seconds",
@@ -102,8 +98,7 @@ STAGE_SECONDS = Histogram(
 )
 DOCUMENTS_INDEXED = Counter(
     "s4_documents_indexed_total",
-    "Documents that reached an end state. `failed` by reason: `corrupt` is the tenant's file, the rest may "
-    "be ours.",
+    "Documents that reached an end state. `failed` by reason: `corrupt` is the tenant's file, the rest may be ours.",
     ["outcome", "reason"],
 )
 FRESHNESS_SECONDS = Histogram(
@@ -113,8 +108,7 @@ FRESHNESS_SECONDS = Histogram(
 )
 EXTRACTION_CHILDREN = Counter(
     "s4_extraction_children_total",
-    "Ends of extraction children by reason (recycled, timeout, memory, crashed). Many kills: somebody "
-    "uploads bombs.",
+    "Ends of extraction children by reason (recycled, timeout, memory, crashed). Many kills: somebody uploads bombs.",
     ["reason"],
 )
 CHUNKS = Counter("s4_chunks_total", "Chunks made.")
@@ -131,9 +125,7 @@ EMBEDDING_SECONDS = Histogram(
     ["provider"],
     buckets=_STAGE_SECONDS,
 )
-EMBEDDING_TOKENS = Counter(
-    "s4_embedding_tokens_total", "Tokens sent to the provider: what it bills.", ["provider"]
-)
+EMBEDDING_TOKENS = Counter("s4_embedding_tokens_total", "Tokens sent to the provider: what it bills.", ["provider"])
 EMBEDDING_CACHE = Counter(
     "s4_embedding_cache_chunks_total",
     "Chunks whose vector was found (`hit`) or had to be made (`miss`).",
@@ -146,17 +138,14 @@ SEARCHES = Counter(
 )
 SEARCH_SECONDS = Histogram(
     "s4_search_stage_duration_seconds",
-    "Duration of a stage of a search (embed, open, fetch, verify, total). The stage that grew is the one to "
-    "look at.",
+    "Duration of a stage of a search (embed, open, fetch, verify, total). The stage that grew is the one to look at.",
     ["stage"],
     buckets=_HTTP_SECONDS,
 )
 INDEX_COMMITS = Counter(
     "s4_index_commits_total", "Writes to index tables by outcome (ok, conflict, lost_lease).", ["outcome"]
 )
-INDEX_REREADS = Counter(
-    "s4_search_rereads_total", "Searches repeated because the table's version moved meanwhile."
-)
+INDEX_REREADS = Counter("s4_search_rereads_total", "Searches repeated because the table's version moved meanwhile.")
 
 # -- reconcilers
 RECONCILED = Counter(

@@ -2,8 +2,8 @@
 
 A filter is `{"field", "op", "value"}`, or `{"and": […]}`, `{"or": […]}`, `{"not": …}`. A field is a path into
 the metadata (`year`, `author.name`, also written `metadata.year`) or one of the system fields in `SYSTEM_FIELDS`. On a
-list a comparison holds when it holds for one element. `ne` and `nin` are the exact negations of `eq` and `in`: a document
-without the field satisfies them.
+list a comparison holds when it holds for one element. `ne` and `nin` are the exact negations of `eq` and `in`: a
+document without the field satisfies them.
 """
 
 from collections.abc import Callable

@@ -41,14 +41,6 @@ async def alive(connection: Connection, version_id: VersionId) -> bool:
     return found.one_or_none() is not None
 
 
-async def extend(connection: Connection, version_id: VersionId, *, by_bytes: int) -> None:
-    await connection.execute(
-        sa.update(upload_reservations)
-        .where(upload_reservations.c.version_id == version_id)
-        .values(reserved_bytes=upload_reservations.c.reserved_bytes + by_bytes)
-    )
-
-
 async def drop(connection: Connection, version_id: VersionId) -> int:
     """Answers with the bytes that were reserved, 0 when there was no reservation."""
     row = (
