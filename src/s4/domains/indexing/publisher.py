@@ -181,6 +181,8 @@ class Publisher:
         lost = []
         # In one order everywhere, so that two transactions cannot wait for each other's rows.
         for change in sorted(batch, key=lambda change: change.document_id):
+            # The document before the job, as whoever enqueues locks them: the other order would deadlock.
+            await document_rows.lock(connection, tenant_id, change.document_id)
             if not await self._queue.holds(connection, change.job):
                 lost.append(change)
                 continue

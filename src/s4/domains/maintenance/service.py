@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -246,6 +247,7 @@ class MaintenanceService:
         for prefix in await self._store.list_children(keys.TENANTS):
             tenant_id = prefix.removeprefix(keys.TENANTS).rstrip("/")
             if is_tenant_id(tenant_id):
+                await self._tenants.adopt(TenantId(tenant_id))
                 await self._collect_tenant(TenantId(tenant_id), report)
         return report
 
@@ -294,7 +296,7 @@ class MaintenanceService:
             if (version_id := _version_of(info.key)) is not None
             and version_id != living
             and now - info.last_modified > self._limits.upload_duration_max
-            and (row is None or now - row.updated_at > self._limits.garbage_grace)
+            and (row is None or now - _ended_at(row) > self._limits.garbage_grace)
         ]
         if dead and not await self._under_way(dead):
             await self._store.delete(dead)
@@ -343,6 +345,12 @@ class MaintenanceService:
     async def _now(self) -> datetime:
         async with self._database.read() as connection:
             return await self._database.now(connection)
+
+
+def _ended_at(row: Any) -> datetime:
+    """When the versions that are not the living one had all ended: with the upload of that one, or the deletion."""
+    moment: datetime = row.uploaded_at if row.state == "live" else row.updated_at
+    return moment
 
 
 def _version_of(key: ObjectKey) -> VersionId | None:

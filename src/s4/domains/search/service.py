@@ -169,13 +169,15 @@ class SearchService:
                 version = verdict.lance_version or version
                 if hits is None or reads == 1:
                     continue
+            if hits is None:
+                raise Unavailable("The index is being replaced; try again.")
             true = [
                 hit
-                for hit in hits or []
+                for hit in hits
                 if (document := verdict.found.get(hit.document_id)) is not None
                 and document.searchable_revision == hit.revision
             ]
-            more = hits is not None and len(hits) >= candidates and candidates < _CANDIDATES_MAX
+            more = len(hits) >= candidates and candidates < _CANDIDATES_MAX
             if len({hit.document_id for hit in true}) > wanted or not more:
                 return true, verdict.found
             candidates *= _WIDEN

@@ -89,7 +89,6 @@ class Chains:
     async def adopt(self, subject: Subject) -> int:
         """Moves the catalog to the newest head in the bucket, for a subject whose chain it does not know or knows
         in part. Answers with the revision."""
-        kind = self._kinds[subject.kind]
         revisions = await self._revisions(subject)
         if not revisions:
             return 0
@@ -101,7 +100,7 @@ class Chains:
 
         async def move(connection: Connection) -> None:
             for head in reversed(chain):
-                await kind.apply(connection, head)
+                await self._apply(connection, head)
 
         await self._database.transact(move)
         return chain[0].revision
@@ -167,10 +166,9 @@ class Chains:
         return outcome is CreateOutcome.CREATED
 
     async def _settle(self, head: Head, settled: Settled[T]) -> T:
-        kind = self._kinds[head.subject.kind]
 
         async def move(connection: Connection) -> T:
-            await kind.apply(connection, head)
+            await self._apply(connection, head)
             result = await settled(connection, head)
             await connection.execute(_own_ticket(head.subject, head.commit_id))
             return result
@@ -178,6 +176,11 @@ class Chains:
         result = await self._database.transact(move)
         failpoint(f"{head.subject.kind}.settled")
         return result
+
+    async def _apply(self, connection: Connection, head: Head) -> None:
+        """Alone per subject: a row lock cannot keep two adopters of a subject apart that has no row yet."""
+        await self._database.exclude(connection, head.subject.ticket_key)
+        await self._kinds[head.subject.kind].apply(connection, head)
 
     async def _drop_ticket(self, head: Head) -> None:
         async def drop(connection: Connection) -> None:
@@ -202,7 +205,7 @@ class Chains:
         head = fence if created else await self.read(ticket.subject, ticket.revision)
 
         async def move(connection: Connection) -> None:
-            await kind.apply(connection, head)
+            await self._apply(connection, head)
             await connection.execute(_own_ticket(ticket.subject, ticket.commit_id))
 
         await self._database.transact(move)

@@ -195,8 +195,9 @@ class Queue:
         now = await self._database.now(connection)
         await self._hand_back(connection, job, run_at=now, attempts=job.attempts - 1)
 
-    async def fail(self, connection: Connection, job: ClaimedJob, *, error: str) -> None:
-        """The end: kept for the operator, who may retry it; unless it was enqueued anew meanwhile."""
+    async def fail(self, connection: Connection, job: ClaimedJob, *, error: str) -> bool:
+        """The end: kept for the operator, who may retry it. False when it was enqueued anew meanwhile: then it runs
+        again, and nothing has ended."""
         await self._hand_back(
             connection,
             job,
@@ -205,6 +206,8 @@ class Queue:
             crashes=sa.case((jobs.c.again, 0), else_=jobs.c.crashes),
             last_error=error[:_ERROR_CHARS_MAX],
         )
+        state = await connection.execute(sa.select(jobs.c.state).where(jobs.c.job_id == job.job_id))
+        return bool(state.scalar_one() == "failed")
 
     async def _hand_back(self, connection: Connection, job: ClaimedJob, **values: Any) -> None:
         done = await connection.execute(

@@ -206,9 +206,10 @@ class Worker:
         )
 
         async def end(connection: Connection) -> None:
-            await self._queue.fail(connection, job, error=described)
+            # The subject before the job, as whoever enqueues locks them: the other order would deadlock.
             if handler.on_failed is not None:
                 await handler.on_failed(connection, job, final)
+            await self._queue.fail(connection, job, error=described)
 
         await self._database.transact(end)
         ours = not isinstance(error, S4Error)
