@@ -20,7 +20,7 @@ import searching
 import uploading
 import uvloop
 from figures import print_facts, print_heading, print_text
-from machine import describe
+from machine import describe, load
 from served import ServerFailed, clean_environment
 
 PARTS = ("uploads", "pipeline", "search")
@@ -51,7 +51,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print_text(f"\nTook {time.monotonic() - started:.0f} s.")
+    print_text(f"\nTook {time.monotonic() - started:.0f} s; load afterwards {load()}.")
     return 0
 
 

@@ -21,8 +21,13 @@ def describe(data_dir: Path) -> dict[str, str]:
         "file system": _file_system(data_dir),
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
-        "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()) + " (1, 5, 15 minutes)",
+        "load before": load(),
     }
+
+
+def load() -> str:
+    """Runnable tasks, averaged."""
+    return " ".join(f"{average:.1f}" for average in os.getloadavg()) + " over 1, 5, 15 minutes"
 
 
 def _commit() -> str:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.calls import client, new_tenant
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, running
+from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 
 UPLOAD_BYTES_MAX = 1 << 20
 
@@ -17,17 +17,19 @@ UPLOAD_BYTES_MAX = 1 << 20
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Documents are searchable soon after."""
-    limit = {"S4_UPLOAD_BYTES_MAX": str(UPLOAD_BYTES_MAX)}
-    with running(tmp_path_factory.mktemp("s4"), **FAST, **limit) as started:
-        yield started
+    environment = FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY, "S4_UPLOAD_BYTES_MAX": str(UPLOAD_BYTES_MAX)}
+    started = Deployment(tmp_path_factory.mktemp("s4"), environment).start()
+    yield started
+    started.kill()  # a graceful end takes seconds and is tested elsewhere
 
 
 @pytest.fixture(scope="session")
 def idle_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Without a worker: documents stay in processing. Bodies may be silent for half a second."""
-    impatient = {"S4_UPLOAD_IDLE_SECONDS_MAX": "0.5"}
-    with running(tmp_path_factory.mktemp("s4-idle"), "--no-worker", **FAST, **impatient) as started:
-        yield started
+    """Without a worker: documents stay in processing. Bodies may be silent for a second."""
+    environment = FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY, "S4_UPLOAD_IDLE_SECONDS_MAX": "1"}
+    started = Deployment(tmp_path_factory.mktemp("s4-idle"), environment, ("--no-worker",)).start()
+    yield started
+    started.kill()
 
 
 @pytest.fixture
@@ -40,6 +42,13 @@ def tenant(deployment: Deployment) -> Iterator[httpx.Client]:
 @pytest.fixture
 def idle_tenant(idle_deployment: Deployment) -> Iterator[httpx.Client]:
     """A new tenant where there is no worker."""
+    with new_tenant(idle_deployment) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def reader(idle_deployment: Deployment) -> Iterator[httpx.Client]:
+    """One tenant for all tests that leave no document behind."""
     with new_tenant(idle_deployment) as opened:
         yield opened
 
@@ -63,7 +72,7 @@ def work(idle_deployment: Deployment) -> Callable[[], AbstractContextManager[Non
         try:
             yield
         finally:
-            process.terminate()
-            process.wait(timeout=40)
+            process.kill()
+            process.wait()
 
     return worker

@@ -78,9 +78,9 @@ def test_a_precondition_that_is_not_understood_is_refused(tenant: httpx.Client) 
 
 
 @pytest.mark.parametrize("metadata", ["{", "[]", '{"a": Infinity}', "x"])
-def test_wrong_metadata_in_the_header_is_refused(tenant: httpx.Client, metadata: str) -> None:
-    assert_refused(put(tenant, "k", "one", **{"X-S4-Metadata": metadata}), 400, "invalid_request")
-    assert listed(tenant) == set()
+def test_wrong_metadata_in_the_header_is_refused(reader: httpx.Client, metadata: str) -> None:
+    assert_refused(put(reader, "k", "one", **{"X-S4-Metadata": metadata}), 400, "invalid_request")
+    assert listed(reader) == set()
 
 
 @pytest.mark.parametrize(
@@ -104,21 +104,21 @@ def test_wrong_metadata_in_the_header_is_refused(tenant: httpx.Client, metadata:
         "é" * 512,
     ],
 )
-def test_a_key_is_kept_and_found_exactly_as_it_was_sent(tenant: httpx.Client, key: str) -> None:
+def test_a_key_is_kept_and_found_exactly_as_it_was_sent(reader: httpx.Client, key: str) -> None:
     path = "/documents/by-key/" + "".join(f"%{byte:02X}" for byte in key.encode())
-    created = tenant.put(path, content=b"text")
+    created = reader.put(path, content=b"text")
     assert created.status_code == 201, created.text
     assert created.json()["key"] == key
-    got = tenant.get(path)
+    got = reader.get(path)
     assert set(got.json()) >= DETAIL_FIELDS
     assert (got.json()["key"], got.headers["ETag"]) == (key, '"r1"')
-    assert listed(tenant, prefix=key) == {created.json()["document_id"]}
-    head = tenant.head(path)
+    assert listed(reader, prefix=key) == {created.json()["document_id"]}
+    head = reader.head(path)
     assert (head.status_code, head.content, head.headers["ETag"]) == (200, b"", '"r1"')
-    assert tenant.delete(path).status_code == 204
-    assert_refused(tenant.get(path), 404, "not_found")
-    assert tenant.head(path).status_code == 404
-    assert_refused(tenant.delete(path), 404, "not_found")
+    assert reader.delete(path).status_code == 204
+    assert_refused(reader.get(path), 404, "not_found")
+    assert reader.head(path).status_code == 404
+    assert_refused(reader.delete(path), 404, "not_found")
 
 
 def test_slashes_in_keys_need_no_encoding(tenant: httpx.Client) -> None:
@@ -128,19 +128,19 @@ def test_slashes_in_keys_need_no_encoding(tenant: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "k" * 1025, "é" * 513, "a\tb", "a\x7fb", "a\x00b"])
-def test_keys_that_are_empty_too_long_or_hold_control_characters_are_refused(tenant: httpx.Client, key: str) -> None:
+def test_keys_that_are_empty_too_long_or_hold_control_characters_are_refused(reader: httpx.Client, key: str) -> None:
     path = "/documents/by-key/" + "".join(f"%{byte:02X}" for byte in key.encode())
     for method in ("PUT", "GET", "DELETE"):
-        assert_refused(tenant.request(method, path), 400, "invalid_request")
+        assert_refused(reader.request(method, path), 400, "invalid_request")
     if key and "\x00" not in key:
-        answer = tenant.post("/documents", data={"key": key}, files={"file": ("a.txt", b"x")})
+        answer = reader.post("/documents", data={"key": key}, files={"file": ("a.txt", b"x")})
         assert_refused(answer, 400, "invalid_request")
-    assert listed(tenant) == set()
+    assert listed(reader) == set()
 
 
-def test_a_key_that_is_not_utf8_is_refused_instead_of_becoming_another(tenant: httpx.Client) -> None:
-    assert_refused(tenant.put("/documents/by-key/%FF", content=b"x"), 400, "invalid_request")
-    assert_refused(tenant.get("/documents/by-key/%FE"), 400, "invalid_request")
+def test_a_key_that_is_not_utf8_is_refused_instead_of_becoming_another(reader: httpx.Client) -> None:
+    assert_refused(reader.put("/documents/by-key/%FF", content=b"x"), 400, "invalid_request")
+    assert_refused(reader.get("/documents/by-key/%FE"), 400, "invalid_request")
 
 
 def test_a_document_by_key_is_the_one_by_id(tenant: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,10 +16,12 @@ from tests.api.calls import (
     assert_utc,
     ended,
     listed,
+    new_tenant,
     put,
     upload,
     upload_ready,
 )
+from tests.factories.deployment import Deployment
 from tests.factories.files import pdf
 
 CONTENT = b"0123456789abcdef"
@@ -46,22 +49,22 @@ def test_a_document_in_processing_says_so_and_waiting_ends_after_the_time_asked(
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "soon", "nan", "inf"])
-def test_a_wait_out_of_bounds_is_refused(tenant: httpx.Client, wait: str) -> None:
-    error = assert_refused(tenant.get(f"/documents/{NEVER_EXISTED}", params={"wait": wait}), 422, "invalid_request")
+def test_a_wait_out_of_bounds_is_refused(reader: httpx.Client, wait: str) -> None:
+    error = assert_refused(reader.get(f"/documents/{NEVER_EXISTED}", params={"wait": wait}), 422, "invalid_request")
     assert "wait" in error["details"]["fields"][0]["field"]
 
 
 @pytest.mark.parametrize("document_id", [NEVER_EXISTED, "doc_x", "nonsense", "DOC_" + "a" * 26, "%F0%9F%9A%80"])
-def test_an_unknown_id_and_a_malformed_one_are_not_found_alike(tenant: httpx.Client, document_id: str) -> None:
-    expected = assert_refused(tenant.get(f"/documents/{NEVER_EXISTED}"), 404, "not_found")
+def test_an_unknown_id_and_a_malformed_one_are_not_found_alike(reader: httpx.Client, document_id: str) -> None:
+    expected = assert_refused(reader.get(f"/documents/{NEVER_EXISTED}"), 404, "not_found")
     for method, path in [
         ("GET", ""), ("GET", "/download"), ("GET", "/text"), ("DELETE", ""), ("POST", "/reprocess"),
     ]:  # fmt: skip
-        answer = tenant.request(method, f"/documents/{document_id}{path}")
+        answer = reader.request(method, f"/documents/{document_id}{path}")
         assert assert_refused(answer, 404, "not_found") == expected
-    assert tenant.head(f"/documents/{document_id}").status_code == 404
-    assert tenant.head(f"/documents/{document_id}/download").status_code == 404
-    patched = tenant.patch(f"/documents/{document_id}/metadata", json={})
+    assert reader.head(f"/documents/{document_id}").status_code == 404
+    assert reader.head(f"/documents/{document_id}/download").status_code == 404
+    patched = reader.patch(f"/documents/{document_id}/metadata", json={})
     assert assert_refused(patched, 404, "not_found") == expected
 
 
@@ -141,8 +144,8 @@ def test_a_walk_by_cursor_is_not_disturbed_by_what_comes_and_goes(idle_tenant: h
     [{"page": "0"}, {"page": "-1"}, {"page": "x"}, {"limit": "0"}, {"limit": "1001"}, {"status": "lost"},
      {"uploaded_after": "yesterday"}],
 )  # fmt: skip
-def test_list_parameters_out_of_bounds_are_refused(idle_tenant: httpx.Client, params: dict[str, str]) -> None:
-    error = assert_refused(idle_tenant.get("/documents", params=params), 422, "invalid_request")
+def test_list_parameters_out_of_bounds_are_refused(reader: httpx.Client, params: dict[str, str]) -> None:
+    error = assert_refused(reader.get("/documents", params=params), 422, "invalid_request")
     assert next(iter(params)) in error["details"]["fields"][0]["field"]
 
 
@@ -151,12 +154,12 @@ def test_list_parameters_out_of_bounds_are_refused(idle_tenant: httpx.Client, pa
     ["x", "äöü", base64.urlsafe_b64encode(b'["a"]').decode(), base64.urlsafe_b64encode(b'["a","b"]').decode(),
      base64.urlsafe_b64encode(b'[1,2]').decode(), base64.urlsafe_b64encode(b'{"a":1}').decode()],
 )  # fmt: skip
-def test_a_cursor_that_s4_did_not_make_is_refused(idle_tenant: httpx.Client, cursor: str) -> None:
-    assert_refused(idle_tenant.get("/documents", params={"cursor": cursor}), 400, "invalid_request")
+def test_a_cursor_that_s4_did_not_make_is_refused(reader: httpx.Client, cursor: str) -> None:
+    assert_refused(reader.get("/documents", params={"cursor": cursor}), 400, "invalid_request")
 
 
-def test_a_time_without_a_zone_is_refused(idle_tenant: httpx.Client) -> None:
-    answer = idle_tenant.get("/documents", params={"uploaded_after": "2026-01-01T00:00:00"})
+def test_a_time_without_a_zone_is_refused(reader: httpx.Client) -> None:
+    answer = reader.get("/documents", params={"uploaded_after": "2026-01-01T00:00:00"})
     assert "time zone" in assert_refused(answer, 400, "invalid_request")["message"]
 
 
@@ -220,15 +223,21 @@ def test_total_and_cursor_speak_of_the_selection(idle_tenant: httpx.Client) -> N
 # -- bytes
 
 
-@pytest.fixture
-def stored(idle_tenant: httpx.Client) -> str:
+@pytest.fixture(scope="module")
+def downloader(idle_deployment: Deployment) -> Iterator[httpx.Client]:
+    with new_tenant(idle_deployment) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def stored(downloader: httpx.Client) -> str:
     """Path of a download of `CONTENT`."""
-    document_id = upload(idle_tenant, CONTENT, filename="data.bin", content_type="application/x-data")["document_id"]
+    document_id = upload(downloader, CONTENT, filename="data.bin", content_type="application/x-data")["document_id"]
     return f"/documents/{document_id}/download"
 
 
-def test_a_download_is_the_bytes_with_their_headers(idle_tenant: httpx.Client, stored: str) -> None:
-    answer = idle_tenant.get(stored)
+def test_a_download_is_the_bytes_with_their_headers(downloader: httpx.Client, stored: str) -> None:
+    answer = downloader.get(stored)
     assert (answer.status_code, answer.content) == (200, CONTENT)
     digest = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
     expected = {
@@ -241,7 +250,7 @@ def test_a_download_is_the_bytes_with_their_headers(idle_tenant: httpx.Client, s
         "Repr-Digest": f"sha-256=:{digest}:",
     }
     assert {name: answer.headers[name] for name in expected} == expected
-    head = idle_tenant.head(stored)
+    head = downloader.head(stored)
     assert (head.status_code, head.content) == (200, b"")
     assert {name: head.headers[name] for name in expected} == expected
 
@@ -258,43 +267,43 @@ def test_a_download_is_the_bytes_with_their_headers(idle_tenant: httpx.Client, s
     ],
 )
 def test_a_range_answers_206_with_that_part(
-    idle_tenant: httpx.Client, stored: str, asked: str, content_range: str, part: bytes
+    downloader: httpx.Client, stored: str, asked: str, content_range: str, part: bytes
 ) -> None:
-    answer = idle_tenant.get(stored, headers={"Range": asked})
+    answer = downloader.get(stored, headers={"Range": asked})
     assert (answer.status_code, answer.content) == (206, part)
     assert answer.headers["Content-Range"] == content_range
     assert answer.headers["Content-Length"] == str(len(part))
     assert answer.headers["ETag"] == '"r1"'
-    head = idle_tenant.head(stored, headers={"Range": asked})
+    head = downloader.head(stored, headers={"Range": asked})
     assert (head.status_code, head.headers["Content-Range"]) == (206, content_range)
 
 
 @pytest.mark.parametrize("asked", ["bytes=16-", "bytes=99-100", "bytes=-0", "bytes=" + "9" * 40 + "-"])
-def test_a_range_beyond_the_end_is_not_satisfiable(idle_tenant: httpx.Client, stored: str, asked: str) -> None:
-    answer = idle_tenant.get(stored, headers={"Range": asked})
+def test_a_range_beyond_the_end_is_not_satisfiable(downloader: httpx.Client, stored: str, asked: str) -> None:
+    answer = downloader.get(stored, headers={"Range": asked})
     assert_refused(answer, 416, "range_not_satisfiable")
     assert answer.headers["Content-Range"] == "bytes */16"
 
 
 @pytest.mark.parametrize("asked", ["bytes=5-4", "bytes=x-y", "lines=1-2", "bytes=0-1,4-5", "bytes=-", ""])
-def test_a_range_that_is_not_understood_is_ignored(idle_tenant: httpx.Client, stored: str, asked: str) -> None:
-    answer = idle_tenant.get(stored, headers={"Range": asked})
+def test_a_range_that_is_not_understood_is_ignored(downloader: httpx.Client, stored: str, asked: str) -> None:
+    answer = downloader.get(stored, headers={"Range": asked})
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
 
-def test_if_range_sends_the_whole_when_the_document_has_changed(idle_tenant: httpx.Client, stored: str) -> None:
-    same = idle_tenant.get(stored, headers={"Range": "bytes=0-3", "If-Range": '"r1"'})
+def test_if_range_sends_the_whole_when_the_document_has_changed(downloader: httpx.Client, stored: str) -> None:
+    same = downloader.get(stored, headers={"Range": "bytes=0-3", "If-Range": '"r1"'})
     assert (same.status_code, same.content) == (206, b"0123")
     for stale in ('"r0"', 'W/"r1"', "Wed, 21 Oct 2026 07:28:00 GMT"):
-        other = idle_tenant.get(stored, headers={"Range": "bytes=0-3", "If-Range": stale})
+        other = downloader.get(stored, headers={"Range": "bytes=0-3", "If-Range": stale})
         assert (other.status_code, other.content) == (200, CONTENT)
 
 
-def test_if_none_match_answers_304_while_the_copy_is_current(idle_tenant: httpx.Client, stored: str) -> None:
+def test_if_none_match_answers_304_while_the_copy_is_current(downloader: httpx.Client, stored: str) -> None:
     for current in ('"r1"', 'W/"r1"', "*", '"x", "r1"'):
-        answer = idle_tenant.get(stored, headers={"If-None-Match": current})
+        answer = downloader.get(stored, headers={"If-None-Match": current})
         assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", '"r1"')
-    answer = idle_tenant.get(stored, headers={"If-None-Match": '"r0"'})
+    answer = downloader.get(stored, headers={"If-None-Match": '"r0"'})
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
 
@@ -315,17 +324,17 @@ def test_if_none_match_answers_304_while_the_copy_is_current(idle_tenant: httpx.
     ],
 )
 def test_only_types_that_cannot_act_are_shown_inline(
-    idle_tenant: httpx.Client, content_type: str, inline: bool
+    downloader: httpx.Client, content_type: str, inline: bool
 ) -> None:
-    document_id = upload(idle_tenant, "x", filename="f", content_type=content_type)["document_id"]
-    answer = idle_tenant.get(f"/documents/{document_id}/download", params={"disposition": "inline"})
+    document_id = upload(downloader, "x", filename="f", content_type=content_type)["document_id"]
+    answer = downloader.get(f"/documents/{document_id}/download", params={"disposition": "inline"})
     assert answer.headers["Content-Disposition"].partition(";")[0] == ("inline" if inline else "attachment")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "sandbox" in answer.headers["Content-Security-Policy"]
 
 
-def test_a_disposition_that_does_not_exist_is_refused(idle_tenant: httpx.Client, stored: str) -> None:
-    assert_refused(idle_tenant.get(stored, params={"disposition": "execute"}), 422, "invalid_request")
+def test_a_disposition_that_does_not_exist_is_refused(downloader: httpx.Client, stored: str) -> None:
+    assert_refused(downloader.get(stored, params={"disposition": "execute"}), 422, "invalid_request")
 
 
 def test_a_download_is_named_by_rfc_6266(idle_tenant: httpx.Client) -> None:

@@ -104,18 +104,18 @@ def test_a_key_is_free_again_after_its_document_was_deleted(tenant: httpx.Client
     "metadata",
     ["{", "[1]", '"text"', "null", '{"a": NaN}', '{"a": 1e999}', '{"a": "\\u0000"}', '{"a": "\\ud800"}', '{"": 1}'],
 )
-def test_metadata_that_is_no_storable_json_object_is_refused(tenant: httpx.Client, metadata: str) -> None:
-    answer = tenant.post("/documents", data={"metadata": metadata}, files={"file": ("a.txt", b"x")})
+def test_metadata_that_is_no_storable_json_object_is_refused(reader: httpx.Client, metadata: str) -> None:
+    answer = reader.post("/documents", data={"metadata": metadata}, files={"file": ("a.txt", b"x")})
     assert_refused(answer, 400, "invalid_request")
-    assert listed(tenant) == set()
+    assert listed(reader) == set()
 
 
-def test_metadata_that_is_too_large_or_too_deep_is_refused(tenant: httpx.Client) -> None:
+def test_metadata_that_is_too_large_or_too_deep_is_refused(reader: httpx.Client) -> None:
     deep = json.loads('{"a":' * 9 + "1" + "}" * 9)
     for metadata in ({"a": "x" * (64 << 10)}, deep, {"a": list(range(1001))}):
-        answer = tenant.post("/documents", data={"metadata": json.dumps(metadata)}, files={"file": ("a.txt", b"x")})
+        answer = reader.post("/documents", data={"metadata": json.dumps(metadata)}, files={"file": ("a.txt", b"x")})
         assert_refused(answer, 400, "invalid_request")
-    assert listed(tenant) == set()
+    assert listed(reader) == set()
 
 
 @pytest.mark.parametrize(
@@ -130,23 +130,23 @@ def test_metadata_that_is_too_large_or_too_deep_is_refused(tenant: httpx.Client)
     ids=["no file", "two files", "unknown part", "a field twice", "file without a name"],
 )
 def test_a_form_that_is_not_one_file_and_known_fields_is_refused(
-    tenant: httpx.Client, parts: list[tuple[str, str | None, str]]
+    reader: httpx.Client, parts: list[tuple[str, str | None, str]]
 ) -> None:
     content, headers = form(parts)
-    assert_refused(tenant.post("/documents", content=content, headers=headers), 400, "invalid_request")
-    assert listed(tenant) == set()
+    assert_refused(reader.post("/documents", content=content, headers=headers), 400, "invalid_request")
+    assert listed(reader) == set()
 
 
-def test_a_body_that_is_no_form_is_an_unsupported_media_type(tenant: httpx.Client) -> None:
-    assert_refused(tenant.post("/documents", json={"file": "x"}), 415, "unsupported_media_type")
-    assert_refused(tenant.post("/documents", content=b"x"), 415, "unsupported_media_type")
+def test_a_body_that_is_no_form_is_an_unsupported_media_type(reader: httpx.Client) -> None:
+    assert_refused(reader.post("/documents", json={"file": "x"}), 415, "unsupported_media_type")
+    assert_refused(reader.post("/documents", content=b"x"), 415, "unsupported_media_type")
 
 
-def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(tenant: httpx.Client) -> None:
+def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(reader: httpx.Client) -> None:
     content, headers = form([("file", "a.txt", "text")])
-    answer = tenant.post("/documents", content=content[:-8], headers=headers)
+    answer = reader.post("/documents", content=content[:-8], headers=headers)
     assert_refused(answer, 400, "invalid_request")
-    assert listed(tenant) == set()
+    assert listed(reader) == set()
 
 
 @pytest.mark.parametrize(

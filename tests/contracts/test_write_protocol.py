@@ -170,6 +170,33 @@ async def test_a_fenced_writer_cannot_harm_its_successor(catalog: Database, obje
     assert await content(successor, context, "k") == b"slow"
 
 
+async def test_a_writer_that_was_adopted_meanwhile_does_not_move_the_catalog_back(
+    catalog: Database, object_store: ObjectStore
+) -> None:
+    """It committed, overslept before settling; its head was adopted, and others wrote on."""
+    sleeper = MiniProcess(catalog, object_store)
+    context = await sleeper.tenant()
+    successor = MiniProcess(catalog, object_store, lease=NOW)
+    woken, asleep = asyncio.Event(), asyncio.Event()
+    settle = sleeper.chains._settle
+
+    async def sleepy(head: Any, settled: Any) -> Any:
+        asleep.set()
+        await woken.wait()
+        return await settle(head, settled)
+
+    sleeper.chains._settle = sleepy  # type: ignore[method-assign]
+    slow = asyncio.create_task(sleeper.put(context, "k", b"slow"))
+    await asleep.wait()
+    fast = await successor.put(context, "k", b"faster")
+    woken.set()
+    assert ((await slow).document.revision, fast.document.revision) == (1, 2)
+    document = await successor.documents.get(context, fast.document.document_id)
+    assert (document.revision, document.sha256) == (2, fast.document.sha256)
+    async with catalog.read() as connection:
+        assert await usage.balance(connection, context.tenant_id) == usage.Balance(6, 0, 1)
+
+
 async def test_what_the_bucket_knows_and_the_catalog_does_not_is_followed(
     catalog: Database, object_store: ObjectStore, tmp_path: Any
 ) -> None:

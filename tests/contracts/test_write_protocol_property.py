@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from s4.domains import usage
@@ -80,7 +80,10 @@ def _armed() -> Iterator[None]:
 
 @given(history, st.integers(0, 2**32))
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking a history takes minutes: not in a suite
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_history_ends_in_one_state(rounds: list[list[Any]], seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

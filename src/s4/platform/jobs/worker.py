@@ -66,6 +66,10 @@ class JobHandler:
     on_failed: Callable[[Connection, ClaimedJob, S4Error], Awaitable[None]] | None = None
 
 
+class _EnqueuedAnew(Exception):
+    """The job was enqueued again while it ran, so its failure is not the end."""
+
+
 class Worker:
     """Runs until told to stop; hands back what it cannot finish in time."""
 
@@ -209,9 +213,14 @@ class Worker:
             # The subject before the job, as whoever enqueues locks them: the other order would deadlock.
             if handler.on_failed is not None:
                 await handler.on_failed(connection, job, final)
-            await self._queue.fail(connection, job, error=described)
+            if not await self._queue.fail(connection, job, error=described):
+                raise _EnqueuedAnew  # rolled back: what failed is outdated, and its subject waits for the next run
 
-        await self._database.transact(end)
+        try:
+            await self._database.transact(end)
+        except _EnqueuedAnew:
+            await self._database.transact(lambda c: self._queue.fail(c, job, error=described))
+            return "retry"
         ours = not isinstance(error, S4Error)
         log.log(
             logging.ERROR if ours else logging.WARNING,

@@ -161,7 +161,8 @@ class ObjectStore:
                     await _pause(breaks)
                 else:
                     offset, breaks = offset + len(chunk), 0
-                    yield chunk
+                    if chunk:
+                        yield chunk
                     progressed = time.monotonic()  # not before: the reader's time is not the store's
         finally:
             await _close(reading)
@@ -293,7 +294,8 @@ class ObjectStore:
             reading = await self._backend.open(key, start, end)
         if first is not None and (reading.info.etag, reading.info.size) != (first.info.etag, first.info.size):
             await _close(reading)
-            raise DataCorrupt("An object changed while it was read.", details={"key": key})
+            log.error("store.object_changed", key=key)
+            raise DataCorrupt("An object changed while it was read.")
         return reading
 
     async def _next_chunk(self, reading: Reading, left: int) -> bytes:

@@ -1,0 +1,120 @@
+"""An embedding provider that counts: OpenAI's protocol over HTTP, hashed words for vectors.
+
+For what a real model cannot tell: how many texts S4 paid for, and what happens while a request hangs.
+"""
+
+import base64
+import contextlib
+import json
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+DIMENSION = 256
+PROBE = "The quick brown fox jumps over the lazy dog."
+"""Embedded once by every process that starts; not counted."""
+
+
+@dataclass
+class CountingProvider:
+    """`texts` is every text that was embedded. While `gate` is cleared requests hang; `arrived` says that one does."""
+
+    base_url: str = ""
+    texts: list[str] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    arrived: threading.Event = field(default_factory=threading.Event)
+    asked_at: list[float] = field(default_factory=list)
+    """When a request came, refused ones included; monotonic seconds."""
+    _refusals: list[int] = field(default_factory=list)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The `S4_*` variables that make S4 use it."""
+        return {
+            "S4_EMBEDDING_PROVIDER": "openai",
+            "S4_EMBEDDING_MODEL": "hashed-words",
+            "S4_EMBEDDING_BASE_URL": self.base_url,
+            "S4_EMBEDDING_DIMENSION": str(DIMENSION),
+        }
+
+    @property
+    def flags(self) -> dict[str, str]:
+        """The same as names of settings."""
+        return {name.removeprefix("S4_").lower(): value for name, value in self.settings.items()}
+
+    def hold(self) -> None:
+        self.arrived.clear()
+        self.gate.clear()
+
+    def throttle(self, *, times: int, retry_after_seconds: int) -> None:
+        """The next so many requests are answered 429."""
+        self._refusals = [retry_after_seconds] * times
+
+    def refusal(self, request: dict[str, Any]) -> int | None:
+        """The Retry-After of a request that is to be refused. The probe is always welcome."""
+        if request["input"] == [PROBE]:
+            return None
+        self.asked_at.append(time.monotonic())
+        return self._refusals.pop(0) if self._refusals else None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        texts = [text for text in request["input"] if text != PROBE]
+        if texts:
+            self.arrived.set()
+            self.gate.wait()
+            self.texts += texts
+        rows = [_row(text, request.get("encoding_format")) for text in request["input"]]
+        data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
+        return {"object": "list", "model": request["model"], "data": data, "usage": {"prompt_tokens": 1}}
+
+
+def _row(text: str, encoding: str | None) -> str | list[float]:
+    vector = np.full(DIMENSION, 1e-3, dtype="<f4")
+    for word in text.lower().split():
+        vector[zlib.crc32(word.encode()) % DIMENSION] += 1
+    return base64.b64encode(vector.tobytes()).decode() if encoding == "base64" else [float(x) for x in vector]
+
+
+@contextlib.contextmanager
+def counting_provider() -> Iterator[CountingProvider]:
+    provider = CountingProvider()
+    provider.gate.set()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            retry_after = provider.refusal(request)
+            refused = {"error": {"message": "too many", "code": "rate_limit_exceeded"}}
+            body = json.dumps(provider.answer(request) if retry_after is None else refused).encode()
+            with contextlib.suppress(OSError):  # whoever asked is gone
+                self.send_response(200 if retry_after is None else 429)
+                if retry_after is not None:
+                    self.send_header("Retry-After", str(retry_after))
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    provider.base_url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield provider
+    finally:
+        provider.gate.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

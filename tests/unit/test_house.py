@@ -1,0 +1,124 @@
+"""House rules that types cannot say, held against the source."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import s4
+import s4client
+
+LINES_MAX = 500
+ROOTS = [Path(package.__file__).parent for package in (s4, s4client)]
+SECRET = re.compile(
+    r"(^|_)(secret|password|plaintext|api_key|admin_key|tenant_key|key_hash|hash|signature|presented|metrics_token)$"
+)
+VARIABLE = re.compile(r"S4_[A-Z][A-Z0-9_]*")
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Name relative to `src` and syntax tree of every module."""
+    for root in ROOTS:
+        for path in sorted(root.rglob("*.py")):
+            yield path.relative_to(root.parent).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def last_name(node: ast.AST) -> str:
+    """`credentials.key_hash()` is `key_hash`."""
+    while isinstance(node, ast.Call):
+        node = node.func
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def is_column(node: ast.AST) -> bool:
+    """`table.c.name`: compared by the database."""
+    return isinstance(node, ast.Attribute) and last_name(node.value) == "c"
+
+
+def secret_comparisons(tree: ast.Module) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+            operands = [node.left, *node.comparators]
+            if any(SECRET.search(last_name(operand)) for operand in operands) and not any(map(is_column, operands)):
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_only_the_gate_mints_contexts() -> None:
+    minted = {
+        module
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and last_name(node) in {"TenantContext", "AdminContext"}
+    }
+    assert minted == {"s4/domains/access/service.py"}
+
+
+def test_only_the_configuration_knows_names_of_variables() -> None:
+    """The command line's own, of the caller's side, stand with its options."""
+    named = {
+        module
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and VARIABLE.fullmatch(node.value)
+    }
+    assert named <= {"s4/entrypoints/configuration.py", "s4/entrypoints/cli/options.py"}
+    readers = {
+        module
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.alias) and node.name in {"BaseSettings", "pydantic_settings"}
+    }
+    assert readers == {"s4/entrypoints/configuration.py"}
+
+
+def test_nobody_reads_the_environment_past_the_configuration() -> None:
+    touched = {
+        (module, ast.unparse(parent))
+        for module, tree in modules()
+        for parent in ast.walk(tree)
+        if isinstance(parent, ast.Call | ast.Subscript)
+        for node in ast.iter_child_nodes(parent)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Attribute) and part.attr in {"environ", "getenv"}
+        if part is node or isinstance(node, ast.Attribute)
+    }
+    allowed = {
+        ("s4/engine/vectors/store.py", "os.environ.setdefault('LANCEDB_LOG', 'error')"),  # the library's own switch
+        ("s4/entrypoints/serve.py", "dict(os.environ)"),  # handed on to the worker, unread
+    }
+    assert touched <= allowed
+    imported = {
+        module
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "os"
+        if {alias.name for alias in node.names} & {"environ", "getenv"}
+    }
+    assert imported == set()
+
+
+def test_secrets_are_not_compared_by_equality() -> None:
+    """`==` ends at the first difference, and the time it takes tells where."""
+    found = {module: comparisons for module, tree in modules() if (comparisons := secret_comparisons(tree))}
+    # The client asks whether its own key has blanks around it.
+    found.pop("s4client/transport.py", None)
+    assert found == {}
+
+
+def test_the_search_for_comparisons_finds_them() -> None:
+    for source in ("key.hash == given", "x != settings.metrics_token", "hash_secret() == api_key"):
+        assert secret_comparisons(ast.parse(source))
+    for source in ("rows.c.key_hash == key_hash", "lease.token == token", "matches(plaintext, key.hash)"):
+        assert not secret_comparisons(ast.parse(source))
+
+
+def test_no_file_is_longer_than_a_reader_bears() -> None:
+    long = {
+        path.as_posix(): count
+        for root in ROOTS
+        for path in root.rglob("*.py")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LINES_MAX
+    }
+    assert long == {}
