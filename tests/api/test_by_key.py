@@ -33,12 +33,12 @@ def test_a_put_again_after_a_delete_creates(tenant: httpx.Client) -> None:
 
 def test_a_put_takes_a_display_name_and_utf8_metadata_in_headers(tenant: httpx.Client) -> None:
     headers = [
-        (b"X-S4-Filename", b"Report.md"),
+        (b"X-S4-Filename", "Bericht März 📊.md".encode()),
         (b"X-S4-Metadata", '{"city": "Zürich 🏔"}'.encode()),
         (b"Content-Type", b"text/markdown; charset=utf-8"),
     ]
     document = tenant.put(by_key("k"), content=b"# Title", headers=headers).json()
-    assert document["filename"] == "Report.md"
+    assert document["filename"] == "Bericht März 📊.md"
     assert document["metadata"] == {"city": "Zürich 🏔"}
     assert document["content_type"] == "text/markdown; charset=utf-8"
 
@@ -141,6 +141,14 @@ def test_keys_that_are_empty_too_long_or_hold_control_characters_are_refused(rea
 def test_a_key_that_is_not_utf8_is_refused_instead_of_becoming_another(reader: httpx.Client) -> None:
     assert_refused(reader.put("/documents/by-key/%FF", content=b"x"), 400, "invalid_request")
     assert_refused(reader.get("/documents/by-key/%FE"), 400, "invalid_request")
+
+
+def test_a_key_with_a_line_feed_is_never_taken_for_the_key_without(tenant: httpx.Client) -> None:
+    put(tenant, "k", "one")
+    for method in ("PUT", "GET", "DELETE"):
+        assert_refused(tenant.request(method, "/documents/by-key/k%0A"), 400, "invalid_request")
+    assert tenant.get(by_key("k")).json()["version"] == 1
+    assert_refused(tenant.get("/documents%0A"), 400, "invalid_request")
 
 
 def test_a_document_by_key_is_the_one_by_id(tenant: httpx.Client) -> None:

@@ -152,6 +152,9 @@ def test_list_parameters_out_of_bounds_are_refused(reader: httpx.Client, params:
 @pytest.mark.parametrize(
     "cursor",
     ["x", "äöü", base64.urlsafe_b64encode(b'["a"]').decode(), base64.urlsafe_b64encode(b'["a","b"]').decode(),
+     base64.urlsafe_b64encode(b'["0001-01-01T00:00:00+14:00","b"]').decode(),
+     base64.urlsafe_b64encode(b'["2026-01-01T00:00:00Z","\\ud800"]').decode(),
+     base64.urlsafe_b64encode(b'["2026-01-01T00:00:00Z","\\u0000"]').decode(),
      base64.urlsafe_b64encode(b'[1,2]').decode(), base64.urlsafe_b64encode(b'{"a":1}').decode()],
 )  # fmt: skip
 def test_a_cursor_that_s4_did_not_make_is_refused(reader: httpx.Client, cursor: str) -> None:
@@ -161,6 +164,23 @@ def test_a_cursor_that_s4_did_not_make_is_refused(reader: httpx.Client, cursor: 
 def test_a_time_without_a_zone_is_refused(reader: httpx.Client) -> None:
     answer = reader.get("/documents", params={"uploaded_after": "2026-01-01T00:00:00"})
     assert "time zone" in assert_refused(answer, 400, "invalid_request")["message"]
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_utc_cannot_express_is_refused(reader: httpx.Client, moment: str) -> None:
+    for bound in ("uploaded_after", "uploaded_before"):
+        assert_refused(reader.get("/documents", params={bound: moment}), 400, "invalid_request")
+
+
+def test_more_metadata_parameters_than_a_query_bears_are_refused(reader: httpx.Client) -> None:
+    params = {f"metadata.f{number}": "x" for number in range(101)}
+    assert_refused(reader.get("/documents", params=params), 400, "invalid_request")
+    params.popitem()
+    assert reader.get("/documents", params=params).json()["total"] == 0
+
+
+def test_a_metadata_parameter_given_twice_is_refused_and_not_half_ignored(reader: httpx.Client) -> None:
+    assert_refused(reader.get("/documents?metadata.a=1&metadata.a=2"), 400, "invalid_request")
 
 
 def test_lists_select_by_category_prefix_and_file_name(idle_tenant: httpx.Client) -> None:

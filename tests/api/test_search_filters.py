@@ -176,6 +176,24 @@ def test_a_field_may_be_written_with_the_word_metadata(shelf: Shelf) -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["a", "key", "size"])
+def test_in_and_nin_take_a_thousand_values(shelf: Shelf, field: str) -> None:
+    values = [number if field == "size" else f"none {number}" for number in range(-1000, 0)]
+    assert found(shelf.tenant, "shared", filters={"field": field, "op": "in", "value": values}) == set()
+    everything = set(shelf.metadata)
+    assert found(shelf.tenant, "shared", filters={"field": field, "op": "nin", "value": values}) == everything
+    if field == "a":
+        several = {"field": "a", "op": "in", "value": [*values[2:], "red", 1]}
+        expected = {document_id for document_id, metadata in shelf.metadata.items() if holds(several, metadata)}
+        assert found(shelf.tenant, "shared", filters=several) == expected
+
+
+def test_more_values_than_a_statement_bears_are_refused_not_unavailable(shelf: Shelf) -> None:
+    tree = {"or": [{"field": "a", "op": "in", "value": [f"none {number}" for number in range(1000)]}] * 40}
+    answer = shelf.tenant.post("/search", json={"query": "shared", "filters": tree})
+    assert_refused(answer, 400, "invalid_request")
+
+
 # -- long texts, system fields
 
 
@@ -280,6 +298,7 @@ def test_ids_digests_and_exact_times_select(system: tuple[httpx.Client, list[dic
         {"field": "filename", "op": "gt", "value": 7},
         {"field": "uploaded_at", "op": "gt", "value": "yesterday"},
         {"field": "uploaded_at", "op": "gt", "value": "2020-01-01T00:00:00"},
+        {"field": "uploaded_at", "op": "gt", "value": "0001-01-01T00:00:00+14:00"},
         {"field": "uploaded_at", "op": "gt", "value": 2020},
         {"field": "uploaded_at", "op": "prefix", "value": "2020"},
         {"and": []},

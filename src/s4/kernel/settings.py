@@ -125,7 +125,12 @@ class Settings(BaseModel):
     commit_wait_seconds: float = Field(10.0, gt=0, description="How long a second writer of a document waits.")
 
     # -- pipeline
-    worker_concurrency: int = Field(4, ge=1, description="Documents in work at once in a worker.")
+    worker_concurrency: int = Field(
+        8,
+        ge=1,
+        description="Documents in work at once in a worker: those that are done together share an index commit. Each "
+        "holds its text and chunks in memory.",
+    )
     extraction_processes: int = Field(
         1, ge=1, description="Children that parse files; each may take `extraction_memory_bytes`."
     )

@@ -29,7 +29,7 @@ from s4.platform.database import Connection, Database
 from s4.platform.http.preconditions import NO_PRECONDITIONS, Preconditions
 from s4.platform.objects import ObjectStore
 
-_WAIT_POLL_SECONDS = 0.05  # first look again after so long; doubles up to the next bound
+_WAIT_POLL_SECONDS = 0.03  # first look again after so long, then after a tenth of the time waited, up to the next bound
 _WAIT_POLL_SECONDS_MAX = 0.5
 _BULK_PARALLEL = 8  # deletions in flight: each costs one small PUT
 _ACCESS_NOTED_EVERY = timedelta(hours=1)  # `last_accessed` is exact to this, and costs a write no more often
@@ -57,15 +57,15 @@ class DocumentService:
 
     async def wait(self, context: TenantContext, document_id: DocumentId, *, at_most: timedelta) -> Document:
         """The document as soon as it is in an end state, or as it is after `at_most`."""
-        give_up_at = time.monotonic() + at_most.total_seconds()
-        pause_seconds = _WAIT_POLL_SECONDS
+        started = time.monotonic()
         while True:
             document = await self.get(context, document_id)
-            left_seconds = give_up_at - time.monotonic()
+            waited_seconds = time.monotonic() - started
+            left_seconds = at_most.total_seconds() - waited_seconds
             if document.status is not DocumentStatus.PROCESSING or left_seconds <= 0:
                 return document
+            pause_seconds = min(max(waited_seconds / 10, _WAIT_POLL_SECONDS), _WAIT_POLL_SECONDS_MAX)
             await asyncio.sleep(min(pause_seconds, left_seconds))
-            pause_seconds = min(pause_seconds * 2, _WAIT_POLL_SECONDS_MAX)
 
     def id_for_key(self, context: TenantContext, key: str) -> DocumentId:
         return document_id_for_key(context.tenant_id, key)

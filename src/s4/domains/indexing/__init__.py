@@ -7,7 +7,7 @@ searches and pruned by `maintenance`.
 """
 
 from s4.domains.indexing.generation import Generation
-from s4.domains.indexing.publisher import Publisher
+from s4.domains.indexing.publisher import COMMITS_BEFORE_OPTIMIZE, Publisher
 from s4.domains.indexing.service import IndexingService
 
-__all__ = ["Generation", "IndexingService", "Publisher"]
+__all__ = ["COMMITS_BEFORE_OPTIMIZE", "Generation", "IndexingService", "Publisher"]

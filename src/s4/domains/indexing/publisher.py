@@ -6,8 +6,10 @@ on monotone writes and on the publishing transaction, which verifies lease and j
 """
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -15,9 +17,10 @@ import structlog
 
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
-from s4.domains.indexing import queries
+from s4.domains.indexing import jobs, queries
 from s4.domains.indexing.generation import Generation
-from s4.engine.vectors import ChunkRow, VectorStore
+from s4.domains.indexing.stages import stage
+from s4.engine.vectors import ChunkRow, TableWriter, VectorStore
 from s4.kernel import keys
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import DocumentId, TenantId
@@ -32,6 +35,9 @@ log = structlog.get_logger()
 _BATCH_ROWS_MAX = 20_000  # of one commit: 384 dimensions of float32 are some 30 MB
 _LEASE_POLL_SECONDS = 0.02
 _LEASE_WAIT = timedelta(seconds=60)
+_SESSION_SECONDS_MAX = 5.0  # under one lease, so that other workers get their turn at a busy tenant's table
+COMMITS_BEFORE_OPTIMIZE = 20
+"""Of a table: keyword search must scan what was added since, and slows down with every commit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +56,15 @@ class Change:
     @property
     def removes(self) -> bool:
         return self.document is None
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenTable:
+    """A tenant's table in this process's hands."""
+
+    tenant_id: TenantId
+    lease: Lease
+    writer: TableWriter
 
 
 class Publisher:
@@ -105,18 +120,41 @@ class Publisher:
         await self._leases.release(lease)
 
     async def _drain(self, tenant_id: TenantId) -> None:
-        """Writes batch after batch until nothing waits."""
+        """Writes session after session until nothing waits."""
         try:
             while batch := self._next_batch(tenant_id):
                 try:
-                    await self._commit(tenant_id, batch)
+                    await self._session(tenant_id, batch)
                 except Exception as error:
                     _settle(batch, error)
-                else:
-                    _settle(batch, None)
         finally:
             del self._writers[tenant_id]
             _settle(self._waiting.pop(tenant_id, []), Unavailable("The worker stops."))
+
+    async def _session(self, tenant_id: TenantId, batch: list[Change]) -> None:
+        """Under one lease, with the table open: this batch, and what gathers meanwhile, but not for ever."""
+        give_way_at = time.monotonic() + _SESSION_SECONDS_MAX
+        async with self._opened(tenant_id) as table:
+            await self._commit_or_part(table, batch)
+            while time.monotonic() < give_way_at and (following := self._next_batch(tenant_id)):
+                try:
+                    await self._commit_or_part(table, following)
+                except Exception as error:
+                    _settle(following, error)
+                    return  # with a fresh lease and a fresh table next time
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, tenant_id: TenantId) -> AsyncIterator["_OpenTable"]:
+        lease = await self.exclusive(tenant_id)
+        try:
+            await self._describe(tenant_id)
+            writer = await self._vectors.writer(self._generation.prefix(tenant_id), self._generation.dimension)
+            try:
+                yield _OpenTable(tenant_id, lease, writer)
+            finally:
+                await writer.close()
+        finally:
+            await self._leases.release(lease)
 
     def _next_batch(self, tenant_id: TenantId) -> list[Change]:
         waiting = self._waiting.get(tenant_id, [])
@@ -129,37 +167,47 @@ class Publisher:
                 rows += len(change.rows)
         return batch
 
-    async def _commit(self, tenant_id: TenantId, batch: list[Change]) -> None:
-        lease = await self.exclusive(tenant_id)
+    async def _commit_or_part(self, table: "_OpenTable", batch: list[Change]) -> None:
+        """Commits the batch; if that fails for a reason of its own, each change alone: one poisoned document takes no
+        innocent along. Raises what concerns the table as a whole."""
         try:
-            await self._describe(tenant_id)
-            started = time.perf_counter()
-            writer = await self._vectors.writer(self._generation.prefix(tenant_id), self._generation.dimension)
-            try:
-                version = await writer.apply(
+            await self._commit(table, batch)
+        except Unavailable:
+            raise
+        except Exception:
+            if len(batch) == 1:
+                raise
+            log.warning("index.batch_parted", changes=len(batch))
+            for change in batch:
+                try:
+                    await self._commit(table, [change])
+                except Unavailable:
+                    raise
+                except Exception as error:
+                    _settle([change], error)
+
+    async def _commit(self, table: "_OpenTable", batch: list[Change]) -> None:
+        try:
+            with stage("write"):
+                version = await table.writer.apply(
                     [row for change in batch for row in change.rows],
                     removals={
                         # Above the deleted revision, so that its own rows go as well.
-                        change.document_id: change.revision + (1 if change.removes else 0)
+                        change.document_id: change.revision + 1
                         for change in batch
                         if change.removes
                     },
                 )
-            finally:
-                await writer.close()
-            metrics.STAGE_SECONDS.labels("write").observe(time.perf_counter() - started)
             failpoint("index.written")
-            started = time.perf_counter()
-            lost = await self._database.transact(lambda c: self._publish(c, tenant_id, lease, batch, version))
-            metrics.STAGE_SECONDS.labels("publish").observe(time.perf_counter() - started)
-            metrics.INDEX_COMMITS.labels("ok").inc()
-            failpoint("index.published")
-            _settle(lost, LeaseLost("job"))
+            with stage("publish"):
+                lost = await self._database.transact(lambda c: self._publish(c, table, batch, version))
         except LeaseLost:
             metrics.INDEX_COMMITS.labels("lost_lease").inc()
             raise Unavailable("The lease on the index ran out while it was written.") from None
-        finally:
-            await self._leases.release(lease)
+        metrics.INDEX_COMMITS.labels("ok").inc()
+        failpoint("index.published")
+        _settle(lost, LeaseLost("job"))
+        _settle(batch, None)
 
     async def _describe(self, tenant_id: TenantId) -> None:
         """Says in the bucket what the table is made with: once per table, asked once per process."""
@@ -171,13 +219,16 @@ class Publisher:
             self._described.add(tenant_id)
 
     async def _publish(
-        self, connection: Connection, tenant_id: TenantId, lease: Lease, batch: list[Change], version: int
+        self, connection: Connection, table: "_OpenTable", batch: list[Change], version: int
     ) -> list[Change]:
         """One transaction: table version, searchable revisions, documents' states, jobs. Answers with the changes
         whose jobs were taken away; their rows are there and ignored."""
-        await self._leases.verify(connection, lease)
+        tenant_id = table.tenant_id
+        await self._leases.verify(connection, table.lease)
         now = await self._database.now(connection)
-        await queries.move_table(connection, tenant_id, self._generation.id, version=version, now=now)
+        commits = await queries.move_table(connection, tenant_id, self._generation.id, version=version, now=now)
+        if commits >= COMMITS_BEFORE_OPTIMIZE:
+            await self._queue.enqueue(connection, jobs.optimize(tenant_id))
         lost = []
         # In one order everywhere, so that two transactions cannot wait for each other's rows.
         for change in sorted(batch, key=lambda change: change.document_id):

@@ -25,10 +25,11 @@ async def table_version(connection: Connection, tenant_id: TenantId, generation:
 
 async def move_table(
     connection: Connection, tenant_id: TenantId, generation: GenerationId, *, version: int, now: datetime
-) -> None:
-    """Searches open `version` from this transaction on; never an older one than before."""
+) -> int:
+    """Searches open `version` from this transaction on; never an older one than before. Answers with the number of
+    commits since the table was compacted."""
     newest = sa.case((index_tables.c.lance_version > version, index_tables.c.lance_version), else_=sa.literal(version))
-    await connection.execute(
+    moved = await connection.execute(
         upsert(
             connection,
             index_tables,
@@ -45,8 +46,9 @@ async def move_table(
                 "commits_since_optimize": index_tables.c.commits_since_optimize + 1,
                 "updated_at": now,
             },
-        )
+        ).returning(index_tables.c.commits_since_optimize)
     )
+    return int(moved.scalar_one())
 
 
 async def optimized(

@@ -3,9 +3,6 @@
 import asyncio
 import hashlib
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing import queries
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import Change, Publisher
+from s4.domains.indexing.stages import stage
 from s4.domains.indexing.vectors_cache import VectorsCache
 from s4.engine.chunking import Chunk, chunk, real_title
 from s4.engine.embedding.base import Embedder, Vectors
@@ -155,15 +153,15 @@ class IndexingService:
         return None if done else document
 
     async def _text(self, document: Document) -> ExtractedText:
-        with _stage("read"):
+        with stage("read"):
             kept = await texts.load(self._store, document)
         if kept is not None:
             return kept
         with tempfile.TemporaryDirectory(dir=self._scratch_dir) as folder:
             path = Path(folder, "content")
-            with _stage("read"):
+            with stage("read"):
                 await self._fetch(document, path)
-            with _stage("extract"):
+            with stage("extract"):
                 text = await self._extraction.extract(
                     path, filename=document.filename, content_type=document.content_type
                 )
@@ -186,7 +184,7 @@ class IndexingService:
             raise DataCorrupt("The stored bytes of this document are damaged.")
 
     async def _chunks(self, text: ExtractedText) -> list[Chunk]:
-        with _stage("chunk"):
+        with stage("chunk"):
             await self._embedder.prepare()
             chunks = await asyncio.to_thread(
                 chunk,
@@ -209,15 +207,8 @@ class IndexingService:
                     c, document.tenant_id, document.document_id, stage="embedding", chunks=len(chunks)
                 )
             )
-        with _stage("embed"):
+        with stage("embed"):
             return await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks])
-
-
-@contextmanager
-def _stage(name: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    metrics.STAGE_SECONDS.labels(name).observe(time.perf_counter() - started)
 
 
 def _explain(error: S4Error) -> tuple[str, str]:

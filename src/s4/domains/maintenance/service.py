@@ -11,15 +11,17 @@ import structlog
 from s4.domains import usage
 from s4.domains.documents import DocumentService
 from s4.domains.documents import jobs as document_jobs
+from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import idempotency, reservations, rows
-from s4.domains.indexing import Generation, Publisher
+from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Publisher
+from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing import queries as index_queries
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
 from s4.domains.tenants import TenantService
 from s4.engine.vectors import VectorStore
 from s4.kernel import keys
-from s4.kernel.errors import S4Error, Unavailable
+from s4.kernel.errors import S4Error
 from s4.kernel.ids import DocumentId, TenantId, VersionId, is_document_id, is_tenant_id
 from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains
@@ -37,7 +39,6 @@ REBUILD = "maintenance.rebuild"
 
 _BATCH = 500  # rows of one transaction
 _PARALLEL = 8  # chains read at once during rebuild
-_COMMITS_BEFORE_OPTIMIZE = 20  # of a table: keyword search slows down with every commit that is not compacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class MaintenanceService:
                 OPTIMIZE: self.optimize,
                 REBUILD: self.rebuild,
             }.items()
-        }
+        } | {index_jobs.OPTIMIZE: JobHandler(self.optimize_table)}
 
     def _recorded(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[JobRun], Awaitable[bool]]:
         async def run(job: JobRun) -> bool:
@@ -184,19 +185,25 @@ class MaintenanceService:
     # -- index
 
     async def optimize(self) -> Report:
-        """Compacts tables with many commits, and drops rows that the catalog does not vouch for."""
+        """Tables that are due although nobody asked, because the one who should have crashed."""
         report = Report()
-        async with self._database.read() as connection:
+
+        async def enqueue(connection: Connection) -> int:
             due = await index_queries.tables_to_optimize(
-                connection, self._generation.id, commits_min=_COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
+                connection, self._generation.id, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
             )
-        for tenant_id in due:
-            try:
-                report.add("pruned", await self._optimize_table(tenant_id))
-                report.add("optimized")
-            except Unavailable as error:
-                log.warning("index.optimize_deferred", tenant_id=tenant_id, error=error.message)
+            for tenant_id in due:
+                await self._queue.enqueue(connection, index_jobs.optimize(tenant_id))
+            return len(due)
+
+        report.add("optimize_requested", await self._database.transact(enqueue))
         return report
+
+    async def optimize_table(self, run: JobRun) -> bool:
+        """Compacts a tenant's table, and drops rows that the catalog does not vouch for."""
+        pruned = await self._optimize_table(TenantId(run.job.tenant_id))
+        log.info("index.optimized", pruned=pruned)
+        return False
 
     async def _optimize_table(self, tenant_id: TenantId) -> int:
         """Answers with the number of (document, revision) pairs that were pruned."""
@@ -279,6 +286,8 @@ class MaintenanceService:
         async with self._database.read() as connection:
             row = await rows.find(connection, tenant_id, document_id)
         if heads and (row is None or row.revision < max(heads)):
+            if await self._chains.has_ticket(document_subject(tenant_id, document_id)):
+                return  # its writer is about to settle, or its ticket will be resolved
             try:
                 await self._documents.adopt(tenant_id, document_id)
             except S4Error as error:

@@ -36,6 +36,7 @@ def search_router(search: SearchService) -> DomainRouter:
                 document_ids=request.document_ids,
                 filters=request.filters,
                 chunks_per_document=request.chunks_per_document,
+                with_passages=request.include_chunks,
             ),
         )
         return SearchAnswer(

@@ -60,6 +60,7 @@ class Query:
     document_ids: Sequence[str] | None = None
     filters: dict[str, Any] | None = None
     chunks_per_document: int = 3
+    with_passages: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,9 @@ def _rank(query: Query, mode: Mode, hits: list[Hit], found: dict[str, Found], *,
         Result(
             found[document.document_id],
             document.score,
-            [Passage(chunk.hit, chunk.score, highlight(chunk.hit.text, terms)) for chunk in document.chunks],
+            [Passage(chunk.hit, chunk.score, highlight(chunk.hit.text, terms)) for chunk in document.chunks]
+            if query.with_passages
+            else [],
         )
         for document in page
     ]

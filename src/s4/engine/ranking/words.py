@@ -8,6 +8,7 @@ shows one highlight too many, never a wrong result.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # A word, with the combining marks that decomposed text hangs on its letters.
 WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*")
@@ -41,12 +42,14 @@ _VOWEL = re.compile(r"[aeiouy]")
 _DOUBLED = re.compile(r"([bdfgmnprt])\1$")
 
 
+@lru_cache(maxsize=65_536)  # the vocabulary of many passages; highlighting asks for every word
 def normalise(word: str) -> str:
     """Lower case without accents: `Café` is `cafe`, `Straße` is `strasse`."""
     decomposed = unicodedata.normalize("NFKD", word.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
+@lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """The common part of a normalised word's English forms: `run` for `running`, `runs` and `run`."""
     if not word.isascii() or not word.isalpha():

@@ -113,6 +113,14 @@ class Chains:
             raise DataCorrupt(f"Head {revision} of {subject.ticket_key} says it is {head.revision}.")
         return head
 
+    async def has_ticket(self, subject: Subject) -> bool:
+        """Whether a writer is between sealing and settling, or died there."""
+        async with self._database.read() as connection:
+            found = await connection.execute(
+                sa.select(commit_tickets.c.subject).where(commit_tickets.c.subject == subject.ticket_key)
+            )
+            return found.one_or_none() is not None
+
     async def resolve_stale(self, *, limit: int = 1000) -> int:
         """Settles the tickets of writers that are gone. Answers with their number."""
         now = await self._now()

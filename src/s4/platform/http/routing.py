@@ -131,9 +131,12 @@ async def _admit(request: Request, permission: Permission) -> None:
 
 
 def _check_address(request: Request) -> None:
-    # PostgreSQL cannot store it, and no honest id, key or filter has it.
+    # PostgreSQL cannot store NUL, and no honest id, key or filter has it.
     if "\x00" in request.scope["path"] or b"%00" in request.scope["query_string"]:
         raise InvalidRequest("The address contains a NUL character.")
+    # A route's `$` matches before a line feed at the end: the key `a` would be found by `a%0A`.
+    if "\n" in request.scope["path"]:
+        raise InvalidRequest("The path contains a line feed.")
     # The server decodes with replacement characters, by which two different keys would become one.
     try:
         unquote_to_bytes(request.scope.get("raw_path") or b"").decode("utf-8")

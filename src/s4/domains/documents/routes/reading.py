@@ -1,7 +1,7 @@
 """Answering about documents: list, get, download, text; each by id, and what has a key by key."""
 
 import base64
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import Header, Query, Request, Response
@@ -24,6 +24,7 @@ from s4.platform.http.routing import CurrentTenant, DomainRouter
 
 WAIT_SECONDS_MAX = 60
 _METADATA_PREFIX = "metadata."
+_METADATA_FIELDS_MAX = 100  # as many as a filter has conditions; each is a subquery
 
 Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for an end state.")]
 Disposition = Annotated[
@@ -62,11 +63,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
             filename=filename,
             uploaded_after=_aware(uploaded_after),
             uploaded_before=_aware(uploaded_before),
-            metadata={
-                name.removeprefix(_METADATA_PREFIX): value
-                for name, value in request.query_params.multi_items()
-                if name.startswith(_METADATA_PREFIX)
-            },
+            metadata=_metadata_wanted(request),
         )
         if any("\x00" in value for _, value in request.query_params.multi_items()):
             raise InvalidRequest("Query parameters must not hold NUL characters.")
@@ -193,10 +190,29 @@ def reading_router(documents: DocumentService) -> DomainRouter:
     return router
 
 
+def _metadata_wanted(request: Request) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if not name.startswith(_METADATA_PREFIX):
+            continue
+        field = name.removeprefix(_METADATA_PREFIX)
+        if field in wanted:
+            raise InvalidRequest(f"The parameter {name[:100]!r} stands there twice; POST /search has filters for that.")
+        wanted[field] = value
+    if len(wanted) > _METADATA_FIELDS_MAX:
+        raise InvalidRequest(f"A listing selects by at most {_METADATA_FIELDS_MAX} metadata fields.")
+    return wanted
+
+
 def _aware(moment: datetime | None) -> datetime | None:
-    if moment is not None and moment.tzinfo is None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
         raise InvalidRequest("Times need a time zone, as in 2026-01-31T12:00:00Z.")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidRequest("A time lies outside the years 1 to 9999 of UTC.") from error
 
 
 def _repr_digest(document: Document) -> str:

@@ -135,7 +135,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
         if_none_match: Annotated[str | None, Header(description="`*`: only if there is none yet.")] = None,
     ) -> DocumentSummary:
         """Stores or replaces the document with this key. The old text stays searchable until the new one is."""
-        filename = safe_filename(x_s4_filename or key.rsplit("/", 1)[-1])
+        filename = safe_filename(_utf8(x_s4_filename) if x_s4_filename else key.rsplit("/", 1)[-1])
         body = raw_body(
             request,
             bytes_max=limits.bytes_max,
@@ -182,7 +182,7 @@ def _content_type(declared: str, filename: str) -> str:
 
 
 def _utf8(header: str) -> str:
-    """HTTP headers arrive as Latin-1; JSON in them is UTF-8."""
+    """HTTP headers arrive as Latin-1; names and JSON in them are UTF-8."""
     try:
         return header.encode("latin-1").decode("utf-8")
     except UnicodeError:
