@@ -153,8 +153,9 @@ def test_without_the_provider_a_semantic_search_says_when_to_come_again(
 
 
 def test_uploads_are_taken_while_the_provider_is_down_and_become_ready_after(
-    tenant: httpx.Client, network: FaultProxy
+    tenant: httpx.Client, library: dict[str, str], network: FaultProxy
 ) -> None:
+    # With the library a worker is up: what follows are attempts of a job, not of a worker that starts.
     down = network.add(Fault(Mode.RESET))
     answer = calls.put(tenant, "patient", "A text that has to wait for its vector.")
     assert answer.status_code == 201

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 import httpx
 import pytest
+
 from tests.api.calls import (
     DETAIL_FIELDS,
     NEVER_EXISTED,

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+
 from tests.api.calls import assert_refused, by_key, listed, put
 
 

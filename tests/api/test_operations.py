@@ -3,10 +3,10 @@
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.api.calls import assert_refused, upload_ready
-from tests.factories.deployment import FAST, Deployment, running
 
 import s4
+from tests.api.calls import assert_refused, upload_ready
+from tests.factories.deployment import FAST, Deployment, running
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+
 from tests.api.calls import by_key, listed, put, upload
 
 CALLERS = 6

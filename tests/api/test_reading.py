@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.api.calls import (
     DETAIL_FIELDS,
     DOCUMENT_FIELDS,
@@ -343,9 +344,7 @@ def test_if_none_match_answers_304_while_the_copy_is_current(downloader: httpx.C
         ("nonsense", False),
     ],
 )
-def test_only_types_that_cannot_act_are_shown_inline(
-    downloader: httpx.Client, content_type: str, inline: bool
-) -> None:
+def test_only_types_that_cannot_act_are_shown_inline(downloader: httpx.Client, content_type: str, inline: bool) -> None:
     document_id = upload(downloader, "x", filename="f", content_type=content_type)["document_id"]
     answer = downloader.get(f"/documents/{document_id}/download", params={"disposition": "inline"})
     assert answer.headers["Content-Disposition"].partition(";")[0] == ("inline" if inline else "attachment")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.api.calls import (
     SOCKET_SECONDS_MAX,
     assert_refused,

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.api.calls import (
     NEVER_EXISTED,
     assert_refused,
@@ -229,7 +230,8 @@ def test_a_word_that_nothing_says_is_not_found_by_keyword(library: httpx.Client)
 
 
 @pytest.mark.parametrize(
-    "query", ["!!!", "🚀", "the of and", '"unbalanced', "a AND (b OR", "field:value", "*", "-", "\\", "x" * 10_000, "'; --"]
+    "query",
+    ["!!!", "🚀", "the of and", '"unbalanced', "a AND (b OR", "field:value", "*", "-", "\\", "x" * 10_000, "'; --"],
 )
 def test_any_text_is_a_query_and_none_is_syntax(library: httpx.Client, query: str) -> None:
     for mode in MODES:

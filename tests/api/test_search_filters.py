@@ -9,6 +9,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.api.calls import assert_refused, ended, found, new_tenant, put, upload, upload_ready
 from tests.factories.deployment import Deployment
 
@@ -47,7 +48,7 @@ def kind(value: Any) -> str:
 
 
 def equal(left: Any, right: Any) -> bool:
-    return kind(left) == kind(right) and left == right
+    return kind(left) == kind(right) and bool(left == right)
 
 
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -77,7 +78,7 @@ def holds(node: dict[str, Any], metadata: dict[str, Any]) -> bool:
         return not any(equal(item, wanted) for item, _ in values for wanted in value)
     if op == "exists":
         inside = [item for name in FIELDS if name.startswith(f"{field}.") for item, _ in values_of(metadata, name)]
-        return any(item is not None for item in (*(item for item, _ in values), *inside)) == value
+        return any(item is not None for item in (*(item for item, _ in values), *inside)) is value
     if op == "contains":
         return any(
             equal(item, value) if in_list else isinstance(value, str) and isinstance(item, str) and value in item

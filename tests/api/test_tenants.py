@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+
 from tests.api.calls import assert_refused, assert_utc, client, upload
 from tests.factories.deployment import Deployment
 

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+
+from s4.platform.security import credentials
 from tests.api.calls import (
     NEVER_EXISTED,
     assert_refused,
@@ -25,8 +27,6 @@ from tests.api.calls import (
     upload_ready,
 )
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
-
-from s4.platform.security import credentials
 
 CANARY = "qzcanary"
 """Part of everything that tenant B has: file name, key, metadata names and values, text."""
@@ -47,7 +47,7 @@ class Call:
     creates: bool = False
 
 
-_FILE = {"files": {"file": ("mine.txt", b"mine", "text/plain")}}
+_FILE: dict[str, Any] = {"files": {"file": ("mine.txt", b"mine", "text/plain")}}
 
 CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/"): Call(),
@@ -186,9 +186,7 @@ def test_every_route_refuses_wrong_credentials_with_401_and_does_nothing(
             other_role = {"X-Tenant-Key": tenant_key} if permission == "admin" else {"X-Admin-Key": ADMIN_KEY}
             target = address(path, document_id=victim.document["document_id"], key=KEY).replace("/api/v1", prefix)
             for headers in (*wrong_for_all, other_role):
-                answer = request(
-                    stranger, deployment.url, method, target, headers=headers, **CALLS[method, path].body
-                )
+                answer = request(stranger, deployment.url, method, target, headers=headers, **CALLS[method, path].body)
                 if method == "HEAD":
                     assert answer.status_code == 401, (method, target, headers)
                 else:

@@ -9,7 +9,7 @@ import s4
 import s4client
 
 LINES_MAX = 500
-ROOTS = [Path(package.__file__).parent for package in (s4, s4client)]
+ROOTS = [Path(folder) for package in (s4, s4client) for folder in package.__path__]
 SECRET = re.compile(
     r"(^|_)(secret|password|plaintext|api_key|admin_key|tenant_key|key_hash|hash|signature|presented|metrics_token)$"
 )

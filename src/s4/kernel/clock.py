@@ -23,8 +23,11 @@ def rfc3339(moment: datetime) -> str:
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """An aware time in UTC. Raises `ValueError` for a naive or malformed one."""
+    """An aware time in UTC. Raises `ValueError` for a naive or malformed one, and for one before the year 1 in UTC."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is out of range") from error

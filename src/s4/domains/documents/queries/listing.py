@@ -8,7 +8,7 @@ from s4.domains.documents.queries import filters
 from s4.domains.documents.queries.rows import document
 from s4.kernel.clock import parse_rfc3339, rfc3339
 from s4.kernel.errors import InvalidRequest
-from s4.kernel.ids import TenantId
+from s4.kernel.ids import TenantId, is_document_id
 from s4.kernel.pages import PageRequest, decode_cursor, encode_cursor
 from s4.platform.database import Connection
 
@@ -27,6 +27,8 @@ async def page(
             moment = parse_rfc3339(stamp)
         except ValueError as error:
             raise InvalidRequest("The cursor is not one that S4 returned.") from error
+        if not is_document_id(document_id):
+            raise InvalidRequest("The cursor is not one that S4 returned.")
         conditions.append(
             sa.or_(
                 documents.c.uploaded_at < moment,
