@@ -240,7 +240,8 @@ def _conditions(query: Query) -> list[Condition]:
 
 def _rank(query: Query, mode: Mode, hits: list[Hit], found: dict[str, Found], *, degraded: bool) -> Answer:
     terms = query_terms(query.text)
-    scored = [hit for hit in fuse(hits, mode=mode, terms=len(terms)) if hit.score >= query.min_score]
+    # A score of 0 says that neither meaning nor words have anything in common with the query.
+    scored = [hit for hit in fuse(hits, mode=mode, terms=len(terms)) if hit.score >= query.min_score and hit.score > 0]
     documents: list[DocumentHit[Hit]] = group(scored, chunks_per_document=query.chunks_per_document)
     page = documents[query.offset : query.offset + query.limit]
     results = [

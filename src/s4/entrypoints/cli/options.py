@@ -53,9 +53,9 @@ def tenant_client(url: str, key: str | None) -> "S4Client":
 
 
 def async_tenant_client(url: str, key: str | None) -> "AsyncS4Client":
-    from s4client import AsyncS4Client
+    from s4client import AsyncS4Client, RetryPolicy
 
-    return AsyncS4Client(url, api_key=present_key(key))
+    return AsyncS4Client(url, api_key=present_key(key), retry=RetryPolicy(attempts_max=ATTEMPTS_MAX))
 
 
 def admin_client(url: str, key: str | None, data_dir: Path) -> "S4AdminClient":

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from s4.kernel.context import AdminContext, TenantContext
-from s4.kernel.errors import InvalidRequest, Unauthenticated
+from s4.kernel.errors import InvalidRequest, Unauthenticated, UnsupportedMediaType
 from s4.kernel.permissions import Permission
 from s4.platform.http.body import read_small_body
 from s4.platform.http.exchange import exchange_of
@@ -153,7 +153,9 @@ async def _with_small_body(request: Request) -> Request:
     body = await read_small_body(
         request, bytes_max=exchange.request_body_bytes_max, seconds_max=exchange.request_body_seconds_max
     )
-    if "json" in request.headers.get("content-type", "").lower():
+    if body:
+        if "json" not in request.headers.get("content-type", "").lower():  # `curl -d` says that it is a form
+            raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
         check_json(body)
     return Request(request.scope, _replay(body, request.receive))
 
