@@ -4,12 +4,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from s4.domains.documents.jobs import INDEX
 from s4.domains.documents.models import documents
+from s4.domains.documents.queries import rows
 from s4.domains.indexing.models import document_index, index_tables
 from s4.kernel.ids import DocumentId, GenerationId, TenantId
 from s4.platform.database import Connection, upsert
-from s4.platform.jobs.models import jobs
 
 
 async def table_version(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> int | None:
@@ -158,13 +157,7 @@ async def unindexed(
     connection: Connection, generation: GenerationId, *, limit: int
 ) -> list[tuple[TenantId, DocumentId]]:
     """Ready documents whose content this generation lacks and that no job is about to index."""
-    waiting = sa.exists().where(
-        jobs.c.kind == INDEX,
-        jobs.c.tenant_id == documents.c.tenant_id,
-        jobs.c.subject == documents.c.document_id,
-        jobs.c.state.in_(("ready", "running")),
-    )
-    rows = await connection.execute(
+    lacking = await connection.execute(
         sa.select(documents.c.tenant_id, documents.c.document_id)
         .outerjoin(
             document_index,
@@ -178,8 +171,8 @@ async def unindexed(
             documents.c.state == "live",
             documents.c.status == "ready",
             sa.func.coalesce(document_index.c.searchable_revision, 0) < documents.c.content_revision,
-            sa.not_(waiting),
+            sa.not_(rows.awaits_indexing()),
         )
         .limit(limit)
     )
-    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in rows]
+    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in lacking]

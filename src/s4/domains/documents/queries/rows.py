@@ -6,12 +6,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from s4.domains.documents.jobs import INDEX
 from s4.domains.documents.metadata import TEXT_PREFIX_CHARS, FieldValue
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.models import document_fields, documents
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.platform.chains import Head
 from s4.platform.database import Connection, upsert
+from s4.platform.jobs.models import jobs
 
 PROCESSING: dict[str, Any] = {
     "status": DocumentStatus.PROCESSING.value,
@@ -104,6 +106,16 @@ async def replace_fields(
             for ordinal, value in enumerate(values)
         ]
         await connection.execute(sa.insert(document_fields), rows)
+
+
+def awaits_indexing() -> sa.ColumnElement[bool]:
+    """A condition on rows of `documents`: a job is about to index it, or does."""
+    return sa.exists().where(
+        jobs.c.kind == INDEX,
+        jobs.c.tenant_id == documents.c.tenant_id,
+        jobs.c.subject == documents.c.document_id,
+        jobs.c.state.in_(("ready", "running")),
+    )
 
 
 async def touch(connection: Connection, tenant_id: TenantId, ids: Sequence[str], now: datetime) -> None:
