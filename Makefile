@@ -6,7 +6,7 @@ STAMP := $(VENV)/.set-up
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ops check format types lint imports docs-reference eval bench lock build clean
+.PHONY: help setup demo test faults check format types lint imports docs-reference eval bench lock build clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,8 +25,8 @@ demo: setup  ## From nothing to found passages: start S4, upload samples/, searc
 test: setup  ## All tests that need PyPI only
 	$(BIN)/python -m pytest
 
-test-ops: setup  ## Tests that need Debian packages
-	$(BIN)/python -m pytest tests/operations
+faults: setup  ## Every crash at every step, on every store and database: some twenty minutes
+	$(BIN)/python -m pytest -m long
 
 check: lint types imports  ## Formatting, lint, types, import rules
 

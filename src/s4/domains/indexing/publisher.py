@@ -197,6 +197,7 @@ class Publisher:
                         for change in batch
                         if change.removes
                     },
+                    keep_older=True,  # until the catalog has moved, searches need what is replaced
                 )
             failpoint("index.written")
             with stage("publish"):
@@ -208,6 +209,24 @@ class Publisher:
         failpoint("index.published")
         _settle(lost, LeaseLost("job"))
         _settle(batch, None)
+        await self._tidy(table, [change for change in batch if change not in lost])
+
+    async def _tidy(self, table: "_OpenTable", published: list[Change]) -> None:
+        """Removes the rows that `published` replaced. What fails here is pruned by maintenance: they are ignored."""
+        replaced: dict[str, int] = {c.document_id: c.revision for c in published if not c.removes and c.revision > 1}
+        if not replaced:
+            return
+
+        async def move(connection: Connection) -> None:
+            await self._leases.verify(connection, table.lease)
+            now = await self._database.now(connection)
+            await queries.move_table(connection, table.tenant_id, self._generation.id, version=version, now=now)
+
+        try:
+            version = await table.writer.apply([], removals=replaced)
+            await self._database.transact(move)
+        except (LeaseLost, Unavailable) as error:
+            log.warning("index.tidying_deferred", tenant_id=table.tenant_id, error=str(error))
 
     async def _describe(self, tenant_id: TenantId) -> None:
         """Says in the bucket what the table is made with: once per table, asked once per process."""

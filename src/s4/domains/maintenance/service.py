@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
 from s4.domains.tenants import TenantService
 from s4.engine.vectors import VectorStore
 from s4.kernel import keys
-from s4.kernel.errors import S4Error
+from s4.kernel.errors import DataCorrupt, S4Error
 from s4.kernel.ids import DocumentId, TenantId, VersionId, is_document_id, is_tenant_id
 from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains
@@ -325,22 +326,30 @@ class MaintenanceService:
         report = Report()
         gate = asyncio.Semaphore(_PARALLEL)
 
-        async def adopt(tenant_id: TenantId, document_id: DocumentId) -> None:
+        async def adopt(name: str, adopting: Callable[[], Awaitable[object]], action: str) -> None:
             async with gate:
-                await self._documents.adopt(tenant_id, document_id)
-            report.add("adopted")
+                try:
+                    await adopting()
+                except DataCorrupt as error:  # one damaged head keeps nobody else from coming back
+                    log.error("maintenance.adoption_failed", subject=name, error=error.message)
+                    report.add("unreadable")
+                    return
+            report.add(action)
 
         for prefix in await self._store.list_children(keys.TENANTS):
             name = prefix.removeprefix(keys.TENANTS).rstrip("/")
             if is_tenant_id(name):
-                await self._tenants.adopt(TenantId(name))
-                report.add("tenants")
+                await adopt(name, partial(self._tenants.adopt, TenantId(name)), "tenants")
         for tenant_id in await self._tenants.ids():
             children = await self._store.list_children(keys.documents(tenant_id))
             names = [child.rstrip("/").rsplit("/", 1)[-1] for child in children]
-            async with asyncio.TaskGroup() as tasks:
-                for name in filter(is_document_id, names):
-                    tasks.create_task(adopt(tenant_id, DocumentId(name)))
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for name in filter(is_document_id, names):
+                        adopting = partial(self._documents.adopt, tenant_id, DocumentId(name))
+                        tasks.create_task(adopt(name, adopting, "adopted"))
+            except ExceptionGroup as failed:
+                raise failed.exceptions[0] from None  # the worker knows errors, not groups of them
         await self._begin_serving()
         return report
 

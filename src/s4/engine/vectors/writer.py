@@ -59,14 +59,17 @@ class TableWriter:
         self._table: LanceTable | None = None
         self._complete = False
 
-    async def apply(self, rows: Sequence[ChunkRow], *, removals: Mapping[str, int] | None = None) -> int:
+    async def apply(
+        self, rows: Sequence[ChunkRow], *, removals: Mapping[str, int] | None = None, keep_older: bool = False
+    ) -> int:
         """Adds `rows`, takes away what they replace, and returns the version that shows the result.
 
-        A document's rows replace all rows of its lower revisions. `removals` maps further documents to the
-        revision below which their rows go. Rows that are there already stay as they are.
+        A document's rows replace all rows of its lower revisions, unless `keep_older`: then the caller names them
+        in `removals` of a later call, when nobody searches them any more. `removals` maps documents to the revision
+        below which their rows go. Rows that are there already stay as they are.
         """
         below = dict(removals or {})
-        for row in rows:
+        for row in rows if not keep_older else ():
             below[row.document_id] = max(row.revision, below.get(row.document_id, 0))
         fresh = {row.chunk_id: row for row in rows}
         # Revisions count from 1, so a first revision has nothing below it: most uploads make one commit.
