@@ -418,3 +418,14 @@ def test_json_answers_are_json_in_utf8(idle_tenant: httpx.Client) -> None:
     answer = idle_tenant.get("/documents")
     assert answer.headers["Content-Type"] == "application/json"
     assert json.loads(answer.content.decode("utf-8"))["documents"][0]["metadata"] == {"city": "Zürich"}
+
+
+def test_bytes_that_are_missing_in_the_store_are_an_error_and_not_an_empty_success(
+    tenant: httpx.Client, deployment: Deployment
+) -> None:
+    document = upload_ready(tenant, "soon lost")
+    [content] = deployment.data_dir.glob(f"objects/tenants/*/documents/{document['document_id']}/*/content")
+    content.unlink()
+    answer = tenant.get(f"/documents/{document['document_id']}/download")
+    assert_refused(answer, 500, "server_error")
+    assert "ETag" not in answer.headers

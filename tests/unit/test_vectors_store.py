@@ -240,6 +240,18 @@ async def test_a_prefilter_narrows_both_searches(store: VectorStore, writer: Tab
     assert len(await search(store, version, "apple", document_ids=many)) == 20
 
 
+async def test_a_chunk_scores_the_same_under_every_filter(store: VectorStore, writer: TableWriter) -> None:
+    """BM25 weighs a word by how rare it is; the rows that a filter leaves must not decide that."""
+    texts = [f"report {n} about zebra migration" if n % 3 else f"report {n} about trains" for n in range(30)]
+    version = await writer.apply([row(f"doc_{n}", text) for n, text in enumerate(texts)])
+    everywhere = await search(store, version, "zebra migration", limit=50)
+    assert len(everywhere) == 20
+    for narrowed in (["doc_1"], ["doc_1", "doc_2", "doc_3"], [f"doc_{n}" for n in range(20)]):
+        hits = await search(store, version, "zebra migration", limit=50, document_ids=narrowed)
+        assert {hit.chunk_id: hit.keyword for hit in hits} == {hit.chunk_id: everywhere[hit.chunk_id] for hit in hits}
+        assert hits
+
+
 async def test_hits_of_one_search_carry_the_other_score(store: VectorStore, writer: TableWriter) -> None:
     version = await writer.apply(
         [

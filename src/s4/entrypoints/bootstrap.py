@@ -218,6 +218,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
             index_grace=timedelta(seconds=settings.index_grace_seconds),
             idempotency=timedelta(hours=settings.idempotency_hours),
             sweep_every=timedelta(seconds=settings.sweep_seconds),
+            commit_lease=timedelta(seconds=settings.commit_lease_seconds),
         ),
     )
     handlers: dict[str, JobHandler] = indexing.handlers() | maintenance.handlers()

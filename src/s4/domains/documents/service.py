@@ -20,14 +20,14 @@ from s4.engine.extraction.model import ExtractedText
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import TenantContext
-from s4.kernel.errors import Conflict, NotFound
+from s4.kernel.errors import Conflict, DataCorrupt, NotFound
 from s4.kernel.ids import DocumentId, TenantId, document_id_for_key
 from s4.kernel.pages import PageRequest
 from s4.kernel.permissions import Permission
 from s4.platform.chains import Chains, Draft, Head
 from s4.platform.database import Connection, Database
 from s4.platform.http.preconditions import NO_PRECONDITIONS, Preconditions
-from s4.platform.objects import ObjectStore
+from s4.platform.objects import ObjectMissing, ObjectStore
 
 _WAIT_POLL_SECONDS = 0.03  # first look again after so long, then after a tenth of the time waited, up to the next bound
 _WAIT_POLL_SECONDS_MAX = 0.5
@@ -94,6 +94,21 @@ class DocumentService:
             now = await self._database.now(connection)
         if document.last_accessed_at is None or now - document.last_accessed_at > _ACCESS_NOTED_EVERY:
             await self._database.transact(lambda c: rows.touch(c, document.tenant_id, [document.document_id], now))
+
+    async def opened_content(self, document: Document, *, start: int, end: int) -> AsyncIterator[bytes]:
+        """As `content`, with the first bytes in hand: what cannot be read raises here, before anything is answered."""
+        parts = self.content(document, start=start, end=end)
+        try:
+            first = await anext(parts)
+        except ObjectMissing as error:
+            raise DataCorrupt(f"The bytes of {document.document_id} are missing in the store.") from error
+
+        async def all_parts() -> AsyncIterator[bytes]:
+            yield first
+            async for part in parts:
+                yield part
+
+        return all_parts()
 
     def content(self, document: Document, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, not including, `end`. Raises `Unavailable` when the store breaks off."""

@@ -41,6 +41,7 @@ from s4.platform.faults import failpoint
 from s4.platform.http.preconditions import NO_PRECONDITIONS, Preconditions
 from s4.platform.objects import ObjectStore
 
+_DISCARD_WAIT_SECONDS = 1.0
 _IDEMPOTENT_IDS_MAX = 1000  # documents that one Idempotency-Key may have named over the years
 
 
@@ -114,6 +115,7 @@ class Uploads:
         self._chains = chains
         self._random = random
         self._limits = limits
+        self._discarding: set[asyncio.Task[None]] = set()
 
     async def receive(
         self,
@@ -165,7 +167,7 @@ class Uploads:
             # Once sealed, the head may be there although no answer came: then content and reservation stay until
             # the ticket is resolved.
             if not sealed:
-                await asyncio.shield(self._discard(context.tenant_id, opened))
+                await self._discard_soon(context.tenant_id, opened)
             raise
 
     # -- open
@@ -315,6 +317,13 @@ class Uploads:
             raise Conflict("This Idempotency-Key was used for another request; choose a new one.")
         document = _document(tenant_id, answer.document_id, answer.revision, answer.body)
         return UploadResult(document, created=answer.body["created"], replayed=True)
+
+    async def _discard_soon(self, tenant_id: TenantId, opened: _Opened) -> None:
+        """A refused caller waits for the clean-up only while it is quick; a store that hangs does not hold it."""
+        task = asyncio.create_task(self._discard(tenant_id, opened))
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
+        await asyncio.wait([task], timeout=_DISCARD_WAIT_SECONDS)
 
     async def _discard(self, tenant_id: TenantId, opened: _Opened) -> None:
         """Gives the room back and removes the bytes. What fails here is left to the reconcilers."""

@@ -92,25 +92,21 @@ async def searchable_revision(
     return found.scalar_one_or_none() or 0
 
 
-async def searchable(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> dict[str, int]:
-    """Document id to searchable revision, of live documents only."""
-    rows = await connection.execute(
-        sa.select(document_index.c.document_id, document_index.c.searchable_revision)
-        .join(
-            documents,
+async def living(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> dict[str, int]:
+    """Live document to its searchable revision, 0 when none is searchable yet."""
+    found = await connection.execute(
+        sa.select(documents.c.document_id, sa.func.coalesce(document_index.c.searchable_revision, 0).label("revision"))
+        .outerjoin(
+            document_index,
             sa.and_(
-                documents.c.tenant_id == document_index.c.tenant_id,
-                documents.c.document_id == document_index.c.document_id,
+                document_index.c.tenant_id == documents.c.tenant_id,
+                document_index.c.document_id == documents.c.document_id,
+                document_index.c.generation_id == generation,
             ),
         )
-        .where(
-            document_index.c.tenant_id == tenant_id,
-            document_index.c.generation_id == generation,
-            documents.c.state == "live",
-            document_index.c.searchable_revision > documents.c.searchable_floor,
-        )
+        .where(documents.c.tenant_id == tenant_id, documents.c.state == "live")
     )
-    return {row.document_id: row.searchable_revision for row in rows}
+    return {row.document_id: row.revision for row in found}
 
 
 async def publish(

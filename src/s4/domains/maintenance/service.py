@@ -37,6 +37,7 @@ RECONCILE = "maintenance.reconcile"
 COLLECT = "maintenance.collect"
 OPTIMIZE = "maintenance.optimize"
 REBUILD = "maintenance.rebuild"
+RESOLVE = "maintenance.resolve"
 
 _BATCH = 500  # rows of one transaction
 _PARALLEL = 8  # chains read at once during rebuild
@@ -52,6 +53,7 @@ class MaintenanceLimits:
     index_grace: timedelta
     idempotency: timedelta
     sweep_every: timedelta
+    commit_lease: timedelta
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ class MaintenanceService:
         return {
             kind: JobHandler(self._recorded(kind, task))
             for kind, task in {
+                RESOLVE: self.resolve,
                 RECONCILE: self.reconcile,
                 COLLECT: self.collect,
                 OPTIMIZE: self.optimize,
@@ -126,9 +129,10 @@ class MaintenanceService:
         sweep = self._limits.sweep_every
         # Collecting lists the whole bucket: four times as rare as the cheap reconcilers.
         return [
+            RegularTask(RESOLVE, self._limits.commit_lease),
             RegularTask(RECONCILE, sweep),
             RegularTask(COLLECT, 4 * sweep),
-            RegularTask(OPTIMIZE, sweep / 10),
+            RegularTask(OPTIMIZE, sweep),
         ]
 
     async def ensure_adopted(self) -> None:
@@ -138,10 +142,15 @@ class MaintenanceService:
 
     # -- catalog
 
-    async def reconcile(self) -> Report:
-        """Unfinished commits, overdue uploads, documents without a job."""
+    async def resolve(self) -> Report:
+        """Commits whose writers did not come back. Often: until then, readers see what was before."""
         report = Report()
         report.add("resolved", await self._chains.resolve_stale())
+        return report
+
+    async def reconcile(self) -> Report:
+        """Overdue uploads, documents without a job or without an index, old idempotency keys."""
+        report = Report()
         report.add("released", await self._release_overdue())
         report.add("requeued", await self._requeue())
         report.add("reindexed", await self._reindex())
@@ -213,15 +222,16 @@ class MaintenanceService:
         try:
             async with self._database.read() as connection:
                 version = await index_queries.table_version(connection, tenant_id, self._generation.id)
-                vouched = await index_queries.searchable(connection, tenant_id, self._generation.id)
+                living = await index_queries.living(connection, tenant_id, self._generation.id)
             if version is None:
                 return 0
             reader = await self._vectors.reader(prefix, version)
             pairs = await reader.all_pairs() if reader is not None else {}
+            # Never a revision above the searchable one: its publication may be under way, though we hold the lease.
             dead = [
                 (document_id, revision)
                 for document_id, revision in pairs
-                if vouched.get(document_id, 0) > revision or document_id not in vouched
+                if document_id not in living or revision < living[document_id]
             ]
             writer = await self._vectors.writer(prefix, self._generation.dimension)
             try:

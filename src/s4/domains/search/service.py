@@ -168,7 +168,7 @@ class SearchService:
             if (hits is None or verdict.lance_version != version) and reads < _READS_MAX:
                 metrics.INDEX_REREADS.inc()
                 version = verdict.lance_version or version
-                if hits is None or reads == 1:
+                if hits is None or reads == 1 or _outdated(hits, verdict.found):
                     continue
             if hits is None:
                 raise Unavailable("The index is being replaced; try again.")
@@ -223,6 +223,12 @@ class SearchService:
             return None
         finally:
             metrics.SEARCH_SECONDS.labels("fetch").observe(time.perf_counter() - started)
+
+
+def _outdated(hits: list[Hit], found: dict[str, Found]) -> bool:
+    """Whether a newer revision of a hit's document is searchable by now: it may be in the table, but was not read."""
+    newest = {document_id: document.searchable_revision for document_id, document in found.items()}
+    return any(newest.get(hit.document_id, 0) > hit.revision for hit in hits)
 
 
 def _conditions(query: Query) -> list[Condition]:

@@ -1,7 +1,7 @@
 """HTTP shapes of the administrator's tenant routes."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -17,7 +17,7 @@ class TenantCreate(BaseModel):
     name: Name
     email: Email | None = None
     company: Name | None = None
-    plan_id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")] = "local"
+    plan_id: Literal["free", "basic", "premium", "enterprise", "local"] = "local"
 
 
 class TenantOut(BaseModel):

@@ -109,6 +109,10 @@ class TableReader:
             raise
 
 
+SCORED_MATCHES_MIN = 1000
+"""Matches whose score under a filter is exactly that without it. Two columns each: cheap beside the search."""
+
+
 def keyword_text(text: str) -> str:
     """The part of a query that keyword search looks up, free of characters that UTF-8 cannot carry."""
     clean = text[:QUERY_CHARS_MAX].encode("utf-8", "replace").decode("utf-8")
@@ -132,14 +136,33 @@ async def _matching(
     if not words:
         return []
     match: Any = MatchQuery  # a pydantic dataclass, whose defaults the type checker does not see
-    query = table.query().nearest_to_text(match(words, "text"))
-    if vector is None:
-        found = await _run(query, limit, where, ["_score"])
-        return [_hit(row, semantic=None, keyword=row["_score"]) for row in found.to_pylist()]
-    found = await _run(query, limit, where, ["_score", "vector"])
-    cosines = _cosines(found, vector)
-    rows = found.drop_columns(["vector"]).to_pylist()
-    return [_hit(row, semantic=c, keyword=row["_score"]) for row, c in zip(rows, cosines, strict=True)]
+    extra = ["_score"] if vector is None else ["_score", "vector"]
+    found = await _run(table.query().nearest_to_text(match(words, "text")), limit, where, extra)
+    if where is None or not found.num_rows:
+        scores = {}
+    else:
+        scores = await _table_wide_scores(table, match(words, "text"), found.num_rows)
+    cosines: list[float | None] = [None] * found.num_rows
+    if vector is not None:
+        cosines = [*_cosines(found, vector)]
+        found = found.drop_columns(["vector"])
+    lowest = min(scores.values(), default=math.inf)
+    return [
+        _hit(row, semantic=cosine, keyword=scores.get(row["chunk_id"], min(row["_score"], lowest)))
+        for row, cosine in zip(found.to_pylist(), cosines, strict=True)
+    ]
+
+
+async def _table_wide_scores(table: LanceTable, match: Any, matches: int) -> dict[str, float]:
+    """BM25 of the table's best matches, whoever may see them.
+
+    LanceDB takes the frequency of words over the rows that a filter leaves, so the same chunk would score
+    otherwise under every filter. These scores replace the narrowed ones; what is not among them scores at most as
+    the least of them.
+    """
+    query = table.query().nearest_to_text(match).limit(max(SCORED_MATCHES_MIN, matches))
+    found = await query.select(["chunk_id", "_score"]).to_arrow()
+    return {row["chunk_id"]: row["_score"] for row in found.to_pylist()}
 
 
 async def _run(query: Any, limit: int, where: str | None, extra: list[str]) -> "pa.Table":

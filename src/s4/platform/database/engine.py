@@ -25,6 +25,7 @@ from s4.platform.telemetry import metrics
 Connection = AsyncConnection
 T = TypeVar("T")
 
+_DEADLINE_FACTOR = 2  # of the wait for a connection: a transaction is short, even one that waits for locks
 _ATTEMPTS_MAX = 8  # of one transaction; with backoff about two seconds of contention
 _RETRYABLE_STATES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 
@@ -32,7 +33,11 @@ _RETRYABLE_STATES = {"40001", "40P01"}  # serialization_failure, deadlock_detect
 class Database:
     """Opened by `open_database`. `transact` for writes, `read` for reads, `now` for the only clock leases trust."""
 
-    def __init__(self, *, reader: AsyncEngine, writer: AsyncEngine, url: str) -> None:
+    def __init__(
+        self, *, reader: AsyncEngine, writer: AsyncEngine, url: str, deadline_seconds: float | None = None
+    ) -> None:
+        """`deadline_seconds` bounds a whole transaction: a server that was frozen answers no statement timeout."""
+        self._deadline_seconds = deadline_seconds
         self._reader = reader
         self._writer = writer
         self.url = url
@@ -43,7 +48,7 @@ class Database:
         """A read transaction: all its statements see one state on SQLite, each the newest one on PostgreSQL."""
         started = time.perf_counter()
         try:
-            async with self._reader.connect() as connection:
+            async with asyncio.timeout(self._deadline_seconds), self._reader.connect() as connection:
                 yield connection
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             raise _translated(error) from error
@@ -56,7 +61,7 @@ class Database:
         try:
             for attempt in range(1, _ATTEMPTS_MAX + 1):
                 try:
-                    async with self._writer.begin() as connection:
+                    async with asyncio.timeout(self._deadline_seconds), self._writer.begin() as connection:
                         return await work(connection)
                 except sa.exc.DBAPIError as error:
                     reason = _retry_reason(error)
@@ -107,7 +112,7 @@ def open_database(url: str, *, pool_size: int, timeout_seconds: float) -> Databa
         # No server-side prepared statements: they break behind a pooler in transaction mode.
         connect_args={"connect_timeout": max(2, int(timeout_seconds)), "prepare_threshold": None},
     )
-    return Database(reader=engine, writer=engine, url=url)
+    return Database(reader=engine, writer=engine, url=url, deadline_seconds=_DEADLINE_FACTOR * timeout_seconds)
 
 
 def _open_sqlite(url: sa.URL, *, pool_size: int, timeout_seconds: float) -> Database:

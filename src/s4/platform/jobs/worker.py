@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -145,6 +146,9 @@ class Worker:
             claimed_any = True
             if job.crashes and self._running:
                 await asyncio.wait(list(self._running))
+                if self._stopping.is_set():
+                    await self._database.transact(partial(self._queue.release, job=job))
+                    break
             task = asyncio.create_task(self._attempt(job))
             self._running[task] = job
             task.add_done_callback(self._running.pop)

@@ -104,8 +104,8 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         status = 206 if part else 200
         if request.method == "HEAD" or end == start:
             return Response(status_code=status, headers=headers)
+        body = await documents.opened_content(document, start=start, end=end)
         await documents.note_access(document)
-        body = documents.content(document, start=start, end=end)
         return StreamingResponse(body, status_code=status, headers=headers)
 
     @router.get(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import mimetypes
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -164,7 +165,7 @@ def checked_key(key: str) -> str:
         raise InvalidRequest("The key is not valid Unicode.") from error
     if not 0 < size_bytes <= KEY_BYTES_MAX:
         raise InvalidRequest(f"A key has 1 to {KEY_BYTES_MAX} bytes of UTF-8.")
-    if any(ord(character) < 32 or ord(character) == 127 for character in key):
+    if any(unicodedata.category(character) == "Cc" for character in key):
         raise InvalidRequest("A key must not hold control characters.")
     return key
 
