@@ -248,8 +248,8 @@ async def test_a_chunk_scores_the_same_under_every_filter(store: VectorStore, wr
     assert len(everywhere) == 20
     for narrowed in (["doc_1"], ["doc_1", "doc_2", "doc_3"], [f"doc_{n}" for n in range(20)]):
         hits = await search(store, version, "zebra migration", limit=50, document_ids=narrowed)
-        assert {hit.chunk_id: hit.keyword for hit in hits} == {hit.chunk_id: everywhere[hit.chunk_id] for hit in hits}
         assert hits
+        assert {name: hit.keyword for name, hit in hits.items()} == {name: everywhere[name].keyword for name in hits}
 
 
 async def test_hits_of_one_search_carry_the_other_score(store: VectorStore, writer: TableWriter) -> None:
