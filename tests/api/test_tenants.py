@@ -79,15 +79,15 @@ def test_tenants_are_selected_by_status_plan_and_text(admin: httpx.Client) -> No
         assert answer.status_code == 200
         return {tenant["id"] for tenant in answer.json()["tenants"]}
 
-    body = {"name": "Zephyr 100%", "email": "wind@example.org", "company": "Aeolus_Ltd", "plan_id": "breeze"}
+    body = {"name": "Zephyr 100%", "email": "wind@example.org", "company": "Aeolus_Ltd", "plan_id": "premium"}
     zephyr = admin.post("/admin/tenants", json=body).json()["id"]
     assert ids(q="zephyr") == ids(q="WIND@example") == ids(q="aeolus_l") == {zephyr}
     assert ids(q="Zephyr 100%") == {zephyr}
     assert zephyr not in ids(q="Zephyr_100")
     assert zephyr not in ids(q="Z%r")
-    assert ids(plan="breeze") == {zephyr}
+    assert ids(plan="premium") == {zephyr}
     assert zephyr in ids(status="active")
-    assert ids(status="suspended", plan="breeze") == set()
+    assert ids(status="suspended", plan="premium") == set()
 
 
 def test_an_unknown_tenant_and_a_malformed_id_are_not_found_alike(admin: httpx.Client) -> None:
@@ -99,3 +99,8 @@ def test_an_unknown_tenant_and_a_malformed_id_are_not_found_alike(admin: httpx.C
 @pytest.mark.parametrize("params", [{"page": 0}, {"limit": 0}, {"limit": 1001}, {"q": "x" * 201}])
 def test_tenant_list_parameters_out_of_bounds_are_refused(admin: httpx.Client, params: dict[str, str]) -> None:
     assert_refused(admin.get("/admin/tenants", params=params), 422, "invalid_request")
+
+
+def test_an_unknown_plan_is_refused(admin: httpx.Client) -> None:
+    answer = admin.post("/admin/tenants", json={"name": "Acme", "plan_id": "breeze"})
+    assert "plan_id" in assert_refused(answer, 422, "invalid_request")["details"]["fields"][0]["field"]
