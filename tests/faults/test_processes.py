@@ -172,6 +172,20 @@ def worker(data_dir: Path, environment: dict[str, str]) -> Iterator[Worker]:
         started.end()
 
 
+def stop_between_transactions(pid: int, data_dir: Path) -> None:
+    """SQLite has one write lock: whoever is stopped while it holds it stops all, and that is not what is tried here."""
+    for _ in range(100):
+        os.kill(pid, signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(data_dir / "catalog.sqlite", timeout=0.2)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.rollback()
+                return
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+    raise AssertionError("the worker is in a transaction whenever it is stopped")
+
+
 def test_a_worker_that_sleeps_through_its_lease_harms_nothing_when_it_wakes(
     tmp_path: Path, provider: CountingProvider
 ) -> None:
@@ -188,7 +202,7 @@ def test_a_worker_that_sleeps_through_its_lease_harms_nothing_when_it_wakes(
         kept = calls.stored(calls.put(tenant, "kept", "the lasting wording"))["document_id"]
         until(lambda: [state for state, _, _ in jobs_of(tmp_path)] == ["running"] * 3, "all three in its hands")
         assert provider.arrived.wait(PATIENCE_SECONDS)
-        os.kill(sleeper.process.pid, signal.SIGSTOP)
+        stop_between_transactions(sleeper.process.pid, tmp_path)
         provider.gate.set()
         calls.stored(calls.put(tenant, "replaced", "the modern wording"))
         assert tenant.delete(f"/documents/{deleted}").status_code == 204
