@@ -11,7 +11,8 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -252,19 +253,19 @@ class Publisher:
         # In one order everywhere, so that two transactions cannot wait for each other's rows.
         for change in sorted(batch, key=lambda change: change.document_id):
             # The document before the job, as whoever enqueues locks them: the other order would deadlock.
-            await document_rows.lock(connection, tenant_id, change.document_id)
+            row = await document_rows.lock(connection, tenant_id, change.document_id)
             if not await self._queue.holds(connection, change.job):
                 lost.append(change)
                 continue
             if change.removes:
                 await queries.withdraw(connection, tenant_id, change.document_id, up_to_revision=change.revision)
             else:
-                await self._make_searchable(connection, change)
+                await self._make_searchable(connection, change, row, now)
             await self._queue.finish(connection, change.job)
         return lost
 
-    async def _make_searchable(self, connection: Connection, change: Change) -> None:
-        row = await document_rows.lock(connection, change.tenant_id, change.document_id)
+    async def _make_searchable(self, connection: Connection, change: Change, row: Any, now: datetime) -> None:
+        """`row` is the document's, locked."""
         if row is None or row.state != "live" or row.searchable_floor >= change.revision:
             return  # deleted meanwhile; another job removes the rows
         known = await queries.searchable_revision(connection, change.tenant_id, self._generation.id, change.document_id)
@@ -279,7 +280,6 @@ class Publisher:
             )
         if row.content_revision != change.revision:
             return  # replaced meanwhile; the newer content has its own turn
-        now = await self._database.now(connection)
         await document_rows.update(
             connection,
             change.tenant_id,
