@@ -1,4 +1,4 @@
-"""Office files, old ways of writing them left out: by python-docx, python-pptx and openpyxl; ODT and EPUB by hand."""
+"""Office files: Microsoft's by python-docx, python-pptx and openpyxl; ODT, EPUB and RTF by hand."""
 
 import io
 from datetime import date
@@ -87,7 +87,7 @@ def open_text() -> bytes:
     return zipped(
         {
             "mimetype": b"application/vnd.oasis.opendocument.text",
-            "content.xml": f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {_ODF} office:version="1.2">'
+            "content.xml": f'<?xml version="1.0"?><office:document-content {_ODF} office:version="1.2">'
             f"<office:body><office:text>{body}</office:text></office:body></office:document-content>".encode(),
             "META-INF/manifest.xml": b'<?xml version="1.0"?><manifest:manifest '
             b'xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">'

@@ -40,8 +40,8 @@ _UTF8_FLAG = 0x800
 _ENCRYPTED_FLAG = 0x1
 _OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
     "application/gzip": lambda path: cast(IO[bytes], gzip.open(path)),
-    "application/x-bzip2": lambda path: bz2.open(path),
-    "application/x-xz": lambda path: lzma.open(path),
+    "application/x-bzip2": bz2.open,
+    "application/x-xz": lzma.open,
 }
 
 

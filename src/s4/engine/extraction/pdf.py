@@ -1,8 +1,10 @@
 """PDF: text page by page, with headings.
 
-Kreuzberg offers the plain lines of each page, and a structure guessed from positions and type sizes. The
-guess loses lines at page ends and splits sentences, so the text is the plain lines; from the guess come only
-hints for headings (see `pdf_headings`). Running heads and page numbers go: they would stand in every passage.
+Kreuzberg offers the plain lines of each page, and a structure guessed from positions. The guess loses lines at
+page ends, splits sentences, and takes prose for tables and one heading in three for prose, so the text is the
+plain lines, and headings come from the sizes of type (see `pdf_headings`). Running heads and page numbers go: they
+would stand in every passage. Lines come in the order in which the file draws them: column by column, unless the
+program that made it drew line by line across the columns.
 """
 
 import re
@@ -18,6 +20,7 @@ from s4.engine.extraction.failures import parsing, too_many_pages
 from s4.engine.extraction.markup import HEADINGS_MAX
 from s4.engine.extraction.model import HeadingSpan, PageSpan
 from s4.engine.extraction.pdf_headings import find_headings
+from s4.engine.extraction.pdf_sizes import line_sizes
 
 _EDGE_LINES = 3  # running heads and feet stand among so many lines at either end of a page
 _RUNNING_CHARS_MAX = 90
@@ -46,8 +49,7 @@ def read_pdf(
         result = kreuzberg.extract_file_sync(path, "application/pdf", config)
     plain = {page["page_number"]: _lines(page["content"]) for page in result.pages or []}
     pages, running = _without_running_heads([plain.get(number, []) for number in range(1, count + 1)])
-    nodes = result.document["nodes"] if result.document else []
-    levels = find_headings(pages, nodes, is_running=lambda line: _key(line) in running - {line})
+    levels = find_headings(pages, line_sizes(path), is_running=lambda line: _key(line) in running - {line})
     writer = PageWriter()
     for index, lines in enumerate(pages):
         writer.page(_blocks(lines, levels[index]))

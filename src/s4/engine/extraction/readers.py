@@ -54,6 +54,7 @@ _HIDDEN = {
 _HIDDEN_CODES = {38: "amp", 60: "lt", 62: "gt", 34: "quot", 39: "apos"}
 _SHOWN = str.maketrans(dict(zip(_HIDDEN.values(), "&<>\"'", strict=True)))
 _ENTITY = re.compile(rb"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
+_MIDNIGHT = re.compile(r"(\| \d{4}-\d\d-\d\d) 00:00:00(?= \|)")  # how kreuzberg writes a cell that holds a date
 _WORD_TEXT = re.compile(r"word/[^/]+\.xml$")
 _WORD_MEDIA = re.compile(r"word/(?:media|embeddings|fonts)/")
 _HTML_HEAD = re.compile(r"<head[\s>].*?</head\s*>|<svg[\s>].*?</svg\s*>", re.IGNORECASE | re.DOTALL)
@@ -108,7 +109,7 @@ def _extract(path: Path, filename: str, declared: str | None, limits: Limits, un
 def _read(path: Path, filename: str, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
     match detected.reader:
         case Reader.PDF:
-            config = _config(structure=True, pages=kreuzberg.PageConfig(extract_pages=True))
+            config = _config(pages=kreuzberg.PageConfig(extract_pages=True))
             text, pages, headings, metadata = read_pdf(path, config, pages_max=limits.pages_max)
             return _Read(text, pages, headings, metadata.get("title"))
         case Reader.DOCX:
@@ -127,15 +128,12 @@ def _read(path: Path, filename: str, detected: Detected, limits: Limits, unpacki
             return _read_text(path, detected, limits)
 
 
-def _config(
-    *, plain: bool = False, structure: bool = False, pages: kreuzberg.PageConfig | None = None
-) -> kreuzberg.ExtractionConfig:
+def _config(*, plain: bool = False, pages: kreuzberg.PageConfig | None = None) -> kreuzberg.ExtractionConfig:
     return kreuzberg.ExtractionConfig(
         use_cache=False,
         enable_quality_processing=False,
         output_format="plain" if plain else "markdown",
         pages=pages,
-        include_document_structure=structure,
         postprocessor=kreuzberg.PostProcessorConfig(enabled=False),
         concurrency=kreuzberg.ConcurrencyConfig(max_threads=1),
     )
@@ -147,7 +145,8 @@ def _parse(source: Path | bytes, content_type: str) -> _Read:
             result = kreuzberg.extract_file_sync(source, content_type, _config())
         else:
             result = kreuzberg.extract_bytes_sync(source, content_type, _config())
-    text, headings = markup.readable(clean(result.content.translate(_SHOWN)))
+    content = _MIDNIGHT.sub(r"\1", result.content) if "sheet" in content_type else result.content
+    text, headings = markup.readable(clean(content.translate(_SHOWN)))
     metadata: Any = result.metadata
     return _Read(text, (), headings, metadata.get("title") or metadata.get("subject"))
 

@@ -112,7 +112,7 @@ _EVIDENCE = {
         re.IGNORECASE,
     ),
     _XML: re.compile(r"\s*<"),
-    _JSON: re.compile(r"\s*[\[{\"\d.tfn-]"),
+    _JSON: re.compile(r'\s*(?:[\[{"]|-?\d|true|false|null)'),
     _NOTEBOOK: re.compile(r"\s*\{"),
     _EMAIL: re.compile(r"\s*[!-9;-~]+:"),
     _CALENDAR: re.compile(r"\s*BEGIN:"),
