@@ -24,7 +24,7 @@ from email import policy
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
-from typing import IO, Self, cast
+from typing import IO, Any, Self, cast
 
 from s4.engine.extraction import failures
 from s4.engine.extraction.decode import guess_charset
@@ -38,10 +38,10 @@ _COPY_BYTES = MIB
 _LITTER = re.compile(r"(?:^|/)(?:__MACOSX/|\.DS_Store$|\._[^/]*$|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
 _UTF8_FLAG = 0x800
 _ENCRYPTED_FLAG = 0x1
-_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
-    "application/gzip": lambda path: cast(IO[bytes], gzip.open(path)),
-    "application/x-bzip2": bz2.open,
-    "application/x-xz": lzma.open,
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    "application/gzip": gzip.GzipFile,
+    "application/x-bzip2": bz2.BZ2File,
+    "application/x-xz": lzma.LZMAFile,
 }
 
 
@@ -181,7 +181,7 @@ def _open_in_tar(container: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]
 def decompressed(path: Path, content_type: str) -> IO[bytes]:
     """The content of a file that gzip, bzip2 or xz has packed; the file as it is for other types."""
     opener = _OPENERS.get(content_type)
-    return opener(path) if opener is not None else path.open("rb")
+    return cast(IO[bytes], opener(path)) if opener is not None else path.open("rb")
 
 
 def inner_name(filename: str) -> str:

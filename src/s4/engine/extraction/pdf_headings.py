@@ -48,16 +48,15 @@ def find_headings(
 def _set_larger(
     pages: list[list[str]], sizes: list[dict[str, float]], is_running: Callable[[str], bool]
 ) -> list[dict[str, int]]:
-    sizes = [*sizes, *({} for _ in pages[len(sizes) :])]
     chars: Counter[float] = Counter()
-    for lines, known in zip(pages, sizes, strict=False):
+    for lines, known in zip(pages, sizes, strict=True):
         for line in lines:
             chars[known.get(line, 0.0)] += len(line)
     most = chars.most_common(1)[0][0] if chars else 0.0
     rare = {size for size, count in chars.items() if count <= _RARE_SHARE * chars.total()}
     large = sorted((size for size in rare if most and size >= _LARGER * most), reverse=True)
     found: list[dict[str, float]] = []
-    for lines, known in zip(pages, sizes, strict=False):
+    for lines, known in zip(pages, sizes, strict=True):
         _join_broken(lines, known, set(large))
         titles = {line: size for line in lines if (size := known.get(line, 0.0)) in large}
         found.append({line: size for line, size in titles.items() if _can_be_title(line) and not is_running(line)})

@@ -1,6 +1,6 @@
 """One reader per family of formats, all with the same result.
 
-This module and `pdf` are the only ones that call kreuzberg's extraction; what costs and is not needed (text
+This module is the only one that calls kreuzberg's extraction; what costs and is not needed (text
 recognition in images, caches, detection of languages, post-processing) is off.
 """
 
@@ -109,9 +109,7 @@ def _extract(path: Path, filename: str, declared: str | None, limits: Limits, un
 def _read(path: Path, filename: str, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
     match detected.reader:
         case Reader.PDF:
-            config = _config(pages=kreuzberg.PageConfig(extract_pages=True))
-            text, pages, headings, metadata = read_pdf(path, config, pages_max=limits.pages_max)
-            return _Read(text, pages, headings, metadata.get("title"))
+            return _Read(*read_pdf(path, pages_max=limits.pages_max))
         case Reader.DOCX:
             return _parse(_hide_entities(path), detected.content_type)
         case Reader.SLIDES:
