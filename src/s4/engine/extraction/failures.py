@@ -118,7 +118,7 @@ def nothing_read(reasons: Sequence[tuple[str, str]], more: int) -> DocumentRejec
     listed = " ".join(sentence for _, sentence in reasons[:_REASONS_SHOWN])
     others = more + len(reasons[_REASONS_SHOWN:])
     return DocumentRejected(
-        f"No file in the archive could be read. {listed}" + (f" And {others:,} more." if others else ""),
+        f"No file in the archive could be read: {listed}" + (f" And {others:,} more." if others else ""),
         code=codes.pop() if len(codes) == 1 else "unsupported_format",
     )
 

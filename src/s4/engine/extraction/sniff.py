@@ -114,7 +114,10 @@ _EVIDENCE = {
     _XML: re.compile(r"\s*<"),
     _JSON: re.compile(r'\s*(?:[\[{"]|-?\d|true|false|null)'),
     _NOTEBOOK: re.compile(r"\s*\{"),
-    _EMAIL: re.compile(r"\s*[!-9;-~]+:"),
+    _EMAIL: re.compile(
+        r"\s*(?:[!-9;-~]+:.*\n|[ \t].*\n)*?(?:from|to|cc|subject|date|received|message-id|return-path|mime-version):",
+        re.IGNORECASE,
+    ),
     _CALENDAR: re.compile(r"\s*BEGIN:"),
 }
 
