@@ -63,6 +63,7 @@ ENCODED = {
     "iso8859_5": RUSSIAN,
     "cp1250": "Schůzka začne v patnáct hodin. Příliš žluťoučký kůň úpěl ďábelské ódy.",
     "iso8859_2": "Spotkanie rozpocznie się o piętnastej. Proszę zapisać materiały dzień wcześniej.",
+    "cp850": GERMAN,
     "cp1253": "Η συνάντηση αρχίζει στις τρεις το απόγευμα.",
     "cp1254": "Toplantı öğleden sonra üçte başlayacak. Lütfen dosyaları önceki gün kaydediniz.",
     "cp1255": "הפגישה תתחיל בשעה שלוש אחר הצהריים. נא לשמור את המסמכים יום קודם לכן.",

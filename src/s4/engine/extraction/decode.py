@@ -30,13 +30,13 @@ _DROPPED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff\ufeff]")
 _WIDE = ("utf-16-le", "utf-16-be")
 _MULTIBYTE = {"cp932", "euc_jis_2004", "gb18030", "big5hkscs", "cp949", "euc_kr"}
 _OTHER_SCRIPTS = {"cp1251", "koi8-r", "koi8-u", "cp866", "iso8859-5", "cp1253", "iso8859-7", "cp1255", "cp1256"}
-_LATIN = {"cp1250", "iso8859-2", "cp1254", "cp1257"}
+_LATIN = {"cp1250", "cp850", "iso8859-2", "cp1254", "cp1257"}
 _GUESSED = (*_WIDE, "euc-jp", "big5", *sorted(_MULTIBYTE - {"euc_jis_2004", "big5hkscs"}), *sorted(_OTHER_SCRIPTS))
 _GUESSED += (*sorted(_LATIN), "cp1252")
 _GUESS_BYTES = 65_536  # takes some 20 ms; more changes no answer
-_FOREIGN_BYTES_MIN = 4  # a euro sign and a degree sign alone say nothing
+_FOREIGN_BYTES_MIN = 2  # a euro sign or a degree sign alone says nothing
 _OTHER_SCRIPT_SHARE_MIN = 0.4  # of letters beyond ASCII: Cyrillic and the like have nearly 1, French at most 0.3
-_LATIN_CONFIDENCE_MIN = 0.09  # Polish, Czech and Turkish have more; short French and German texts less
+_LATIN_CONFIDENCE_MIN = 0.08  # Polish, Czech and Turkish have more; short French and German texts less
 _ESCAPED_JAPANESE = re.compile(rb"\x1b\$[@B]")
 REPLACED_WARNING = "Some characters could not be decoded and were replaced."
 

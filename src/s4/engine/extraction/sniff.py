@@ -50,6 +50,8 @@ class Detected:
     charset: str | None = None
 
 
+_PDF = Detected(Reader.PDF, "application/pdf")
+_RTF = Detected(Reader.FILE, "application/rtf")
 _PLAIN = Detected(Reader.PLAIN, "text/plain")
 _EMAIL = Detected(Reader.MAIL, "message/rfc822")
 _HTML = Detected(Reader.HTML, "text/html")
@@ -152,6 +154,15 @@ _CLOSED_ARCHIVES = (
     (b"Rar!\x1a\x07", "RAR"),
     (b"\x28\xb5\x2f\xfd", "Zstandard"),
 )
+CONTENT_TYPES = frozenset(
+    {
+        *(detected.content_type for detected in (_PDF, _RTF, _PLAIN, _ZIP, _TAR, _MAILBOX, *_BY_SUFFIX.values())),
+        *(detected.content_type for _, detected in _OOXML_PARTS),
+        *_MIMETYPE_MEMBERS,
+        *(content_type for _, content_type in (*_OLE_STREAMS, *_COMPRESSED)),
+    }
+)
+"""All that `detect` answers. `docs/guide/documents.md` says of each what is taken from it."""
 # Readers of PDF accept junk before the header, and some programs and mail gateways write it.
 _PDF_HEADER = re.compile(rb"^%PDF-\d", re.MULTILINE)
 # Of a document's text parts, unpacked. A spreadsheet of this size fills the default memory limit, and where
@@ -177,7 +188,7 @@ def detect(path: Path, *, filename: str, declared: str | None) -> Detected:
     if not head:
         raise failures.empty(paged=False)
     if head.startswith(b"{\\rtf"):
-        return Detected(Reader.FILE, "application/rtf")
+        return _RTF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _inside_zip(path)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
@@ -185,7 +196,7 @@ def detect(path: Path, *, filename: str, declared: str | None) -> Detected:
     if (packed := _packed(path, head)) is not None:
         return packed
     if head.lstrip().startswith(b"%PDF-") or (_PDF_HEADER.search(head[:1024]) and _ends_like_pdf(path)):
-        return Detected(Reader.PDF, "application/pdf")
+        return _PDF
     charset = _charset(head, declared)
     decoded = decode_text(head, charset=charset)
     if decoded is None:
