@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog.testing
 
 from tests.factories import calls, files, formats
 from tests.factories.deployment import FAST, running
 from tests.factories.formats import mails, pdfs
+from tests.factories.house import open_house
 
 UNREADABLE = {
     "old/damaged.pdf": (pdfs.damaged(), "corrupt", "damaged"),
@@ -16,6 +18,26 @@ UNREADABLE = {
     "pictures/logo.png": (mails.PIXEL, "unsupported_format", "image"),
     "backup.7z": (b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(99), "unsupported_format", "7z"),
 }
+
+
+async def test_the_settings_bound_what_is_unpacked_and_what_fails_is_not_named_in_the_log(tmp_path: Path) -> None:
+    async with open_house(tmp_path, extraction_archive_members_max=2, extraction_archive_depth_max=1) as house:
+        acme = await house.tenant()
+        with structlog.testing.capture_logs() as logged:
+            full = await house.put(acme, "full.zip", files.zipped({f"{n}.txt": b"word" for n in range(3)}))
+            deep = await house.put(
+                acme, "deep.zip", files.zipped({"secret plan.zip": files.zipped({"a.txt": b"word"})})
+            )
+            fine = await house.put(acme, "fine.zip", files.zipped({f"{n}.txt": b"word" for n in range(2)}))
+            await house.work()
+        for document, sentence in ((full, "more than 2 files"), (deep, "secret plan.zip: It is nested too deep")):
+            ended = await house.get(acme, document.document_id)
+            assert ended.error_code == "resource_limit"
+            assert sentence in (ended.error_message or "")
+        assert await house.found(acme, "word") == [fine.document_id]
+    failed = [event for event in logged if event["event"] == "job.failed"]
+    assert [event["error"] for event in failed] == ["resource_limit"] * 2
+    assert "secret plan" not in str(logged)
 
 
 def best_passage(tenant: httpx.Client, sentence: str, document_id: str) -> dict[str, Any]:

@@ -492,6 +492,44 @@ def test_a_body_is_read_in_its_charset(read, charset: str) -> None:
     assert texts.JAPANESE in read(mail.as_bytes()).text
 
 
+def test_headers_in_a_code_page_are_readable(read) -> None:
+    mail = "From: Jörg <j@example.com>\nSubject: Größe\nDate: Mon, 02 Mar 2026 09:00:00 +0000\n\nGrüße\n"
+
+    extracted = read(mail.encode("cp1252"), "a.eml")
+
+    assert extracted.title == "Größe"
+    assert "From: Jörg" in extracted.text
+    assert "Grüße" in extracted.text
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "Content-Type: message/rfc822\n\n\xff: garbage",
+        "Content-Type: multipart/mixed\n\nno boundary",
+        'Content-Type: application/pdf; name="a.pdf"\nContent-Transfer-Encoding: base64\n\n!!!!',
+        "Content-Type: text/plain; charset=no-such-charset\n\nmore",
+        "Content-Disposition: attachment; filename*=utf-8''%FF%FE.txt\n\nattached",
+    ],
+)
+def test_a_malformed_part_does_not_spoil_the_mail(read, part: str) -> None:
+    mail = (
+        "From: a@b.c\nSubject: x\nDate: Mon, 02 Mar 2026 09:00:00 +0000\nContent-Type: multipart/mixed; boundary=B\n\n"
+        f"--B\nContent-Type: text/plain\n\nThe body.\n--B\n{part}\n--B--\n"
+    )
+
+    assert "The body." in read(mail.encode("latin-1"), "a.eml").text
+
+
+def test_a_tar_with_a_negative_size_ends(refused) -> None:
+    data = bytearray(archives.tarred({"a.txt": WORDS, "b.txt": WORDS}))
+    data[1024 + 124 : 1024 + 136] = b"\xff" * 12
+    data[1024 + 148 : 1024 + 156] = b" " * 8
+    data[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(data[1024 : 1024 + 512])
+
+    assert refused(bytes(data)).code == "corrupt"
+
+
 def test_an_office_file_is_no_archive_and_an_archive_with_its_folders_is_no_office_file(read) -> None:
     parts = {name: data for name, data in _members(office.word()).items() if name.startswith("word/")}
 

@@ -8,7 +8,6 @@ all nested archives together, and the count ends it (`Unpacking`).
 import bz2
 import contextlib
 import email
-import errno
 import gzip
 import io
 import lzma
@@ -36,6 +35,8 @@ NAME_CHARS_MAX = 200  # of a member's name as a heading; the end is kept, where 
 _COPY_BYTES = MIB
 # What operating systems leave in archives and no person means.
 _LITTER = re.compile(r"(?:^|/)(?:__MACOSX/|\.DS_Store$|\._[^/]*$|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
+# How the standard library's parser fails on malformed mail.
+MALFORMED = (AttributeError, TypeError, LookupError, ValueError, RecursionError)
 _UTF8_FLAG = 0x800
 _ENCRYPTED_FLAG = 0x1
 _OPENERS: dict[str, Callable[[Path], Any]] = {
@@ -102,12 +103,7 @@ class Unpacking:
                 self.count_bytes(len(chunk))
             if copied > self._limits.member_bytes_max:
                 raise failures.member_too_large(self._limits.member_bytes_max)
-            try:
-                target.write(chunk)
-            except OSError as error:
-                if error.errno == errno.EFBIG:  # the child's own limit on files
-                    raise failures.member_too_large(copied) from error
-                raise
+            target.write(chunk)
 
 
 def zip_members(path: Path) -> Iterator[Member]:
@@ -162,7 +158,15 @@ def tar_members(stream: IO[bytes], unpacking: Unpacking) -> Iterator[Member]:
 
 
 class _Header(tarfile.TarInfo):
-    """`tarfile` takes a damaged header in the middle for the end of the archive, and the rest is lost in silence."""
+    """`tarfile` takes a damaged header in the middle for the end of the archive, and the rest is lost in silence.
+    A negative size makes it read the same header for ever."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        if info.size < 0:
+            raise InvalidHeaderError("negative size")
+        return info
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:  # the parent's name of the argument
@@ -201,9 +205,15 @@ def mailbox_members(path: Path) -> Iterator[Member]:
     with failures.parsing(), contextlib.closing(mailbox.mbox(path, create=False)) as box:
         for number, key in enumerate(box.iterkeys(), 1):
             data = box.get_bytes(key)
-            subject = email.message_from_bytes(data[:_COPY_BYTES], policy=policy.default)["subject"]
-            name = clean_name(f"{number} {subject or ''}.eml".replace("/", " "))
-            yield Member(name, partial(io.BytesIO, data), "message/rfc822")
+            yield Member(f"{number} {mail_name(data)}", partial(io.BytesIO, data), "message/rfc822")
+
+
+def mail_name(data: bytes) -> str:
+    """What a mail without a file name is shown as: its subject."""
+    subject = None
+    with contextlib.suppress(*MALFORMED):
+        subject = email.message_from_bytes(data[:_COPY_BYTES], policy=policy.default)["subject"]
+    return clean_name(f"{str(subject).replace('/', ' ')}.eml" if subject else "mail.eml")
 
 
 def is_litter(name: str) -> bool:

@@ -26,6 +26,7 @@ _PARSER_ERRORS = (
     ValueError,
     LookupError,
     EOFError,
+    OverflowError,
     struct.error,
     zlib.error,
     lzma.LZMAError,

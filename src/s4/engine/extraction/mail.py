@@ -6,17 +6,20 @@ Pictures inside the body and signatures are left out in silence; everything else
 """
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage, MIMEPart
 from functools import partial
 
-from s4.engine.extraction.archives import Member, clean_name
+from s4.engine.extraction import failures
+from s4.engine.extraction.archives import MALFORMED, Member, clean_name, mail_name
 from s4.engine.extraction.decode import decode_text
 
 _SHOWN_HEADERS = ("Subject", "From", "To", "Cc", "Date")
 _SIGNATURES = {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"}
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _PARTS_MAX = 10_000  # of one mail; beyond that somebody builds mails by program
 _DEPTH_MAX = 50  # of multiparts in multiparts; honest mail has four
 
@@ -34,7 +37,7 @@ class Mail:
 def read_mail(data: bytes) -> Mail:
     """Raises `ValueError`."""
     try:
-        message = message_from_bytes(data, policy=policy.default)
+        message = message_from_bytes(_with_readable_headers(data), policy=policy.default)
         assert isinstance(message, EmailMessage)
         headers = [(name, str(message[name])) for name in _SHOWN_HEADERS if message[name]]
         body = message.get_body(preferencelist=("plain", "html"))
@@ -47,7 +50,7 @@ def read_mail(data: bytes) -> Mail:
                 texts.append(_body_text(part))
             else:
                 attachments.append(_attachment(part, len(attachments) + 1))
-    except (AttributeError, TypeError, LookupError, RecursionError) as error:  # how the parser fails on malformed mail
+    except MALFORMED as error:
         raise ValueError("not a readable e-mail") from error
     if attachments:
         headers.append(("Attachments", ", ".join(member.name for member in attachments)))
@@ -55,9 +58,17 @@ def read_mail(data: bytes) -> Mail:
     return Mail(lines, dict(headers).get("Subject"), texts, attachments)
 
 
+def _with_readable_headers(data: bytes) -> bytes:
+    """Headers may be ASCII or UTF-8; old programs write them in the code page of their machine."""
+    blank = _BLANK_LINE.search(data)
+    head = data[: blank.start()] if blank else data
+    decoded = None if head.isascii() else decode_text(head, charset=None)
+    return data if decoded is None else decoded[0].encode(errors="replace") + data[len(head) :]
+
+
 def _leaves(message: MIMEPart, depth: int = 0) -> Iterator[MIMEPart]:
     """The parts that hold something; of alternatives, those that are no other form of the body."""
-    if message.get_content_maintype() != "multipart" or depth > _DEPTH_MAX:
+    if message.get_content_maintype() != "multipart" or not message.is_multipart() or depth > _DEPTH_MAX:
         yield message
         return
     alternatives = message.get_content_subtype() == "alternative"
@@ -89,14 +100,19 @@ def _body_text(part: MIMEPart) -> tuple[str, bool]:
 
 def _attachment(part: MIMEPart, number: int) -> Member:
     kind = part.get_content_type()
-    if part.get_content_maintype() == "message" and part.is_multipart():
-        inner = list(part.iter_parts())
-        data = b"\n".join(one.as_bytes() for one in inner)
-        name = part.get_filename() or (
-            f"{inner[0]['subject']}.eml".replace("/", " ") if kind == "message/rfc822" else None
-        )
-    else:
-        payload = part.get_payload(decode=True)
-        data, name = payload if isinstance(payload, bytes) else b"", part.get_filename()
+    name = part.get_filename()
+    if name is None and kind == "message/rfc822" and part.is_multipart():
+        name = mail_name(_content(part).getvalue())
     suffix = {"text/calendar": ".ics", "text/plain": ".txt", "text/html": ".html"}.get(kind, "")
-    return Member(clean_name(name or f"attachment {number}{suffix}"), partial(io.BytesIO, data), kind)
+    return Member(clean_name(name or f"attachment {number}{suffix}"), partial(_content, part), kind)
+
+
+def _content(part: MIMEPart) -> io.BytesIO:
+    """Raises `DocumentRejected`: one malformed mail within a mail does not spoil the other parts."""
+    try:
+        if part.is_multipart():  # message/rfc822 and its kin, which hold parsed mails
+            return io.BytesIO(b"\n".join(inner.as_bytes() for inner in part.iter_parts()))
+        payload = part.get_payload(decode=True)
+    except MALFORMED as error:
+        raise failures.corrupt() from error
+    return io.BytesIO(payload if isinstance(payload, bytes) else b"")
