@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from s4.engine.chunking import chunk
+from s4.engine.chunking.outline import Outline
 from s4.engine.extraction import ArchiveLimits, ExtractedText
 from s4.engine.extraction.readers import Limits, extract
 from s4.kernel.errors import DocumentRejected
@@ -105,6 +106,17 @@ def test_a_passage_of_a_member_names_the_member(read) -> None:
     assert set(of_guide[1:]) == {"a/guide.md > Pump"}
     assert set(of_note) == {"b.txt"}
     assert len(of_guide) + len(of_note) == len(passages), "no passage spans two members"
+
+
+def test_a_passage_under_six_headings_in_a_mail_in_an_archive_still_names_the_archives_member(read) -> None:
+    mail = mails.letter()
+    book = "".join(f"{'#' * level} Level {level}\n\n" for level in range(1, 7)) + "The deepest words. " * 10
+    mail.add_attachment(book.encode(), "text", "markdown", filename="book.md")
+
+    outermost = Outline(read(files.zipped({"outer.eml": mail.as_bytes()})))
+
+    path = [title for _, title in outermost.path_at(10**6)]
+    assert path == ["outer.eml", "book.md", *(f"Level {level}" for level in range(1, 7))]
 
 
 def test_a_member_that_cannot_be_read_is_named_and_the_others_are_read(read) -> None:

@@ -132,6 +132,33 @@ async def test_pages_of_a_pdf_begin_with_what_stands_on_them(read) -> None:
     assert [page.partition("\n")[0] for page in pages] == ["# Service manual", "# Maintenance", "# Repair"]
 
 
+PROSE = [(10, "The pump draws water from the lower basin and lifts it to the tower.")] * 8
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+async def test_a_heading_over_two_lines_is_one_and_two_headings_are_two(read, scaled: bool) -> None:
+    lines = [(18, "Manual"), (18, "Care of the outdoor"), (18, "unit in winter"), *PROSE, (14, "Filters"), *PROSE]
+
+    extracted = await read(pdfs.drawn(lines, scaled=scaled), "a.pdf")
+
+    assert_offsets(extracted)
+    assert [(heading.level, heading.title) for heading in extracted.headings] == [
+        (1, "Manual"),
+        (1, "Care of the outdoor unit in winter"),
+        (2, "Filters"),
+    ]
+
+
+async def test_sentences_and_text_that_is_large_throughout_are_no_headings_of_a_pdf(read) -> None:
+    lines = [(18, "This is a motto, set large."), *PROSE, (13, "Half of the text is a little larger than the rest")] * 2
+
+    extracted = await read(
+        pdfs.drawn([*lines, *[(13, "and it goes on and on in this size")] * 8], scaled=False), "a.pdf"
+    )
+
+    assert extracted.headings == ()
+
+
 async def test_a_pdf_that_anyone_may_open_but_not_print_is_read(read) -> None:
     assert "turquoise isolator" in (await read(pdfs.encrypted(opening_password=""), "a.pdf")).text
 

@@ -95,6 +95,21 @@ def two_columns() -> bytes:
     return target.getvalue()
 
 
+def drawn(lines: Sequence[tuple[float, str]], *, scaled: bool = False) -> bytes:
+    """One page of lines with their sizes. `scaled`: the font has size 1 and the page scales it, as browsers print."""
+    target = io.BytesIO()
+    canvas = Canvas(target, pagesize=A4, invariant=1)
+    text = canvas.beginText()
+    for number, (size, line) in enumerate(lines):
+        text.setFont("Helvetica", 1 if scaled else size)
+        factor = size if scaled else 1
+        text.setTextTransform(factor, 0, 0, factor, 50, 790 - 22 * number)
+        text.textOut(line)
+    canvas.drawText(text)
+    canvas.save()
+    return target.getvalue()
+
+
 def encrypted(*, opening_password: str) -> bytes:
     """Without an opening password anyone may read it, but not print it: what many offices send."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(manual())))
