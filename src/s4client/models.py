@@ -76,7 +76,7 @@ class TextPage(Model):
 
 
 class DocumentText(Model):
-    """The text that was extracted from a document."""
+    """The text that was extracted from a document. `warnings` are sentences about what was not read."""
 
     document_id: str
     version: int | str | None = None
@@ -84,6 +84,7 @@ class DocumentText(Model):
     content_type: str | None = None
     text: str
     pages: tuple[TextPage, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class MetadataUpdate(Model):

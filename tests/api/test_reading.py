@@ -23,7 +23,7 @@ from tests.api.calls import (
     upload_ready,
 )
 from tests.factories.deployment import Deployment
-from tests.factories.files import pdf
+from tests.factories.files import pdf, zipped
 
 CONTENT = b"0123456789abcdef"
 
@@ -381,7 +381,8 @@ def test_text_has_every_field_and_pages_that_cover_it(tenant: httpx.Client) -> N
     file = pdf([["First page: tides."], ["Second page: moons."]], title="Sea")
     document_id = upload_ready(tenant, file, filename="sea.pdf", content_type="application/pdf")["document_id"]
     answer = tenant.get(f"/documents/{document_id}/text").json()
-    assert set(answer) >= {"document_id", "version", "title", "content_type", "text", "pages"}
+    assert set(answer) >= {"document_id", "version", "title", "content_type", "text", "pages", "warnings"}
+    assert answer["warnings"] == []
     assert (answer["document_id"], answer["title"]) == (document_id, "Sea")
     assert [page["page"] for page in answer["pages"]] == [1, 2]
     parts = [answer["text"][page["char_start"] : page["char_end"]] for page in answer["pages"]]
@@ -389,6 +390,15 @@ def test_text_has_every_field_and_pages_that_cover_it(tenant: httpx.Client) -> N
     assert "moons" not in parts[0]
     assert "moons" in parts[1]
     assert tenant.get(f"/documents/{document_id}").json()["pages"] == 2
+
+
+def test_text_says_what_of_an_archive_was_not_read(tenant: httpx.Client) -> None:
+    archive = zipped({"a.txt": b"Words.", "b.pdf": pdf([["Secret."]], encrypted=True)})
+    document_id = upload_ready(tenant, archive, filename="a.zip", content_type="application/zip")["document_id"]
+    answer = tenant.get(f"/documents/{document_id}/text").json()
+    assert answer["warnings"] == ["b.pdf: The file is protected by a password."]
+    assert answer["text"] == "# a.txt\n\nWords."
+    assert answer["pages"] == []
 
 
 def test_text_offsets_count_code_points(tenant: httpx.Client) -> None:

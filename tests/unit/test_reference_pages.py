@@ -92,3 +92,19 @@ def test_pages_name_only_metrics_that_exist(generator: ModuleType) -> None:
     known = set(METRIC.findall(generator.metrics_page()))
     guide = (REPOSITORY / "docs" / "guide" / "operations.md").read_text(encoding="utf-8")
     assert set(METRIC.findall(guide)) <= known
+
+
+def test_the_guide_says_of_every_format_what_is_taken_from_it() -> None:
+    from s4.engine.extraction.sniff import CONTENT_TYPES
+    from tests.factories.formats import samples
+
+    guide = (REPOSITORY / "docs" / "guide" / "documents.md").read_text(encoding="utf-8")
+    table = guide.partition("| format | content type |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    said = {content_type: row[2:] for row in rows for content_type in re.findall(r"`([^`]+)`", row[1])}
+    assert set(said) == CONTENT_TYPES
+    for sample in samples():
+        told_by, _, headings, pages = said[sample.content_type]
+        assert (told_by == "content") == sample.told_by_bytes, sample.name
+        assert not sample.headings or headings != "no", sample.name
+        assert not sample.pages or pages != "no", sample.name

@@ -22,7 +22,7 @@ from s4.domains.maintenance.deployment import open_deployment
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.tenants import TenantChain, TenantService
 from s4.engine.embedding.base import Embedder
-from s4.engine.extraction import ExtractionPool
+from s4.engine.extraction import ArchiveLimits, ExtractionPool
 from s4.engine.vectors import VectorStore
 from s4.entrypoints.configuration import SCRATCH_DIR
 from s4.kernel.clock import SystemClock
@@ -188,6 +188,12 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         seconds_max=settings.extraction_seconds_max,
         text_chars_max=settings.extraction_text_chars_max,
         pages_max=settings.extraction_pages_max,
+        archives=ArchiveLimits(
+            depth_max=settings.extraction_archive_depth_max,
+            members_max=settings.extraction_archive_members_max,
+            bytes_max=settings.extraction_archive_bytes_max,
+            member_bytes_max=settings.extraction_archive_member_bytes_max,
+        ),
     )
     leases = Leases(core.database, owner=owner, duration=lease)
     publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.generation)

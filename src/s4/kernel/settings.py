@@ -141,6 +141,29 @@ class Settings(BaseModel):
     extraction_seconds_max: float = Field(180.0, gt=0, description="Wall time for one file.")
     extraction_text_chars_max: int = Field(20_000_000, ge=1, description="Longest text taken from one document.")
     extraction_pages_max: int = Field(10_000, ge=1)
+    extraction_archive_depth_max: int = Field(
+        2,
+        ge=0,
+        description="Containers within containers that are opened: a mail in a ZIP, with an attachment. What is deeper "
+        "is named in the warnings. 0 opens no archive and no attachment.",
+    )
+    extraction_archive_members_max: int = Field(
+        1000,
+        ge=1,
+        description="Files in an archive, those of nested archives counted. They become one document with one state; "
+        "what is larger is better uploaded as files.",
+    )
+    extraction_archive_bytes_max: Size = Field(
+        1 * GIB,
+        description="Most that is unpacked from one document, counted while it is unpacked. Ends bombs; takes seconds, "
+        "and the disk holds one member per level at a time.",
+    )
+    extraction_archive_member_bytes_max: Size = Field(
+        256 * MIB,
+        le=256 * MIB,
+        description="Largest member, unpacked; at most 256 MiB, which is what a child may write to a temporary file. A "
+        "larger one is named in the warnings.",
+    )
     chunk_tokens_max: int = Field(
         256, ge=16, description="Token budget of a chunk, its heading included: what the bundled model reads."
     )

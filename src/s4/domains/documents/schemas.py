@@ -89,6 +89,7 @@ class DocumentText(BaseModel):
     content_type: str
     text: str
     pages: list[TextPage]
+    warnings: list[str] = Field(description="What was not read, as sentences: members of archives, pages of images.")
 
 
 class MetadataPatched(BaseModel):

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from s4.engine.extraction.model import ExtractedText
 
 _TITLE_CHARS_MAX = 200  # of one heading in a path; a longer one is a paragraph marked wrongly
-_DEPTH_MAX = 6  # levels of a path, the deepest kept: what HTML, Word and Markdown know
+_DEPTH_MAX = 8  # levels of a path, the deepest kept: the six of HTML, Word and Markdown in a mail in an archive
 
 
 class Outline:

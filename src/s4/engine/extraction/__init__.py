@@ -8,7 +8,8 @@ with limits on memory, time and file size, without S4's environment, that dies w
 - `process` is one child seen from the parent, `child` the same child from inside, `frames` what they say;
 - `sniff` decides what a file is from its bytes, `decode` turns bytes of text into text;
 - `readers`, `pdf`, `pdf_headings`, `mail` and `markup` turn each format into `model.ExtractedText`;
-  `failures` says why not.
+  `failures` says why not;
+- `archives` hands out what is inside archives, and `parts` makes one text of the members.
 
 The names below are loaded when they are first used: the child imports this package too and needs no pool.
 """
@@ -17,10 +18,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
+    from s4.engine.extraction.model import ArchiveLimits, ExtractedText, HeadingSpan, PageSpan
     from s4.engine.extraction.pool import ExtractionPool
 
-__all__ = ["ExtractedText", "ExtractionPool", "HeadingSpan", "PageSpan"]
+__all__ = ["ArchiveLimits", "ExtractedText", "ExtractionPool", "HeadingSpan", "PageSpan"]
 
 
 def __getattr__(name: str) -> Any:

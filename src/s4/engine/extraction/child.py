@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from s4.engine.extraction import frames
+from s4.engine.extraction.model import ArchiveLimits
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import KIB, MIB
 
-_FILE_BYTES_MAX = 64 * MIB  # temporary files of parsers; the answer goes through a pipe, which has no such limit
+_FILE_BYTES_MAX = (
+    256 * MIB
+)  # temporary files of parsers, members of archives; the answer goes through a pipe, which has no such limit
 _OPEN_FILES_MAX = 256
 _NICENESS = 10  # answering searches comes before reading files
 _OOM_SCORE = 500  # of 1000: when the machine is out of memory, this process goes before the API and the database
@@ -47,7 +50,11 @@ def main() -> int:
         return 1
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
-        limits = Limits(text_chars_max=request["text_chars_max"], pages_max=request["pages_max"])
+        limits = Limits(
+            text_chars_max=request["text_chars_max"],
+            pages_max=request["pages_max"],
+            archives=ArchiveLimits(**request["archives"]),
+        )
         path, declared = Path(request["path"]), request["content_type"]
         return extract(path, filename=request["filename"], declared=declared, limits=limits).to_dict()
 

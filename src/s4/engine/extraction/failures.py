@@ -2,16 +2,22 @@
 
 import lzma
 import struct
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import kreuzberg
 
 from s4.kernel.errors import DocumentRejected
+from s4.kernel.units import human_size
 
-_FORMATS = "PDF, Word, PowerPoint, Excel, OpenDocument, EPUB, RTF, HTML, e-mail, Markdown, CSV and plain text"
+_FORMATS = (
+    "PDF, Word, PowerPoint, Excel, OpenDocument, EPUB, RTF, HTML, e-mail, Markdown, CSV, plain text, or these in a ZIP"
+)
+
+_REASONS_SHOWN = 3  # of an archive of which nothing was read; the message stays a few sentences
 
 # What kreuzberg, zipfile and the like raise on input that is not what it claims to be.
 _PARSER_ERRORS = (
@@ -20,11 +26,21 @@ _PARSER_ERRORS = (
     ValueError,
     LookupError,
     EOFError,
+    OverflowError,
     struct.error,
     zlib.error,
     lzma.LZMAError,
     zipfile.BadZipFile,
+    tarfile.TarError,
 )
+
+
+class WholeRejected(DocumentRejected):
+    """Ends the document even when one member of an archive is the cause: what all members share is used up."""
+
+    @classmethod
+    def of(cls, rejected: DocumentRejected) -> "WholeRejected":
+        return cls(rejected.message, code=rejected.code)
 
 
 @contextmanager
@@ -55,9 +71,56 @@ def encrypted() -> DocumentRejected:
     )
 
 
-def archive() -> DocumentRejected:
+def closed_archive(kind: str) -> DocumentRejected:
     return DocumentRejected(
-        "Archives are not opened. Unpack it and upload the files in it one by one.", code="unsupported_format"
+        f"{kind} archives are not opened. Pack the files as a ZIP and upload that.", code="unsupported_format"
+    )
+
+
+def unknown_packing() -> DocumentRejected:
+    return DocumentRejected(
+        "It is packed in a way that is not read. Pack it anew as an ordinary ZIP and upload that.",
+        code="unsupported_format",
+    )
+
+
+class NestedTooDeep(DocumentRejected):
+    """A container within as many others as are opened."""
+
+
+def nested_too_deep() -> NestedTooDeep:
+    return NestedTooDeep("It is nested too deep to be opened. Upload it by itself.", code="resource_limit")
+
+
+def member_too_large(bytes_max: int) -> DocumentRejected:
+    return DocumentRejected(
+        f"Unpacked, it is larger than {human_size(bytes_max)}. Upload it by itself.", code="resource_limit"
+    )
+
+
+def too_many_members(members_max: int) -> DocumentRejected:
+    return WholeRejected(
+        f"The archive holds more than {members_max:,} files. Split it and upload the parts.", code="resource_limit"
+    )
+
+
+def too_much_unpacked(bytes_max: int) -> DocumentRejected:
+    return WholeRejected(
+        f"Unpacked, the archive is larger than {human_size(bytes_max)}. Split it and upload the parts.",
+        code="resource_limit",
+    )
+
+
+def nothing_read(reasons: Sequence[tuple[str, str]], more: int) -> DocumentRejected:
+    """`reasons`: a code and a sentence for each member, `more` that are not among them."""
+    if not reasons:
+        return DocumentRejected("There is no file in the archive. Check it and upload it again.", code="empty")
+    codes = {code for code, _ in reasons}
+    listed = " ".join(sentence for _, sentence in reasons[:_REASONS_SHOWN])
+    others = more + len(reasons[_REASONS_SHOWN:])
+    return DocumentRejected(
+        f"No file in the archive could be read: {listed}" + (f" And {others:,} more." if others else ""),
+        code=codes.pop() if len(codes) == 1 else "unsupported_format",
     )
 
 

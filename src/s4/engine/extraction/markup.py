@@ -17,6 +17,8 @@ _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _IMAGE = re.compile(r"!\[([^\]\n]{0,1000})\]\([^)\n]*\)")
 _LINK = re.compile(r"\[([^\]\n]{1,1000})\]\([^)\n]*\)")
 _EMPHASIS = re.compile(r"(\*\*|\*|__|`)(\S(?:.*?\S)?)\1")
+_PADDING = re.compile(r"(?<! ) {2,}+\|")  # one long cell would blow up every row
+_RULE = re.compile(r"-{4,}")
 _FRONT_MATTER = re.compile(r"---\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 
@@ -98,7 +100,9 @@ def readable(markdown: str) -> tuple[str, tuple[HeadingSpan, ...]]:
 
 def _unescape(line: str) -> str:
     line = _IMAGE.sub(r"\1", line)
-    if line.startswith("|"):  # an escaped bar inside a table cell stays, or the table would gain a column
+    if line.startswith("|"):
+        line = _RULE.sub("---", line) if not line.strip("|-: ") else _PADDING.sub(" |", line)
+        # An escaped bar inside a table cell stays, or the table would gain a column.
         return _ESCAPED.sub(lambda match: match[0] if match[1] == "|" else match[1], line)
     return _ESCAPED.sub(r"\1", line)
 

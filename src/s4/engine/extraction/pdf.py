@@ -1,23 +1,20 @@
 """PDF: text page by page, with headings.
 
-Kreuzberg offers the plain lines of each page, and a structure guessed from positions and type sizes. The
-guess loses lines at page ends and splits sentences, so the text is the plain lines; from the guess come only
-hints for headings (see `pdf_headings`). Running heads and page numbers go: they would stand in every passage.
+The text is PDFium's plain lines, in the order in which the file draws them: column by column, unless the program
+that made it drew line by line across the columns. Lines are judged by their sizes and numbers, whether they are
+headings (see `pdf_headings`). Running heads and page numbers go: they would stand in every passage.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import kreuzberg
 
 from s4.engine.extraction.decode import clean
-from s4.engine.extraction.failures import parsing, too_many_pages
 from s4.engine.extraction.markup import HEADINGS_MAX
 from s4.engine.extraction.model import HeadingSpan, PageSpan
 from s4.engine.extraction.pdf_headings import find_headings
+from s4.engine.extraction.pdf_pages import read_pages
 
 _EDGE_LINES = 3  # running heads and feet stand among so many lines at either end of a page
 _RUNNING_CHARS_MAX = 90
@@ -34,25 +31,17 @@ _SENTENCE_END = (".", "!", "?", ":", '."', ".“", ".”", ".)")
 _FULL_LINE = 0.8  # share of the page's width that a line in the middle of a paragraph fills
 
 
-def read_pdf(
-    path: Path, config: kreuzberg.ExtractionConfig, *, pages_max: int
-) -> tuple[str, tuple[PageSpan, ...], tuple[HeadingSpan, ...], Any]:
-    """Text, pages, headings and kreuzberg's metadata. Raises `DocumentRejected`."""
-    with parsing():
-        count = len(kreuzberg.PdfPageIterator(str(path)))
-    if count > pages_max:
-        raise too_many_pages(count, pages_max)
-    with parsing():
-        result = kreuzberg.extract_file_sync(path, "application/pdf", config)
-    plain = {page["page_number"]: _lines(page["content"]) for page in result.pages or []}
-    pages, running = _without_running_heads([plain.get(number, []) for number in range(1, count + 1)])
-    nodes = result.document["nodes"] if result.document else []
-    levels = find_headings(pages, nodes, is_running=lambda line: _key(line) in running - {line})
+def read_pdf(path: Path, *, pages_max: int) -> tuple[str, tuple[PageSpan, ...], tuple[HeadingSpan, ...], str | None]:
+    """Text, pages, headings and the title that the file states. Raises `DocumentRejected`."""
+    found, title = read_pages(path, pages_max=pages_max)
+    pages, running = _without_running_heads([_lines(page.text) for page in found])
+    sizes = [page.sizes for page in found]
+    levels = find_headings(pages, sizes, is_running=lambda line: _key(line) in running - {line})
     writer = PageWriter()
     for index, lines in enumerate(pages):
         writer.page(_blocks(lines, levels[index]))
     text, spans, headings = writer.done()
-    return text, spans, headings, result.metadata
+    return text, spans, headings, title
 
 
 class PageWriter:

@@ -1,21 +1,24 @@
 """Which lines of a PDF are headings. A wrong one is worse than none: it would label every passage after it.
 
 Two witnesses. Numbered lines that continue each other (1, 1.1, 1.2, 2 …) with prose below them are trusted: a
-run of three or more. Kreuzberg's guess from type sizes misses some and takes running heads and emphasised
-sentences for headings, so beside a run it only adds short lines, and it stands alone where no run is.
+run of three or more, which also says how deep a size of type stands. Lines set larger than most of the text are
+the other: short ones, no sentences, in a size that is rare.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median_low
-from typing import Any
 
 _NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,2}){0,4})\.?\s+(\S.*)")
 _LEADERS = re.compile(r"(?:\.\s?){4,}|…{2,}")  # the dots of a table of contents
 _SENTENCE_INSIDE = re.compile(r"[^\W\d]{3,}[.!?] [^\W\d_a-z]")
 _TITLE_CHARS_MAX = 90  # about one line; longer ones are sentences
 _RUN_MIN = 3
+_LARGER = 1.15  # times the size that most of the text has; emphasis within text is set in its size
+_RARE_SHARE = 0.15  # of the text's letters; a larger share is text set large, as on slides
+_FULL_LINE = 0.8  # of the longest line, as letters times size
 _NO_TITLE_ENDS = (".", ",", ";", ":")
 
 
@@ -27,10 +30,10 @@ class _Numbered:
 
 
 def find_headings(
-    pages: list[list[str]], nodes: list[Any], *, is_running: Callable[[str], bool]
+    pages: list[list[str]], sizes: list[dict[str, float]], *, is_running: Callable[[str], bool]
 ) -> list[dict[str, int]]:
-    """For each page, the level of each line that is a heading."""
-    levels = _guessed(pages, nodes, is_running)
+    """For each page, the level of each line that is a heading. Joins headings that break over two lines in `pages`."""
+    levels = _set_larger(pages, sizes, is_running)
     run = _longest_run(_candidates(pages))
     if len(run) < _RUN_MIN:
         return levels
@@ -42,17 +45,37 @@ def find_headings(
     return levels
 
 
-def _guessed(pages: list[list[str]], nodes: list[Any], is_running: Callable[[str], bool]) -> list[dict[str, int]]:
-    lines = [set(page) for page in pages]
-    found: list[dict[str, int]] = [{} for _ in pages]
-    for node in nodes:
-        content, page = node["content"], (node.get("page") or 0) - 1
-        if content["node_type"] not in ("heading", "title") or not 0 <= page < len(pages):
-            continue
-        title = (content.get("text") or "").strip()
-        if title in lines[page] and _can_be_title(title) and not is_running(title):
-            found[page][title] = min(max(int(content.get("level") or 1), 1), 6)
-    return found
+def _set_larger(
+    pages: list[list[str]], sizes: list[dict[str, float]], is_running: Callable[[str], bool]
+) -> list[dict[str, int]]:
+    chars: Counter[float] = Counter()
+    for lines, known in zip(pages, sizes, strict=True):
+        for line in lines:
+            chars[known.get(line, 0.0)] += len(line)
+    most = chars.most_common(1)[0][0] if chars else 0.0
+    rare = {size for size, count in chars.items() if count <= _RARE_SHARE * chars.total()}
+    large = sorted((size for size in rare if most and size >= _LARGER * most), reverse=True)
+    found: list[dict[str, float]] = []
+    for lines, known in zip(pages, sizes, strict=True):
+        _join_broken(lines, known, set(large))
+        titles = {line: size for line in lines if (size := known.get(line, 0.0)) in large}
+        found.append({line: size for line, size in titles.items() if _can_be_title(line) and not is_running(line)})
+    used = sorted({size for titles in found for size in titles.values()}, reverse=True)
+    return [{line: min(used.index(size) + 1, 6) for line, size in titles.items()} for titles in found]
+
+
+def _join_broken(lines: list[str], known: dict[str, float], large: set[float]) -> None:
+    """A heading too long for its line goes on, in the same size, with a small letter or after a full line."""
+    width = max((len(line) * known.get(line, 0.0) for line in lines), default=0.0)
+    index = 0
+    while index + 1 < len(lines):
+        line, below = lines[index], lines[index + 1]
+        size = known.get(line, 0.0)
+        if size in large and known.get(below) == size and (below[0].islower() or len(line) * size > _FULL_LINE * width):
+            lines[index : index + 2] = [f"{line} {below}"]
+            known[lines[index]] = size
+        else:
+            index += 1
 
 
 def _can_be_title(text: str) -> bool:

@@ -7,10 +7,11 @@ the others may have been the cause; a file that loses a fresh child is itself th
 """
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from s4.engine.extraction.model import ExtractedText
+from s4.engine.extraction.model import DEFAULT_ARCHIVE_LIMITS, ArchiveLimits, ExtractedText
 from s4.engine.extraction.process import ChildLost, ExtractionChild
 from s4.kernel.errors import DataCorrupt, DocumentRejected, Unavailable
 from s4.kernel.units import MIB
@@ -34,6 +35,7 @@ class ExtractionPool:
         seconds_max: float,
         text_chars_max: int,
         pages_max: int,
+        archives: ArchiveLimits = DEFAULT_ARCHIVE_LIMITS,
         files_per_child: int = FILES_PER_CHILD,
     ) -> None:
         self._processes = processes
@@ -41,6 +43,7 @@ class ExtractionPool:
         self._seconds_max = seconds_max
         self._text_chars_max = text_chars_max
         self._pages_max = pages_max
+        self._archives = archives
         self._files_per_child = files_per_child
         self._slots = asyncio.Semaphore(processes)
         self._idle: list[ExtractionChild] = []
@@ -82,6 +85,7 @@ class ExtractionPool:
             "content_type": content_type,
             "text_chars_max": self._text_chars_max,
             "pages_max": self._pages_max,
+            "archives": asdict(self._archives),
             "seconds_max": self._seconds_max,
         }
 

@@ -1,9 +1,10 @@
 """One reader per family of formats, all with the same result.
 
-This module and `pdf` are the only ones that call kreuzberg's extraction; what costs and is not needed (text
+This module is the only one that calls kreuzberg's extraction; what costs and is not needed (text
 recognition in images, caches, detection of languages, post-processing) is off.
 """
 
+import contextlib
 import csv
 import html
 import io
@@ -11,16 +12,28 @@ import json
 import re
 import secrets
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import kreuzberg
 
 from s4.engine.extraction import failures, markup
+from s4.engine.extraction.archives import (
+    Member,
+    Unpacking,
+    decompressed,
+    inner_name,
+    mailbox_members,
+    tar_members,
+    zip_members,
+)
 from s4.engine.extraction.decode import clean, decode_text
 from s4.engine.extraction.mail import read_mail
-from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
+from s4.engine.extraction.model import DEFAULT_ARCHIVE_LIMITS, ArchiveLimits, ExtractedText, HeadingSpan, PageSpan
+from s4.engine.extraction.parts import Parts
 from s4.engine.extraction.pdf import PageWriter, read_pdf
 from s4.engine.extraction.sniff import Detected, Reader, detect
 from s4.kernel.errors import DocumentRejected
@@ -41,6 +54,7 @@ _HIDDEN = {
 _HIDDEN_CODES = {38: "amp", 60: "lt", 62: "gt", 34: "quot", 39: "apos"}
 _SHOWN = str.maketrans(dict(zip(_HIDDEN.values(), "&<>\"'", strict=True)))
 _ENTITY = re.compile(rb"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
+_MIDNIGHT = re.compile(r"(\| \d{4}-\d\d-\d\d) 00:00:00(?= \|)")  # how kreuzberg writes a cell that holds a date
 _WORD_TEXT = re.compile(r"word/[^/]+\.xml$")
 _WORD_MEDIA = re.compile(r"word/(?:media|embeddings|fonts)/")
 _HTML_HEAD = re.compile(r"<head[\s>].*?</head\s*>|<svg[\s>].*?</svg\s*>", re.IGNORECASE | re.DOTALL)
@@ -51,6 +65,7 @@ _NO_TITLES = {
     "unspecified",
     "(unspecified)",
     "anonymous",
+    "(anonymous)",
     "powerpoint presentation",
     "word document",
 }
@@ -61,6 +76,7 @@ _NO_TITLE_PREFIXES = ("Microsoft Word - ", "Microsoft PowerPoint - ")
 class Limits:
     text_chars_max: int
     pages_max: int
+    archives: ArchiveLimits = DEFAULT_ARCHIVE_LIMITS
 
 
 @dataclass(slots=True)
@@ -70,48 +86,52 @@ class _Read:
     headings: tuple[HeadingSpan, ...] = ()
     title: str | None = None
     warnings: tuple[str, ...] = ()
+    title_from_heading: bool = True
 
 
 def extract(path: Path, *, filename: str, declared: str | None, limits: Limits) -> ExtractedText:
     """Raises `DocumentRejected`; `MemoryError` and `OSError` pass through."""
+    return _extract(path, filename, declared, limits, Unpacking(limits.archives))
+
+
+def _extract(path: Path, filename: str, declared: str | None, limits: Limits, unpacking: Unpacking) -> ExtractedText:
     detected = detect(path, filename=filename, declared=declared)
-    read = _read(path, detected, limits)
+    read = _read(path, filename, detected, limits, unpacking)
     if not read.text.strip():
         raise failures.empty(paged=bool(read.pages))
     if len(read.text) > limits.text_chars_max:
         raise failures.too_long(limits.text_chars_max)
-    warnings = read.warnings + _blank_pages(read)
+    warnings = tuple(dict.fromkeys(read.warnings + _blank_pages(read)))  # a packed file has said so already
     title = _title(read)
     return ExtractedText(read.text, read.pages, read.headings, title, detected.content_type, warnings)
 
 
-def _read(path: Path, detected: Detected, limits: Limits) -> _Read:
+def _read(path: Path, filename: str, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
     match detected.reader:
         case Reader.PDF:
-            config = _config(structure=True, pages=kreuzberg.PageConfig(extract_pages=True))
-            text, pages, headings, metadata = read_pdf(path, config, pages_max=limits.pages_max)
-            return _Read(text, pages, headings, metadata.get("title"))
+            return _Read(*read_pdf(path, pages_max=limits.pages_max))
         case Reader.DOCX:
             return _parse(_hide_entities(path), detected.content_type)
         case Reader.SLIDES:
             return _read_slides(path, detected, limits)
         case Reader.MAIL:
-            return _read_mail(path)
+            return _read_mail(path, limits, unpacking)
+        case Reader.ARCHIVE | Reader.MAILBOX:
+            return _read_archive(path, detected, limits, unpacking)
+        case Reader.COMPRESSED:
+            return _read_compressed(path, filename, detected, limits, unpacking)
         case Reader.FILE:
             return _parse(path, detected.content_type)
         case _:
             return _read_text(path, detected, limits)
 
 
-def _config(
-    *, plain: bool = False, structure: bool = False, pages: kreuzberg.PageConfig | None = None
-) -> kreuzberg.ExtractionConfig:
+def _config(*, plain: bool = False, pages: kreuzberg.PageConfig | None = None) -> kreuzberg.ExtractionConfig:
     return kreuzberg.ExtractionConfig(
         use_cache=False,
         enable_quality_processing=False,
         output_format="plain" if plain else "markdown",
         pages=pages,
-        include_document_structure=structure,
         postprocessor=kreuzberg.PostProcessorConfig(enabled=False),
         concurrency=kreuzberg.ConcurrencyConfig(max_threads=1),
     )
@@ -123,7 +143,8 @@ def _parse(source: Path | bytes, content_type: str) -> _Read:
             result = kreuzberg.extract_file_sync(source, content_type, _config())
         else:
             result = kreuzberg.extract_bytes_sync(source, content_type, _config())
-    text, headings = markup.readable(clean(result.content.translate(_SHOWN)))
+    content = _MIDNIGHT.sub(r"\1", result.content) if "sheet" in content_type else result.content
+    text, headings = markup.readable(clean(content.translate(_SHOWN)))
     metadata: Any = result.metadata
     return _Read(text, (), headings, metadata.get("title") or metadata.get("subject"))
 
@@ -174,18 +195,63 @@ def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
     return _Read(text, spans, headings, metadata.get("title"))
 
 
-def _read_mail(path: Path) -> _Read:
+def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
     if path.stat().st_size > MARKUP_BYTES_MAX:
         raise failures.too_large()
     with failures.parsing():
-        headers, body, subject, is_html = read_mail(path.read_bytes())
-    headers, body = clean(headers), clean(body)
-    if not is_html:
-        return _Read(f"{headers}\n\n{body}".strip(), title=subject)
-    read = _read_html(body)
-    offset = len(headers) + 2
-    moved = (HeadingSpan(one.level, one.title, one.char_start + offset) for one in read.headings)
-    return _Read(f"{headers}\n\n{read.text}", (), tuple(moved), subject)
+        mail = read_mail(path.read_bytes())
+    text, headings = clean(mail.headers), list[HeadingSpan]()
+    for content, is_html in mail.body:
+        read = _read_html(clean(content)) if is_html else _Read(clean(content).strip())
+        offset = len(text) + 2
+        headings += (HeadingSpan(one.level, one.title, one.char_start + offset) for one in read.headings)
+        text = f"{text}\n\n{read.text.rstrip()}"
+    parts = Parts(text.strip(), headings, text_chars_max=limits.text_chars_max)
+    try:
+        with unpacking.deeper():
+            _read_members(mail.attachments, parts, limits, unpacking)
+    except failures.NestedTooDeep as rejected:  # the mail itself is read in any case
+        for member in mail.attachments:
+            parts.refuse(member.name, rejected)
+    return _Read(parts.text, (), parts.headings, mail.subject, parts.warnings, title_from_heading=False)
+
+
+def _read_archive(path: Path, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
+    parts = Parts(text_chars_max=limits.text_chars_max)
+    with unpacking.deeper():
+        if detected.reader is Reader.MAILBOX:
+            _read_members(mailbox_members(path), parts, limits, unpacking)
+        elif detected.content_type == "application/zip":
+            _read_members(zip_members(path), parts, limits, unpacking)
+        else:
+            with contextlib.closing(decompressed(path, detected.content_type)) as stream:
+                _read_members(tar_members(stream, unpacking), parts, limits, unpacking)
+    parts.demand_text()
+    return _Read(parts.text, (), parts.headings, None, parts.warnings, title_from_heading=False)
+
+
+def _read_members(members: Iterable[Member], parts: Parts, limits: Limits, unpacking: Unpacking) -> None:
+    for member in members:
+        unpacking.count_member()
+        try:
+            with unpacking.unpacked(member) as path:
+                extracted = _extract(path, member.name, member.declared, limits, unpacking)
+        except failures.WholeRejected:
+            raise
+        except DocumentRejected as rejected:
+            parts.refuse(member.name, rejected)
+        else:
+            parts.add(member.name, extracted)
+
+
+def _read_compressed(path: Path, filename: str, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
+    """One packed file is that file: it keeps its pages and gets no heading."""
+    name = inner_name(filename)
+    packed = Member(name, partial(decompressed, path, detected.content_type))
+    with unpacking.deeper(), unpacking.unpacked(packed) as inside:
+        extracted = _extract(inside, name, None, limits, unpacking)
+    warnings = extracted.warnings
+    return _Read(extracted.text, extracted.pages, extracted.headings, extracted.title, warnings)
 
 
 def _read_html(text: str) -> _Read:
@@ -268,7 +334,8 @@ def _title(read: _Read) -> str | None:
         stated = stated.removeprefix(prefix)
     if stated and stated.casefold() not in _NO_TITLES:
         return stated[: markup.HEADING_TITLE_CHARS_MAX]
-    return read.headings[0].title if read.headings and read.headings[0].level == 1 else None
+    first = read.headings[0] if read.headings and read.title_from_heading else None
+    return first.title if first is not None and first.level == 1 else None
 
 
 def _blank_pages(read: _Read) -> tuple[str, ...]:

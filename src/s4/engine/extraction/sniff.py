@@ -1,8 +1,9 @@
 """What a file is, judged by its bytes. The file name and the declared type only tell text formats apart.
 
 A PDF called `.txt` is a PDF; a Markdown page that begins with an HTML tag is Markdown if its name says so.
-Containers (ZIP, OLE) are told apart by what is inside. What cannot become text is refused here, before a
-parser runs.
+Containers (ZIP, OLE, TAR) are told apart by what is inside. What a text format's content shows beyond doubt (a
+mail's headers, `<html>`, JSON) goes before its name, and a name that the content contradicts is not believed.
+What cannot become text is refused here, before a parser runs.
 """
 
 import re
@@ -14,7 +15,9 @@ from pathlib import Path, PurePosixPath
 import kreuzberg
 
 from s4.engine.extraction import failures
-from s4.engine.extraction.decode import decode_text
+from s4.engine.extraction.archives import head_of, is_tar
+from s4.engine.extraction.decode import clean, decode_text
+from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import MIB
 
 HEAD_BYTES = 65_536
@@ -35,6 +38,9 @@ class Reader(StrEnum):
     MARKDOWN = "markdown"
     NOTEBOOK = "notebook"
     PLAIN = "plain"
+    ARCHIVE = "archive"
+    COMPRESSED = "compressed"  # one file, packed
+    MAILBOX = "mailbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,19 @@ class Detected:
     charset: str | None = None
 
 
+_PDF = Detected(Reader.PDF, "application/pdf")
+_RTF = Detected(Reader.FILE, "application/rtf")
 _PLAIN = Detected(Reader.PLAIN, "text/plain")
 _EMAIL = Detected(Reader.MAIL, "message/rfc822")
 _HTML = Detected(Reader.HTML, "text/html")
 _XML = Detected(Reader.PLAIN, "application/xml")
+_JSON = Detected(Reader.PLAIN, "application/json")
+_JSON_LINES = Detected(Reader.PLAIN, "application/jsonl")
+_NOTEBOOK = Detected(Reader.NOTEBOOK, "application/x-ipynb+json")
+_CALENDAR = Detected(Reader.PLAIN, "text/calendar")
+_ZIP = Detected(Reader.ARCHIVE, "application/zip")
+_TAR = Detected(Reader.ARCHIVE, "application/x-tar")
+_MAILBOX = Detected(Reader.MAILBOX, "application/mbox")
 
 # Text formats by file name. Structure is meaning in data and code, so those are kept as they are.
 _BY_SUFFIX = {
@@ -59,11 +74,12 @@ _BY_SUFFIX = {
     ".csv": Detected(Reader.TABLE, "text/csv"),
     ".tsv": Detected(Reader.TABLE, "text/tab-separated-values"),
     ".eml": _EMAIL,
+    ".ics": _CALENDAR,
     ".rst": Detected(Reader.MARKED_UP, "text/x-rst"),
     ".org": Detected(Reader.MARKED_UP, "text/x-org"),
-    ".ipynb": Detected(Reader.NOTEBOOK, "application/x-ipynb+json"),
-    ".json": Detected(Reader.PLAIN, "application/json"),
-    ".jsonl": Detected(Reader.PLAIN, "application/jsonl"),
+    ".ipynb": _NOTEBOOK,
+    ".json": _JSON,
+    ".jsonl": _JSON_LINES,
     ".yaml": Detected(Reader.PLAIN, "application/yaml"),
     ".yml": Detected(Reader.PLAIN, "application/yaml"),
     ".toml": Detected(Reader.PLAIN, "application/toml"),
@@ -74,8 +90,38 @@ _BY_SUFFIX = {
     ".css": Detected(Reader.PLAIN, "text/css"),
 }
 _BY_DECLARED = {detected.content_type: detected for detected in _BY_SUFFIX.values()}
-_BY_DETECTED = {"text/html": _HTML, "application/json": _BY_SUFFIX[".json"], "application/xml": _XML}
-_BY_DETECTED["text/xml"] = _XML
+_BY_DETECTED = {"text/html": _HTML, "application/json": _JSON, "application/xml": _XML, "text/xml": _XML}
+# Beginnings that leave no doubt, whatever the name says.
+_PLAIN_TO_SEE = (
+    (
+        re.compile(
+            r"\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*+<(?:!doctype\s+html|html[\s>])",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        _HTML,
+    ),
+    (re.compile(r"\s*<\?xml\s"), _XML),
+    (re.compile(r'\s*\{\s*"cells"\s*:\s*\['), _NOTEBOOK),
+    (re.compile(r'\s*\{"[^\n]*\}\s*\n\{'), _JSON_LINES),
+    (re.compile(r'\s*(?:\{\s*"[^"\n]{0,200}"\s*:|\[\s*\{\s*")'), _JSON),
+    (re.compile(r"BEGIN:VCALENDAR\s"), _CALENDAR),
+    (re.compile(r"From \S+ .*\d{4}\n[!-9;-~]+:"), _MAILBOX),
+)
+# What a text of a type has somewhere near its beginning; without it, the name or the sender is wrong.
+_EVIDENCE = {
+    _HTML: re.compile(
+        r"[\s\S]*?<(?:!doctype|/?(?:html|head|body|title|meta|p|div|span|h[1-6]|table|ul|ol|a|br|b|i|pre)\b)",
+        re.IGNORECASE,
+    ),
+    _XML: re.compile(r"\s*<"),
+    _JSON: re.compile(r'\s*(?:[\[{"]|-?\d|true|false|null)'),
+    _NOTEBOOK: re.compile(r"\s*\{"),
+    _EMAIL: re.compile(
+        r"\s*(?:[!-9;-~]+:.*\n|[ \t].*\n)*?(?:from|to|cc|subject|date|received|message-id|return-path|mime-version):",
+        re.IGNORECASE,
+    ),
+    _CALENDAR: re.compile(r"\s*BEGIN:"),
+}
 
 # The folder that holds the main part of an Office Open XML file.
 _OOXML_PARTS = (
@@ -98,14 +144,25 @@ _OLE_STREAMS = (
     ("PowerPoint Document", "application/vnd.ms-powerpoint"),
     ("__properties_version1.0", "application/vnd.ms-outlook"),
 )
-_ARCHIVES = (
-    b"\x1f\x8b",
-    b"7z\xbc\xaf\x27\x1c",
-    b"Rar!\x1a\x07",
-    b"BZh",
-    b"\xfd7zXZ\x00",
-    b"\x28\xb5\x2f\xfd",
+_COMPRESSED = (
+    (re.compile(rb"\x1f\x8b\x08"), "application/gzip"),
+    (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), "application/x-bzip2"),  # data, or the end of no data
+    (re.compile(rb"\xfd7zXZ\x00"), "application/x-xz"),
 )
+_CLOSED_ARCHIVES = (
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "RAR"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+)
+CONTENT_TYPES = frozenset(
+    {
+        *(detected.content_type for detected in (_PDF, _RTF, _PLAIN, _ZIP, _TAR, _MAILBOX, *_BY_SUFFIX.values())),
+        *(detected.content_type for _, detected in _OOXML_PARTS),
+        *_MIMETYPE_MEMBERS,
+        *(content_type for _, content_type in (*_OLE_STREAMS, *_COMPRESSED)),
+    }
+)
+"""All that `detect` answers. `docs/guide/documents.md` says of each what is taken from it."""
 # Readers of PDF accept junk before the header, and some programs and mail gateways write it.
 _PDF_HEADER = re.compile(rb"^%PDF-\d", re.MULTILINE)
 # Of a document's text parts, unpacked. A spreadsheet of this size fills the default memory limit, and where
@@ -115,9 +172,11 @@ _MEDIA = re.compile(
     r"\.(?:png|jpe?g|gif|bmp|tiff?|webp|emf|wmf|svg|mp[34]|m4[av]|mov|avi|wav|wmv|[ot]tf|woff2?|odttf|fntdata)$",
     re.IGNORECASE,
 )
-_TAR_MAGIC = (257, b"ustar")
-# First header lines that only stored or received mail has.
-_EMAIL_HEAD = re.compile(rb"(?:Return-Path|Received|Delivered-To|Message-ID|MIME-Version): ?\S", re.IGNORECASE)
+_HEADER_LINE = re.compile(r"([!-9;-~]+):|[ \t]+\S")
+_HEADER_LINES_MAX = 200  # received by way of a dozen servers, a mail has less
+# Headers that only stored or received mail has, and those that a mail written by a program has at least.
+_TRANSPORT_HEADERS = {"return-path", "received", "delivered-to", "message-id", "mime-version"}
+_WRITTEN_HEADERS = {"from", "date", "subject"}
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _CHARSET_INSIDE = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 
@@ -129,17 +188,34 @@ def detect(path: Path, *, filename: str, declared: str | None) -> Detected:
     if not head:
         raise failures.empty(paged=False)
     if head.startswith(b"{\\rtf"):
-        return Detected(Reader.FILE, "application/rtf")
+        return _RTF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _inside_zip(path)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return _inside_ole(path)
+    if (packed := _packed(path, head)) is not None:
+        return packed
     if head.lstrip().startswith(b"%PDF-") or (_PDF_HEADER.search(head[:1024]) and _ends_like_pdf(path)):
-        return Detected(Reader.PDF, "application/pdf")
+        return _PDF
     charset = _charset(head, declared)
-    if decode_text(head, charset=charset) is None:
-        return _binary(head)
-    return _text(head, filename=filename, declared=declared, charset=charset)
+    decoded = decode_text(head, charset=charset)
+    if decoded is None:
+        raise _binary(head)
+    return _text(decoded[0], filename=filename, declared=declared, charset=charset)
+
+
+def _packed(path: Path, head: bytes) -> Detected | None:
+    """TAR, and what gzip and the like have packed: a TAR or a single file."""
+    if is_tar(head):
+        return _TAR
+    for magic, kind in _CLOSED_ARCHIVES:
+        if head.startswith(magic):
+            raise failures.closed_archive(kind)
+    for pattern, content_type in _COMPRESSED:
+        if pattern.match(head):
+            reader = Reader.ARCHIVE if is_tar(head_of(path, content_type)) else Reader.COMPRESSED
+            return Detected(reader, content_type)
+    return None
 
 
 def _ends_like_pdf(path: Path) -> bool:
@@ -156,36 +232,58 @@ def _charset(head: bytes, declared: str | None) -> str | None:
     return inside[1].decode("ascii", errors="replace") if inside else None
 
 
-def _text(head: bytes, *, filename: str, declared: str | None, charset: str | None) -> Detected:
-    by_name = _BY_SUFFIX.get(PurePosixPath(filename).suffix.lower())
-    if by_name is None and declared is not None:
-        by_name = _BY_DECLARED.get(declared.partition(";")[0].strip().lower())
-    found = by_name or _by_content(head) or _PLAIN
+def _text(text: str, *, filename: str, declared: str | None, charset: str | None) -> Detected:
+    found = _plain_to_see(text) or _claimed(text, filename, declared) or _by_content(text) or _PLAIN
     return Detected(found.reader, found.content_type, charset)
 
 
-def _by_content(head: bytes) -> Detected | None:
-    if _EMAIL_HEAD.match(head):
+def _plain_to_see(text: str) -> Detected | None:
+    if _is_mail(text):
         return _EMAIL
+    unmarked = clean(text)
+    return next((detected for pattern, detected in _PLAIN_TO_SEE if pattern.match(unmarked)), None)
+
+
+def _is_mail(text: str) -> bool:
+    """By the names of the lines up to the first blank one."""
+    names: set[str] = set()
+    for line in clean(text[:HEAD_BYTES]).split("\n")[:_HEADER_LINES_MAX]:
+        if not line.strip():
+            break
+        match = _HEADER_LINE.match(line)
+        if match is None or (match[1] is None and not names):
+            return False
+        names.add((match[1] or "").lower())
+    return bool(names & _TRANSPORT_HEADERS and names & {"from", "subject"}) or names >= _WRITTEN_HEADERS
+
+
+def _claimed(text: str, filename: str, declared: str | None) -> Detected | None:
+    """What the name says, else the sender, unless the content speaks against it."""
+    by_name = _BY_SUFFIX.get(PurePosixPath(filename).suffix.lower())
+    by_type = _BY_DECLARED.get(declared.partition(";")[0].strip().lower()) if declared is not None else None
+    for claim in (by_name, by_type):
+        if claim is not None and (claim not in _EVIDENCE or _EVIDENCE[claim].match(text)):
+            return claim
+    return None
+
+
+def _by_content(text: str) -> Detected | None:
     try:
-        return _BY_DETECTED.get(kreuzberg.detect_mime_type(head))
-    except (RuntimeError, kreuzberg.KreuzbergError):  # it knows no name for text that is not UTF-8
+        return _BY_DETECTED.get(kreuzberg.detect_mime_type(text.encode(errors="replace")))
+    except (RuntimeError, kreuzberg.KreuzbergError):  # it knows no name for it
         return None
 
 
-def _binary(head: bytes) -> Detected:
-    offset, magic = _TAR_MAGIC
-    if head.startswith(_ARCHIVES) or head[offset : offset + len(magic)] == magic:
-        raise failures.archive()
+def _binary(head: bytes) -> DocumentRejected:
     try:
         family = kreuzberg.detect_mime_type(head).partition("/")[0]
     except (RuntimeError, kreuzberg.KreuzbergError):
         family = "unknown"
     if family == "image":
-        raise failures.unsupported("The file is an image, and text in images is not read.")
+        return failures.unsupported("The file is an image, and text in images is not read.")
     if family in ("audio", "video"):
-        raise failures.unsupported("The file is a recording, and speech is not read.")
-    raise failures.unsupported("The file's format is not known.")
+        return failures.unsupported("The file is a recording, and speech is not read.")
+    return failures.unsupported("The file's format is not known.")
 
 
 def _inside_zip(path: Path) -> Detected:
@@ -193,6 +291,8 @@ def _inside_zip(path: Path) -> Detected:
         members = container.infolist()
         mimetype = container.read("mimetype")[:200].decode("latin-1").strip() if _small(members) else ""
     names = {member.filename for member in members}
+    if not mimetype.startswith("application/") and "[Content_Types].xml" not in names:
+        return _ZIP
     if any(member.flag_bits & 1 for member in members):
         raise failures.encrypted()
     texts = (member for member in members if not _MEDIA.search(member.filename))
@@ -200,13 +300,10 @@ def _inside_zip(path: Path) -> Detected:
         raise failures.too_large()
     if mimetype in _MIMETYPE_MEMBERS:
         return Detected(Reader.FILE, mimetype)
-    if "[Content_Types].xml" in names:
-        for prefix, detected in _OOXML_PARTS:
-            if any(name.startswith(prefix) for name in names):
-                return detected
-    if mimetype.startswith("application/vnd."):
-        raise failures.unsupported("This kind of OpenDocument file is not read.")
-    raise failures.archive()
+    for prefix, detected in _OOXML_PARTS:
+        if any(name.startswith(prefix) for name in names):
+            return detected
+    raise failures.unsupported("This kind of office file is not read.")
 
 
 def _small(members: list[zipfile.ZipInfo]) -> bool:

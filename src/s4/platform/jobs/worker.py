@@ -199,7 +199,7 @@ class Worker:
 
     async def _after_error(self, job: ClaimedJob, handler: JobHandler, error: Exception) -> str:
         verdict, pause = self._verdict(job, error)
-        described = error.message if isinstance(error, S4Error) else f"{type(error).__name__}: {error}"
+        described = _described(error)
         if verdict == "retry":
             log.warning(
                 "job.retried", kind=job.kind, subject=job.subject, attempts=job.attempts, error=described,
@@ -242,3 +242,10 @@ class Worker:
         if isinstance(error, S4Error):
             return "failed", pause
         return ("retry" if job.attempts < self._limits.attempts_max else "failed"), pause
+
+
+def _described(error: Exception) -> str:
+    """For logs and the job's row. What a rejection says to the tenant may name files inside the document."""
+    if isinstance(error, DocumentRejected):
+        return error.code
+    return error.message if isinstance(error, S4Error) else f"{type(error).__name__}: {error}"

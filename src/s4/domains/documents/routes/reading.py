@@ -174,7 +174,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         responses=error_responses(404, 409),
     )
     async def document_text(context: CurrentTenant, document_id: str) -> DocumentText:
-        """The extracted text, with the range of each page."""
+        """The extracted text, with the range of each page and what was not read."""
         document, text = await documents.text(context, parse_document_id(document_id))
         return DocumentText(
             document_id=document.document_id,
@@ -185,6 +185,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
             pages=[
                 TextPage(page=page.number, char_start=page.char_start, char_end=page.char_end) for page in text.pages
             ],
+            warnings=list(text.warnings),
         )
 
     return router
