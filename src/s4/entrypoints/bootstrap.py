@@ -184,6 +184,8 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     scratch_dir.mkdir(parents=True, exist_ok=True)
     extraction = ExtractionPool(
         processes=settings.extraction_processes,
+        slow_processes=settings.extraction_slow_processes,
+        fast_seconds=settings.extraction_fast_seconds,
         memory_bytes=settings.extraction_memory_bytes,
         seconds_max=settings.extraction_seconds_max,
         text_chars_max=settings.extraction_text_chars_max,
@@ -234,6 +236,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
 def _worker_limits(settings: Settings) -> WorkerLimits:
     return WorkerLimits(
         concurrency=settings.worker_concurrency,
+        reserved=min(settings.worker_reserved_slots, settings.worker_concurrency // 2),
         lease=timedelta(seconds=settings.job_lease_seconds),
         poll=timedelta(seconds=settings.job_poll_seconds),
         attempts_max=settings.job_attempts_max,

@@ -131,8 +131,29 @@ class Settings(BaseModel):
         description="Documents in work at once in a worker: those that are done together share an index commit. Each "
         "holds its text and chunks in memory.",
     )
+    worker_reserved_slots: int = Field(
+        2,
+        ge=0,
+        description="Of `worker_concurrency`, the last ones, for tenants that hold none in this worker: no tenant's "
+        "files take all. At most half of the slots. More: further tenants begin at once, the busiest gets less.",
+    )
     extraction_processes: int = Field(
-        1, ge=1, description="Children that parse files; each may take `extraction_memory_bytes`."
+        1,
+        ge=1,
+        description="Children that read files in the fast lane, where every file starts. Memory at worst: (this + "
+        "`extraction_slow_processes`) x `extraction_memory_bytes`.",
+    )
+    extraction_slow_processes: int = Field(
+        1,
+        ge=1,
+        description="Children more, for files that take longer than `extraction_fast_seconds`. More: slow files of "
+        "several tenants wait less for each other; each may take `extraction_memory_bytes`.",
+    )
+    extraction_fast_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="How long a file may keep its place in the fast lane while others wait: it goes on in the slow "
+        "lane, or begins anew there. Shorter: less waiting behind slow files, more of them read twice.",
     )
     extraction_memory_bytes: Size = Field(
         2 * GIB,
