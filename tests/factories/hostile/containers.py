@@ -203,7 +203,7 @@ def epub_bomb() -> bytes:
     return _epub(f"<p>{'a ' * (80 * _MEGABYTE)}</p>")
 
 
-@FILES.add("epub bomb whose header lies", "lying.epub", "resource_limit", "corrupt", "empty")
+@FILES.add("epub bomb whose header lies", "lying.epub", "resource_limit", "corrupt", "empty", "text_too_long")
 def epub_with_a_lying_size() -> bytes:
     return understated(_epub(f"<p>{'a ' * (80 * _MEGABYTE)}</p>"), b"c.xhtml")
 

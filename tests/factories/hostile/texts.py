@@ -100,6 +100,9 @@ for _name, _run in (
     ("rules", b"-"),
     ("angle brackets", b"<"),
     ("quotes", b"> "),
+    ("blanks", b" " * 400 + b"b"),
+    ("addresses that never end", b"![]("),
+    ("labels that never end", b"[a" * 20 + b"]"),
 ):
     FILES.add(f"markdown of {_name}", "runs.md", "ready", "empty")(
         lambda run=_run: b"# title\n\n" + run * (2_000_000 // len(run)) + b"\n"
@@ -142,6 +145,11 @@ def html_of_a_giant_colspan() -> bytes:
 @FILES.add("front matter that never ends", "front.md", "ready")
 def front_matter_that_never_ends() -> bytes:
     return b"---\n" + b"title: a\n--\n" * 300_000
+
+
+@FILES.add("front matter with a title of blanks", "title.md", "ready")
+def front_matter_with_a_title_of_blanks() -> bytes:
+    return b"---\ntitle: a" + b" " * 2_000_000 + b"b\n---\nwords\n"
 
 
 # -- tables, groups, mail
@@ -214,7 +222,7 @@ def mail_of_nested_comments() -> bytes:
     return b"From: " + b"(" * 100_000 + b"a@b.c\nSubject: x\nMIME-Version: 1.0\n\nwords\n"
 
 
-@FILES.add("mail of a hundred thousand parts", "parts.eml", *_PARSED)
+@FILES.add("mail of a hundred thousand parts", "parts.eml", *_PARSED, heavy=True)
 def mail_of_many_parts() -> bytes:
     return b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"\n\n' + b"--b\n\nx\n" * 100_000 + b"--b--\n"
 

@@ -3,8 +3,10 @@
 Attachments are named, not opened: a tenant uploads them as documents of their own.
 """
 
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.message import EmailMessage, MIMEPart
+
+from s4.engine.extraction.mail_headers import BOUNDED
 
 _SHOWN_HEADERS = ("Subject", "From", "To", "Cc", "Date")
 
@@ -12,7 +14,7 @@ _SHOWN_HEADERS = ("Subject", "From", "To", "Cc", "Date")
 def read_mail(data: bytes) -> tuple[str, str, str | None, bool]:
     """The headers as lines, the body, the subject, and whether the body is HTML. Raises `ValueError`."""
     try:
-        message = message_from_bytes(data, policy=policy.default)
+        message = message_from_bytes(data, policy=BOUNDED)
         assert isinstance(message, EmailMessage)
         body = message.get_body(preferencelist=("plain", "html"))
         content = _content(body) if body is not None else ""

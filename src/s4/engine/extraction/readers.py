@@ -43,7 +43,7 @@ _SHOWN = str.maketrans(dict(zip(_HIDDEN.values(), "&<>\"'", strict=True)))
 _ENTITY = re.compile(rb"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
 _WORD_TEXT = re.compile(r"word/[^/]+\.xml$")
 _WORD_MEDIA = re.compile(r"word/(?:media|embeddings|fonts)/")
-_HTML_HEAD = re.compile(r"<head[\s>].*?</head\s*>|<svg[\s>].*?</svg\s*>", re.IGNORECASE | re.DOTALL)
+_HTML_UNREAD = re.compile(r"<(head|svg)[\s>]|</(head|svg)\s*+>", re.IGNORECASE)
 _HTML_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,1000})</title", re.IGNORECASE)
 # What programs write where a title should be.
 _NO_TITLES = {
@@ -190,10 +190,23 @@ def _read_mail(path: Path) -> _Read:
 
 def _read_html(text: str) -> _Read:
     title = _HTML_TITLE.search(text)
-    body = _HTML_HEAD.sub("", text).encode()
+    body = _without_unread(text).encode()
     read = _parse(body, "text/html")
     read.title = markup.plain_title(html.unescape(title[1])) if title else None
     return read
+
+
+def _without_unread(text: str) -> str:
+    """HTML without its head and its drawings. What is opened and never closed stays, as browsers have it."""
+    kept: list[str] = []
+    begin, opened, done = 0, "", 0
+    for tag in _HTML_UNREAD.finditer(text):
+        if tag[1] and not opened:
+            opened, begin = tag[1].lower(), tag.start()
+        elif tag[2] and tag[2].lower() == opened:
+            kept.append(text[done:begin])
+            opened, done = "", tag.end()
+    return "".join([*kept, text[done:]])
 
 
 def _read_text(path: Path, detected: Detected, limits: Limits) -> _Read:
