@@ -148,7 +148,10 @@ def _core(
         tenants=TenantService(database, chains, RANDOM),
         access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
         documents=DocumentService(
-            database, store, chains, MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max)
+            database,
+            store,
+            chains,
+            MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max, settings.metadata_values_max),
         ),
         uploads=Uploads(
             database,
@@ -190,6 +193,10 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         seconds_max=settings.extraction_seconds_max,
         text_chars_max=settings.extraction_text_chars_max,
         pages_max=settings.extraction_pages_max,
+        unpacked_bytes_max=settings.extraction_unpacked_bytes_max,
+        markup_bytes_max=settings.extraction_markup_bytes_max,
+        scratch_bytes_max=settings.extraction_scratch_bytes_max,
+        files_per_child=settings.extraction_files_per_child,
     )
     leases = Leases(core.database, owner=owner, duration=lease)
     publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.generation)

@@ -114,7 +114,12 @@ class Settings(BaseModel):
     upload_idle_seconds_max: float = Field(60.0, gt=0, description="Longest silence within a body.")
     request_body_bytes_max: Size = Field(2 * MIB, description="Largest JSON body.")
     metadata_bytes_max: Size = Field(64 * KIB, description="Largest metadata object of a document, as JSON.")
-    metadata_depth_max: int = Field(8, ge=1)
+    metadata_depth_max: int = Field(8, ge=1, description="Levels of a metadata object.")
+    metadata_values_max: int = Field(
+        1000,
+        ge=1,
+        description="Values in a metadata object, those in lists counted; each is a row that filters search.",
+    )
     idempotency_hours: float = Field(24.0, gt=0, description="How long an Idempotency-Key is remembered.")
     commit_lease_seconds: float = Field(
         45.0,
@@ -159,9 +164,42 @@ class Settings(BaseModel):
         2 * GIB,
         description="Address space of a child that parses a file. Hostile files hit it, honest large PDFs stay below.",
     )
-    extraction_seconds_max: float = Field(180.0, gt=0, description="Wall time for one file.")
-    extraction_text_chars_max: int = Field(20_000_000, ge=1, description="Longest text taken from one document.")
-    extraction_pages_max: int = Field(10_000, ge=1)
+    extraction_seconds_max: float = Field(
+        180.0,
+        gt=0,
+        description="Wall time for one file. Longer: larger files are read, and whoever waits in the slow lane waits "
+        "longer.",
+    )
+    extraction_text_chars_max: int = Field(
+        20_000_000,
+        ge=1,
+        description="Longest text taken from one document. The worker needs up to 50 bytes of memory per character "
+        "while it cuts the worst of them.",
+    )
+    extraction_pages_max: int = Field(
+        10_000, ge=1, description="Most pages of a PDF or slides of a presentation; counted before they are read."
+    )
+    extraction_unpacked_bytes_max: Size = Field(
+        128 * MIB,
+        description="Most that the text parts of a Word, Excel, OpenDocument or EPUB file may unpack to. Near the "
+        "memory limit parsers leave out chapters without a word: keep it at a sixteenth of `extraction_memory_bytes`.",
+    )
+    extraction_markup_bytes_max: Size = Field(
+        128 * MIB,
+        description="Largest HTML, e-mail, reStructuredText or Org file. Reading takes up to nine times its size in "
+        "memory: keep it at a sixteenth of `extraction_memory_bytes`.",
+    )
+    extraction_scratch_bytes_max: Size = Field(
+        64 * MIB,
+        description="Largest temporary file that a parser may write. They go to the system's temporary folder, one "
+        "folder per child.",
+    )
+    extraction_files_per_child: int = Field(
+        200,
+        ge=1,
+        description="Files after which a child is replaced: a start costs 0.2 s, a slow leak in a parser shows within "
+        "thousands of files.",
+    )
     chunk_tokens_max: int = Field(
         256, ge=16, description="Token budget of a chunk, its heading included: what the bundled model reads."
     )
@@ -170,7 +208,11 @@ class Settings(BaseModel):
         ge=0,
         description="Tokens that neighbouring chunks share, so that a sentence at the seam is whole in one of them.",
     )
-    chunks_max: int = Field(50_000, ge=1, description="Most chunks of one document.")
+    chunks_max: int = Field(
+        50_000,
+        ge=1,
+        description="Most chunks of one document. Each is embedded: two cores need half an hour for 50,000.",
+    )
 
     # -- embedding
     embedding_provider: EmbeddingProvider = EmbeddingProvider.LOCAL

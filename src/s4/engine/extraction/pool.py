@@ -19,7 +19,6 @@ from s4.kernel.errors import DataCorrupt, DocumentRejected, Unavailable
 from s4.kernel.units import MIB
 from s4.platform.telemetry.metrics import EXTRACTION_CHILDREN
 
-FILES_PER_CHILD = 200  # a start costs 0.2 s, a slow leak in a parser shows within thousands of files
 _GROWN_SHARE = 0.25  # of the memory limit; a child that once needed more starts the next file with less room
 # An escaped character takes six bytes, rarely; headings, pages and the rest stay below the constant.
 _ANSWER_BYTES_PER_CHAR = 6
@@ -37,14 +36,21 @@ class ExtractionPool:
         seconds_max: float,
         text_chars_max: int,
         pages_max: int,
+        unpacked_bytes_max: int = 128 * MIB,
+        markup_bytes_max: int = 128 * MIB,
+        scratch_bytes_max: int = 64 * MIB,
         slow_processes: int = 1,
         fast_seconds: float = 5.0,
-        files_per_child: int = FILES_PER_CHILD,
+        files_per_child: int = 200,
     ) -> None:
+        """Bounds; their meaning stands in `kernel/settings.py`."""
         self._memory_bytes = memory_bytes
         self._seconds_max = seconds_max
         self._text_chars_max = text_chars_max
         self._pages_max = pages_max
+        self._unpacked_bytes_max = unpacked_bytes_max
+        self._markup_bytes_max = markup_bytes_max
+        self._scratch_bytes_max = scratch_bytes_max
         self._files_per_child = files_per_child
         self._lanes = Lanes(fast_places=processes, slow_places=slow_processes, fast_seconds=fast_seconds)
         self._idle: list[ExtractionChild] = []
@@ -87,6 +93,8 @@ class ExtractionPool:
             "content_type": content_type,
             "text_chars_max": self._text_chars_max,
             "pages_max": self._pages_max,
+            "unpacked_bytes_max": self._unpacked_bytes_max,
+            "markup_bytes_max": self._markup_bytes_max,
             "seconds_max": self._seconds_max,
         }
 
@@ -108,7 +116,7 @@ class ExtractionPool:
         raise _closing()
 
     async def _start(self) -> ExtractionChild:
-        child = await ExtractionChild.start(memory_bytes=self._memory_bytes)
+        child = await ExtractionChild.start(memory_bytes=self._memory_bytes, scratch_bytes=self._scratch_bytes_max)
         if self._closed:
             await child.kill()
             raise _closing()

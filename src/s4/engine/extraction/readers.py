@@ -26,8 +26,6 @@ from s4.engine.extraction.sniff import Detected, Reader, detect
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import MIB
 
-# Markup can be many times its text (inline images); beyond this the memory limit would decide, less politely.
-MARKUP_BYTES_MAX = 256 * MIB
 _SLIDE_TITLE_CHARS_MAX = 200
 # kreuzberg 4 deletes `&amp;`, `&lt;` and `&gt;` from Word files ("R&D" became "RD"). They pass through it as
 # private-use characters of the last plane, which no font and no document uses.
@@ -61,6 +59,9 @@ _NO_TITLE_PREFIXES = ("Microsoft Word - ", "Microsoft PowerPoint - ")
 class Limits:
     text_chars_max: int
     pages_max: int
+    unpacked_bytes_max: int = 128 * MIB
+    markup_bytes_max: int = 128 * MIB
+    """Markup can be many times its text (inline images); beyond this the memory limit would decide, less politely."""
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class _Read:
 
 def extract(path: Path, *, filename: str, declared: str | None, limits: Limits) -> ExtractedText:
     """Raises `DocumentRejected`; `MemoryError` and `OSError` pass through."""
-    detected = detect(path, filename=filename, declared=declared)
+    detected = detect(path, filename=filename, declared=declared, unpacked_bytes_max=limits.unpacked_bytes_max)
     read = _read(path, detected, limits)
     if not read.text.strip():
         raise failures.empty(paged=bool(read.pages))
@@ -96,7 +97,7 @@ def _read(path: Path, detected: Detected, limits: Limits) -> _Read:
         case Reader.SLIDES:
             return _read_slides(path, detected, limits)
         case Reader.MAIL:
-            return _read_mail(path)
+            return _read_mail(path, limits)
         case Reader.FILE:
             return _parse(path, detected.content_type)
         case _:
@@ -174,8 +175,8 @@ def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
     return _Read(text, spans, headings, metadata.get("title"))
 
 
-def _read_mail(path: Path) -> _Read:
-    if path.stat().st_size > MARKUP_BYTES_MAX:
+def _read_mail(path: Path, limits: Limits) -> _Read:
+    if path.stat().st_size > limits.markup_bytes_max:
         raise failures.too_large()
     with failures.parsing():
         headers, body, subject, is_html = read_mail(path.read_bytes())
@@ -212,7 +213,7 @@ def _without_unread(text: str) -> str:
 def _read_text(path: Path, detected: Detected, limits: Limits) -> _Read:
     marked_up = detected.reader in (Reader.HTML, Reader.MARKED_UP)
     size = path.stat().st_size
-    if marked_up and size > MARKUP_BYTES_MAX:
+    if marked_up and size > limits.markup_bytes_max:
         raise failures.too_large()
     if not marked_up and size > 4 * limits.text_chars_max:  # no encoding takes more bytes for a character
         raise failures.too_long(limits.text_chars_max)
