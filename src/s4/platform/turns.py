@@ -53,8 +53,7 @@ class Turns:
 
     async def acquire(self) -> None:
         """Waits for a place. Whoever got one calls `release`."""
-        if self._free:
-            self._free -= 1
+        if self.acquire_now():
             return
         name = _behalf.get()
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -69,6 +68,13 @@ class Turns:
             else:
                 self._forget(name, mine)
             raise
+
+    def acquire_now(self) -> bool:
+        """Takes a place if one is free."""
+        if self._free:
+            self._free -= 1
+            return True
+        return False
 
     def release(self) -> None:
         """Gives the place to whoever comes next."""

@@ -57,7 +57,7 @@ class Lanes:
 
     async def _until_it_must_move(self, doing: asyncio.Task[T], slow: "_Place") -> None:
         """Returns when the work is done, has a place in the slow lane, or must give way."""
-        while not (doing.done() or slow.held or self._fast.waiting > self._giving_way):
+        while not (doing.done() or slow.asked.done() or self._fast.waiting > self._giving_way):
             woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._overdue.add(woken)
             changes: set[asyncio.Future[Any]] = {doing, slow.asked, woken}
@@ -86,11 +86,14 @@ class _Place:
 
     def __init__(self, lane: Turns) -> None:
         self._lane = lane
-        self._asked: asyncio.Task[None] | None = None
+        self._asked: asyncio.Future[None] | None = None
 
     @property
-    def asked(self) -> asyncio.Task[None]:
-        if self._asked is None:
+    def asked(self) -> asyncio.Future[None]:
+        if self._asked is None and self._lane.acquire_now():
+            self._asked = asyncio.get_running_loop().create_future()
+            self._asked.set_result(None)
+        elif self._asked is None:
             self._asked = asyncio.create_task(self._lane.acquire())
         return self._asked
 
