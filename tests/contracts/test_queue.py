@@ -352,7 +352,7 @@ async def test_the_last_slots_are_for_tenants_that_hold_none(catalog: Database, 
         await quiet_ran.wait()
     noisy_may_end.set()
     async with asyncio.timeout(30):
-        while await states(catalog):
+        while await states(catalog):  # noqa: ASYNC110  # until all are done
             await asyncio.sleep(0.001)
     await sharing.stop(within=HOUR)
     await working

@@ -104,7 +104,7 @@ async def test_a_long_document_delays_a_short_one_of_another_tenant_by_a_few_bat
         patch.setattr(embedder, "_run", counted)
         with on_behalf_of("noisy"):
             noisy = [asyncio.create_task(embedder.embed_documents(["a long passage " * 60] * 12)) for _ in range(24)]
-        while len(inferred) < 3:
+        while len(inferred) < 3:  # noqa: ASYNC110  # until the noisy tenant is in full swing
             await asyncio.sleep(0.001)
         before = len(inferred)
 

@@ -173,6 +173,7 @@ class Settings(BaseModel):
     extraction_text_chars_max: int = Field(
         20_000_000,
         ge=1,
+        le=1_000_000_000,
         description="Longest text taken from one document. The worker needs up to 50 bytes of memory per character "
         "while it cuts the worst of them.",
     )

@@ -25,7 +25,7 @@ _EXTERNAL = '<!DOCTYPE x [<!ENTITY secret SYSTEM "file:///etc/passwd">]>'
 
 @FILES.add("zip bomb of 1000:1", "bomb.zip", *ARCHIVE)
 def zip_bomb() -> bytes:
-    return files.zipped({"zeros.txt": bytes(300 * _MEGABYTE)})
+    return files.zipped({"zeros.txt": bytes(150 * _MEGABYTE)})
 
 
 @FILES.add("zip bomb whose header lies", "lying.zip", *ARCHIVE)
@@ -93,17 +93,17 @@ def tar_of_links() -> bytes:
 @FILES.add("gzip bomb of 1000:1", "bomb.txt.gz", *ARCHIVE)
 def gzip_bomb() -> bytes:
     packer = zlib.compressobj(9, wbits=31)
-    return b"".join([*(packer.compress(bytes(_MEGABYTE)) for _ in range(300)), packer.flush()])
+    return b"".join([*(packer.compress(bytes(_MEGABYTE)) for _ in range(150)), packer.flush()])
 
 
 @FILES.add("word bomb of 1000:1", "bomb.docx", "resource_limit")
 def word_bomb() -> bytes:
-    return files.docx([], filler_bytes=200 * _MEGABYTE)
+    return files.docx([], filler_bytes=140 * _MEGABYTE)
 
 
 @FILES.add("word bomb whose header lies", "lying.docx", "resource_limit", "corrupt", "empty")
 def word_with_a_lying_size() -> bytes:
-    return understated(files.docx([(0, "before")], filler_bytes=200 * _MEGABYTE), b"word/document.xml")
+    return understated(files.docx([(0, "before")], filler_bytes=140 * _MEGABYTE), b"word/document.xml")
 
 
 @FILES.add("word bomb just below the limit", "below.docx", "ready", "resource_limit", "text_too_long", heavy=True)
@@ -163,7 +163,9 @@ def excel_bomb() -> bytes:
     return _excel("<sheetData>" + "<row><c><v>1</v></c></row>" * 6_000_000 + "</sheetData>")
 
 
-@FILES.add("excel of shared strings without end", "strings.xlsx", "ready", "resource_limit", "text_too_long")
+@FILES.add(
+    "excel of shared strings without end", "strings.xlsx", "ready", "resource_limit", "text_too_long", heavy=True
+)
 def excel_of_one_string_a_million_times() -> bytes:
     """A string of 32 KiB, which a hundred thousand cells share: 3 GiB of text behind 3 MB of cells."""
     strings = f'<sst xmlns="{_SHEETS}"><si><t>{"a " * 16_000}</t></si></sst>'
@@ -203,7 +205,9 @@ def epub_bomb() -> bytes:
     return _epub(f"<p>{'a ' * (80 * _MEGABYTE)}</p>")
 
 
-@FILES.add("epub bomb whose header lies", "lying.epub", "resource_limit", "corrupt", "empty", "text_too_long")
+@FILES.add(
+    "epub bomb whose header lies", "lying.epub", "resource_limit", "corrupt", "empty", "text_too_long", heavy=True
+)
 def epub_with_a_lying_size() -> bytes:
     return understated(_epub(f"<p>{'a ' * (80 * _MEGABYTE)}</p>"), b"c.xhtml")
 

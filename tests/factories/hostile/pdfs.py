@@ -54,7 +54,16 @@ def pdf_with_a_ring_of_tables() -> bytes:
     return data.replace(b"/Root 1 0 R", b"/Root 1 0 R /Prev %d" % table)
 
 
-@FILES.add("pdf with a bomb in its page", "bomb.pdf", "ready", "corrupt", "empty", "resource_limit", "text_too_long")
+@FILES.add(
+    "pdf with a bomb in its page",
+    "bomb.pdf",
+    "ready",
+    "corrupt",
+    "empty",
+    "resource_limit",
+    "text_too_long",
+    heavy=True,
+)
 def pdf_with_a_bomb_in_its_page() -> bytes:
     return _pdf(content=_packed([b" " * _MEGABYTE] * 1500, _DRAWN))
 
@@ -72,7 +81,18 @@ def pdf_of_a_million_drawn_words() -> bytes:
     return _pdf(content=_packed([b"BT /F1 1 Tf 1 1 Td (word after word) Tj ET\n" * 10_000] * 100, b""))
 
 
-@FILES.add("pdf whose form draws itself", "form.pdf", "ready", "corrupt", "empty", "resource_limit")
+@FILES.add("pdf of pages that take minutes", "slow.pdf", "ready", "resource_limit", heavy=True)
+def pdf_that_takes_minutes() -> bytes:
+    """A thousand pages show one content stream of twenty thousand words: much to do, little to hold."""
+    pages = 1000
+    kids = b" ".join(b"%d 0 R" % (number + 6) for number in range(1, pages))
+    content = _packed([b"BT /F1 1 Tf 1 1 Td (word after word) Tj ET\n" * 20_000], b"")
+    listed = b"<< /Type /Pages /Kids [3 0 R %s] /Count %d >>" % (kids, pages)
+    objects = [_CATALOG, listed, _PAGE, content, _FONT, b"null", *([_PAGE] * (pages - 1))]
+    return files.pdf_file(objects, trailer=b"/Root 1 0 R")
+
+
+@FILES.add("pdf whose form draws itself", "form.pdf", "ready", "corrupt", "empty", "resource_limit", heavy=True)
 def pdf_whose_form_draws_itself() -> bytes:
     form = b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 6 0 R >> >>"
     drawn = b"/X Do /X Do"

@@ -24,7 +24,8 @@ _WORD_CHARS_MAX = 100  # WordPiece reads no longer words
 _TOKEN_CHARS = 4  # of such a word, taken as one token: the mean of English
 _GAP_CHARS = 32  # of characters without tokens, taken as one: tables in plain text have wide gaps
 
-Integers = NDArray[np.int64]
+Integers = NDArray[np.int32]
+"""Positions and counts: a text may have millions of units, and is far shorter than two billion characters."""
 
 
 class TooManyTokens(Exception):
@@ -44,7 +45,7 @@ class Units:
 
     def many_at(self, positions: Iterable[int]) -> Integers:
         """`at` for ascending positions. Millions of them, in a text of nothing but line ends: hence no list."""
-        return np.searchsorted(self.starts, np.fromiter(positions, dtype=np.int64)).astype(np.int64, copy=False)
+        return np.searchsorted(self.starts, np.fromiter(positions, dtype=np.int32)).astype(np.int32)
 
     def last_within(self, tokens: int) -> int:
         """The last unit border with at most `tokens` tokens before it."""
@@ -68,10 +69,10 @@ def measure(text: str, token_offsets: TokenOffsets, borders: Iterable[int], *, t
         total += len(offsets)
         if total > tokens_max:
             raise TooManyTokens
-    zero = np.zeros(1, dtype=np.int64)
+    zero = np.zeros(1, dtype=np.int32)
     return Units(
-        starts=np.concatenate([*starts, np.array([len(text)], dtype=np.int64)]),
-        tokens=np.concatenate([zero, *counts]).cumsum(),
+        starts=np.concatenate([*starts, np.array([len(text)], dtype=np.int32)]),
+        tokens=np.concatenate([zero, *counts]).cumsum(dtype=np.int32),
     )
 
 
@@ -113,4 +114,4 @@ def _units(offsets: list[tuple[int, int]], window_start: int, window_end: int) -
     # Tokens may share a start (the parts of a Hangul syllable): one unit of several tokens.
     starts, inverse = np.unique(np.concatenate(pieces), return_inverse=True)
     counts = np.bincount(inverse, weights=np.concatenate(weights), minlength=len(starts))
-    return starts.astype(np.int64), counts.astype(np.int64)
+    return starts.astype(np.int32), counts.astype(np.int32)
