@@ -6,7 +6,7 @@ STAMP := $(VENV)/.set-up
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults check format types lint imports docs-reference eval bench lock build clean
+.PHONY: help setup demo test faults hostile check format types lint imports docs-reference eval bench lock build clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,7 +26,10 @@ test: setup  ## All tests that need PyPI only
 	$(BIN)/python -m pytest
 
 faults: setup  ## Every crash at every step, on every store and database: some twenty minutes
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long --ignore tests/hostile
+
+hostile: setup  ## Every hostile file, those too that take long: some ten minutes
+	$(BIN)/python -m pytest -m "long or not long" tests/hostile
 
 check: lint types imports  ## Formatting, lint, types, import rules
 

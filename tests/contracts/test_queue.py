@@ -26,6 +26,7 @@ from s4.platform.jobs import (
 )
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.jobs.models import jobs, leases, schedule
+from s4.platform.turns import Turns
 
 HOUR = timedelta(hours=1)
 KIND = "test.job"
@@ -79,6 +80,18 @@ async def test_tenants_take_turns(catalog: Database, queue: Queue) -> None:
     await enqueue(catalog, queue, *(("noisy", f"n{n}") for n in range(20)), ("quiet", "q0"), ("quiet", "q1"))
     served = [(await claimed(queue)).tenant_id for _ in range(4)]
     assert served == ["noisy", "quiet", "noisy", "quiet"]
+
+
+async def test_a_claim_passes_over_whom_it_is_told_to(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, *((f"held{n:02d}", "x") for n in range(20)), ("free", "a"))
+    held = [f"held{n:02d}" for n in range(20)]
+
+    found = await queue.claim(owner="worker", lease=HOUR, kinds=[KIND], passing_over=held)
+    nothing = await queue.claim(owner="worker", lease=HOUR, kinds=[KIND], passing_over=held)
+
+    assert found is not None
+    assert (found.tenant_id, nothing) == ("free", None)
+    assert (await claimed(queue)).tenant_id == "held00"
 
 
 async def test_a_finished_job_is_gone_and_a_repeated_request_runs_once_more(catalog: Database, queue: Queue) -> None:
@@ -216,10 +229,25 @@ async def test_a_due_task_is_enqueued_once_by_one_scheduler(catalog: Database, q
 # -- worker
 
 
-def worker(catalog: Database, queue: Queue, handler: JobHandler, *, patience: timedelta = HOUR) -> Worker:
+def worker(
+    catalog: Database,
+    queue: Queue,
+    handler: JobHandler,
+    *,
+    patience: timedelta = HOUR,
+    concurrency: int = 2,
+    reserved: int = 0,
+) -> Worker:
     tick = timedelta(milliseconds=1)
     limits = WorkerLimits(
-        concurrency=2, lease=HOUR, poll=tick, attempts_max=3, backoff=tick, backoff_max=tick, patience=patience
+        concurrency=concurrency,
+        lease=HOUR,
+        poll=tick,
+        attempts_max=3,
+        backoff=tick,
+        backoff_max=tick,
+        patience=patience,
+        reserved=reserved,
     )
     return Worker(catalog, queue, {KIND: handler}, owner="worker", limits=limits)
 
@@ -296,6 +324,60 @@ async def test_a_job_that_was_lost_before_runs_alone(catalog: Database, queue: Q
     await run_to_end(catalog, worker(catalog, queue, JobHandler(run)))
     assert most["poison"] == 1
     assert len(most) == 7
+
+
+async def test_the_last_slots_are_for_tenants_that_hold_none(catalog: Database, queue: Queue) -> None:
+    running: dict[str, int] = {}
+    most: dict[str, int] = {}
+    quiet_ran, noisy_may_end = asyncio.Event(), asyncio.Event()
+
+    async def run(run: JobRun) -> bool:
+        tenant = run.job.tenant_id
+        running[tenant] = running.get(tenant, 0) + 1
+        most[tenant] = max(most.get(tenant, 0), running[tenant])
+        if tenant == "noisy":
+            await noisy_may_end.wait()
+        else:
+            quiet_ran.set()
+        running[tenant] -= 1
+        return False
+
+    await enqueue(catalog, queue, *(("noisy", f"n{n}") for n in range(9)))
+    sharing = worker(catalog, queue, JobHandler(run), concurrency=4, reserved=1)
+    working = asyncio.create_task(sharing.run())
+    async with asyncio.timeout(30):
+        while running.get("noisy", 0) < 3:  # noqa: ASYNC110  # until it has its share
+            await asyncio.sleep(0.001)
+        await enqueue(catalog, queue, ("quiet", "q"))
+        await quiet_ran.wait()
+    noisy_may_end.set()
+    async with asyncio.timeout(30):
+        while await states(catalog):  # noqa: ASYNC110  # until all are done
+            await asyncio.sleep(0.001)
+    await sharing.stop(within=HOUR)
+    await working
+    assert most == {"noisy": 3, "quiet": 1}
+
+
+async def test_work_is_done_on_behalf_of_its_tenant(catalog: Database, queue: Queue) -> None:
+    place = Turns(1)
+    order: list[str] = []
+
+    async def run(run: JobRun) -> bool:
+        async with place.place():
+            order.append(run.job.tenant_id)
+        return False
+
+    await enqueue(catalog, queue, *(("noisy", f"n{n}") for n in range(3)), ("quiet", "q"))
+    await place.acquire()
+    working = asyncio.create_task(
+        worker(catalog, queue, JobHandler(run), concurrency=4).run_until_idle(), name="worker"
+    )
+    while place.waiting < 4:  # noqa: ASYNC110  # until all ask for the one place
+        await asyncio.sleep(0.001)
+    place.release()
+    await working
+    assert order == ["noisy", "quiet", "noisy", "noisy"]
 
 
 async def test_a_stopping_worker_hands_its_jobs_back(catalog: Database, queue: Queue) -> None:

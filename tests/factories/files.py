@@ -44,6 +44,11 @@ def pdf(pages: list[list[str]], *, title: str | None = None, encrypted: bool = F
         lock = b"5a" * 32
         objects.append(b"<< /Filter /Standard /V 1 /R 2 /O <%s> /U <%s> /P -44 >>" % (lock, lock))
         trailer += b" /Encrypt %d 0 R /ID [<00> <00>]" % len(objects)
+    return pdf_file(objects, trailer=trailer)
+
+
+def pdf_file(objects: list[bytes], *, trailer: bytes) -> bytes:
+    """A PDF of these objects, numbered from 1, with their table."""
     body = io.BytesIO(b"")
     body.write(b"%PDF-1.4\n")
     offsets = []

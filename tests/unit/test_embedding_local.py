@@ -3,13 +3,16 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from s4.engine.embedding.base import Vectors
 from s4.engine.embedding.local import LocalEmbedder, _batches, read_model
 from s4.engine.embedding.wordpiece import WordPieceTokenizer, read_vocabulary
 from s4.kernel.errors import DataCorrupt
+from s4.platform.turns import on_behalf_of
 
 SENTENCES = [
     "The cat sat on the warm windowsill and slept.",
@@ -84,6 +87,36 @@ async def test_a_query_does_not_wait_behind_documents(embedder: LocalEmbedder) -
     assert not documents.done()
     release.set()
     await documents
+
+
+async def test_a_long_document_delays_a_short_one_of_another_tenant_by_a_few_batches(embedder: LocalEmbedder) -> None:
+    """Counted in sub-batches, which the model's thread runs one by one."""
+    await embedder.prepare()
+    inferred: list[int] = []
+    run = embedder._run
+
+    async def counted(executor: ThreadPoolExecutor, encoded: list[list[int]]) -> Vectors:
+        rows = await run(executor, encoded)
+        inferred.append(len(encoded))
+        return rows
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedder, "_run", counted)
+        with on_behalf_of("noisy"):
+            noisy = [asyncio.create_task(embedder.embed_documents(["a long passage " * 60] * 12)) for _ in range(24)]
+        while len(inferred) < 3:  # noqa: ASYNC110  # until the noisy tenant is in full swing
+            await asyncio.sleep(0.001)
+        before = len(inferred)
+
+        with on_behalf_of("quiet"):
+            await embedder.embed_documents(["one", "two", "three"])
+
+        between = len(inferred) - before
+        for task in noisy:
+            task.cancel()
+        await asyncio.gather(*noisy, return_exceptions=True)
+    # Tokenising is one turn, its one batch another; each waits for the line of two and one turn of the noisy tenant.
+    assert between <= 8
 
 
 async def test_order_is_kept_beyond_what_is_tokenised_at_once(embedder: LocalEmbedder) -> None:

@@ -29,7 +29,9 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     app.state.s4_authenticator = core.access
     install_error_handlers(app)
     domains = DomainRouter(responses=ERROR_RESPONSES)
-    metadata_limits = MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max)
+    metadata_limits = MetadataLimits(
+        settings.metadata_bytes_max, settings.metadata_depth_max, settings.metadata_values_max
+    )
     upload_limits = UploadRouteLimits(
         bytes_max=settings.upload_bytes_max,
         idle_seconds_max=settings.upload_idle_seconds_max,

@@ -148,7 +148,10 @@ def _core(
         tenants=TenantService(database, chains, RANDOM),
         access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
         documents=DocumentService(
-            database, store, chains, MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max)
+            database,
+            store,
+            chains,
+            MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max, settings.metadata_values_max),
         ),
         uploads=Uploads(
             database,
@@ -184,6 +187,8 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     scratch_dir.mkdir(parents=True, exist_ok=True)
     extraction = ExtractionPool(
         processes=settings.extraction_processes,
+        slow_processes=settings.extraction_slow_processes,
+        fast_seconds=settings.extraction_fast_seconds,
         memory_bytes=settings.extraction_memory_bytes,
         seconds_max=settings.extraction_seconds_max,
         text_chars_max=settings.extraction_text_chars_max,
@@ -194,6 +199,10 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
             bytes_max=settings.extraction_archive_bytes_max,
             member_bytes_max=settings.extraction_archive_member_bytes_max,
         ),
+        unpacked_bytes_max=settings.extraction_unpacked_bytes_max,
+        markup_bytes_max=settings.extraction_markup_bytes_max,
+        scratch_bytes_max=settings.extraction_scratch_bytes_max,
+        files_per_child=settings.extraction_files_per_child,
     )
     leases = Leases(core.database, owner=owner, duration=lease)
     publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.generation)
@@ -240,6 +249,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
 def _worker_limits(settings: Settings) -> WorkerLimits:
     return WorkerLimits(
         concurrency=settings.worker_concurrency,
+        reserved=min(settings.worker_reserved_slots, settings.worker_concurrency // 2),
         lease=timedelta(seconds=settings.job_lease_seconds),
         poll=timedelta(seconds=settings.job_poll_seconds),
         attempts_max=settings.job_attempts_max,

@@ -114,7 +114,12 @@ class Settings(BaseModel):
     upload_idle_seconds_max: float = Field(60.0, gt=0, description="Longest silence within a body.")
     request_body_bytes_max: Size = Field(2 * MIB, description="Largest JSON body.")
     metadata_bytes_max: Size = Field(64 * KIB, description="Largest metadata object of a document, as JSON.")
-    metadata_depth_max: int = Field(8, ge=1)
+    metadata_depth_max: int = Field(8, ge=1, description="Levels of a metadata object.")
+    metadata_values_max: int = Field(
+        1000,
+        ge=1,
+        description="Values in a metadata object, those in lists counted; each is a row that filters search.",
+    )
     idempotency_hours: float = Field(24.0, gt=0, description="How long an Idempotency-Key is remembered.")
     commit_lease_seconds: float = Field(
         45.0,
@@ -131,16 +136,71 @@ class Settings(BaseModel):
         description="Documents in work at once in a worker: those that are done together share an index commit. Each "
         "holds its text and chunks in memory.",
     )
+    worker_reserved_slots: int = Field(
+        2,
+        ge=0,
+        description="Of `worker_concurrency`, the last ones, for tenants that hold none in this worker: no tenant's "
+        "files take all. At most half of the slots. More: further tenants begin at once, the busiest gets less.",
+    )
     extraction_processes: int = Field(
-        1, ge=1, description="Children that parse files; each may take `extraction_memory_bytes`."
+        1,
+        ge=1,
+        description="Children that read files in the fast lane, where every file starts. Memory at worst: (this + "
+        "`extraction_slow_processes`) x `extraction_memory_bytes`.",
+    )
+    extraction_slow_processes: int = Field(
+        1,
+        ge=1,
+        description="Children more, for files that take longer than `extraction_fast_seconds`. More: slow files of "
+        "several tenants wait less for each other; each may take `extraction_memory_bytes`.",
+    )
+    extraction_fast_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="How long a file may keep its place in the fast lane while others wait: it goes on in the slow "
+        "lane, or begins anew there. Shorter: less waiting behind slow files, more of them read twice.",
     )
     extraction_memory_bytes: Size = Field(
         2 * GIB,
         description="Address space of a child that parses a file. Hostile files hit it, honest large PDFs stay below.",
     )
-    extraction_seconds_max: float = Field(180.0, gt=0, description="Wall time for one file.")
-    extraction_text_chars_max: int = Field(20_000_000, ge=1, description="Longest text taken from one document.")
-    extraction_pages_max: int = Field(10_000, ge=1)
+    extraction_seconds_max: float = Field(
+        180.0,
+        gt=0,
+        description="Wall time for one file. Longer: larger files are read, and whoever waits in the slow lane waits "
+        "longer.",
+    )
+    extraction_text_chars_max: int = Field(
+        20_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Longest text taken from one document. The worker needs up to 50 bytes of memory per character "
+        "while it cuts the worst of them.",
+    )
+    extraction_pages_max: int = Field(
+        10_000, ge=1, description="Most pages of a PDF or slides of a presentation; counted before they are read."
+    )
+    extraction_unpacked_bytes_max: Size = Field(
+        128 * MIB,
+        description="Most that the text parts of a Word, Excel, OpenDocument or EPUB file may unpack to. Near the "
+        "memory limit parsers leave out chapters without a word: keep it at a sixteenth of `extraction_memory_bytes`.",
+    )
+    extraction_markup_bytes_max: Size = Field(
+        128 * MIB,
+        description="Largest HTML, e-mail, reStructuredText or Org file. Reading takes up to nine times its size in "
+        "memory: keep it at a sixteenth of `extraction_memory_bytes`.",
+    )
+    extraction_scratch_bytes_max: Size = Field(
+        256 * MIB,
+        description="Largest temporary file that a parser may write, members of archives among them. They go to the "
+        "system's temporary folder, one folder per child.",
+    )
+    extraction_files_per_child: int = Field(
+        200,
+        ge=1,
+        description="Files after which a child is replaced: a start costs 0.2 s, a slow leak in a parser shows within "
+        "thousands of files.",
+    )
     extraction_archive_depth_max: int = Field(
         2,
         ge=0,
@@ -160,9 +220,8 @@ class Settings(BaseModel):
     )
     extraction_archive_member_bytes_max: Size = Field(
         256 * MIB,
-        le=256 * MIB,
-        description="Largest member, unpacked; at most 256 MiB, which is what a child may write to a temporary file. A "
-        "larger one is named in the warnings.",
+        description="Largest member, unpacked; at most `extraction_scratch_bytes_max`. A larger one is named in the "
+        "warnings.",
     )
     chunk_tokens_max: int = Field(
         256, ge=16, description="Token budget of a chunk, its heading included: what the bundled model reads."
@@ -172,7 +231,11 @@ class Settings(BaseModel):
         ge=0,
         description="Tokens that neighbouring chunks share, so that a sentence at the seam is whole in one of them.",
     )
-    chunks_max: int = Field(50_000, ge=1, description="Most chunks of one document.")
+    chunks_max: int = Field(
+        50_000,
+        ge=1,
+        description="Most chunks of one document. Each is embedded: two cores need half an hour for 50,000.",
+    )
 
     # -- embedding
     embedding_provider: EmbeddingProvider = EmbeddingProvider.LOCAL
@@ -235,6 +298,8 @@ class Settings(BaseModel):
     def _consistent(self) -> "Settings":
         if self.commit_lease_seconds <= self.store_timeout_seconds:
             raise ValueError("commit_lease_seconds must exceed store_timeout_seconds")
+        if self.extraction_archive_member_bytes_max > self.extraction_scratch_bytes_max:
+            raise ValueError("extraction_archive_member_bytes_max must not exceed extraction_scratch_bytes_max")
         if self.chunk_overlap_tokens * 2 > self.chunk_tokens_max:
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
         if self.environment is Environment.PRODUCTION:

@@ -11,13 +11,13 @@ from s4.platform.http.strict_json import parse_json
 
 FIELD_CHARS_MAX = 512
 TEXT_PREFIX_CHARS = 120
-_FIELDS_MAX = 1000  # rows per document; each is an index entry
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataLimits:
     bytes_max: int
     depth_max: int
+    values_max: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ def validate(value: Any, limits: MetadataLimits) -> dict[str, Any]:
         raise InvalidRequest("metadata holds text that is not valid Unicode.") from error
     if size_bytes > limits.bytes_max:
         raise InvalidRequest(f"metadata is larger than {limits.bytes_max} bytes.", details={"size": size_bytes})
-    if sum(1 for _ in flatten(value)) > _FIELDS_MAX:
-        raise InvalidRequest(f"metadata has more than {_FIELDS_MAX} values.")
+    if sum(1 for _ in flatten(value)) > limits.values_max:
+        raise InvalidRequest(f"metadata has more than {limits.values_max} values.")
     return value
 
 

@@ -1,6 +1,7 @@
 """One document's way into the index, and out of it. The handlers of the jobs that `documents` enqueues."""
 
 import asyncio
+import contextlib
 import hashlib
 import tempfile
 from dataclasses import dataclass
@@ -29,9 +30,13 @@ from s4.platform.faults import failpoint
 from s4.platform.jobs import ClaimedJob, JobHandler, JobRun
 from s4.platform.objects import ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
+from s4.platform.turns import Turns
 
 log = structlog.get_logger()
 
+# A second of computing at worst. Longer texts are cut one at a time, by turns of tenants: threads that compute all want
+# the interpreter's lock, and those that wait for it would hold up everything else in this process.
+_LONG_TEXT_CHARS = 250_000
 _PROGRESS_FROM_CHUNKS = 64  # below, a document is done before anybody could look
 
 
@@ -66,6 +71,7 @@ class IndexingService:
         self._generation = generation
         self._limits = limits
         self._scratch_dir = scratch_dir
+        self._long_texts = Turns(1)
 
     def handlers(self) -> dict[str, JobHandler]:
         return {
@@ -85,21 +91,7 @@ class IndexingService:
         chunks = await self._chunks(text)
         vectors = await self._embed(document, chunks)
         failpoint("index.embedded")
-        rows = [
-            ChunkRow(
-                chunk_id=chunk_id(document_id, document.content_revision, piece.ordinal),
-                document_id=document_id,
-                revision=document.content_revision,
-                ordinal=piece.ordinal,
-                text=piece.text,
-                vector=vector,
-                page=piece.page,
-                char_start=piece.char_start,
-                char_end=piece.char_end,
-                heading=piece.heading,
-            )
-            for piece, vector in zip(chunks, vectors, strict=True)
-        ]
+        rows = await asyncio.to_thread(_rows, document, chunks, vectors)
         await self._publisher.publish(
             Change(
                 tenant_id,
@@ -184,17 +176,19 @@ class IndexingService:
             raise DataCorrupt("The stored bytes of this document are damaged.")
 
     async def _chunks(self, text: ExtractedText) -> list[Chunk]:
-        with stage("chunk"):
-            await self._embedder.prepare()
-            chunks = await asyncio.to_thread(
-                chunk,
-                text,
-                token_offsets=self._embedder.token_offsets,
-                tokens_max=min(self._limits.chunk_tokens_max, self._embedder.tokens_max),
-                overlap_tokens=self._limits.chunk_overlap_tokens,
-                chunks_max=self._limits.chunks_max,
-                title=real_title(text.title),
-            )
+        await self._embedder.prepare()
+        is_long = len(text.text) > _LONG_TEXT_CHARS
+        async with self._long_texts.place() if is_long else contextlib.nullcontext():
+            with stage("chunk"):
+                chunks = await asyncio.to_thread(
+                    chunk,
+                    text,
+                    token_offsets=self._embedder.token_offsets,
+                    tokens_max=min(self._limits.chunk_tokens_max, self._embedder.tokens_max),
+                    overlap_tokens=self._limits.chunk_overlap_tokens,
+                    chunks_max=self._limits.chunks_max,
+                    title=real_title(text.title),
+                )
         if not chunks:
             raise DocumentRejected("No text was found in this file.", code="empty")
         metrics.CHUNKS.inc(len(chunks))
@@ -209,6 +203,24 @@ class IndexingService:
             )
         with stage("embed"):
             return await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks])
+
+
+def _rows(document: Document, chunks: list[Chunk], vectors: Vectors) -> list[ChunkRow]:
+    return [
+        ChunkRow(
+            chunk_id=chunk_id(document.document_id, document.content_revision, piece.ordinal),
+            document_id=document.document_id,
+            revision=document.content_revision,
+            ordinal=piece.ordinal,
+            text=piece.text,
+            vector=vector,
+            page=piece.page,
+            char_start=piece.char_start,
+            char_end=piece.char_end,
+            heading=piece.heading,
+        )
+        for piece, vector in zip(chunks, vectors, strict=True)
+    ]
 
 
 def _explain(error: S4Error) -> tuple[str, str]:

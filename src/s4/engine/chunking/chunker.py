@@ -20,13 +20,14 @@ text.
 """
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from s4.engine.chunking.outline import Outline
-from s4.engine.chunking.units import TokenOffsets, measure
+from s4.engine.chunking.units import Integers, TokenOffsets, TooManyTokens, measure
 from s4.engine.extraction.model import ExtractedText
 from s4.kernel.errors import DocumentRejected
 
@@ -42,6 +43,8 @@ _PATH_SEPARATOR = " > "
 _PARAGRAPH = re.compile(r"\n[ \t\r\f\v]*+\n\s*+|\f\s*+|\u2029\s*+")
 _SENTENCE = re.compile(r"[.!?…][\"'”’»)\]]{0,4}+\s++(?![a-z])|[。！？][”’」』）]{0,4}+\s*+")
 _LINE = re.compile(r"\n\s*+")
+_SEARCH_CHARS = 262_144
+_BREAK_CHARS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,45 @@ def chunk(
 
     `token_offsets` is the embedder's; `tokens_max` the model's input with special tokens; `title` stands
     before every chunk (see `titles.real_title`). Raises `DocumentRejected("text_too_long")` beyond
-    `chunks_max`. Takes about a second for ten million characters: not for the event loop.
+    `chunks_max`. Takes some four seconds for a million tokens: not for the event loop.
     """
-    chunker = _Chunker(extracted, token_offsets, tokens_max=tokens_max, overlap_tokens=overlap_tokens, title=title)
     found: list[Chunk] = []
-    for one in chunker.chunks():
-        if len(found) == chunks_max:
-            raise DocumentRejected(f"The document's text makes more than {chunks_max} passages.", code="text_too_long")
-        found.append(one)
+    try:
+        chunker = _Chunker(
+            extracted,
+            token_offsets,
+            tokens_max=tokens_max,
+            overlap_tokens=overlap_tokens,
+            text_tokens_max=chunks_max * tokens_max,  # no chunk holds more, so a longer text makes too many
+            title=title,
+        )
+        for one in chunker.chunks():
+            if len(found) == chunks_max:
+                raise TooManyTokens
+            found.append(one)
+    except TooManyTokens:
+        raise DocumentRejected(
+            f"The document's text makes more than {chunks_max:,} passages. Split it and upload the parts.",
+            code="text_too_long",
+        ) from None
     return found
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """As `finditer`, a window at a time: one search through a long text without a match would hold the interpreter's
+    lock for a second. A break of more than `_BREAK_CHARS` at a window's end may be overlooked."""
+    start = 0
+    while start < len(text):
+        window_end = start + _SEARCH_CHARS
+        search_end = min(window_end + _BREAK_CHARS, len(text))
+        start = window_end
+        for match in pattern.finditer(text, window_end - _SEARCH_CHARS, search_end):
+            if match.start() >= window_end:
+                break
+            whole = pattern.match(text, match.start()) if match.end() == search_end else match
+            if whole is not None:
+                yield whole
+                start = max(start, whole.end())
 
 
 class _Chunker:
@@ -90,6 +123,7 @@ class _Chunker:
         *,
         tokens_max: int,
         overlap_tokens: int,
+        text_tokens_max: int,
         title: str | None,
     ) -> None:
         self._text = extracted.text
@@ -101,10 +135,11 @@ class _Chunker:
         self._prefix_tokens_max = min(_PREFIX_TOKENS_MAX, tokens_max // 4)
         self._tiny_tokens = min(_TINY_TOKENS, tokens_max // 8)
         self._outline = Outline(extracted)
-        self._units = measure(self._text, token_offsets, self._outline.borders())
+        self._units = measure(self._text, token_offsets, self._outline.borders(), tokens_max=text_tokens_max)
         self._headings = self._units.many_at(self._outline.heading_starts)
         self._paragraphs = self._cuts(_PARAGRAPH)
-        self._sentences = sorted({*self._cuts(_SENTENCE), *self._paragraphs})
+        # Two ascending runs, merged; a place that is in both stands there twice, which does no harm.
+        self._sentences = np.sort(np.concatenate([self._cuts(_SENTENCE), self._paragraphs]), kind="stable")
         self._lines = self._cuts(_LINE)
 
     def chunks(self) -> Iterator[Chunk]:
@@ -114,8 +149,8 @@ class _Chunker:
                 yield one
                 ordinal += 1
 
-    def _cuts(self, pattern: re.Pattern[str]) -> list[int]:
-        return self._units.many_at(match.end() for match in pattern.finditer(self._text))
+    def _cuts(self, pattern: re.Pattern[str]) -> Integers:
+        return self._units.many_at(match.end() for match in _matches(pattern, self._text))
 
     # -- pieces: what lies between hard borders
 
@@ -185,20 +220,20 @@ class _Chunker:
             (self._sentences, half),
             (self._lines, half),
         ):
-            index = bisect_right(cuts, last) - 1
+            index = int(np.searchsorted(cuts, last, side="right")) - 1
             if index >= 0 and cuts[index] >= max(low, fresh + 1):
-                return cuts[index]
+                return int(cuts[index])
         words = (unit for unit in range(last, max(half, fresh + 1) - 1, -1) if self._begins_word(unit))
         return next(words, last)
 
     def _overlap_start(self, start: int, cut: int, overlap_tokens: int) -> int:
         """Where the chunk after `cut` starts: up to `overlap_tokens` before it, within its section."""
-        index = bisect_right(self._headings, cut) - 1
-        section = self._headings[index] if index >= 0 else 0
+        index = int(np.searchsorted(self._headings, cut, side="right")) - 1
+        section = int(self._headings[index]) if index >= 0 else 0
         low = max(self._units.first_beyond(int(self._units.tokens[cut]) - overlap_tokens), section, start + 1)
-        index = bisect_left(self._sentences, low)
+        index = int(np.searchsorted(self._sentences, low))
         if index < len(self._sentences) and self._sentences[index] < cut:
-            return self._sentences[index]
+            return int(self._sentences[index])
         return next((unit for unit in range(low, cut) if self._begins_word(unit)), min(low, cut))
 
     def _begins_word(self, unit: int) -> bool:

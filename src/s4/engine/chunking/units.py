@@ -17,29 +17,35 @@ from numpy.typing import NDArray
 TokenOffsets = Callable[[str], list[tuple[int, int]]]
 """Code point ranges of a text's tokens, ascending, without special tokens."""
 
-_WINDOW_CHARS = 65_536  # large enough to amortise the call, small enough to stay in the cache
+# The tokenizer holds the interpreter's lock for a window: 10 to 30 ms, which is how long searches and heartbeats of the
+# process may have to wait. Windows eight times as large are no quicker.
+_WINDOW_CHARS = 8_192
 _WORD_CHARS_MAX = 100  # WordPiece reads no longer words
 _TOKEN_CHARS = 4  # of such a word, taken as one token: the mean of English
 _GAP_CHARS = 32  # of characters without tokens, taken as one: tables in plain text have wide gaps
 
-_Integers = NDArray[np.int64]
+Integers = NDArray[np.int32]
+"""Positions and counts: a text may have millions of units, and is far shorter than two billion characters."""
+
+
+class TooManyTokens(Exception):
+    """The text is longer than the caller has use for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
     """Unit `i` is `text[starts[i]:starts[i + 1]]`, and `tokens[i]` tokens lie before it."""
 
-    starts: _Integers
-    tokens: _Integers
+    starts: Integers
+    tokens: Integers
 
     def at(self, position: int) -> int:
         """The first unit that starts at or after `position`."""
         return int(np.searchsorted(self.starts, position))
 
-    def many_at(self, positions: Iterable[int]) -> list[int]:
-        """`at` for ascending positions."""
-        found: list[int] = np.searchsorted(self.starts, np.fromiter(positions, dtype=np.int64)).tolist()
-        return found
+    def many_at(self, positions: Iterable[int]) -> Integers:
+        """`at` for ascending positions. Millions of them, in a text of nothing but line ends: hence no list."""
+        return np.searchsorted(self.starts, np.fromiter(positions, dtype=np.int32)).astype(np.int32)
 
     def last_within(self, tokens: int) -> int:
         """The last unit border with at most `tokens` tokens before it."""
@@ -50,19 +56,23 @@ class Units:
         return int(np.searchsorted(self.tokens, tokens))
 
 
-def measure(text: str, token_offsets: TokenOffsets, borders: Iterable[int]) -> Units:
-    """The units of `text`; none crosses a position of `borders` (ascending)."""
-    starts: list[_Integers] = []
-    counts: list[_Integers] = []
+def measure(text: str, token_offsets: TokenOffsets, borders: Iterable[int], *, tokens_max: int) -> Units:
+    """The units of `text`; none crosses a position of `borders` (ascending). Raises `TooManyTokens`."""
+    starts: list[Integers] = []
+    counts: list[Integers] = []
+    total = 0
     for window_start, window_end in _windows(text, borders):
         offsets = token_offsets(text[window_start:window_end])
         window_starts, window_counts = _units(offsets, window_start, window_end)
         starts.append(window_starts)
         counts.append(window_counts)
-    zero = np.zeros(1, dtype=np.int64)
+        total += len(offsets)
+        if total > tokens_max:
+            raise TooManyTokens
+    zero = np.zeros(1, dtype=np.int32)
     return Units(
-        starts=np.concatenate([*starts, np.array([len(text)], dtype=np.int64)]),
-        tokens=np.concatenate([zero, *counts]).cumsum(),
+        starts=np.concatenate([*starts, np.array([len(text)], dtype=np.int32)]),
+        tokens=np.concatenate([zero, *counts]).cumsum(dtype=np.int32),
     )
 
 
@@ -83,7 +93,7 @@ def _blank_before(text: str, low: int, high: int) -> int:
     return max(text.rfind(" ", low, high), text.rfind("\n", low, high)) + 1 or high
 
 
-def _units(offsets: list[tuple[int, int]], window_start: int, window_end: int) -> tuple[_Integers, _Integers]:
+def _units(offsets: list[tuple[int, int]], window_start: int, window_end: int) -> tuple[Integers, Integers]:
     """Starts of the window's units, ascending and distinct, and the tokens of each."""
     ranges = np.array(offsets, dtype=np.int64).reshape(-1, 2) + window_start
     # What stands before the first token is a unit of no tokens; its run is cut up like any other below.
@@ -104,4 +114,4 @@ def _units(offsets: list[tuple[int, int]], window_start: int, window_end: int) -
     # Tokens may share a start (the parts of a Hangul syllable): one unit of several tokens.
     starts, inverse = np.unique(np.concatenate(pieces), return_inverse=True)
     counts = np.bincount(inverse, weights=np.concatenate(weights), minlength=len(starts))
-    return starts.astype(np.int64), counts.astype(np.int64)
+    return starts.astype(np.int32), counts.astype(np.int32)

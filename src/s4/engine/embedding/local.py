@@ -26,11 +26,13 @@ from s4.engine.embedding.base import Vectors, normalised
 from s4.engine.embedding.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer, read_vocabulary
 from s4.kernel.errors import DataCorrupt
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
+from s4.platform.turns import Turns
 
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _BATCH_TOKENS = 512  # padding included; see above
 _BATCH_ITEMS = 32  # more gains nothing, even of the shortest texts
 _ENCODE_TEXTS = 256  # tokenised at once, 40 ms: other documents wait their turn behind it
+_BATCHES_IN_LINE = 2  # one that runs and one that follows at once; the rest waits by turns of tenants
 
 T = TypeVar("T")
 
@@ -59,6 +61,7 @@ class LocalEmbedder:
         self._session: Any = None
         self._loading = asyncio.Lock()
         self._documents = ThreadPoolExecutor(1, thread_name_prefix="embed-documents")
+        self._turns = Turns(_BATCHES_IN_LINE)
         self._queries = ThreadPoolExecutor(1, thread_name_prefix="embed-queries")
 
     async def prepare(self) -> None:
@@ -75,14 +78,16 @@ class LocalEmbedder:
         return self._tokenizer.token_offsets(text)
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """One vector per text. Documents of several callers take turns, a sub-batch each."""
+        """One vector per text. Callers take turns by tenant (`platform/turns.py`), a sub-batch each."""
         await self.prepare()
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), _ENCODE_TEXTS):
             part = texts[start : start + _ENCODE_TEXTS]
-            encoded = await self._in_thread(self._documents, self._encode, part)
+            async with self._turns.place():
+                encoded = await self._in_thread(self._documents, self._encode, part)
             for batch in _batches([len(ids) for ids in encoded]):
-                rows = await self._run(self._documents, [encoded[position] for position in batch])
+                async with self._turns.place():
+                    rows = await self._run(self._documents, [encoded[position] for position in batch])
                 vectors[[start + position for position in batch]] = rows
         return vectors
 

@@ -4,7 +4,7 @@ Files are hostile until shown otherwise, and the parsers are native code. So the
 with limits on memory, time and file size, without S4's environment, that dies with its parent:
 
 - `pool` is what the pipeline calls: it keeps children, hands each one file at a time, replaces those that
-  fail;
+  fail; `lanes` keeps what takes long from standing before the rest;
 - `process` is one child seen from the parent, `child` the same child from inside, `frames` what they say;
 - `sniff` decides what a file is from its bytes, `decode` turns bytes of text into text;
 - `readers`, `pdf`, `pdf_headings`, `mail` and `markup` turn each format into `model.ExtractedText`;

@@ -1,4 +1,4 @@
-"""The inside of an extraction child: `python -m s4.engine.extraction.child MEMORY_BYTES PARENT_PID`.
+"""The inside of an extraction child: `python -m s4.engine.extraction.child MEMORY_BYTES SCRATCH_BYTES PARENT_PID`.
 
 It limits itself before it loads a parser, then reads one file at a time for its parent. It has S4's code but
 none of its environment, writes nothing but temporary files, and does not outlive its parent. Whatever a
@@ -21,11 +21,8 @@ from typing import Any, BinaryIO
 from s4.engine.extraction import frames
 from s4.engine.extraction.model import ArchiveLimits
 from s4.kernel.errors import DocumentRejected
-from s4.kernel.units import KIB, MIB
+from s4.kernel.units import KIB
 
-_FILE_BYTES_MAX = (
-    256 * MIB
-)  # temporary files of parsers, members of archives; the answer goes through a pipe, which has no such limit
 _OPEN_FILES_MAX = 256
 _NICENESS = 10  # answering searches comes before reading files
 _OOM_SCORE = 500  # of 1000: when the machine is out of memory, this process goes before the API and the database
@@ -35,14 +32,14 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def main() -> int:
-    memory_bytes, parent_pid = int(sys.argv[1]), int(sys.argv[2])
+    memory_bytes, scratch_bytes, parent_pid = map(int, sys.argv[1:4])
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     _die_with_parent(parent_pid)
-    _limit(memory_bytes)
+    _limit(memory_bytes, scratch_bytes)
     try:
         from s4.engine.extraction.readers import Limits, extract  # the parsers, loaded inside the limits
     except (ImportError, MemoryError, OSError) as error:
@@ -54,6 +51,8 @@ def main() -> int:
             text_chars_max=request["text_chars_max"],
             pages_max=request["pages_max"],
             archives=ArchiveLimits(**request["archives"]),
+            unpacked_bytes_max=request["unpacked_bytes_max"],
+            markup_bytes_max=request["markup_bytes_max"],
         )
         path, declared = Path(request["path"]), request["content_type"]
         return extract(path, filename=request["filename"], declared=declared, limits=limits).to_dict()
@@ -114,12 +113,12 @@ def _die_with_parent(parent_pid: int) -> None:
         sys.exit(1)
 
 
-def _limit(memory_bytes: int) -> None:
+def _limit(memory_bytes: int, scratch_bytes: int) -> None:
     os.nice(_NICENESS)
     for kind, most in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CORE, 0),  # a core would put a tenant's document on the disk
-        (resource.RLIMIT_FSIZE, _FILE_BYTES_MAX),
+        (resource.RLIMIT_FSIZE, scratch_bytes),  # of a file; the answer goes through a pipe, which has no such limit
         (resource.RLIMIT_NOFILE, _OPEN_FILES_MAX),
     ):
         hard = resource.getrlimit(kind)[1]

@@ -9,13 +9,14 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.message import EmailMessage, MIMEPart
 from functools import partial
 
 from s4.engine.extraction import failures
 from s4.engine.extraction.archives import MALFORMED, Member, clean_name, mail_name
 from s4.engine.extraction.decode import decode_text
+from s4.engine.extraction.mail_headers import BOUNDED
 
 _SHOWN_HEADERS = ("Subject", "From", "To", "Cc", "Date")
 _SIGNATURES = {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"}
@@ -37,7 +38,7 @@ class Mail:
 def read_mail(data: bytes) -> Mail:
     """Raises `ValueError`."""
     try:
-        message = message_from_bytes(_with_readable_headers(data), policy=policy.default)
+        message = message_from_bytes(_with_readable_headers(data), policy=BOUNDED)
         assert isinstance(message, EmailMessage)
         headers = [(name, str(message[name])) for name in _SHOWN_HEADERS if message[name]]
         body = message.get_body(preferencelist=("plain", "html"))

@@ -4,6 +4,8 @@ Children start when they are needed and serve one file at a time. A child is rep
 files, when it has grown, and whenever its state is in doubt: after a timeout, a crash, a memory limit or a
 cancelled call. A file that lost a child which had served others is tried once more in a fresh one, because
 the others may have been the cause; a file that loses a fresh child is itself the cause.
+
+Which file is read when is decided by `lanes`.
 """
 
 import asyncio
@@ -11,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from s4.engine.extraction.lanes import Lanes
 from s4.engine.extraction.model import DEFAULT_ARCHIVE_LIMITS, ArchiveLimits, ExtractedText
 from s4.engine.extraction.process import ChildLost, ExtractionChild
 from s4.kernel.errors import DataCorrupt, DocumentRejected, Unavailable
 from s4.kernel.units import MIB
 from s4.platform.telemetry.metrics import EXTRACTION_CHILDREN
 
-FILES_PER_CHILD = 200  # a start costs 0.2 s, a slow leak in a parser shows within thousands of files
 _GROWN_SHARE = 0.25  # of the memory limit; a child that once needed more starts the next file with less room
 # An escaped character takes six bytes, rarely; headings, pages and the rest stay below the constant.
 _ANSWER_BYTES_PER_CHAR = 6
@@ -25,7 +27,7 @@ _ANSWER_BYTES_SPARE = 64 * MIB
 
 
 class ExtractionPool:
-    """Bounded by `processes`. A call waits for a free child as long as its caller lets it."""
+    """Bounded by `processes` and `slow_processes`. A call waits for its turn as long as its caller lets it."""
 
     def __init__(
         self,
@@ -36,16 +38,24 @@ class ExtractionPool:
         text_chars_max: int,
         pages_max: int,
         archives: ArchiveLimits = DEFAULT_ARCHIVE_LIMITS,
-        files_per_child: int = FILES_PER_CHILD,
+        unpacked_bytes_max: int = 128 * MIB,
+        markup_bytes_max: int = 128 * MIB,
+        scratch_bytes_max: int = 256 * MIB,
+        slow_processes: int = 1,
+        fast_seconds: float = 5.0,
+        files_per_child: int = 200,
     ) -> None:
-        self._processes = processes
+        """Bounds; their meaning stands in `kernel/settings.py`."""
         self._memory_bytes = memory_bytes
         self._seconds_max = seconds_max
         self._text_chars_max = text_chars_max
         self._pages_max = pages_max
         self._archives = archives
+        self._unpacked_bytes_max = unpacked_bytes_max
+        self._markup_bytes_max = markup_bytes_max
+        self._scratch_bytes_max = scratch_bytes_max
         self._files_per_child = files_per_child
-        self._slots = asyncio.Semaphore(processes)
+        self._lanes = Lanes(fast_places=processes, slow_places=slow_processes, fast_seconds=fast_seconds)
         self._idle: list[ExtractionChild] = []
         self._children: set[ExtractionChild] = set()
         self._closed = False
@@ -58,8 +68,7 @@ class ExtractionPool:
     async def preload(self) -> None:
         """Starts one child, so that the first file does not wait for the parser to load. The others start when
         there is work for them. Raises `Unavailable`."""
-        async with self._slots:
-            self._idle.append(await self._take())
+        self._idle.append(await self._lanes.run(self._take))
 
     async def extract(self, path: Path, *, filename: str, content_type: str | None) -> ExtractedText:
         """The text of the file at `path`. `filename` and `content_type` are what the tenant said; they only
@@ -68,15 +77,17 @@ class ExtractionPool:
         Raises `DocumentRejected` when the file is the reason, `Unavailable` when the machine is.
         """
         request = self._request(path, filename, content_type)
-        async with self._slots:
-            child = await self._take()
-            try:
-                answer = await self._ask(child, request)
-            except ChildLost as lost:
-                if lost.reason == "timeout" or child.files_served == 0:
-                    raise self._lost(lost) from lost
-                answer = await self._ask_fresh(request)
+        answer = await self._lanes.run(lambda: self._read(request))
         return await self._understand(answer)
+
+    async def _read(self, request: dict[str, Any]) -> dict[str, Any]:
+        child = await self._take()
+        try:
+            return await self._ask(child, request)
+        except ChildLost as lost:
+            if lost.reason == "timeout" or child.files_served == 0:
+                raise self._lost(lost) from lost
+        return await self._ask_fresh(request)
 
     def _request(self, path: Path, filename: str, content_type: str | None) -> dict[str, Any]:
         return {
@@ -86,6 +97,8 @@ class ExtractionPool:
             "text_chars_max": self._text_chars_max,
             "pages_max": self._pages_max,
             "archives": asdict(self._archives),
+            "unpacked_bytes_max": self._unpacked_bytes_max,
+            "markup_bytes_max": self._markup_bytes_max,
             "seconds_max": self._seconds_max,
         }
 
@@ -107,7 +120,7 @@ class ExtractionPool:
         raise _closing()
 
     async def _start(self) -> ExtractionChild:
-        child = await ExtractionChild.start(memory_bytes=self._memory_bytes)
+        child = await ExtractionChild.start(memory_bytes=self._memory_bytes, scratch_bytes=self._scratch_bytes_max)
         if self._closed:
             await child.kill()
             raise _closing()

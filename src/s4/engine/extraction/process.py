@@ -43,7 +43,7 @@ class ExtractionChild:
         self.memory_bytes = 0
 
     @classmethod
-    async def start(cls, *, memory_bytes: int) -> "ExtractionChild":
+    async def start(cls, *, memory_bytes: int, scratch_bytes: int) -> "ExtractionChild":
         """Raises `Unavailable` when no child can be started: that is the machine's fault, not a file's."""
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="s4-extraction-"))
         command = (sys.executable, "-P", "-s", "-m", "s4.engine.extraction.child")
@@ -51,6 +51,7 @@ class ExtractionChild:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 str(memory_bytes),
+                str(scratch_bytes),
                 str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

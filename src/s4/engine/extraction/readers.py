@@ -39,8 +39,6 @@ from s4.engine.extraction.sniff import Detected, Reader, detect
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import MIB
 
-# Markup can be many times its text (inline images); beyond this the memory limit would decide, less politely.
-MARKUP_BYTES_MAX = 256 * MIB
 _SLIDE_TITLE_CHARS_MAX = 200
 # kreuzberg 4 deletes `&amp;`, `&lt;` and `&gt;` from Word files ("R&D" became "RD"). They pass through it as
 # private-use characters of the last plane, which no font and no document uses.
@@ -57,7 +55,7 @@ _ENTITY = re.compile(rb"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|a
 _MIDNIGHT = re.compile(r"(\| \d{4}-\d\d-\d\d) 00:00:00(?= \|)")  # how kreuzberg writes a cell that holds a date
 _WORD_TEXT = re.compile(r"word/[^/]+\.xml$")
 _WORD_MEDIA = re.compile(r"word/(?:media|embeddings|fonts)/")
-_HTML_HEAD = re.compile(r"<head[\s>].*?</head\s*>|<svg[\s>].*?</svg\s*>", re.IGNORECASE | re.DOTALL)
+_HTML_UNREAD = re.compile(r"<(head|svg)[\s>]|</(head|svg)\s*+>", re.IGNORECASE)
 _HTML_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,1000})</title", re.IGNORECASE)
 # What programs write where a title should be.
 _NO_TITLES = {
@@ -77,6 +75,9 @@ class Limits:
     text_chars_max: int
     pages_max: int
     archives: ArchiveLimits = DEFAULT_ARCHIVE_LIMITS
+    unpacked_bytes_max: int = 128 * MIB
+    markup_bytes_max: int = 128 * MIB
+    """Markup can be many times its text (inline images); beyond this the memory limit would decide, less politely."""
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ def extract(path: Path, *, filename: str, declared: str | None, limits: Limits) 
 
 
 def _extract(path: Path, filename: str, declared: str | None, limits: Limits, unpacking: Unpacking) -> ExtractedText:
-    detected = detect(path, filename=filename, declared=declared)
+    detected = detect(path, filename=filename, declared=declared, unpacked_bytes_max=limits.unpacked_bytes_max)
     read = _read(path, filename, detected, limits, unpacking)
     if not read.text.strip():
         raise failures.empty(paged=bool(read.pages))
@@ -196,7 +197,7 @@ def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
 
 
 def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
-    if path.stat().st_size > MARKUP_BYTES_MAX:
+    if path.stat().st_size > limits.markup_bytes_max:
         raise failures.too_large()
     with failures.parsing():
         mail = read_mail(path.read_bytes())
@@ -256,16 +257,29 @@ def _read_compressed(path: Path, filename: str, detected: Detected, limits: Limi
 
 def _read_html(text: str) -> _Read:
     title = _HTML_TITLE.search(text)
-    body = _HTML_HEAD.sub("", text).encode()
+    body = _without_unread(text).encode()
     read = _parse(body, "text/html")
     read.title = markup.plain_title(html.unescape(title[1])) if title else None
     return read
 
 
+def _without_unread(text: str) -> str:
+    """HTML without its head and its drawings. What is opened and never closed stays, as browsers have it."""
+    kept: list[str] = []
+    begin, opened, done = 0, "", 0
+    for tag in _HTML_UNREAD.finditer(text):
+        if tag[1] and not opened:
+            opened, begin = tag[1].lower(), tag.start()
+        elif tag[2] and tag[2].lower() == opened:
+            kept.append(text[done:begin])
+            opened, done = "", tag.end()
+    return "".join([*kept, text[done:]])
+
+
 def _read_text(path: Path, detected: Detected, limits: Limits) -> _Read:
     marked_up = detected.reader in (Reader.HTML, Reader.MARKED_UP)
     size = path.stat().st_size
-    if marked_up and size > MARKUP_BYTES_MAX:
+    if marked_up and size > limits.markup_bytes_max:
         raise failures.too_large()
     if not marked_up and size > 4 * limits.text_chars_max:  # no encoding takes more bytes for a character
         raise failures.too_long(limits.text_chars_max)

@@ -18,7 +18,6 @@ from s4.engine.extraction import failures
 from s4.engine.extraction.archives import head_of, is_tar
 from s4.engine.extraction.decode import clean, decode_text
 from s4.kernel.errors import DocumentRejected
-from s4.kernel.units import MIB
 
 HEAD_BYTES = 65_536
 _OOXML = "application/vnd.openxmlformats-officedocument."
@@ -165,9 +164,6 @@ CONTENT_TYPES = frozenset(
 """All that `detect` answers. `docs/guide/documents.md` says of each what is taken from it."""
 # Readers of PDF accept junk before the header, and some programs and mail gateways write it.
 _PDF_HEADER = re.compile(rb"^%PDF-\d", re.MULTILINE)
-# Of a document's text parts, unpacked. A spreadsheet of this size fills the default memory limit, and where
-# kreuzberg meets the limit itself, it may leave out a chapter without a word. Ten thousand pages take 100 MiB.
-UNPACKED_BYTES_MAX = 128 * MIB
 _MEDIA = re.compile(
     r"\.(?:png|jpe?g|gif|bmp|tiff?|webp|emf|wmf|svg|mp[34]|m4[av]|mov|avi|wav|wmv|[ot]tf|woff2?|odttf|fntdata)$",
     re.IGNORECASE,
@@ -181,8 +177,10 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _CHARSET_INSIDE = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 
 
-def detect(path: Path, *, filename: str, declared: str | None) -> Detected:
-    """Raises `DocumentRejected` for a format that has no reader, and for an empty or encrypted file."""
+def detect(path: Path, *, filename: str, declared: str | None, unpacked_bytes_max: int) -> Detected:
+    """Raises `DocumentRejected` for a format that has no reader, for an empty or encrypted file, and for one whose text
+    parts unpack to more than `unpacked_bytes_max`. (A spreadsheet of 128 MiB fills 2 GiB of memory, and where kreuzberg
+    meets the memory limit itself, it may leave out a chapter without a word. Ten thousand pages take 100 MiB.)"""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
@@ -190,7 +188,7 @@ def detect(path: Path, *, filename: str, declared: str | None) -> Detected:
     if head.startswith(b"{\\rtf"):
         return _RTF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _inside_zip(path)
+        return _inside_zip(path, unpacked_bytes_max)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return _inside_ole(path)
     if (packed := _packed(path, head)) is not None:
@@ -286,17 +284,17 @@ def _binary(head: bytes) -> DocumentRejected:
     return failures.unsupported("The file's format is not known.")
 
 
-def _inside_zip(path: Path) -> Detected:
+def _inside_zip(path: Path, unpacked_bytes_max: int) -> Detected:
     with failures.parsing(), zipfile.ZipFile(path) as container:
         members = container.infolist()
-        mimetype = container.read("mimetype")[:200].decode("latin-1").strip() if _small(members) else ""
+        mimetype = container.open("mimetype").read(200).decode("latin-1").strip() if _small(members) else ""
     names = {member.filename for member in members}
     if not mimetype.startswith("application/") and "[Content_Types].xml" not in names:
         return _ZIP
     if any(member.flag_bits & 1 for member in members):
         raise failures.encrypted()
     texts = (member for member in members if not _MEDIA.search(member.filename))
-    if sum(member.file_size for member in texts) > UNPACKED_BYTES_MAX:
+    if sum(member.file_size for member in texts) > unpacked_bytes_max:
         raise failures.too_large()
     if mimetype in _MIMETYPE_MEMBERS:
         return Detected(Reader.FILE, mimetype)

@@ -144,7 +144,7 @@ class TableWriter:
 
     async def _merge(self, table: LanceTable, rows: list[ChunkRow]) -> int:
         # Without the index: with it, LanceDB does not notice that another writer inserts the same new ids.
-        data = to_arrow(rows, self._dimension)
+        data = await asyncio.to_thread(to_arrow, rows, self._dimension)  # 50,000 rows take a good part of a second
         merge = table.merge_insert("chunk_id").when_not_matched_insert_all().use_index(False)
         return int((await self._repeat(table, lambda: merge.execute(data))).version)
 

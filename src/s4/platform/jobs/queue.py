@@ -1,6 +1,6 @@
 """The queue's statements: enqueue, claim, finish, hand back, recover. The story is told in the package's docstring."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -87,16 +87,26 @@ class Queue:
             )
         )
 
-    async def claim(self, *, owner: str, lease: timedelta, kinds: Sequence[str]) -> ClaimedJob | None:
-        """The next job, by turns of tenants; counts the attempt and takes the lease."""
-        return await self._database.transact(lambda connection: self._claim(connection, owner, lease, kinds))
+    async def claim(
+        self, *, owner: str, lease: timedelta, kinds: Sequence[str], passing_over: Collection[str] = ()
+    ) -> ClaimedJob | None:
+        """The next job, by turns of tenants, those in `passing_over` left out; counts the attempt and takes the
+        lease."""
+        return await self._database.transact(
+            lambda connection: self._claim(connection, owner, lease, kinds, passing_over)
+        )
 
     async def _claim(
-        self, connection: Connection, owner: str, lease: timedelta, kinds: Sequence[str]
+        self,
+        connection: Connection,
+        owner: str,
+        lease: timedelta,
+        kinds: Sequence[str],
+        passing_over: Collection[str],
     ) -> ClaimedJob | None:
         now = await self._database.now(connection)
         runnable = sa.and_(jobs.c.state == "ready", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
-        for tenant_id in await self._tenants_by_turn(connection, now):
+        for tenant_id in await self._tenants_by_turn(connection, now, passing_over):
             row = (
                 await connection.execute(
                     sa.select(jobs)
@@ -143,7 +153,7 @@ class Queue:
             )
         return None
 
-    async def _tenants_by_turn(self, connection: Connection, now: datetime) -> list[str]:
+    async def _tenants_by_turn(self, connection: Connection, now: datetime, passing_over: Collection[str]) -> list[str]:
         """Tenants with a runnable job, the longest unserved first.
 
         A recursive query skips from tenant to tenant along the index: its cost follows the number of tenants that
@@ -164,7 +174,7 @@ class Queue:
         statement = (
             sa.select(waiting.c.tenant_id)
             .outerjoin(job_turns, job_turns.c.tenant_id == waiting.c.tenant_id)
-            .where(waiting.c.tenant_id.is_not(None), due)
+            .where(waiting.c.tenant_id.is_not(None), waiting.c.tenant_id.not_in(list(passing_over)), due)
             .order_by(job_turns.c.claimed_at.asc().nulls_first(), waiting.c.tenant_id)
             .limit(16)  # enough to step over tenants whose only job another worker has just locked
         )

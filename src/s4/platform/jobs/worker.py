@@ -23,6 +23,7 @@ from s4.platform.database import Connection, Database
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.queue import ClaimedJob, Queue
 from s4.platform.telemetry import metrics
+from s4.platform.turns import on_behalf_of
 
 log = structlog.get_logger()
 
@@ -41,6 +42,8 @@ class WorkerLimits:
     backoff: timedelta
     backoff_max: timedelta
     patience: timedelta
+    reserved: int = 0
+    """Of `concurrency`: the last slots, for tenants that hold none in this worker."""
 
 
 @dataclass(slots=True)
@@ -128,9 +131,9 @@ class Worker:
     async def _pause(self) -> None:
         waits: set[asyncio.Future[object]] = {asyncio.ensure_future(self._stopping.wait())}
         stop_wait = next(iter(waits))
-        full = len(self._running) >= self._limits.concurrency
+        held_up = len(self._running) >= self._limits.concurrency or self._tenants_with_their_share()
         await asyncio.wait(
-            waits | set(self._running) if full else waits,
+            waits | set(self._running) if held_up else waits,
             timeout=self._limits.poll.total_seconds(),
             return_when=asyncio.FIRST_COMPLETED,
         )
@@ -140,7 +143,12 @@ class Worker:
         """Claims while there is room. A job that was lost before runs alone."""
         claimed_any = False
         while len(self._running) < self._limits.concurrency and not self._stopping.is_set():
-            job = await self._queue.claim(owner=self._owner, lease=self._limits.lease, kinds=list(self._handlers))
+            job = await self._queue.claim(
+                owner=self._owner,
+                lease=self._limits.lease,
+                kinds=list(self._handlers),
+                passing_over=self._tenants_with_their_share(),
+            )
             if job is None:
                 break
             claimed_any = True
@@ -156,6 +164,13 @@ class Worker:
                 await asyncio.wait([task])
         return claimed_any
 
+    def _tenants_with_their_share(self) -> set[str]:
+        """Tenants that may take no further slot now: when only reserved ones are free, all that hold one here."""
+        free = self._limits.concurrency - len(self._running)
+        if free > self._limits.reserved:
+            return set()
+        return {job.tenant_id for job in self._running.values()}
+
     async def _recover(self) -> None:
         for job in await self._queue.recover_lost():
             metrics.JOBS.labels(job.kind, "lost").inc()
@@ -163,7 +178,8 @@ class Worker:
 
     async def _attempt(self, job: ClaimedJob) -> None:
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(tenant_id=job.tenant_id or None, job_id=job.job_id):
+        about = structlog.contextvars.bound_contextvars(tenant_id=job.tenant_id or None, job_id=job.job_id)
+        with about, on_behalf_of(job.tenant_id):
             try:
                 outcome = await self._outcome(job)
             except asyncio.CancelledError:

@@ -111,6 +111,12 @@ EXTRACTION_CHILDREN = Counter(
     "Ends of extraction children by reason (recycled, timeout, memory, crashed). Many kills: somebody uploads bombs.",
     ["reason"],
 )
+EXTRACTION_SLOW = Counter(
+    "s4_extraction_slow_total",
+    "Files that needed the slow lane: `moved` there with their child, or `restarted` there because others waited. "
+    "`restarted` rising: raise `S4_EXTRACTION_SLOW_PROCESSES`, or look who uploads what.",
+    ["how"],
+)
 CHUNKS = Counter("s4_chunks_total", "Chunks made.")
 
 # -- embedding
