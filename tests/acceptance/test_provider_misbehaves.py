@@ -15,21 +15,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from s4.domains.documents import Document, DocumentStatus
 from s4.domains.indexing.queries import table_version
+from s4.domains.search.service import Query
+from s4.engine.embedding.groups import groups
+from s4.engine.ranking import Mode
 from s4.engine.vectors import ChunkRow
 from s4.kernel import keys
+from s4.kernel.errors import Unavailable
 from tests.factories.house import House, Tenant, open_house
-from tests.factories.misbehaviours import MISBEHAVIOURS
+from tests.factories.misbehaviours import MISBEHAVIOURS, refused
 from tests.factories.provider import paid, spoilt
-from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.fault_proxy import Mode as FaultMode
 
-END_SECONDS_MAX = 60
+END_MAX = timedelta(seconds=60)
 # Numbered so that they fall into six groups, which are as many requests: four in flight, two after them.
 SENTENCES = [f"Sentence {number} tells of stones, rivers and birds." for number in range(803, 867)]
 TEXT = "\n\n".join(SENTENCES)
 GROUPS = 6
+REFUSAL = refused(400)
 SETTINGS = {
     "embedding_provider": "openai",
     "embedding_model": "e5-small",
@@ -60,16 +67,15 @@ class Bench:
         assert version is not None
         reader = await core.vectors.reader(core.generation.prefix(tenant_id), version)
         assert reader is not None
-        return await reader.document_rows(document.document_id)
+        rows = await reader.document_rows(document.document_id)
+        # What was replaced goes a moment after the document is ready.
+        return [row for row in rows if row.revision == max(row.revision for row in rows)]
 
     async def ended(self, tenant: Tenant, document: Document) -> Document:
         """Once it is not `processing` any more."""
-        async with asyncio.timeout(END_SECONDS_MAX):
-            while True:
-                now = await self.house.get(tenant, document.document_id)
-                if now.status is not DocumentStatus.PROCESSING:
-                    return now
-                await asyncio.sleep(0.01)
+        ended = await self.house.core.documents.wait(tenant.context, document.document_id, at_most=END_MAX)
+        assert ended.status is not DocumentStatus.PROCESSING
+        return ended
 
     async def assert_honest(self, tenant: Tenant, document: Document) -> None:
         """The document's vectors, in the index and in the cache, are those of the well-behaved run."""
@@ -145,11 +151,109 @@ async def assert_healed(bench: Bench, name: str) -> None:
     assert paid(bench.proxy.requests) == Counter(SENTENCES) + lost
 
 
-@pytest.mark.parametrize("name", [name for name, misbehaviour in MISBEHAVIOURS.items() if not misbehaviour.slow])
+def named(*, slow: bool) -> list[ParameterSet]:
+    return [
+        pytest.param(name, id=name, marks=[pytest.mark.long] if misbehaviour.alike else [])
+        for name, misbehaviour in MISBEHAVIOURS.items()
+        if misbehaviour.slow is slow
+    ]
+
+
+@pytest.mark.parametrize("name", named(slow=False))
 async def test_nothing_bad_is_stored_and_nothing_is_paid_twice(name: str, patient: Bench) -> None:
     await assert_healed(patient, name)
 
 
-@pytest.mark.parametrize("name", [name for name, misbehaviour in MISBEHAVIOURS.items() if misbehaviour.slow])
+@pytest.mark.parametrize("name", named(slow=True))
 async def test_an_answer_that_does_not_come_is_not_waited_for(name: str, hasty: Bench) -> None:
     await assert_healed(hasty, name)
+
+
+# -- what costs nothing, and what an edit costs
+
+
+async def test_a_reprocess_and_a_second_upload_pay_nothing(patient: Bench) -> None:
+    house, tenant = patient.house, await patient.house.tenant("Again")
+    patient.proxy.requests.clear()
+    # Two at once, and then again: the first is not stored yet when the second asks.
+    twins = [await house.put(tenant, key, TEXT) for key in ("first", "second")]
+    for twin in twins:
+        assert (await patient.ended(tenant, twin)).status is DocumentStatus.READY
+    third = await house.put(tenant, "third", TEXT)
+    await house.core.documents.reprocess(tenant.context, twins[0].document_id)
+    for document in (*twins, third):
+        assert (await patient.ended(tenant, document)).status is DocumentStatus.READY
+        await patient.assert_honest(tenant, document)
+    assert paid(patient.proxy.requests) == Counter(SENTENCES)
+
+
+async def test_an_edit_pays_for_the_group_that_it_touches(patient: Bench) -> None:
+    house, tenant = patient.house, await patient.house.tenant("Edit")
+    document = await house.put(tenant, "report", TEXT)
+    await patient.ended(tenant, document)
+    patient.proxy.requests.clear()
+    edited = [*SENTENCES]
+    edited[30] = "This sentence was written anew, about stones and rivers."
+    await house.put(tenant, "report", "\n\n".join(edited))
+    assert (await patient.ended(tenant, document)).status is DocumentStatus.READY
+    assert [row.text for row in await patient.indexed(tenant, document)] == edited
+    (touched,) = [edited[group.start : group.end] for group in groups(edited) if group.start <= 30 < group.end]
+    assert paid(patient.proxy.requests) == Counter(touched)
+    assert len(touched) <= len(SENTENCES) / 3
+
+
+# -- what never heals
+
+
+async def test_a_passage_that_is_always_refused_fails_its_document_and_wastes_nothing(patient: Bench) -> None:
+    house, tenant = patient.house, await patient.house.tenant("Refused")
+    patient.proxy.requests.clear()
+    patient.proxy.add(Fault(FaultMode.ANSWER, body=SENTENCES[20].encode(), answer=REFUSAL.answer))
+    try:
+        document = await house.put(tenant, "report", TEXT)
+        ended = await patient.ended(tenant, document)
+    finally:
+        patient.proxy.heal()
+    assert (ended.status, ended.error_code) == (DocumentStatus.FAILED, "provider_rejected")
+    assert ended.error_message is not None
+    assert "a passage of this document" in ended.error_message
+    assert max(paid(patient.proxy.requests).values()) == 1
+
+    await house.core.documents.reprocess(tenant.context, document.document_id)
+    assert (await patient.ended(tenant, document)).status is DocumentStatus.READY
+    await patient.assert_honest(tenant, document)
+    assert paid(patient.proxy.requests) == Counter(SENTENCES), "what the failed attempt was answered is kept"
+
+
+@pytest.mark.parametrize(
+    "name", ["401", "NaN", *(pytest.param(name, marks=pytest.mark.long) for name in ("500", "HTML", "a reset"))]
+)
+async def test_what_never_heals_ends_failed_and_is_not_bought_over_and_over(
+    name: str, tmp_path: Path, real_model: str, remembered: dict[bytes, bytes]
+) -> None:
+    patience = {"job_patience_hours": 3 / 3600, "embedding_retries_max": 5}
+    async with bench(tmp_path, real_model, remembered, **patience) as opened:
+        house, tenant = opened.house, await opened.house.tenant(name)
+        found = await house.put(tenant, "found", "An earlier sentence about rivers.")
+        await opened.ended(tenant, found)
+        opened.proxy.requests.clear()
+        opened.proxy.add(MISBEHAVIOURS[name].fault())
+        document = await house.put(tenant, "report", TEXT)
+        ended = await opened.ended(tenant, document)
+        assert (ended.status, ended.error_code) == (DocumentStatus.FAILED, "dependency_unavailable")
+        assert ended.error_message is not None
+        assert "reprocess the document" in ended.error_message
+        bought = paid(opened.proxy.requests)
+        assert max(bought.values(), default=0) <= 6, bought
+
+        answer = await house.core.search.search(tenant.context, Query("rivers", mode=Mode.HYBRID))
+        assert [result.document.document_id for result in answer.results] == [found.document_id]
+        assert answer.degraded
+        with pytest.raises(Unavailable) as caught:
+            await house.core.search.search(tenant.context, Query("rivers", mode=Mode.SEMANTIC))
+        assert caught.value.retry_after > timedelta()
+
+        opened.proxy.heal()
+        await house.core.documents.reprocess(tenant.context, document.document_id)
+        assert (await opened.ended(tenant, document)).status is DocumentStatus.READY
+        assert not (await house.core.search.search(tenant.context, Query("rivers"))).degraded

@@ -18,7 +18,8 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Misbehaviour:
-    """`mode` and its arguments. `harmless`: the answer is good all the same. `slow`: only patience ends it."""
+    """`mode` and its arguments. `harmless`: the answer is good all the same. `slow`: only patience ends it. `alike`:
+    much like another one, so it is left to `make faults`."""
 
     mode: Mode
     answer: Callable[[], Answer] | None = None
@@ -27,6 +28,7 @@ class Misbehaviour:
     delay_seconds: float = 0.0
     harmless: bool = False
     slow: bool = False
+    alike: bool = False
 
     def fault(self, *, skip: int = 0, count: int | None = None) -> Fault:
         return Fault(
@@ -41,9 +43,11 @@ class Misbehaviour:
         )
 
 
-def refused(status: int, *, code: str | None = None, headers: Callable[[], dict[str, str]] = dict) -> Misbehaviour:
+def refused(
+    status: int, *, code: str | None = None, headers: Callable[[], dict[str, str]] = dict, alike: bool = False
+) -> Misbehaviour:
     body = json.dumps({"error": {"message": "injected", "type": "injected", "code": code}}).encode()
-    return Misbehaviour(Mode.ANSWER, answer=lambda: Answer(status, JSON | headers(), body))
+    return Misbehaviour(Mode.ANSWER, answer=lambda: Answer(status, JSON | headers(), body), alike=alike)
 
 
 def in_a_second() -> dict[str, str]:
@@ -51,7 +55,7 @@ def in_a_second() -> dict[str, str]:
     return {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)}
 
 
-def vectors(change: Callable[[np.ndarray[Any, Any]], object]) -> Misbehaviour:
+def vectors(change: Callable[[np.ndarray[Any, Any]], object], *, alike: bool = False) -> Misbehaviour:
     """Something happens to the numbers of the first row, which travel in base64."""
 
     def changed(rows: list[Row]) -> list[Row]:
@@ -60,20 +64,24 @@ def vectors(change: Callable[[np.ndarray[Any, Any]], object]) -> Misbehaviour:
         numbers = made if isinstance(made, np.ndarray) else numbers
         return [{**rows[0], "embedding": base64.b64encode(numbers.tobytes()).decode()}, *rows[1:]]
 
-    return rows(changed)
+    return rows(changed, alike=alike)
 
 
-def rows(change: Callable[[list[Row]], list[Row]], *, harmless: bool = False) -> Misbehaviour:
+def rows(change: Callable[[list[Row]], list[Row]], *, harmless: bool = False, alike: bool = False) -> Misbehaviour:
     def rewrite(answer: Answer) -> Answer:
         body = json.loads(answer.body)
         return Answer(answer.status, JSON, json.dumps({**body, "data": change(body["data"])}).encode())
 
-    return Misbehaviour(Mode.REWRITE, rewrite=rewrite, harmless=harmless)
+    return Misbehaviour(Mode.REWRITE, rewrite=rewrite, harmless=harmless, alike=alike)
 
 
-def bodies(change: Callable[[bytes], bytes], content_type: str = "application/json") -> Misbehaviour:
+def bodies(
+    change: Callable[[bytes], bytes], content_type: str = "application/json", *, alike: bool = False
+) -> Misbehaviour:
     return Misbehaviour(
-        Mode.REWRITE, rewrite=lambda answer: Answer(200, {"Content-Type": content_type}, change(answer.body))
+        Mode.REWRITE,
+        rewrite=lambda answer: Answer(200, {"Content-Type": content_type}, change(answer.body)),
+        alike=alike,
     )
 
 
@@ -94,43 +102,43 @@ def numbered(number: Callable[[int], dict[str, Any]]) -> Callable[[list[Row]], l
 MISBEHAVIOURS: dict[str, Misbehaviour] = {
     "429 with seconds": refused(429, headers=lambda: {"Retry-After": "1"}),
     "429 with a date": refused(429, headers=in_a_second),
-    "429 with neither": refused(429),
+    "429 with neither": refused(429, alike=True),
     "500": refused(500),
     "503 of a proxy": Misbehaviour(
-        Mode.ANSWER, answer=lambda: Answer(503, {"Content-Type": "text/html"}, b"<html>Bad day</html>")
+        Mode.ANSWER, answer=lambda: Answer(503, {"Content-Type": "text/html"}, b"<html>Bad day</html>"), alike=True
     ),
     "no credit": refused(429, code="insufficient_quota"),
     "401": refused(401, code="invalid_api_key"),
-    "403": refused(403),
-    "404": refused(404, code="model_not_found"),
+    "403": refused(403, alike=True),
+    "404": refused(404, code="model_not_found", alike=True),
     "413": refused(413),
-    "301": refused(301, headers=lambda: {"Location": "http://127.0.0.1:9/v1/embeddings"}),
+    "301": refused(301, headers=lambda: {"Location": "http://127.0.0.1:9/v1/embeddings"}, alike=True),
     "307": refused(307, headers=lambda: {"Location": "http://127.0.0.1:9/v1/embeddings"}),
     "another dimension": rows(
         lambda rows: [{**row, "embedding": base64.b64encode(b"\0\0\x80\x3f" * 8).decode()} for row in rows]
     ),
     "NaN": vectors(lambda numbers: numbers.__setitem__(7, np.nan)),
-    "infinity": vectors(lambda numbers: numbers.__setitem__(7, np.inf)),
+    "infinity": vectors(lambda numbers: numbers.__setitem__(7, np.inf), alike=True),
     "null": rows(lambda rows: [{**rows[0], "embedding": None}, *rows[1:]]),
     "a zero vector": vectors(lambda numbers: np.zeros_like(numbers)),
-    "a cut vector": vectors(lambda numbers: numbers[:-1]),
+    "a cut vector": vectors(lambda numbers: numbers[:-1], alike=True),
     "a row too few": rows(lambda rows: rows[:-1]),
-    "a row too many": rows(lambda rows: [*rows, {**rows[-1], "index": len(rows)}]),
+    "a row too many": rows(lambda rows: [*rows, {**rows[-1], "index": len(rows)}], alike=True),
     "another order, numbered": rows(shuffled, harmless=True),
     "another order, all numbered zero": rows(numbered(lambda _: {"index": 0})),
-    "another order, not numbered": rows(numbered(lambda _: {})),
+    "another order, not numbered": rows(numbered(lambda _: {}), alike=True),
     "a number twice": rows(lambda rows: [{**row, "index": max(row["index"], 1)} for row in rows]),
     "HTML": bodies(lambda _: b"<html><body>Please log in</body></html>", "text/html"),
-    "HTML called JSON": bodies(lambda _: b"<html><body>Please log in</body></html>"),
+    "HTML called JSON": bodies(lambda _: b"<html><body>Please log in</body></html>", alike=True),
     "an error inside 200": bodies(lambda _: b'{"error": {"message": "overloaded", "code": null}}'),
     "cut JSON": bodies(lambda body: body[: len(body) // 2]),
-    "nothing": bodies(lambda _: b""),
+    "nothing": bodies(lambda _: b"", alike=True),
     "a huge answer": bodies(lambda body: body + b" " * 32 * 1024 * 1024),
     "a reset": Misbehaviour(Mode.RESET),
     "a lost answer": Misbehaviour(Mode.LOST_REPLY),
     "a cut answer": Misbehaviour(Mode.DROP_DOWNLOAD, after_bytes=1000),
-    "a hang": Misbehaviour(Mode.HANG, slow=True),
+    "a hang": Misbehaviour(Mode.HANG, slow=True, alike=True),
     "an answer that never comes": Misbehaviour(Mode.HANG_REPLY, slow=True),
-    "an answer that stops": Misbehaviour(Mode.STALL_DOWNLOAD, after_bytes=1000, slow=True),
+    "an answer that stops": Misbehaviour(Mode.STALL_DOWNLOAD, after_bytes=1000, slow=True, alike=True),
     "an answer that drips": Misbehaviour(Mode.DRIP_DOWNLOAD, delay_seconds=0.05, slow=True),
 }

@@ -39,6 +39,7 @@ class CountingProvider:
 
     base_url: str = ""
     texts: list[str] = field(default_factory=list)
+    dimension: int = DIMENSION
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
     asked_at: list[float] = field(default_factory=list)
@@ -52,7 +53,7 @@ class CountingProvider:
             "S4_EMBEDDING_PROVIDER": "openai",
             "S4_EMBEDDING_MODEL": "hashed-words",
             "S4_EMBEDDING_BASE_URL": self.base_url,
-            "S4_EMBEDDING_DIMENSION": str(DIMENSION),
+            "S4_EMBEDDING_DIMENSION": str(self.dimension),
         }
 
     @property
@@ -81,15 +82,15 @@ class CountingProvider:
             self.arrived.set()
             self.gate.wait()
             self.texts += texts
-        rows = [_row(text, request.get("encoding_format")) for text in request["input"]]
+        rows = [_row(text, self.dimension, request.get("encoding_format")) for text in request["input"]]
         data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
         return {"object": "list", "model": request["model"], "data": data, "usage": {"prompt_tokens": 1}}
 
 
-def _row(text: str, encoding: str | None) -> str | list[float]:
-    vector = np.full(DIMENSION, 1e-3, dtype="<f4")
+def _row(text: str, dimension: int, encoding: str | None) -> str | list[float]:
+    vector = np.full(dimension, 1e-3, dtype="<f4")
     for word in text.lower().split():
-        vector[zlib.crc32(word.encode()) % DIMENSION] += 1
+        vector[zlib.crc32(word.encode()) % dimension] += 1
     return base64.b64encode(vector.tobytes()).decode() if encoding == "base64" else [float(x) for x in vector]
 
 
@@ -183,9 +184,14 @@ def proxy_in_thread(upstream: str, *, remembered: dict[bytes, bytes] | None = No
         thread.join()
 
 
+def asked_for(requests: Iterable[Request]) -> Counter[str]:
+    """How often each text was asked for. The probe's sentence is not counted."""
+    return Counter(text for request in requests for text in _texts(request))
+
+
 def paid(requests: Iterable[Request]) -> Counter[str]:
-    """How often each text was on the bill. The probe's sentence is not counted."""
-    return Counter(text for request in requests if request.forwarded for text in _texts(request))
+    """How often each text was on the bill."""
+    return asked_for(request for request in requests if request.forwarded)
 
 
 def spoilt(requests: Iterable[Request]) -> Counter[str]:
