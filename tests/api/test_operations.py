@@ -31,7 +31,7 @@ def test_liveness_needs_no_key(anybody: httpx.Client, path: str) -> None:
 def test_readiness_names_each_dependency(anybody: httpx.Client) -> None:
     answer = anybody.get("/health/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
-    assert answer.json()["dependencies"] == {"database": "ok", "object_store": "ok", "worker": "ok"}
+    assert answer.json()["dependencies"] == {"database": "ok", "object_store": "ok", "worker": "ok", "embedding": "ok"}
 
 
 def test_metrics_are_prometheus_text_of_api_and_worker(anybody: httpx.Client, tenant: httpx.Client) -> None:
@@ -77,7 +77,11 @@ def test_a_draining_process_is_not_ready_and_then_ends(tmp_path_factory: pytest.
             assert_refused(wrong, 401, "unauthorized")
             right = anybody.get("/metrics", headers={"Authorization": "Bearer for-the-scraper"})
             assert right.status_code == 200
-            assert anybody.get("/health/ready").json()["dependencies"] == {"database": "ok", "object_store": "ok"}
+            assert anybody.get("/health/ready").json()["dependencies"] == {
+                "database": "ok",
+                "object_store": "ok",
+                "embedding": "ok",
+            }
             deployment._process.terminate()  # type: ignore[union-attr]
             while (answer := anybody.get("/health/ready")).status_code == 200:
                 pass

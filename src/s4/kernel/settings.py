@@ -254,6 +254,12 @@ class Settings(BaseModel):
         5.0, gt=0, description="A search waits this long for its query's vector, then answers from keywords."
     )
     embedding_retries_max: int = Field(5, ge=0)
+    embedding_probe_seconds_max: float = Field(
+        30.0,
+        gt=0,
+        description="A provider that is down is asked one short sentence at growing pauses, at most so far apart: what "
+        "waits goes on at most so long after it is back.",
+    )
     embedding_threads: int = Field(0, ge=0, description="Threads of the local model; 0: one per usable CPU.")
 
     # -- jobs

@@ -22,6 +22,12 @@ async def table_version(connection: Connection, tenant_id: TenantId, generation:
     return version
 
 
+async def has_table(connection: Connection, tenant_id: TenantId) -> bool:
+    """Whether anything was ever indexed, in any generation."""
+    found = await connection.execute(sa.select(sa.exists().where(index_tables.c.tenant_id == tenant_id)))
+    return bool(found.scalar_one())
+
+
 async def move_table(
     connection: Connection, tenant_id: TenantId, generation: GenerationId, *, version: int, now: datetime
 ) -> int:

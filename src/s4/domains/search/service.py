@@ -11,7 +11,7 @@ more candidates are fetched than needed and checked, until the page is full or t
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -97,14 +97,19 @@ class SearchService:
         database: Database,
         vectors: VectorStore,
         embedder: Embedder,
-        generation: Generation,
+        generation: Callable[[], Generation],
         limits: SearchLimits,
     ) -> None:
+        """`generation` raises `Unavailable` while nobody knows it yet: then nothing can have been indexed with it."""
         self._database = database
         self._vectors = vectors
         self._embedder = embedder
-        self._generation = generation
+        self._known_generation = generation
         self._limits = limits
+
+    @property
+    def _generation(self) -> Generation:
+        return self._known_generation()
 
     async def search(self, context: TenantContext, query: Query) -> Answer:
         """Raises `InvalidRequest` for filters that make no sense, `Unavailable` when the index or, in semantic mode,
@@ -131,7 +136,10 @@ class SearchService:
         except (S4Error, TimeoutError) as error:
             log.warning("search.degraded", error=getattr(error, "message", "the provider took too long"))
             if query.mode is Mode.SEMANTIC:
-                raise Unavailable("The embedding provider does not answer; keyword mode works.") from error
+                again = error.retry_after if isinstance(error, Unavailable) else self._limits.query_timeout
+                raise Unavailable(
+                    "The embedding provider does not answer; keyword mode works.", retry_after=again
+                ) from error
             return None, True
         finally:
             metrics.SEARCH_SECONDS.labels("embed").observe(time.perf_counter() - started)
@@ -187,7 +195,13 @@ class SearchService:
         self, tenant_id: TenantId, conditions: list[Condition], condition: Condition
     ) -> tuple[int | None, list[str] | None]:
         async with self._database.read() as connection:
-            version = await index_queries.table_version(connection, tenant_id, self._generation.id)
+            try:
+                version = await index_queries.table_version(connection, tenant_id, self._generation.id)
+            except Unavailable:
+                # Its provider never answered: nothing is indexed with it, but perhaps by an older release.
+                if await index_queries.has_table(connection, tenant_id):
+                    raise
+                version = None
             narrowed = None
             if version is not None and conditions:
                 narrowed = await queries.matching_ids(

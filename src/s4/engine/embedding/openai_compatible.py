@@ -1,17 +1,20 @@
 """Embeddings from OpenAI or from anything that speaks its embeddings API.
 
 The other side is not trusted to be well: it throttles, hangs, answers with a proxy's HTML and status 200,
-loses or shuffles rows. So each answer is checked before a vector leaves this module (as many rows as texts,
-order by `index`, the known dimension, finite, not zero), and each failure is sorted by what helps:
+loses or shuffles rows. So each answer is checked before a vector leaves this module (`openai_answers`), and each
+failure is sorted by what helps:
 
-    429, 408, 409, 5xx, no connection, no answer in time, a bad answer   repeat, then `Unavailable` 401,
-    402, 403, 404 and the like                                      `Unavailable` at once, for the operator
-    400, 413, 422                                                        halve the batch; a single text is
-                                                                         `DocumentRejected`
+    429, 408, 409, 5xx, no connection, no answer in time   repeat, then `Unavailable`
+    a bad answer                                           the same, but fewer times: it is on the bill
+    401, 402, 403, 404, redirects and the like             `Unavailable` at once, for the operator
+    400, 413, 422                                          halve the batch; a single text is `DocumentRejected`
+
+Failures in a row, or one that says so itself, open the breaker: then nobody asks until its watch got a good answer.
 
 A 400 may also mean that the request itself is wrong (an unknown model, a parameter that this server does
 not know), and then no document is to blame. Hence a harmless text is embedded first: this probe finds the
-dimension, finds out which parameters the server takes, and is repeated before a document is given up.
+dimension, finds out which parameters the server takes, recognises the model, and is repeated before a document is
+given up. It is also what the watch asks.
 
 The library's own repeats are off (`max_retries=0`): they know neither our deadline nor our metrics.
 """
@@ -21,7 +24,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -36,8 +39,10 @@ from openai import (
 from openai.types import CreateEmbeddingResponse
 
 from s4.engine.embedding import approximate
-from s4.engine.embedding.base import Vectors, fingerprint, normalised, slug
-from s4.engine.embedding.retry_after import parse_retry_after
+from s4.engine.embedding.base import Answered, Vectors, fingerprint, slug, unheard
+from s4.engine.embedding.breaker import Breaker, NotWell
+from s4.engine.embedding.known import CANARY, KnownModel, ModelMemory
+from s4.engine.embedding.openai_answers import AnswerBound, AnswerTooLargeError, RefusedError, checked, sorted_status
 from s4.kernel.errors import DocumentRejected, Unavailable
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
 
@@ -48,23 +53,8 @@ _BACKOFF_MAX_SECONDS = 20.0
 # A longer wish is passed on to the caller, whose job can wait without holding memory.
 _WAIT_MAX = timedelta(seconds=30)
 _QUERY_WAIT_MAX = timedelta(seconds=1)  # a search rather answers from keywords
-_OPERATOR_RETRY_AFTER = timedelta(minutes=5)  # a wrong key does not mend itself in seconds
-_REPEATABLE = frozenset({408, 409, 425, 429})
-_REFUSALS = frozenset({400, 413, 422})
-_PROBE = "The quick brown fox jumps over the lazy dog."
-
-
-class _RefusedError(Exception):
-    """The server will not embed this batch, however often it is asked."""
-
-
-class _AttemptError(Exception):
-    """The attempt may be repeated."""
-
-    def __init__(self, reason: str, *, retry_after: timedelta | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry_after = retry_after
+_PROBE_TIMEOUT = timedelta(seconds=10)  # one short sentence; a process that starts waits no longer
+_PAID_ATTEMPTS_MAX = 3  # of one batch whose answers are bad: they are billed all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +83,24 @@ class OpenAICompatibleEmbedder:
         timeout: timedelta = timedelta(seconds=60),
         query_timeout: timedelta = timedelta(seconds=5),
         retries_max: int = 5,
+        probe_pause_max: timedelta = timedelta(seconds=30),
+        memory: ModelMemory | None = None,
         sleep: Callable[[float], Any] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`dimension`: None takes the model's. `timeout` is of one attempt, `query_timeout` of a whole query.
 
+        `probe_pause_max`: between questions of the breaker's watch. `memory`: where the model is remembered.
         `sleep` (seconds) and `jitter` (0 to 1) are the pause between attempts, for tests to replace.
         """
+        self._bound = AnswerBound(items=batch_items)
         # Servers on one's own machine want no key, the library insists on one.
         self._client = AsyncOpenAI(
             api_key=api_key or "none",
             base_url=base_url or OPENAI_URL,
             max_retries=0,
             timeout=timeout.total_seconds(),
+            http_client=self._bound.client(timeout),  # type: ignore[arg-type]  # it takes httpx and its successor
         )
         # The library would take these from OPENAI_* variables and send them to any server.
         self._client.organization = None
@@ -120,12 +115,19 @@ class OpenAICompatibleEmbedder:
         self._attempts_max = retries_max + 1
         self._sleep = sleep
         self._jitter = jitter
+        self._memory = memory
+        self._known: KnownModel | None = None
         self._dialect: _Dialect | None = None
         self._preparing = asyncio.Lock()
+        self._breaker = Breaker(self._probe, provider=self.provider, pause_max=probe_pause_max)
 
     @property
     def dimension(self) -> int:
-        assert self._dimension is not None, "call prepare() first"
+        if self._dimension is None:
+            raise Unavailable(
+                f"The dimension of the embedding model {self._model!r} is not known until its provider has answered "
+                "once; set S4_EMBEDDING_DIMENSION to go on without it."
+            )
         return self._dimension
 
     @property
@@ -133,29 +135,69 @@ class OpenAICompatibleEmbedder:
         """Names the model, not the address: a proxy or another port serves the same vectors."""
         return f"openai-{slug(self._model)}-{self.dimension}-{fingerprint(self._model)}"
 
+    @property
+    def trouble(self) -> str | None:
+        return self._breaker.reason
+
     async def prepare(self) -> None:
         """Probe the server once. Raises `Unavailable`, with `details["reason"]`, while it is not well."""
         await self._prepared()
 
     async def _prepared(self) -> _Dialect:
         async with self._preparing:
-            if self._dialect is not None:
-                return self._dialect
-            for dialect in self._dialects():
+            self._breaker.check()
+            if self._dialect is None:
                 try:
-                    vectors = await self._repeat([_PROBE], dialect)
-                except _RefusedError as refusal:
-                    refused: Exception = refusal
-                    continue
-                self._dimension = vectors.shape[1]
-                self._dialect = dialect
-                return dialect
-            raise Unavailable(
-                f"The embedding provider refuses even a plain sentence for model {self._model!r}: "
-                "check the model's name and dimension.",
-                details={"reason": "misconfigured"},
-                retry_after=_OPERATOR_RETRY_AFTER,
-            ) from refused
+                    await self._probe()
+                except NotWell as error:
+                    self._breaker.open(error.reason, retry_after=error.retry_after)
+                    raise Unavailable(error.message, details=error.details) from error
+            assert self._dialect is not None, "the probe found it"
+            return self._dialect
+
+    async def _probe(self) -> None:
+        """A harmless sentence, once: finds the dialect and recognises the model. Raises `NotWell`, `Conflict`."""
+        await self._recall()
+        refused: Exception | None = None
+        for dialect in self._dialects():
+            try:
+                vectors = await self._attempt(
+                    [CANARY], dialect, timeout=min(self._timeout, _PROBE_TIMEOUT), any_dimension=True
+                )
+            except RefusedError as refusal:
+                refused = refusal
+                continue
+            await self._recognise(vectors[0])
+            self._dialect = dialect
+            return
+        raise NotWell(
+            "misconfigured",
+            definite=True,
+            message=f"The embedding provider refuses even a plain sentence for model {self._model!r}: "
+            "check the model's name and dimension.",
+        ) from refused
+
+    async def _recall(self) -> None:
+        """What an earlier process learned of this model."""
+        if self._known is None and self._memory is not None:
+            self._known = await self._memory.load(self._name)
+        if self._known is not None:
+            self._dimension = self._known.dimension
+            self._bound.expect(self._known.dimension)
+
+    async def _recognise(self, canary: Vectors) -> None:
+        if self._known is None:
+            learned = KnownModel(canary)
+            if self._dimension_asked is not None:
+                learned.expect_dimension(self._model, self._dimension_asked)
+            self._known = learned if self._memory is None else await self._memory.save(self._name, learned)
+        self._known.recognise(self._model, canary)
+        await self._recall()
+
+    @property
+    def _name(self) -> str:
+        """Of the model as it is asked for: one model may have vectors of several dimensions."""
+        return f"openai-{slug(self._model)}-{self._dimension_asked or 'own'}-{fingerprint(self._model)}"
 
     def count_tokens(self, text: str) -> int:
         return approximate.count_tokens(text)
@@ -163,12 +205,12 @@ class OpenAICompatibleEmbedder:
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         return approximate.token_offsets(text)
 
-    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+    async def embed_documents(self, texts: Sequence[str], *, answered: Answered = unheard) -> Vectors:
         """One vector per text, a request after the other: documents in work at once are the concurrency."""
         dialect = await self._prepared()
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start, end in self._batches(texts):
-            vectors[start:end] = await self._embed(texts[start:end], dialect)
+            vectors[start:end] = await self._embed(texts[start:end], dialect, answered)
         return vectors
 
     async def embed_query(self, text: str) -> Vectors:
@@ -179,14 +221,16 @@ class OpenAICompatibleEmbedder:
                 row: Vectors = (await self._repeat([text], dialect, wait_max=_QUERY_WAIT_MAX))[0]
                 return row
         except TimeoutError as error:
+            self._breaker.failed("timeout")
             raise Unavailable(
                 "The embedding provider did not answer in time.", details={"reason": "timeout"}
             ) from error
-        except _RefusedError as error:
+        except RefusedError as error:
             raise Unavailable("The embedding provider refuses this query.", details={"reason": "refused"}) from error
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """End the watch, close the connections."""
+        await self._breaker.aclose()
         await self._client.close()
 
     def _dialects(self) -> list[_Dialect]:
@@ -209,89 +253,94 @@ class OpenAICompatibleEmbedder:
             found.append((start, len(texts)))
         return found
 
-    async def _embed(self, texts: Sequence[str], dialect: _Dialect) -> Vectors:
+    async def _embed(self, texts: Sequence[str], dialect: _Dialect, answered: Answered) -> Vectors:
         """Halves what is refused, down to the one text that is to blame; depth is log2 of the batch."""
         try:
-            return await self._repeat(texts, dialect)
-        except _RefusedError as refusal:
+            vectors = await self._repeat(texts, dialect)
+        except RefusedError as refusal:
             if len(texts) == 1:
                 await self._blame_text_or_provider(dialect, refusal)
+        else:
+            answered(texts, vectors)
+            return vectors
         middle = len(texts) // 2
-        first = await self._embed(texts[:middle], dialect)
-        return np.concatenate([first, await self._embed(texts[middle:], dialect)])
+        first = await self._embed(texts[:middle], dialect, answered)
+        return np.concatenate([first, await self._embed(texts[middle:], dialect, answered)])
 
-    async def _blame_text_or_provider(self, dialect: _Dialect, refusal: _RefusedError) -> NoReturn:
+    async def _blame_text_or_provider(self, dialect: _Dialect, refusal: RefusedError) -> NoReturn:
         try:
-            await self._repeat([_PROBE], dialect)
-        except _RefusedError as error:
-            self._dialect = None  # the server changed: probe anew before the next batch
+            await self._repeat([CANARY], dialect)
+        except RefusedError as error:
+            self._dialect = None  # the server changed: the watch probes anew
+            self._breaker.open("misconfigured")
             raise Unavailable(
                 "The embedding provider now refuses every text: check its configuration.",
                 details={"reason": "misconfigured"},
-                retry_after=_OPERATOR_RETRY_AFTER,
             ) from error
         raise DocumentRejected(
             f"The embedding provider refuses a passage of this document: {refusal}", code="provider_rejected"
         ) from refusal
 
     async def _repeat(self, texts: Sequence[str], dialect: _Dialect, *, wait_max: timedelta = _WAIT_MAX) -> Vectors:
-        """One batch, as often as it takes or is allowed. Raises `_RefusedError` or `Unavailable`."""
+        """One batch, as often as it takes or is allowed. Raises `RefusedError` or `Unavailable`."""
         for attempt in range(1, self._attempts_max + 1):
+            self._breaker.check()
             try:
-                return await self._attempt(texts, dialect)
-            except _AttemptError as error:
+                vectors = await self._attempt(texts, dialect, timeout=self._timeout)
+                self._breaker.succeeded()
+                return vectors
+            except NotWell as error:
                 pause = _pause(attempt, error.retry_after, self._jitter())
-                if attempt == self._attempts_max or pause > wait_max:
-                    raise Unavailable(
-                        f"The embedding provider does not answer well: {error.reason}.",
-                        details={"reason": error.reason},
-                        retry_after=pause,
-                    ) from error
+                last = attempt == self._attempts_max or (error.paid and attempt >= _PAID_ATTEMPTS_MAX)
+                if error.definite or (error.retry_after is not None and pause > wait_max):
+                    self._breaker.open(error.reason, retry_after=error.retry_after)
+                else:
+                    self._breaker.failed(error.reason, retry_after=error.retry_after)
+                if error.definite or last or pause > wait_max:
+                    raise Unavailable(error.message, details=error.details, retry_after=pause) from error
             await self._sleep(pause.total_seconds())
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, texts: Sequence[str], dialect: _Dialect) -> Vectors:
+    async def _attempt(
+        self, texts: Sequence[str], dialect: _Dialect, *, timeout: timedelta, any_dimension: bool = False
+    ) -> Vectors:
         started = time.perf_counter()
         outcome = "error"
         try:
-            vectors, tokens = await self._request(texts, dialect)
+            answer = await self._request(texts, dialect, timeout)
+            vectors = checked(answer, count=len(texts), dimension=None if any_dimension else self._dimension)
             outcome = "ok"
-            EMBEDDING_TOKENS.labels(self.provider).inc(tokens)
+            EMBEDDING_TOKENS.labels(self.provider).inc(self._billed_tokens(answer, texts))
             return vectors
-        except _RefusedError:
+        except RefusedError:
             outcome = "refused"
             raise
-        except _AttemptError as error:
+        except NotWell as error:
             outcome = error.reason
-            raise
-        except Unavailable:
-            outcome = "misconfigured"
             raise
         finally:
             EMBEDDING_REQUESTS.labels(self.provider, outcome).inc()
             EMBEDDING_SECONDS.labels(self.provider).observe(time.perf_counter() - started)
 
-    async def _request(self, texts: Sequence[str], dialect: _Dialect) -> tuple[Vectors, int]:
+    async def _request(self, texts: Sequence[str], dialect: _Dialect, timeout: timedelta) -> CreateEmbeddingResponse:
         try:
             # The library's timeout is per read; a server that drips bytes would never meet it.
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                answer = await self._client.embeddings.create(
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await self._client.embeddings.create(
                     input=list(texts),
                     model=self._model,
                     dimensions=(self._dimension_asked or omit) if dialect.sends_dimension else omit,
                     encoding_format=dialect.encoding_format or omit,
                 )
         except APIStatusError as error:
-            raise _sorted_status(error) from error
+            raise sorted_status(error) from error
         except (TimeoutError, APITimeoutError) as error:
-            raise _AttemptError("timeout") from error
+            raise NotWell("timeout") from error
         except APIConnectionError as error:
-            raise _AttemptError("no_connection") from error
-        except (APIError, AttributeError, TypeError, ValueError) as error:
+            raise NotWell("no_connection") from error
+        except (APIError, AttributeError, TypeError, ValueError, AnswerTooLargeError) as error:
             # What the library throws when the body is no JSON, or JSON of another shape.
-            raise _AttemptError("bad_answer") from error
-        vectors = _checked(answer, count=len(texts), dimension=self._dimension)
-        return vectors, self._billed_tokens(answer, texts)
+            raise NotWell("bad_answer", paid=True) from error
 
     def _billed_tokens(self, answer: CreateEmbeddingResponse, texts: Sequence[str]) -> int:
         billed = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
@@ -306,44 +355,3 @@ def _pause(attempt: int, asked: timedelta | None, jitter: float) -> timedelta:
         return asked
     ceiling = min(_BACKOFF_SECONDS * 2 ** (attempt - 1), _BACKOFF_MAX_SECONDS)
     return timedelta(seconds=ceiling * (0.5 + 0.5 * jitter))
-
-
-def _sorted_status(error: APIStatusError) -> Exception:
-    """The error to raise for an answer that is no success."""
-    status = error.status_code
-    if status in _REFUSALS:
-        return _RefusedError(f"status {status}")
-    if error.code == "insufficient_quota":  # OpenAI's 429 that no waiting mends
-        return Unavailable(
-            "The embedding provider's account has no credit left.",
-            details={"reason": "quota", "provider_status": status},
-            retry_after=_OPERATOR_RETRY_AFTER,
-        )
-    if status in _REPEATABLE or status >= 500:
-        asked = parse_retry_after(error.response.headers.get("retry-after"), now=datetime.now(UTC))
-        return _AttemptError("throttled" if status == 429 else "error", retry_after=asked)
-    return Unavailable(
-        f"The embedding provider answers {status}: check its address, key and model.",
-        details={"reason": "misconfigured", "provider_status": status},
-        retry_after=_OPERATOR_RETRY_AFTER,
-    )
-
-
-def _checked(answer: CreateEmbeddingResponse, *, count: int, dimension: int | None) -> Vectors:
-    """The rows in the order of the texts, at unit length, or `_AttemptError`: nothing doubtful passes."""
-    try:
-        rows = {item.index: item.embedding for item in answer.data}
-        whole = len(answer.data) == count and rows.keys() == set(range(count))
-        # Double precision, so that what is beyond single precision is seen below rather than warned of.
-        vectors = np.array([rows[position] for position in range(count)], dtype=np.float64) if whole else None
-    except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise _AttemptError("bad_answer") from error
-    if vectors is None or vectors.ndim != 2:
-        raise _AttemptError("bad_answer")
-    if dimension is not None and vectors.shape[1] != dimension:
-        raise _AttemptError("wrong_dimension")
-    largest = np.abs(vectors).max(axis=1, initial=0.0)
-    # NaN fails every comparison. Within the bounds, far from any real model's, squares fit single precision.
-    if not ((largest > 1e-15) & (largest < 1e15)).all():
-        raise _AttemptError("bad_answer")
-    return normalised(vectors.astype(np.float32))

@@ -200,10 +200,10 @@ class Queue:
         now = await self._database.now(connection)
         await self._hand_back(connection, job, run_at=now + pause, last_error=error[:_ERROR_CHARS_MAX])
 
-    async def release(self, connection: Connection, job: ClaimedJob) -> None:
-        """Back to the queue at once, as if it had not been claimed."""
+    async def release(self, connection: Connection, job: ClaimedJob, *, pause: timedelta = timedelta()) -> None:
+        """Back to the queue as if it had not been claimed, at once or after `pause`."""
         now = await self._database.now(connection)
-        await self._hand_back(connection, job, run_at=now, attempts=job.attempts - 1)
+        await self._hand_back(connection, job, run_at=now + pause, attempts=job.attempts - 1)
 
     async def fail(self, connection: Connection, job: ClaimedJob, *, error: str) -> bool:
         """The end: kept for the operator, who may retry it. False when it was enqueued anew meanwhile: then it runs

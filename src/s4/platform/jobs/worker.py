@@ -1,9 +1,9 @@
 """The worker: claims jobs, runs their handlers side by side, and decides what an error means.
 
 Decisions: `LeaseLost` drops the work; `Unavailable` waits, bounded by the job's age, because a provider's bad hour
-is not the document's fault; a `DocumentRejected` or any other `S4Error` of the caller's kind ends the job at once;
-everything else is retried with backoff until attempts run out. When a job ends badly its handler's `on_failed` runs
-in the same transaction, so that nothing stays "processing".
+is not the document's fault, and costs not even an attempt when nothing was tried; a `DocumentRejected` or any other
+`S4Error` of the caller's kind ends the job at once; everything else is retried with backoff until attempts run out.
+When a job ends badly its handler's `on_failed` runs in the same transaction, so that nothing stays "processing".
 """
 
 import asyncio
@@ -216,6 +216,10 @@ class Worker:
     async def _after_error(self, job: ClaimedJob, handler: JobHandler, error: Exception) -> str:
         verdict, pause = self._verdict(job, error)
         described = _described(error)
+        if verdict == "deferred":
+            log.debug("job.deferred", kind=job.kind, subject=job.subject, pause_seconds=round(pause.total_seconds(), 1))
+            await self._database.transact(lambda c: self._queue.release(c, job, pause=pause))
+            return verdict
         if verdict == "retry":
             log.warning(
                 "job.retried", kind=job.kind, subject=job.subject, attempts=job.attempts, error=described,
@@ -254,7 +258,12 @@ class Worker:
         pause *= random.uniform(0.7, 1.3)  # noqa: S311 (spreads those that failed together)
         if isinstance(error, Unavailable):
             age = timedelta(seconds=time.time() - job.created_at.timestamp())
-            return ("retry" if age < self._limits.patience else "failed"), max(pause, error.retry_after)
+            if age >= self._limits.patience:
+                return "failed", pause
+            if error.untried:
+                # A little late: all that wait would otherwise come at the moment of the next question.
+                return "deferred", error.retry_after * random.uniform(1.0, 1.2)  # noqa: S311 (as above)
+            return "retry", max(pause, error.retry_after)
         if isinstance(error, S4Error):
             return "failed", pause
         return ("retry" if job.attempts < self._limits.attempts_max else "failed"), pause

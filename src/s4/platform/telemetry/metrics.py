@@ -75,7 +75,8 @@ DATABASE_RETRIES = Counter(
 # -- queue
 JOBS = Counter(
     "s4_jobs_total",
-    "Jobs that ended an attempt: `ok`, `retry`, `failed`, `released` (handed back), `lost` (lease expired). "
+    "Jobs that ended an attempt: `ok`, `retry`, `failed`, `released` (handed back), `deferred` (waits for a provider "
+    "that is down), `lost` (lease expired). "
     "`lost` rising: workers are killed, look at their memory.",
     ["kind", "outcome"],
 )
@@ -132,6 +133,12 @@ EMBEDDING_SECONDS = Histogram(
     buckets=_STAGE_SECONDS,
 )
 EMBEDDING_TOKENS = Counter("s4_embedding_tokens_total", "Tokens sent to the provider: what it bills.", ["provider"])
+EMBEDDING_BREAKER_OPEN = Gauge(
+    "s4_embedding_breaker_open",
+    "1 while the provider is left alone because it is not well: documents wait, searches answer from keywords. The "
+    "log's `embedding.provider_not_well` says why.",
+    ["provider"],
+)
 EMBEDDING_CACHE = Counter(
     "s4_embedding_cache_chunks_total",
     "Chunks whose vector was found (`hit`) or had to be made (`miss`).",
