@@ -59,6 +59,7 @@ class VectorsCache:
             log.warning("embedding_cache.corrupt", key=key)
         metrics.EMBEDDING_CACHE.labels("miss").inc(len(texts))
         vectors = await self._embedder.embed_documents(texts)
+        failpoint("index.group_answered")
         await self._store.put(key, encode_vectors(vectors))
         failpoint("index.group_embedded")
         return vectors

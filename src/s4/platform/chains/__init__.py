@@ -19,6 +19,6 @@ predecessor. Uploads stream their bytes before they seal: a slow upload blocks n
 """
 
 from s4.platform.chains.head import ABANDONED, ChainKind, Draft, Head, Subject
-from s4.platform.chains.writer import Chains, ChainTimings
+from s4.platform.chains.writer import Chains, ChainTimings, Fenced
 
-__all__ = ["ABANDONED", "ChainKind", "ChainTimings", "Chains", "Draft", "Head", "Subject"]
+__all__ = ["ABANDONED", "ChainKind", "ChainTimings", "Chains", "Draft", "Fenced", "Head", "Subject"]
