@@ -2,7 +2,8 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,32 +39,39 @@ def backend() -> str:
 
 
 @pytest.fixture
-def scene(request: pytest.FixtureRequest, tmp_path: Path, nursery: Nursery, backend: str) -> Iterator[Scene]:
-    """A fresh deployment on `backend`."""
+def new_scene(
+    request: pytest.FixtureRequest, tmp_path: Path, nursery: Nursery, backend: str
+) -> Iterator[Callable[[], Scene]]:
+    """Makes fresh deployments on `backend`."""
     database, _, store = backend.partition("-")
     with contextlib.ExitStack() as stack:
-        if database == "postgresql":
+
+        def new_catalog() -> str:
+            if database == "sqlite":
+                return sqlite_url(Path(tempfile.mkdtemp(dir=tmp_path)))
             server: PostgresServer = request.getfixturevalue("postgres_server")
+            url = server.new_database()
+            stack.callback(server.drop_database, url)
+            return url
 
-            def new_catalog() -> str:
-                url = server.new_database()
-                stack.callback(server.drop_database, url)
-                return url
+        def make() -> Scene:
+            provider = stack.enter_context(counting_provider())
+            environment = SETTINGS | provider.settings | {"S4_DATABASE_URL": new_catalog()}
+            if store == "s3":
+                environment |= _in_bucket(
+                    request.getfixturevalue("s3_server"), request.getfixturevalue("s3_shared_bucket")
+                )
+            made = Scene(Path(tempfile.mkdtemp(dir=tmp_path)), environment, provider, nursery, new_catalog)
+            stack.callback(made.close)
+            return made
 
-        else:
-            numbers = iter(range(9))
+        yield make
 
-            def new_catalog() -> str:
-                (folder := tmp_path / f"catalog-{next(numbers)}").mkdir()
-                return sqlite_url(folder)
 
-        provider = stack.enter_context(counting_provider())
-        environment = SETTINGS | provider.settings | {"S4_DATABASE_URL": new_catalog()}
-        if store == "s3":
-            environment |= _in_bucket(request.getfixturevalue("s3_server"), request.getfixturevalue("s3_shared_bucket"))
-        made = Scene(tmp_path, environment, provider, nursery, new_catalog)
-        stack.callback(made.close)
-        yield made
+@pytest.fixture
+def scene(new_scene: Callable[[], Scene]) -> Scene:
+    """A fresh deployment on `backend`."""
+    return new_scene()
 
 
 def _in_bucket(server: S3Server, bucket: str) -> dict[str, str]:

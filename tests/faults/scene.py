@@ -9,8 +9,8 @@ catalog into the past), so nothing waits for a lease.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,9 @@ import uvicorn
 from s4.domains.documents.models import upload_reservations
 from s4.domains.maintenance import service as maintenance
 from s4.entrypoints.api import create_app
+from s4.entrypoints.bootstrap import open_worker
 from s4.entrypoints.operations import ProcessState
+from s4.kernel.settings import Settings
 from s4.platform.chains.models import commit_tickets
 from s4.platform.database import Connection, migrate, open_database, upsert
 from s4.platform.jobs import JobRequest
@@ -73,16 +75,13 @@ class Survivor:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         try:
-            async with (
-                open_house(self._data_dir, **flags(self._environment)) as self.house,
-                open_house(self._data_dir, **flags(self._environment | NO_GRACE)) as self.sweeper,
-            ):
+            async with open_house(self._data_dir, **flags(self._environment)) as self.house, self._sweeper():
                 config = uvicorn.Config(
                     create_app(self.house.core, ProcessState()), port=0, log_config=None, lifespan="off"
                 )
                 server = uvicorn.Server(config)
                 serving = asyncio.create_task(server._serve())
-                while not server.started:
+                while not server.started:  # noqa: ASYNC110 (uvicorn offers no event)
                     await asyncio.sleep(0.001)
                 self.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
                 self._ready.set()
@@ -93,6 +92,14 @@ class Survivor:
             self._failure = failure
         finally:
             self._ready.set()
+
+    @contextlib.asynccontextmanager
+    async def _sweeper(self) -> AsyncIterator[None]:
+        impatient = Settings.model_validate(self.house.core.settings.model_dump() | flags(NO_GRACE))
+        core = replace(self.house.core, settings=impatient)
+        async with open_worker(core) as parts:
+            self.sweeper = House(core, parts)
+            yield
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs it in the survivor's loop."""

@@ -1,8 +1,8 @@
 """Fail-points: named steps at which a test breaks the process off, to prove what a crash there leaves behind.
 
 `S4_FAILPOINTS="document.committed=exit"` ends the process at that step without any clean-up, as a power cut would;
-`=raise` raises instead; `=stop` stops it (SIGSTOP) until somebody sends SIGCONT: a zombie, made at an exact step. Tests
-in one process arm functions of their own. Unarmed, a fail-point costs one look into an empty mapping.
+`=raise` raises instead; `=stop` stops it once (SIGSTOP), until somebody sends SIGCONT: a zombie, made at an exact step.
+Tests in one process arm functions of their own. Unarmed, a fail-point costs one look into an empty mapping.
 
 `FAILPOINTS` is the whole list: tests hold it equal to the calls in the code, and the fault matrix to it.
 """
@@ -10,6 +10,7 @@ in one process arm functions of their own. Unarmed, a fail-point costs one look 
 import os
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NoReturn
 
 from s4.kernel.errors import InvalidRequest
@@ -83,7 +84,7 @@ def arm(points: Mapping[str, Callable[[], None]]) -> None:
 
 def parse(text: str) -> dict[str, Callable[[], None]]:
     """From `"a.b=exit,c.d=raise"`. Raises `InvalidRequest` for a name or an action that does not exist."""
-    actions: dict[str, Callable[[], None]] = {"exit": _exit, "raise": _raise, "stop": _stop}
+    actions: dict[str, Callable[[str], None]] = {"exit": _exit, "raise": _raise, "stop": _stop}
     points: dict[str, Callable[[], None]] = {}
     for pair in filter(None, text.split(",")):
         name, _, action = pair.partition("=")
@@ -93,7 +94,7 @@ def parse(text: str) -> dict[str, Callable[[], None]]:
             )
         if action not in actions:
             raise InvalidRequest(f"S4_FAILPOINTS must say {name}=, followed by one of: {', '.join(actions)}.")
-        points[name] = actions[action]
+        points[name] = partial(actions[action], name)
     return points
 
 
@@ -104,13 +105,14 @@ def failpoint(name: str) -> None:
         action()
 
 
-def _exit() -> NoReturn:
+def _exit(_: str) -> NoReturn:
     os._exit(137)
 
 
-def _raise() -> NoReturn:
+def _raise(_: str) -> NoReturn:
     raise InjectedFault
 
 
-def _stop() -> None:
+def _stop(name: str) -> None:
+    del _armed[name]
     os.kill(os.getpid(), signal.SIGSTOP)
