@@ -22,7 +22,7 @@ BACKENDS = ["sqlite-directory", "postgresql-s3"]
 LAST = "the newest wording"
 LATER = "a later commit"
 BY_NAME = {act.name: act for act in ACTS}
-CALM = {"S4_WORKER_CONCURRENCY": "1", "S4_JOB_POLL_SECONDS": "1"}
+CALM = {"S4_WORKER_CONCURRENCY": "1", "S4_JOB_POLL_SECONDS": "0.7"}  # not in step with the scheduler's second
 """A worker that asks the catalog rarely: SQLite has one write lock, and who is stopped holding it stops all."""
 SCENES_MAX = 4  # tries to stop a process outside of a transaction; nineteen of twenty succeed at once
 
@@ -75,8 +75,9 @@ def stopped(scene: Scene, process: Process) -> None:
 
 def worker_wakes_after(scene: Scene, act: Act, step: str, succeed: Succeed) -> None:
     act.prepare(scene)
-    act.do(scene, scene.survivor.url)
     zombie = scene.worker(f"{step}=stop", **CALM)
+    until(lambda: zombie.events("worker.started"), "the worker does not start")
+    act.do(scene, scene.survivor.url)
     stopped(scene, zombie)
     settle(scene)
     expected = succeed(scene)
@@ -89,7 +90,7 @@ def worker_wakes_after(scene: Scene, act: Act, step: str, succeed: Succeed) -> N
         assert zombie.events("documents.indexed"), "by the one that woke"
         assert {key: revision for key, revision in revisions(scene).items() if key != "later"} == before
     zombie.kill()
-    check(scene, Expected(expected.contents | {"later": LATER}, expected.changed, gone=expected.gone))
+    check(scene, Expected(expected.contents | {"later": LATER}, expected.changed, gone=expected.gone), step=step)
 
 
 def revisions(scene: Scene) -> dict[str, int]:
