@@ -231,6 +231,28 @@ def test_a_client_that_repeats_while_its_first_try_sleeps_has_one_effect(lucky: 
     lucky(play)
 
 
+def test_a_writer_whose_table_passed_on_publishes_nothing_before_it_has_it_again(lucky: Lucky) -> None:
+    """Its job is still its own; only the lease on the table went to somebody else while it slept."""
+
+    def play(scene: Scene) -> None:
+        act = BY_NAME["replace"]
+        act.prepare(scene)
+        zombie = scene.worker("index.written=stop", **CALM)
+        until(lambda: zombie.events("worker.started"), "the worker does not start")
+        act.do(scene, scene.survivor.url)
+        stopped(scene, zombie)
+        scene.let_time_pass()
+        BY_NAME["compact"].do(scene, scene.survivor.url)
+        scene.work()
+        zombie.send(signal.SIGCONT)
+        until(lambda: zombie.events("job.retried") or zombie.events("documents.indexed"), zombie.tail())
+        assert "lease" in zombie.events("job.retried")[0]["details"]["error"]
+        zombie.kill()
+        check(scene, act.expected)
+
+    lucky(play)
+
+
 def test_content_whose_ticket_still_stands_is_not_collected(lucky: Lucky) -> None:
     """The room of an upload is overdue and released, the collector comes, and only then the uploader wakes."""
 
