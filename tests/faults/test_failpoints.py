@@ -146,6 +146,7 @@ def test_an_error_after_the_commit_takes_nothing_away(scene: Scene) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("backend", ["sqlite-directory"])  # what cleans up is the same on all
 @pytest.mark.parametrize(("act", "step"), MATRIX)
 def test_an_error_at_any_step_and_a_repeat_take_effect_once(scene: Scene, act: Act, step: str) -> None:
     """What cleans up after an error must not harm what had become true before."""
