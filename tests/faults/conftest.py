@@ -17,6 +17,9 @@ from tests.faults.scene import SETTINGS, Scene
 from tests.servers import PostgresServer, S3Server
 
 
+pytest.register_assert_rewrite("tests.faults.invariants")
+
+
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     with started_nursery() as started:
