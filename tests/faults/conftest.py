@@ -16,7 +16,6 @@ from tests.factories.provider import counting_provider
 from tests.faults.scene import SETTINGS, Scene
 from tests.servers import PostgresServer, S3Server
 
-
 pytest.register_assert_rewrite("tests.faults.invariants")
 
 

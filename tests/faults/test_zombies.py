@@ -246,6 +246,7 @@ def test_a_writer_whose_table_passed_on_publishes_nothing_before_it_has_it_again
         scene.work()
         zombie.send(signal.SIGCONT)
         until(lambda: zombie.events("job.retried") or zombie.events("documents.indexed"), zombie.tail())
+        assert not zombie.events("documents.indexed"), "published under a lease that was somebody else's"
         assert "lease" in zombie.events("job.retried")[0]["details"]["error"]
         zombie.kill()
         check(scene, act.expected)

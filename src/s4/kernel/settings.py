@@ -64,7 +64,8 @@ class Settings(BaseModel):
     )
     failpoints: str = Field(
         "",
-        description="For tests: `name=exit,…` ends the process at these steps, `=raise` fails there, `=stop` stops it once.",
+        description="For tests: `name=exit,…` ends the process at these steps, `=raise` fails there, `=stop` stops it "
+        "once.",
     )
     drain_seconds: float = Field(
         0.0,
