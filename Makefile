@@ -6,7 +6,8 @@ STAMP := $(VENV)/.set-up
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults hostile check format types lint imports docs-reference eval bench lock build clean
+.PHONY: help setup demo test faults faults-sqlite faults-postgresql hostile check format types lint imports \
+  docs-reference eval bench lock build clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,8 +26,15 @@ demo: setup  ## From nothing to found passages: start S4, upload samples/, searc
 test: setup  ## All tests that need PyPI only
 	$(BIN)/python -m pytest
 
-faults: setup  ## Every crash at every step, on every store and database: some twenty minutes
-	$(BIN)/python -m pytest -m long --ignore tests/hostile
+faults: setup  ## Every crash, error and stop at every step, on every database and store: half an hour on two cores
+	$(MAKE) --jobs=2 --output-sync=line --no-print-directory faults-sqlite faults-postgresql
+
+# Two halves of about the same length, side by side, each with servers of its own.
+faults-sqlite: setup
+	$(BIN)/python -m pytest -v -m long --ignore tests/hostile -k sqlite
+
+faults-postgresql: setup
+	$(BIN)/python -m pytest -v -m long --ignore tests/hostile -k "not sqlite"
 
 hostile: setup  ## Every hostile file, those too that take long: some ten minutes
 	$(BIN)/python -m pytest -m "long or not long" tests/hostile

@@ -334,7 +334,7 @@ class _Process:
             cwd=self.directory,
             # Own session: a Ctrl-C at the terminal is for the tests, which then end their servers.
             start_new_session=True,
-            preexec_fn=_die_with_parent(death_signal),
+            preexec_fn=die_with_parent(death_signal),
             user=account.pw_uid if account else None,
             group=account.pw_gid if account else None,
             extra_groups=[] if account else None,
@@ -342,7 +342,7 @@ class _Process:
         )
 
 
-def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
+def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
     """To run in the child between fork and exec; prepared here, because little is allowed there."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()

@@ -30,7 +30,7 @@ from s4.kernel.errors import NotFound
 from s4.kernel.ids import DocumentId, document_id_for_key
 from s4.kernel.settings import Settings
 from s4.platform import faults
-from s4.platform.chains import ABANDONED
+from s4.platform.chains import ABANDONED, Fenced
 from s4.platform.database import Database
 from s4.platform.objects import ObjectStore, open_store
 from tests.factories.catalog import open_catalog, seeded, sqlite_url
@@ -40,7 +40,7 @@ KEYS = ["a", "b"]
 STEPS = ["upload.opened", "upload.streamed", "document.sealed", "document.committed", "document.settled"]
 CRASHES = [None, None, None, *STEPS]
 LEASE = timedelta(milliseconds=50)
-"""Short, so that whoever waits for the dead goes on soon; a slow living writer that is fenced seals anew."""
+"""Short, so that whoever waits for the dead goes on soon; a slow living writer is fenced, and then nothing happened."""
 
 _doomed: ContextVar[tuple[str, MiniProcess] | None] = ContextVar("_doomed", default=None)
 """Where this task's process dies."""
@@ -131,7 +131,7 @@ async def _operate(
             model.note(key, again.revision, "patch", {})
         else:
             await process.documents.delete(context, document_id)
-    except ProcessDied:
+    except (ProcessDied, Fenced):
         pass
     except NotFound:
         assert kind != "put"

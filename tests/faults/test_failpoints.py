@@ -1,185 +1,175 @@
-"""The process ends at a named step, as in a power cut; S4 starts again; the client repeats what was not answered.
+"""A process ends at a named step, as in a power cut; others go on; the client repeats what was not answered.
 
-Whatever the step, the change takes effect exactly once: by the document, by the listing, by usage, by search.
+Whatever the step, the change takes effect exactly once, and everything that must hold (see `invariants`) holds: by the
+document, by the listing, by usage, by search, in the table, in the bucket and in the queue.
 """
 
-import secrets
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 
-from s4.platform.database import migrate
-from tests.factories import calls
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
-from tests.faults.test_processes import until
-from tests.servers import S3Server
+from s4.platform import faults
+from tests.faults.acts import ACTS, REBUILD, REBUILDING, STARTING, UNTOUCHED, Act, with_documents
+from tests.faults.invariants import Expected, check
+from tests.faults.scene import EXIT_CODE, Scene
 
-IN_API = ["document.sealed", "document.committed", "document.settled"]
-IN_UPLOAD = ["upload.opened", "upload.streamed", *IN_API]
-IN_WORKER = [
-    "index.claimed",
-    "index.extracted",
-    "index.group_embedded",
-    "index.embedded",
-    "index.written",
-    "index.published",
+BACKENDS = ("sqlite-directory", "sqlite-s3", "postgresql-directory", "postgresql-s3")
+MATRIX = [pytest.param(act, step, id=f"{act.name}-{step}") for act in ACTS for step in act.steps]
+ONE_OF_EACH = [pytest.param(act, id=act.name) for act in ACTS]
+TWICE = [
+    *itertools.product(("deployment.drawn", "deployment.written", *REBUILDING), REBUILDING),
+    *itertools.product(REBUILDING, ("index.claimed", "index.written", "index.published", "index.replaced_removed")),
 ]
-EXIT_CODE = 137
-
-Act = Callable[[httpx.Client], httpx.Response]
-"""What a client does, and repeats."""
-
-BEFORE = "the ancient wording"
-AFTER = "the modern wording"
-SETTINGS = FAST | {
-    "S4_ADMIN_API_KEY": ADMIN_KEY,
-    "S4_JOB_LEASE_SECONDS": "2",
-    "S4_STORE_TIMEOUT_SECONDS": "3",
-    "S4_COMMIT_LEASE_SECONDS": "4",
-}
+"""Whoever crashed at the first step comes to the second when it starts anew."""
+BY_NAME = {act.name: act for act in ACTS}
 
 
-def upload(tenant: httpx.Client) -> httpx.Response:
-    return calls.post(tenant, "new.txt", AFTER.encode(), {"year": 2026}, idempotency_key="once")
+@pytest.fixture(autouse=True)
+def disarmed() -> Iterator[None]:
+    yield
+    faults.arm({})
 
 
-def replace(tenant: httpx.Client) -> httpx.Response:
-    return calls.put(tenant, "k", AFTER, {"year": 2026}, **{"Idempotency-Key": "once"})
+def end_at(scene: Scene, act: Act, step: str) -> None:
+    """Acts, and the process that comes to `step` ends there."""
+    if step in act.in_api:
+        process, url = scene.serve(f"{step}=exit")
+        with pytest.raises(httpx.TransportError):
+            act.do(scene, url)
+    else:
+        act.do(scene, scene.survivor.url if act is not REBUILD else "")
+        process = scene.worker(f"{step}=exit")
+    assert process.wait() == EXIT_CODE, process.tail()
 
 
-def patch(tenant: httpx.Client) -> httpx.Response:
-    document_id = tenant.get("/documents/by-key/k").json()["document_id"]
-    return tenant.patch(f"/documents/{document_id}/metadata", json={"year": 2026})
+def fail_at(scene: Scene, act: Act, step: str) -> None:
+    """Acts, and `step` raises once, in a process that lives on and cleans up behind itself."""
+    passed = []
+
+    def fail() -> None:
+        faults.arm({})
+        passed.append(step)
+        raise faults.InjectedFault
+
+    faults.arm({step: fail})
+    try:
+        act.do(scene, scene.survivor.url)
+        scene.work()
+    except faults.InjectedFault:
+        assert act is REBUILD, "only there the survivor opens meanwhile"
+    assert passed == [step]
 
 
-def delete(tenant: httpx.Client) -> httpx.Response:
-    return tenant.delete("/documents/by-key/k")
+def repeat(scene: Scene, act: Act, step: str, *, took_effect: bool) -> None:
+    if not act.may_answer:
+        return
+    scene.let_time_pass()  # a ticket of the dead is respected until then
+    answer = act.do(scene, scene.survivor.url)
+    assert answer is not None
+    assert answer.status_code in act.may_answer, answer.text
+    if act.has_idempotency_key:
+        assert (answer.headers.get("Idempotency-Replayed") == "true") == took_effect, f"after {step}"
 
 
-@dataclass(frozen=True)
-class Expected:
-    """The tenant's documents afterwards: text by key, and whose metadata say 2026."""
-
-    texts: dict[str | None, str]
-    changed: set[str | None]
-
-
-ACTIONS: dict[Act, Expected] = {
-    upload: Expected({"k": BEFORE, None: AFTER}, {None}),
-    replace: Expected({"k": AFTER}, {"k"}),
-    patch: Expected({"k": BEFORE}, {"k"}),
-    delete: Expected({}, set()),
-}
-REPEAT_MAY_ANSWER: dict[Act, set[int]] = {upload: {201}, replace: {200}, patch: {200}, delete: {204, 404}}
+def crash_and_repeat(scene: Scene, act: Act, step: str) -> None:
+    act.prepare(scene)
+    end_at(scene, act, step)
+    took_effect = step in act.in_worker or step in ("document.committed", "document.settled")
+    # Whoever catches up comes to `committed` first with a head whose place is taken.
+    repeat(scene, act, step, took_effect=took_effect and (act.name, step) != ("catch-up", "document.committed"))
+    check(scene, act.expected, step=step)
 
 
-@pytest.fixture
-def environment(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Of one machine, or with `backend` "servers" of PostgreSQL and S3."""
-    backend = getattr(request, "param", "local")
-    if backend == "local":
-        return SETTINGS
-    url: str = request.getfixturevalue("postgres_url")
-    server: S3Server = request.getfixturevalue("s3_server")
-    bucket: str = request.getfixturevalue("s3_shared_bucket")
-    migrate.upgrade(url)
-    return SETTINGS | {
-        "S4_DATABASE_URL": url,
-        "S4_STORE_URL": f"s3://{bucket}/{secrets.token_hex(8)}",
-        "S4_STORE_ENDPOINT": server.endpoint,
-        "S4_STORE_ACCESS_KEY_ID": server.access_key,
-        "S4_STORE_SECRET_ACCESS_KEY": server.secret_key,
-    }
+# -- the list itself
 
 
-@pytest.fixture
-def deployment(tmp_path: Path, environment: dict[str, str]) -> Iterator[Deployment]:
-    made = Deployment(tmp_path, dict(environment))
-    yield made
-    made.kill()
+@pytest.mark.parametrize("act", ONE_OF_EACH)
+def test_the_acts_pass_exactly_the_points_that_they_say(scene: Scene, act: Act) -> None:
+    act.prepare(scene)
+    passed: list[str] = []
+
+    def passing(name: str) -> Callable[[], None]:
+        return lambda: passed.append(name)
+
+    faults.arm({name: passing(name) for name in faults.FAILPOINTS})
+    act.do(scene, scene.survivor.url)
+    scene.work()
+    faults.arm({})
+    # Whoever opens the scene's survivor migrates; only the acts of starting are about that.
+    assert set(passed) - {"migrate.ran", "migrate.committed"} - act.may_pass == set(act.steps)
+    check(scene, act.expected)
 
 
-def with_a_document(deployment: Deployment) -> tuple[str, str]:
-    """(tenant id, key) of a tenant with one document, ready. Leaves the deployment stopped."""
-    deployment.start()
-    with deployment.admin() as admin:
-        created = admin.post("/admin/tenants", json={"name": "Acme"}).json()
-    with deployment.tenant(created["api_key"]) as tenant:
-        document = calls.stored(calls.put(tenant, "k", BEFORE))
-        assert calls.wait(tenant, document["document_id"])["status"] == "ready"
-    assert deployment.stop() == 0
-    return created["id"], created["api_key"]
+def test_the_matrix_takes_every_fail_point() -> None:
+    assert {step for act in ACTS for step in act.steps} | set(STARTING) == set(faults.FAILPOINTS)
 
 
-def end_at(deployment: Deployment, step: str, key: str, act: Act) -> None:
-    """Acts while `step` ends the process that comes to it, then ends the rest."""
-    deployment.environment["S4_FAILPOINTS"] = f"{step}=exit"
-    deployment.log.clear()
-    deployment.start()
-    with deployment.tenant(key) as tenant:
-        if step in IN_WORKER:
-            assert act(tenant).is_success
-            died = until(lambda: deployment.events("worker.died"), f"the worker never came to {step}")
-            assert died[0]["details"]["exit_code"] == EXIT_CODE
-        else:
-            with pytest.raises(httpx.TransportError):
-                act(tenant)
-            until(lambda: deployment._process is None or deployment._process.poll() is not None, "the API lives on")
-            assert deployment._process is not None
-            assert deployment._process.returncode == EXIT_CODE
-    deployment.kill()
-    del deployment.environment["S4_FAILPOINTS"]
-
-
-def check(deployment: Deployment, tenant: httpx.Client, tenant_id: str, expected: Expected) -> None:
-    listed = calls.everything(tenant)
-    assert sorted(str(document["key"]) for document in listed.values()) == sorted(map(str, expected.texts))
-    for document_id, ended in calls.wait_all(tenant, listed).items():
-        text = expected.texts[ended["key"]]
-        assert ended["status"] == "ready", ended
-        assert tenant.get(f"/documents/{document_id}/download").text == text
-        assert (ended["metadata"] == {"year": 2026}) == (ended["key"] in expected.changed)
-        assert calls.found(tenant, text.split()[1]) == [document_id]
-    for word in {"ancient", "modern"} - {text.split()[1] for text in expected.texts.values()}:
-        assert calls.found(tenant, word) == []
-    with deployment.admin() as admin:
-        counted = admin.get(f"/admin/tenants/{tenant_id}").json()
-    assert counted["document_count"] == len(expected.texts)
-    assert counted["storage_used"] == sum(map(len, expected.texts.values()))
-
-
-def crash_and_repeat(deployment: Deployment, act: Act, step: str) -> None:
-    tenant_id, key = with_a_document(deployment)
-    end_at(deployment, step, key, act)
-    deployment.start()
-    with deployment.tenant(key) as tenant:
-        first_try_counts = step not in ("upload.opened", "upload.streamed", "document.sealed")
-        answer = act(tenant)
-        assert answer.status_code in REPEAT_MAY_ANSWER[act], answer.text
-        if act in (upload, replace):
-            assert (answer.headers.get("Idempotency-Replayed") == "true") == first_try_counts
-        check(deployment, tenant, tenant_id, ACTIONS[act])
+# -- crashes
 
 
 @pytest.mark.parametrize(
-    ("act", "step"),
-    [(upload, "document.sealed"), (replace, "document.committed"), (replace, "index.written")],
+    ("name", "step"),
+    [
+        ("upload", "document.sealed"),
+        ("replace", "document.committed"),
+        ("replace", "index.written"),
+        ("delete", "index.written"),
+        ("rebuild", "document.adopted"),
+    ],
 )
-def test_a_crash_at_a_decisive_step_and_a_repeat_take_effect_once(deployment: Deployment, act: Act, step: str) -> None:
-    crash_and_repeat(deployment, act, step)
-
-
-MATRIX = [
-    *((act, step) for act in (upload, replace) for step in (*IN_UPLOAD, *IN_WORKER)),
-    *((act, step) for act in (patch, delete) for step in IN_API),
-]
+def test_a_crash_at_a_decisive_step_and_a_repeat_take_effect_once(scene: Scene, name: str, step: str) -> None:
+    crash_and_repeat(scene, BY_NAME[name], step)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("environment", ["local", "servers"], indirect=True)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("act", "step"), MATRIX)
-def test_a_crash_at_any_step_and_a_repeat_take_effect_once(deployment: Deployment, act: Act, step: str) -> None:
-    crash_and_repeat(deployment, act, step)
+def test_a_crash_at_any_step_and_a_repeat_take_effect_once(scene: Scene, act: Act, step: str) -> None:
+    crash_and_repeat(scene, act, step)
+
+
+def err_and_repeat(scene: Scene, act: Act, step: str) -> None:
+    act.prepare(scene)
+    fail_at(scene, act, step)
+    if act.may_answer:
+        scene.let_time_pass()
+        answer = act.do(scene, scene.survivor.url)
+        assert answer is not None
+        assert answer.status_code in act.may_answer, answer.text
+    check(scene, act.expected, step=step)
+
+
+def test_an_error_after_the_commit_takes_nothing_away(scene: Scene) -> None:
+    err_and_repeat(scene, BY_NAME["replace"], "document.committed")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["sqlite-directory"])  # what cleans up is the same on all
+@pytest.mark.parametrize(("act", "step"), MATRIX)
+def test_an_error_at_any_step_and_a_repeat_take_effect_once(scene: Scene, act: Act, step: str) -> None:
+    """What cleans up after an error must not harm what had become true before."""
+    err_and_repeat(scene, act, step)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("step", STARTING)
+def test_a_crash_in_the_first_start_leaves_what_the_second_can_go_on_with(scene: Scene, step: str) -> None:
+    process = scene.victim("serve", "--no-worker", "--port", "0", failpoints=f"{step}=exit")
+    assert process.wait() == EXIT_CODE, process.tail()
+    with_documents(scene)
+    check(scene, Expected(UNTOUCHED))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["sqlite-directory", "postgresql-s3"])
+@pytest.mark.parametrize(("first", "second"), TWICE)
+def test_a_rebuild_that_crashes_twice_is_done_by_the_third(scene: Scene, first: str, second: str) -> None:
+    REBUILD.prepare(scene)
+    for step in (first, second):
+        process = scene.worker(f"{step}=exit")
+        assert process.wait() == EXIT_CODE, process.tail()
+        scene.let_time_pass()
+    check(scene, REBUILD.expected)

@@ -8,8 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ import pytest
 
 from tests.factories import calls
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, running
+from tests.factories.nursery import PATIENCE_SECONDS, until
 from tests.factories.provider import CountingProvider, counting_provider
-
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -31,15 +29,6 @@ def provider() -> Iterator[CountingProvider]:
 def settings(provider: CountingProvider) -> dict[str, str]:
     """Leases so short that a successor is found within the test."""
     return FAST | {"S4_JOB_LEASE_SECONDS": "2", "S4_JOB_BACKOFF_SECONDS": "0.2"} | provider.settings
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """What `condition` answers as soon as that is true."""
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not (answer := condition()):
-        assert time.monotonic() < give_up_at, what
-        time.sleep(0.02)
-    return answer
 
 
 def children(pid: int) -> list[int]:

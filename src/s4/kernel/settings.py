@@ -62,7 +62,11 @@ class Settings(BaseModel):
         description="How long a stopping process lets requests and jobs finish. Below 30 s, the "
         "grace that most orchestrators give.",
     )
-    failpoints: str = Field("", description="For tests: `name=exit,…` ends the process at these steps.")
+    failpoints: str = Field(
+        "",
+        description="For tests: `name=exit,…` ends the process at these steps, `=raise` fails there, `=stop` stops it "
+        "once.",
+    )
     drain_seconds: float = Field(
         0.0,
         ge=0,

@@ -1,13 +1,73 @@
-"""Fail-points: named steps at which a test ends the process, to prove what a crash there leaves behind.
+"""Fail-points: named steps at which a test breaks the process off, to prove what a crash there leaves behind.
 
 `S4_FAILPOINTS="document.committed=exit"` ends the process at that step without any clean-up, as a power cut would;
-`=raise` raises instead. Tests in one process arm functions of their own. Unarmed, a fail-point costs one look into an
-empty mapping.
+`=raise` raises instead; `=stop` stops it once (SIGSTOP), until somebody sends SIGCONT: a zombie, made at an exact step.
+Tests in one process arm functions of their own. Unarmed, a fail-point costs one look into an empty mapping.
+
+`FAILPOINTS` is the whole list: tests hold it equal to the calls in the code, and the fault matrix to it.
 """
 
 import os
+import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NoReturn
+
+from s4.kernel.errors import InvalidRequest
+
+FAILPOINTS: Mapping[str, str] = {
+    # -- start
+    "migrate.ran": "The steps of the schema ran in an open transaction; nothing is committed.",
+    "migrate.committed": "The schema is new; the catalog belongs to no bucket yet.",
+    "deployment.drawn": "The bucket bears its epoch; the catalog does not know it.",
+    "deployment.written": "Bucket and catalog bear the same epoch; nothing else was done.",
+    # -- upload
+    "upload.opened": "Room is reserved; no byte of the content was read.",
+    "object.part_written": "A part of a large object is on its way; more follows, and nothing is visible.",
+    "upload.received": "All bytes went to the store and the request is complete; the content is not visible.",
+    "upload.streamed": "The content is visible in the bucket; no head names it.",
+    "upload.released": "A refused upload gave its room back; its bytes may still be there.",
+    # -- chains, of documents and of tenants
+    "document.sealed": "The ticket is taken and the next head decided; the bucket knows nothing.",
+    "document.committed": "The head is in the bucket, or another's is in its place; the catalog does not know.",
+    "document.settled": "The catalog moved and the ticket is gone; the caller was not answered.",
+    "document.fenced": "A dead writer's revision is decided in the bucket; the catalog does not know.",
+    "document.resolved": "A dead writer's ticket is gone and the catalog moved.",
+    "document.adopted": "The catalog moved to the newest head in the bucket.",
+    "tenant.sealed": "The ticket is taken and the tenant decided; the bucket knows nothing.",
+    "tenant.committed": "The tenant's head is in the bucket; the catalog does not know.",
+    "tenant.settled": "The tenant can be used; the administrator was not answered and does not know its key.",
+    "tenant.fenced": "A dead creator's revision is decided in the bucket; the catalog does not know.",
+    "tenant.resolved": "A dead creator's ticket is gone and the catalog moved.",
+    "tenant.adopted": "The catalog moved to the tenant's newest head in the bucket.",
+    # -- index
+    "index.claimed": "A worker holds the job and has read the document's row; nothing was done.",
+    "index.extracted": "The text was taken from the file; it is not stored.",
+    "index.text_saved": "The text is stored in the bucket; nothing is embedded.",
+    "index.group_answered": "The provider was paid for a group of chunks; its vectors are not stored.",
+    "index.group_embedded": "A group's vectors are stored in the bucket.",
+    "index.embedded": "All vectors of the document are there; the table knows none of them.",
+    "index.described": "The lease on the table is held and its generation described; no row was written.",
+    "index.written": "The rows are in the table, or out of it after a delete; the catalog does not know.",
+    "index.published": "The catalog names the new rows and the job is done; the replaced rows are still there.",
+    "index.replaced_removed": "The replaced rows are out of the table; the catalog names the version before.",
+    "index.tidied": "The catalog names the version without the replaced rows.",
+    "unindex.claimed": "A worker holds the job of a deleted document; its rows are there.",
+    # -- maintenance
+    "optimize.planned": "The lease on the table is held and dead rows are known; the table was not touched.",
+    "optimize.pruned": "The dead rows are out of the table; it is not compacted.",
+    "optimize.compacted": "The table is compacted; the catalog names the version before.",
+    "optimize.published": "The catalog names the compacted version; the lease is still held.",
+    "collect.planned": "Garbage of a document is known; no object was deleted.",
+    "collect.deleted": "Garbage of a document is deleted; the sweep goes on.",
+    "reconcile.released": "The room of overdue uploads is given back; nothing else was reconciled.",
+    "reconcile.requeued": "Documents without a job have one; nothing else was reconciled.",
+    "reconcile.reindexed": "Documents without an index have a job; old idempotency keys are still there.",
+    "rebuild.tenants": "A new catalog knows all tenants and no document.",
+    "rebuild.documents": "A new catalog knows everything and still says that it is being rebuilt.",
+    "rebuild.serving": "The catalog is rebuilt and says so; the job is not finished.",
+}
+"""Name to what has happened there, and what has not."""
 
 _armed: dict[str, Callable[[], None]] = {}
 
@@ -23,14 +83,18 @@ def arm(points: Mapping[str, Callable[[], None]]) -> None:
 
 
 def parse(text: str) -> dict[str, Callable[[], None]]:
-    """From `"a.b=exit,c.d=raise"`. Raises `ValueError` for another action."""
-    actions: dict[str, Callable[[], None]] = {"exit": _exit, "raise": _raise}
+    """From `"a.b=exit,c.d=raise"`. Raises `InvalidRequest` for a name or an action that does not exist."""
+    actions: dict[str, Callable[[str], None]] = {"exit": _exit, "raise": _raise, "stop": _stop}
     points: dict[str, Callable[[], None]] = {}
     for pair in filter(None, text.split(",")):
         name, _, action = pair.partition("=")
+        if name not in FAILPOINTS:
+            raise InvalidRequest(
+                f"S4_FAILPOINTS names {name!r}, which is no fail-point; s4/platform/faults.py lists them."
+            )
         if action not in actions:
-            raise ValueError(f"fail-point {name!r} needs one of {sorted(actions)}")
-        points[name] = actions[action]
+            raise InvalidRequest(f"S4_FAILPOINTS must say {name}=, followed by one of: {', '.join(actions)}.")
+        points[name] = partial(actions[action], name)
     return points
 
 
@@ -41,9 +105,14 @@ def failpoint(name: str) -> None:
         action()
 
 
-def _exit() -> NoReturn:
+def _exit(_: str) -> NoReturn:
     os._exit(137)
 
 
-def _raise() -> NoReturn:
+def _raise(_: str) -> NoReturn:
     raise InjectedFault
+
+
+def _stop(name: str) -> None:
+    del _armed[name]
+    os.kill(os.getpid(), signal.SIGSTOP)

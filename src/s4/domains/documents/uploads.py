@@ -35,7 +35,7 @@ from s4.kernel.ids import (
 )
 from s4.kernel.permissions import Permission
 from s4.kernel.units import human_size
-from s4.platform.chains import Chains, Draft, Head
+from s4.platform.chains import Chains, Draft, Fenced, Head
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.http.preconditions import NO_PRECONDITIONS, Preconditions
@@ -163,10 +163,10 @@ class Uploads:
         except _Replayed as replayed:
             await self._discard(context.tenant_id, opened)
             return self._answer(context.tenant_id, complete, stored, replayed.answer)
-        except BaseException:
+        except BaseException as error:
             # Once sealed, the head may be there although no answer came: then content and reservation stay until
-            # the ticket is resolved.
-            if not sealed:
+            # the ticket is resolved. Only a fenced writer knows that it never will be.
+            if not sealed or isinstance(error, Fenced):
                 await self._discard_soon(context.tenant_id, opened)
             raise
 
@@ -242,6 +242,7 @@ class Uploads:
                 digest.update(chunk)
                 await upload.write(chunk)
             complete = await finish(request) if finish is not None else request
+            failpoint("upload.received")
             await upload.commit()
         return _Content(size_bytes, digest.hexdigest()), complete
 
@@ -334,6 +335,7 @@ class Uploads:
 
         try:
             await self._database.transact(give_back)
+            failpoint("upload.released")
             await self._store.delete([keys.content(tenant_id, opened.document_id, opened.version_id)])
         except Unavailable:
             return

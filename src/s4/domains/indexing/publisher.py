@@ -149,6 +149,7 @@ class Publisher:
         lease = await self.exclusive(tenant_id)
         try:
             await self._describe(tenant_id)
+            failpoint("index.described")
             writer = await self._vectors.writer(self._generation.prefix(tenant_id), self._generation.dimension)
             try:
                 yield _OpenTable(tenant_id, lease, writer)
@@ -225,7 +226,9 @@ class Publisher:
 
         try:
             version = await table.writer.apply([], removals=replaced)
+            failpoint("index.replaced_removed")
             await self._database.transact(move)
+            failpoint("index.tidied")
         except (LeaseLost, Unavailable) as error:
             log.warning("index.tidying_deferred", tenant_id=table.tenant_id, error=str(error))
 

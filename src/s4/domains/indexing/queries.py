@@ -98,10 +98,15 @@ async def searchable_revision(
     return found.scalar_one_or_none() or 0
 
 
-async def living(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> dict[str, int]:
-    """Live document to its searchable revision, 0 when none is searchable yet."""
+async def floors(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> dict[str, int]:
+    """Document to the revision below which its rows are dead: the searchable one, or the one after its deletion."""
+    searchable = sa.func.coalesce(document_index.c.searchable_revision, 0)
+    deleted_up_to = documents.c.searchable_floor
     found = await connection.execute(
-        sa.select(documents.c.document_id, sa.func.coalesce(document_index.c.searchable_revision, 0).label("revision"))
+        sa.select(
+            documents.c.document_id,
+            sa.case((searchable > deleted_up_to, searchable), else_=deleted_up_to + 1).label("floor"),
+        )
         .outerjoin(
             document_index,
             sa.and_(
@@ -110,9 +115,9 @@ async def living(connection: Connection, tenant_id: TenantId, generation: Genera
                 document_index.c.generation_id == generation,
             ),
         )
-        .where(documents.c.tenant_id == tenant_id, documents.c.state == "live")
+        .where(documents.c.tenant_id == tenant_id)
     )
-    return {row.document_id: row.revision for row in found}
+    return {row.document_id: row.floor for row in found}
 
 
 async def publish(

@@ -87,7 +87,6 @@ class IndexingService:
             return False
         failpoint("index.claimed")
         text = await self._text(document)
-        failpoint("index.extracted")
         chunks = await self._chunks(text)
         vectors = await self._embed(document, chunks)
         failpoint("index.embedded")
@@ -114,6 +113,7 @@ class IndexingService:
             version = await queries.table_version(connection, tenant_id, self._generation.id)
         if version is None:
             return False
+        failpoint("unindex.claimed")
         await self._publisher.publish(Change(tenant_id, document_id, revision, run.job))
         return True
 
@@ -157,7 +157,10 @@ class IndexingService:
                 text = await self._extraction.extract(
                     path, filename=document.filename, content_type=document.content_type
                 )
-        return await texts.save(self._store, document, text)
+        failpoint("index.extracted")
+        saved = await texts.save(self._store, document, text)
+        failpoint("index.text_saved")
+        return saved
 
     async def _fetch(self, document: Document, path: Path) -> None:
         """The content as a file, verified. Raises `DataCorrupt`, `DocumentRejected`."""

@@ -84,6 +84,7 @@ class VectorsCache:
                 return kept
             metrics.EMBEDDING_CACHE.labels("miss").inc(len(texts))
             vectors = await self._ask(key, texts)
+            failpoint("index.group_answered")
             await self._store.put(key, encode_vectors(vectors))
             self._answered.pop(key, None)
             failpoint("index.group_embedded")

@@ -14,6 +14,7 @@ from s4.kernel.clock import Clock, rfc3339
 from s4.kernel.errors import Conflict, DataCorrupt
 from s4.kernel.ids import RandomBytes, base32
 from s4.platform.database import Connection, Database
+from s4.platform.faults import failpoint
 from s4.platform.objects import ObjectMissing, ObjectStore
 
 FORMAT = 1
@@ -49,6 +50,7 @@ async def open_deployment(database: Database, store: ObjectStore, *, clock: Cloc
                 "URLs, or start with an empty database to rebuild it from this bucket."
             )
         return Deployment(*known)
+    failpoint("deployment.drawn")
     state = SERVING if fresh_bucket else REBUILDING
     epoch = in_bucket
 
@@ -57,6 +59,7 @@ async def open_deployment(database: Database, store: ObjectStore, *, clock: Cloc
         await queries.write_deployment(connection, epoch=epoch, state=state, now=now)
 
     await database.transact(write)
+    failpoint("deployment.written")
     return Deployment(epoch, state)
 
 

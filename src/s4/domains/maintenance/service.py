@@ -27,6 +27,7 @@ from s4.kernel.ids import DocumentId, TenantId, VersionId, is_document_id, is_te
 from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains
 from s4.platform.database import Connection, Database
+from s4.platform.faults import failpoint
 from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, record_success
 from s4.platform.objects import ObjectInfo, ObjectStore
 from s4.platform.telemetry import metrics
@@ -152,8 +153,11 @@ class MaintenanceService:
         """Overdue uploads, documents without a job or without an index, old idempotency keys."""
         report = Report()
         report.add("released", await self._release_overdue())
+        failpoint("reconcile.released")
         report.add("requeued", await self._requeue())
+        failpoint("reconcile.requeued")
         report.add("reindexed", await self._reindex())
+        failpoint("reconcile.reindexed")
         now = await self._now()
         report.add(
             "forgotten_idempotency",
@@ -222,22 +226,22 @@ class MaintenanceService:
         try:
             async with self._database.read() as connection:
                 version = await index_queries.table_version(connection, tenant_id, self._generation.id)
-                living = await index_queries.living(connection, tenant_id, self._generation.id)
+                floors = await index_queries.floors(connection, tenant_id, self._generation.id)
             if version is None:
                 return 0
             reader = await self._vectors.reader(prefix, version)
             pairs = await reader.all_pairs() if reader is not None else {}
-            # Never a revision above the searchable one: its publication may be under way, though we hold the lease.
-            dead = [
-                (document_id, revision)
-                for document_id, revision in pairs
-                if document_id not in living or revision < living[document_id]
-            ]
+            # Only what no publication can need any more. What is not searchable yet may become so at any moment, for we
+            # may have slept through our lease; and what a deletion never proved dead is not dead.
+            dead = [pair for pair in pairs if pair[1] < floors.get(pair[0], 0)]
             writer = await self._vectors.writer(prefix, self._generation.dimension)
             try:
+                failpoint("optimize.planned")
                 if dead:
                     await writer.prune(dead)
+                failpoint("optimize.pruned")
                 done = await writer.optimize(grace=self._limits.index_grace, keep_version=version)
+                failpoint("optimize.compacted")
             finally:
                 await writer.close()
 
@@ -247,6 +251,7 @@ class MaintenanceService:
                 await index_queries.optimized(connection, tenant_id, self._generation.id, version=done.version, now=now)
 
             await self._database.transact(publish)
+            failpoint("optimize.published")
             return len(dead)
         finally:
             await self._publisher.release(lease)
@@ -318,15 +323,20 @@ class MaintenanceService:
             and now - info.last_modified > self._limits.upload_duration_max
             and (row is None or now - _ended_at(row) > self._limits.garbage_grace)
         ]
-        if dead and not await self._under_way(dead):
+        if dead and not await self._under_way(tenant_id, document_id, dead):
+            failpoint("collect.planned")
             await self._store.delete(dead)
+            failpoint("collect.deleted")
             report.add("collected", len(dead))
 
-    async def _under_way(self, dead: list[ObjectKey]) -> bool:
-        """A reservation that still stands: its upload may commit at any moment."""
+    async def _under_way(self, tenant_id: TenantId, document_id: DocumentId, dead: list[ObjectKey]) -> bool:
+        """A reservation that still stands, or a ticket: their upload may commit at any moment. In one look, for the
+        one follows the other: a version with neither can never be sealed again."""
         versions = {version for key in dead if (version := _version_of(key)) is not None}
 
         async def check(connection: Connection) -> bool:
+            if await self._chains.is_ticketed(connection, document_subject(tenant_id, document_id)):
+                return True
             return any([await reservations.alive(connection, version) for version in versions])
 
         return await self._database.transact(check)
@@ -350,6 +360,7 @@ class MaintenanceService:
             name = prefix.removeprefix(keys.TENANTS).rstrip("/")
             if is_tenant_id(name):
                 await adopt(name, partial(self._tenants.adopt, TenantId(name)), "tenants")
+        failpoint("rebuild.tenants")
         for tenant_id in await self._tenants.ids():
             children = await self._store.list_children(keys.documents(tenant_id))
             names = [child.rstrip("/").rsplit("/", 1)[-1] for child in children]
@@ -360,7 +371,9 @@ class MaintenanceService:
                         tasks.create_task(adopt(name, adopting, "adopted"))
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None  # the worker knows errors, not groups of them
+        failpoint("rebuild.documents")
         await self._begin_serving()
+        failpoint("rebuild.serving")
         return report
 
     async def _begin_serving(self) -> None:

@@ -10,15 +10,16 @@ revision, each created only if absent. A change passes four points:
 4. The caller is answered.
 
 A writer that dies between 1 and 3 leaves its ticket. After a lease, whoever comes next resolves it: it creates the
-ticket's revision as `abandoned`, which fences the slow writer off for ever; if the head is there already, the
-catalog adopts it. So a crash loses nothing that was acknowledged and blocks nobody for long. The catalog is at all
-times a function of heads: `ChainKind.apply` is the only code that moves it, for writers, adoption and rebuild alike.
+ticket's revision as `abandoned`, which fences the slow writer off for ever (should it still live, it is answered
+`Fenced`); if the head is there already, the catalog adopts it. So a crash loses nothing that was acknowledged and
+blocks nobody for long. The catalog is at all times a function of heads: `ChainKind.apply` is the only code that moves
+it, for writers, adoption and rebuild alike.
 
 Only one ticket per subject exists at a time, so revisions have no gaps and every head is computed from its
 predecessor. Uploads stream their bytes before they seal: a slow upload blocks neither patch nor delete.
 """
 
 from s4.platform.chains.head import ABANDONED, ChainKind, Draft, Head, Subject
-from s4.platform.chains.writer import Chains, ChainTimings
+from s4.platform.chains.writer import Chains, ChainTimings, Fenced
 
-__all__ = ["ABANDONED", "ChainKind", "ChainTimings", "Chains", "Draft", "Head", "Subject"]
+__all__ = ["ABANDONED", "ChainKind", "ChainTimings", "Chains", "Draft", "Fenced", "Head", "Subject"]

@@ -26,6 +26,10 @@ Seal = Callable[[Connection, datetime], Awaitable[Draft]]
 Settled = Callable[[Connection, Head], Awaitable[T]]
 
 
+class Fenced(Unavailable):
+    """The writer slept through its lease and was given up: its change never happened, and never will."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChainTimings:
     """`lease`: how long a ticket is respected; it must exceed the longest store request. `wait`: how long a second
@@ -66,7 +70,8 @@ class Chains:
         `seal` runs in the sealing transaction, after the ticket is taken: it reads the state, refuses, or answers
         with the draft. `settled` runs in the settling transaction, after the catalog has moved. Both may run more
         than once. Raises what `seal` raises; `Unavailable` when the store or a neighbour does not answer in time,
-        and then the change may still become true: the caller repeats with an idempotency key, or looks.
+        and then the change may still become true: the caller repeats with an idempotency key, or looks. `Fenced`
+        when this writer was too slow: then it never will.
         """
         give_up_at = time.monotonic() + self._timings.wait.total_seconds()
         pause_seconds = 0.005
@@ -75,6 +80,7 @@ class Chains:
             if head is not None:
                 if await self._create(head):
                     return await self._settle(head, settled)
+                await self._refuse_if_fenced(head)
                 # The bucket knows a newer chain than the catalog did: follow it, then seal anew.
                 await self.adopt(subject)
                 await self._drop_ticket(head)
@@ -103,6 +109,7 @@ class Chains:
                 await self._apply(connection, head)
 
         await self._database.transact(move)
+        failpoint(f"{subject.kind}.adopted")
         return chain[0].revision
 
     async def read(self, subject: Subject, revision: int) -> Head:
@@ -116,10 +123,14 @@ class Chains:
     async def has_ticket(self, subject: Subject) -> bool:
         """Whether a writer is between sealing and settling, or died there."""
         async with self._database.read() as connection:
-            found = await connection.execute(
-                sa.select(commit_tickets.c.subject).where(commit_tickets.c.subject == subject.ticket_key)
-            )
-            return found.one_or_none() is not None
+            return await self.is_ticketed(connection, subject)
+
+    async def is_ticketed(self, connection: Connection, subject: Subject) -> bool:
+        """The same, as part of the caller's transaction."""
+        found = await connection.execute(
+            sa.select(commit_tickets.c.subject).where(commit_tickets.c.subject == subject.ticket_key)
+        )
+        return found.one_or_none() is not None
 
     async def resolve_stale(self, *, limit: int = 1000) -> int:
         """Settles the tickets of writers that are gone. Answers with their number."""
@@ -173,6 +184,13 @@ class Chains:
         failpoint(f"{head.subject.kind}.committed")
         return outcome is CreateOutcome.CREATED
 
+    async def _refuse_if_fenced(self, head: Head) -> None:
+        """A writer that slept through its lease was given up, and others may have written since: its change is too
+        old to be sealed anew over theirs. Raises `Fenced`."""
+        winner = await self.read(head.subject, head.revision)
+        if winner.state == ABANDONED and winner.body.get("abandoned_commit_id") == head.commit_id:
+            raise Fenced("This change took too long and was given up; look at the current state, then try again.")
+
     async def _settle(self, head: Head, settled: Settled[T]) -> T:
 
         async def move(connection: Connection) -> T:
@@ -209,6 +227,7 @@ class Chains:
         )
         key = kind.head_key(ticket.subject, ticket.revision)
         outcome = await self._store.create(key, fence.to_bytes(), commit_id=fence.commit_id)
+        failpoint(f"{ticket.subject.kind}.fenced")
         created = outcome is CreateOutcome.CREATED
         head = fence if created else await self.read(ticket.subject, ticket.revision)
 
@@ -217,6 +236,7 @@ class Chains:
             await connection.execute(_own_ticket(ticket.subject, ticket.commit_id))
 
         await self._database.transact(move)
+        failpoint(f"{ticket.subject.kind}.resolved")
         metrics.RECONCILED.labels("abandoned" if created else "adopted").inc()
         log.warning(
             "commit.resolved",

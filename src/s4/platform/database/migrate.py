@@ -9,6 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import s4.migrations
+from s4.platform.faults import failpoint
 
 _ADVISORY_LOCK = 5_300_734  # "S4" and a random number: two migrating processes take turns
 
@@ -28,7 +29,9 @@ def upgrade(url: str) -> list[str]:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            failpoint("migrate.ran")
             connection.commit()
+            failpoint("migrate.committed")
             after = _current(connection)
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})

@@ -15,6 +15,7 @@ import structlog
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, S4Error
 from s4.kernel.keys import ObjectKey, ObjectPrefix
+from s4.platform.faults import failpoint
 from s4.platform.objects.base import (
     DELETE_BATCH_MAX,
     Backend,
@@ -355,7 +356,10 @@ class Upload:
         """Takes `chunk`; waits while two parts are on their way."""
         async with self._store._operation("multipart", step=True):
             await self._writing.write(chunk)
+        parts_before = self.size_bytes // self._part_bytes
         self.size_bytes += len(chunk)
+        if self.size_bytes // self._part_bytes > parts_before:
+            failpoint("object.part_written")
 
     async def commit(self) -> int:
         """Makes the object visible and durable; answers with its size in bytes.
