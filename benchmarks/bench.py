@@ -17,13 +17,14 @@ import time
 from pathlib import Path
 
 import searching
+import suffering
 import uploading
 import uvloop
 from figures import print_facts, print_heading, print_text
 from machine import describe, load
 from served import ServerFailed, clean_environment
 
-PARTS = ("uploads", "pipeline", "search")
+PARTS = ("uploads", "pipeline", "search", "suffering")
 
 
 def main() -> int:
@@ -46,6 +47,10 @@ def main() -> int:
             if "search" in options.parts:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as S4 itself
                     runner.run(searching.searches(_part(folder, "search"), search_sizes))
+            if "suffering" in options.parts:
+                suffering.suffering(
+                    _part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL
+                )
     except (ServerFailed, RuntimeError) as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return 1

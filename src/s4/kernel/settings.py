@@ -131,6 +131,13 @@ class Settings(BaseModel):
         description="Documents in work at once in a worker: those that are done together share an index commit. Each "
         "holds its text and chunks in memory.",
     )
+    worker_niceness: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far a worker steps back, as `nice` does, so that requests come first where both share the "
+        "processors. 0: worker and API are equals. What reads files steps back a little further.",
+    )
     extraction_processes: int = Field(
         1, ge=1, description="Children that parse files; each may take `extraction_memory_bytes`."
     )
