@@ -48,9 +48,7 @@ def main() -> int:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as S4 itself
                     runner.run(searching.searches(_part(folder, "search"), search_sizes))
             if "suffering" in options.parts:
-                suffering.suffering(
-                    _part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL
-                )
+                suffering.suffering(_part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL)
     except (ServerFailed, RuntimeError) as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return 1

@@ -6,7 +6,7 @@ from machine import REPOSITORY
 
 sys.path.append(str(REPOSITORY))  # `tests` is no installed package
 
-from tests.factories.files import docx, pdf, pptx, zipped  # noqa: E402 (found by the line above)
-from tests.servers import S3Server, seaweedfs  # noqa: E402
+from tests.factories.files import docx, pdf, pptx, zipped
+from tests.servers import S3Server, seaweedfs
 
 __all__ = ["S3Server", "docx", "pdf", "pptx", "seaweedfs", "zipped"]
