@@ -145,7 +145,7 @@ def _report(pairs: list[Pair], sizes: SufferingSizes, niceness: dict[str, int]) 
     print_heading("Requests while a large PDF is indexed, ms")
     print_text(
         f"{sizes.live_per_second:g} × {LIVE} and {sizes.searches_per_second:g} × {SEARCH} a second, open loop, timed\n"
-        f"from the moment when each was due; a tenant of {sizes.chunks:,} chunks, the bundled model, default settings,\n"
+        f"from the moment when each was due; a tenant of {sizes.chunks:,} chunks, bundled model, default settings,\n"
         f"{len(pairs)} pairs in turn: idle for {sizes.idle_seconds:g} s, then while a PDF of {sizes.pages:,} pages\n"
         f"({pairs[0].chunks:,} chunks) of another tenant is indexed, from its upload to `ready`\n"
         f"(in {', '.join(f'{pair.indexing_seconds:.0f}' for pair in pairs)} s). “late”: how long after its moment the\n"

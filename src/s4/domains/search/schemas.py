@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from s4.engine.ranking import Mode
-from s4.platform.http.strict_json import JSON_NUMBER
+from s4.platform.http.strict_json import JSON_NUMBER, NOT_BLANK
 
 QUERY_CHARS_MAX = 10_000
 DOCUMENT_IDS_MAX = 1_000
@@ -18,7 +18,7 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_CHARS_MAX)]
+    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_CHARS_MAX, pattern=NOT_BLANK)]
     mode: Mode = Mode.HYBRID
     limit: Annotated[int, Field(ge=1, le=100, description="Documents in the answer."), JSON_NUMBER] = 5
     offset: Annotated[int, Field(ge=0, le=OFFSET_MAX), JSON_NUMBER] = 0

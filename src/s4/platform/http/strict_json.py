@@ -29,6 +29,10 @@ JSON_NUMBER = BeforeValidator(_no_other_type)
 """Stands last in `Annotated[int, Field(...), JSON_NUMBER]`. pydantic alone would take `"5"` and `true` for numbers."""
 
 
+NOT_BLANK = r"[^\s\u0085]"
+"""A pattern for strings that lose their blanks at both ends, so that the schema too says that something must stay."""
+
+
 def parse_json(raw: bytes | str) -> Any:
     """The value. Raises `InvalidRequest`, which quotes nothing of what was sent."""
     try:
