@@ -234,7 +234,7 @@ def _report(found: dict[str, list[Cost]], sizes: MemorySizes) -> None:
     print_text(
         f"Files of {sizes.file_bytes // MIB} MiB. “resident”: the kernel's high-water mark (VmHWM), reset before\n"
         "each, less the resident memory of the idle API after warming up; “anonymous”: the same of RssAnon, looked at\n"
-        f"every {1000 * LOOK_SECONDS:g} ms. Page cache is in neither. What a line leaves behind counts in all after it.\n"
+        f"every {1000 * LOOK_SECONDS:g} ms. Page cache is in neither. What a line leaves behind counts in all after.\n"
     )
     rows = [
         [

@@ -18,7 +18,10 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_CHARS_MAX, pattern=NOT_BLANK)]
+    query: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_CHARS_MAX, pattern=NOT_BLANK),
+    ]
     mode: Mode = Mode.HYBRID
     limit: Annotated[int, Field(ge=1, le=100, description="Documents in the answer."), JSON_NUMBER] = 5
     offset: Annotated[int, Field(ge=0, le=OFFSET_MAX), JSON_NUMBER] = 0

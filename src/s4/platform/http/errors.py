@@ -82,8 +82,8 @@ _DESCRIPTIONS = {
 }
 
 
-_TEXT = {"schema": {"type": "string"}}
-_SECONDS = {"schema": {"type": "integer", "minimum": 0}}
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_SECONDS: dict[str, Any] = {"schema": {"type": "integer", "minimum": 0}}
 _HEADERS = {
     401: {"WWW-Authenticate": _TEXT},
     429: {"Retry-After": _SECONDS},
@@ -184,7 +184,7 @@ def _allowed_methods(request: Request) -> list[str]:
     """Of all routes at this path: Starlette would name those of the first one only. A path that a route spells out
     (`/documents/bulk-delete`) is no id."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    matching: dict[str, set[str]] = {}
+    matching: dict[str | None, set[str]] = {}
     for route in iter_route_contexts(request.app.routes):
         pattern = getattr(route, "path_regex", None)
         if pattern is not None and pattern.match(path):
