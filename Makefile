@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 DATA ?=
+MINUTES ?= 30
+OPS_PACKAGES := chromium chromium-driver
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults faults-sqlite faults-postgresql hostile check format types lint imports \
-  docs-reference eval bench lock build clean
+.PHONY: help setup demo test faults faults-sqlite faults-postgresql hostile fuzz test-ops check format types lint \
+  imports docs-reference eval bench soak lock build clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +41,15 @@ faults-postgresql: setup
 hostile: setup  ## Every hostile file, those too that take long: some ten minutes
 	$(BIN)/python -m pytest -m "long or not long" tests/hostile
 
+fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
+	$(BIN)/python -m pytest -m fuzz
+
+test-ops: setup  ## Tests with programs of Debian's (Chromium), which it installs when it may
+	@dpkg -s $(OPS_PACKAGES) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(OPS_PACKAGES); } || \
+	  { echo "These packages of Debian are missing: $(OPS_PACKAGES). Install them, or run this as root."; exit 2; }
+	$(BIN)/python -m pytest -m ops
+
 check: lint types imports  ## Formatting, lint, types, import rules
 
 lint: setup
@@ -62,8 +73,11 @@ eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
 	@test -n "$(DATA)" || { echo "Say where the collection is: make eval DATA=path/to/cranfield"; exit 2; }
 	$(BIN)/python benchmarks/evaluate.py $(DATA)
 
-bench: setup  ## Speed, as ratios and distributions
-	$(BIN)/python benchmarks/bench.py
+bench: setup  ## Speed, as ratios and distributions; one part: make bench PARTS="suffering memory"
+	$(BIN)/python benchmarks/bench.py $(PARTS)
+
+soak: setup  ## Mixed load for a while; fails when memory, descriptors or threads grow: make soak MINUTES=30
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 lock: setup  ## Compile requirements/*.lock anew (needs uv on the PATH)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

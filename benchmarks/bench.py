@@ -1,8 +1,8 @@
 """Speed, as distributions and as ratios to what the same machine does without S4.
 
-    python benchmarks/bench.py            about ten minutes on two cores
+    python benchmarks/bench.py            about half an hour on two cores
     python benchmarks/bench.py --quick    under a minute; shows that it works, the figures mean little
-    python benchmarks/bench.py search     one part only: uploads, pipeline, search
+    python benchmarks/bench.py search     one part only: uploads, pipeline, search, suffering, memory
 
 Prints Markdown, ready for RESULTS.md. Milliseconds of one machine say little about another; ratios within one run say
 more. Nothing else should run beside it.
@@ -16,14 +16,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import memory
 import searching
+import suffering
 import uploading
 import uvloop
 from figures import print_facts, print_heading, print_text
 from machine import describe, load
 from served import ServerFailed, clean_environment
 
-PARTS = ("uploads", "pipeline", "search")
+PARTS = ("uploads", "pipeline", "search", "suffering", "memory")
 
 
 def main() -> int:
@@ -46,6 +48,10 @@ def main() -> int:
             if "search" in options.parts:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as S4 itself
                     runner.run(searching.searches(_part(folder, "search"), search_sizes))
+            if "suffering" in options.parts:
+                suffering.suffering(_part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL)
+            if "memory" in options.parts:
+                memory.memory(_part(folder, "memory"), memory.QUICK if options.quick else memory.FULL)
     except (ServerFailed, RuntimeError) as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return 1

@@ -28,6 +28,7 @@ class Server:
 
     url: str
     data_dir: Path
+    pid: int
 
     def new_tenant(self, name: str) -> str:
         """The key of a new tenant."""
@@ -57,7 +58,7 @@ def running_server(data_dir: Path, *arguments: str, settings: Mapping[str, str] 
             start_new_session=True,  # Ctrl-C reaches the benchmark, which stops the server in its own time
         )
     try:
-        yield Server(_await_url(process, log), data_dir)
+        yield Server(_await_url(process, log), data_dir, process.pid)
     finally:
         _stop(process)
 

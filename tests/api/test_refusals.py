@@ -230,3 +230,25 @@ def test_an_upload_that_falls_silent_is_refused_and_leaves_nothing(
     assert (error["code"], "silent" in error["message"]) == ("invalid_request", True)
     assert listed(idle_tenant) == set()
     assert content_files(idle_deployment) == before
+
+
+# -- what is not HTTP at all
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /health/live HTTP/1.1\r\nno colon\r\n\r\n",
+        b"\r\n\r\nnonsense\r\n\r\n",
+    ],
+    ids=["TLS", "a header without a colon", "nonsense"],
+)
+def test_what_is_not_http_is_refused_in_the_envelope(idle_deployment: Deployment, sent: bytes) -> None:
+    answer = raw_exchange(idle_deployment, sent)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert {b"content-type: application/json", b"connection: close"} <= set(head.lower().split(b"\r\n"))
+    assert json.loads(body)["error"]["code"] == "invalid_request"
+    assert json.loads(body)["error"]["message"]

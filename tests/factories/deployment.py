@@ -100,6 +100,12 @@ class Deployment:
         return self._process.returncode
 
     @property
+    def pid(self) -> int:
+        """Of the API."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def api(self) -> str:
         return f"{self.url}/api/v1"
 

@@ -28,7 +28,7 @@ from s4.kernel.errors import (
 )
 from s4.kernel.ids import TenantId
 from s4.kernel.permissions import TENANT_SCOPES, Permission
-from s4.platform.http.errors import ERROR_RESPONSES, install_error_handlers
+from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.exchange import exchange_of
 from s4.platform.http.middleware import HttpLimits, HttpMiddleware
 from s4.platform.http.routing import (
@@ -70,7 +70,7 @@ class Note(BaseModel):
         return value
 
 
-router = DomainRouter(prefix="/notes", tags=["notes"], responses=ERROR_RESPONSES)
+router = DomainRouter(prefix="/notes", tags=["notes"])
 ERRORS: dict[str, Exception] = {
     "limited": LimitReached("Slower.", retry_after=timedelta(seconds=1.2)),
     "unavailable": Unavailable("The store does not answer."),

@@ -9,7 +9,7 @@ from s4.domains.search.routes import search_router
 from s4.domains.tenants.routes import tenants_router
 from s4.entrypoints.bootstrap import RANDOM, Core
 from s4.entrypoints.operations import ProcessState, operations_router
-from s4.platform.http.errors import ERROR_RESPONSES, install_error_handlers
+from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import HttpLimits, HttpMiddleware
 from s4.platform.http.routing import DomainRouter, undeclared_routes
 
@@ -28,7 +28,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     app = FastAPI(title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False)
     app.state.s4_authenticator = core.access
     install_error_handlers(app)
-    domains = DomainRouter(responses=ERROR_RESPONSES)
+    domains = DomainRouter()
     metadata_limits = MetadataLimits(
         settings.metadata_bytes_max, settings.metadata_depth_max, settings.metadata_values_max
     )

@@ -16,6 +16,7 @@ import uvicorn
 from s4.entrypoints.api import create_app
 from s4.entrypoints.bootstrap import configure_process, migrate_database, open_core
 from s4.entrypoints.operations import ProcessState
+from s4.entrypoints.protocol import S4Protocol
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings
 
@@ -42,6 +43,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
     async with open_core(settings) as core:
         config = uvicorn.Config(
             create_app(core, state),
+            http=S4Protocol,
             log_config=None,
             access_log=False,
             server_header=False,

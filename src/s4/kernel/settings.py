@@ -146,6 +146,13 @@ class Settings(BaseModel):
         description="Of `worker_concurrency`, the last ones, for tenants that hold none in this worker: no tenant's "
         "files take all. At most half of the slots. More: further tenants begin at once, the busiest gets less.",
     )
+    worker_niceness: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far a worker steps back, as `nice` does, so that requests come first where both share the "
+        "processors. 0: worker and API are equals. What reads files steps back a little further.",
+    )
     extraction_processes: int = Field(
         1,
         ge=1,

@@ -5,7 +5,6 @@ import time
 from s4.domains.search.schemas import ChunkOut, ResultOut, SearchAnswer, SearchRequest
 from s4.domains.search.service import Query, Result, SearchService
 from s4.kernel.permissions import Permission
-from s4.platform.http.errors import error_responses
 from s4.platform.http.routing import CurrentTenant, DomainRouter
 
 _SCORE_DIGITS = 6  # more are noise of float32
@@ -19,7 +18,6 @@ def search_router(search: SearchService) -> DomainRouter:
         permission=Permission.SEARCH,
         response_model=SearchAnswer,
         response_model_exclude_unset=True,
-        responses=error_responses(400),
     )
     async def search_documents(context: CurrentTenant, request: SearchRequest) -> SearchAnswer:
         """Documents by meaning and keyword, best first, with the passages that match."""

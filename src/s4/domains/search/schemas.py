@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from s4.engine.ranking import Mode
+from s4.platform.http.strict_json import JSON_NUMBER, NOT_BLANK
 
 QUERY_CHARS_MAX = 10_000
 DOCUMENT_IDS_MAX = 1_000
@@ -17,19 +18,22 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_CHARS_MAX)]
+    query: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=QUERY_CHARS_MAX, pattern=NOT_BLANK),
+    ]
     mode: Mode = Mode.HYBRID
-    limit: Annotated[int, Field(ge=1, le=100, description="Documents in the answer.")] = 5
-    offset: Annotated[int, Field(ge=0, le=OFFSET_MAX)] = 0
-    min_score: Annotated[float, Field(ge=0, le=1)] = 0.0
+    limit: Annotated[int, Field(ge=1, le=100, description="Documents in the answer."), JSON_NUMBER] = 5
+    offset: Annotated[int, Field(ge=0, le=OFFSET_MAX), JSON_NUMBER] = 0
+    min_score: Annotated[float, Field(ge=0, le=1), JSON_NUMBER] = 0.0
     categories: Annotated[list[str], Field(max_length=100)] | None = None
     document_ids: Annotated[list[str], Field(max_length=DOCUMENT_IDS_MAX)] | None = None
     filters: dict[str, Any] | None = Field(
         None, description='`{"field", "op", "value"}`, or `{"and": [...]}`, `{"or": [...]}`, `{"not": ...}`.'
     )
-    include_metadata: bool = True
-    include_chunks: bool = True
-    chunks_per_document: Annotated[int, Field(ge=1, le=CHUNKS_PER_DOCUMENT_MAX)] = 3
+    include_metadata: StrictBool = True
+    include_chunks: StrictBool = True
+    chunks_per_document: Annotated[int, Field(ge=1, le=CHUNKS_PER_DOCUMENT_MAX), JSON_NUMBER] = 3
 
 
 class ChunkOut(BaseModel):

@@ -9,7 +9,6 @@ from s4.domains.tenants.service import NewTenant, Tenant, TenantService
 from s4.kernel.ids import parse_tenant_id
 from s4.kernel.pages import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest
 from s4.kernel.permissions import Permission
-from s4.platform.http.errors import error_responses
 from s4.platform.http.routing import CurrentAdmin, DomainRouter
 
 
@@ -22,7 +21,6 @@ def tenants_router(tenants: TenantService) -> DomainRouter:
         permission=Permission.ADMIN,
         status_code=201,
         response_model=TenantCreated,
-        responses=error_responses(400),
     )
     async def create_tenant(_: CurrentAdmin, request: TenantCreate) -> TenantCreated:
         """A new tenant and its first key, which is shown in this answer only."""
@@ -47,7 +45,6 @@ def tenants_router(tenants: TenantService) -> DomainRouter:
         "/tenants/{tenant_id}",
         permission=Permission.ADMIN,
         response_model=TenantOut,
-        responses=error_responses(404),
     )
     async def get_tenant(_: CurrentAdmin, tenant_id: str) -> TenantOut:
         """One tenant and what it holds."""

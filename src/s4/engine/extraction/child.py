@@ -24,7 +24,7 @@ from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import KIB
 
 _OPEN_FILES_MAX = 256
-_NICENESS = 10  # answering searches comes before reading files
+_NICENESS = 3  # on top of the worker's: of one core, the worker's other work gets two thirds and a file one
 _OOM_SCORE = 500  # of 1000: when the machine is out of memory, this process goes before the API and the database
 _CPU_SECONDS_SPARE = 10  # the parent's clock decides; this ends a child that its parent forgot
 _PR_SET_PDEATHSIG = 1
@@ -114,7 +114,7 @@ def _die_with_parent(parent_pid: int) -> None:
 
 
 def _limit(memory_bytes: int, scratch_bytes: int) -> None:
-    os.nice(_NICENESS)
+    _step_back()
     for kind, most in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CORE, 0),  # a core would put a tenant's document on the disk
@@ -125,6 +125,13 @@ def _limit(memory_bytes: int, scratch_bytes: int) -> None:
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with contextlib.suppress(OSError, ValueError):  # macOS refuses RLIMIT_AS
             resource.setrlimit(kind, (value, value))
+
+
+def _step_back() -> None:
+    """Also as a group: Linux weighs sessions against each other first, by default, and a child has one of its own."""
+    niceness = os.nice(_NICENESS)
+    with contextlib.suppress(OSError):  # no such file, where sessions are not weighed
+        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def _limit_processor_time(seconds_max: float) -> None:

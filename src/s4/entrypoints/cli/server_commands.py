@@ -1,6 +1,7 @@
 """The server half of the command line: `serve`, `worker`, `migrate`. Imports the server only when a command runs."""
 
 import asyncio
+import os
 import socket
 import sys
 from pathlib import Path
@@ -48,9 +49,11 @@ def worker(
     exit_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run jobs until stopped: extract, embed, index, maintain."""
+    settings = _settings(data_dir=data_dir)
+    # Before anything is imported that starts threads: niceness is a thread's, and what it starts inherits it.
+    os.nice(settings.worker_niceness)
     from s4.entrypoints.worker import WorkerListener, run_worker
 
-    settings = _settings(data_dir=data_dir)
     listening = None
     if listen_fd is not None:
         listening = socket.socket(fileno=listen_fd)

@@ -82,13 +82,25 @@ _DESCRIPTIONS = {
 }
 
 
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_SECONDS: dict[str, Any] = {"schema": {"type": "integer", "minimum": 0}}
+_HEADERS = {
+    401: {"WWW-Authenticate": _TEXT},
+    429: {"Retry-After": _SECONDS},
+    503: {"Retry-After": _SECONDS},
+}
+
+
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route that answers these errors."""
-    return {status: {"model": ErrorBody, "description": _DESCRIPTIONS[status]} for status in statuses}
-
-
-ERROR_RESPONSES: dict[int | str, dict[str, Any]] = error_responses(400, 401, 403, 404, 422, 429, 500, 503)
-"""What any route behind a credential may answer: `DomainRouter(responses=ERROR_RESPONSES)`."""
+    """`responses=` of a route that answers these errors besides those that any may (see `routing`)."""
+    return {
+        status: {
+            "model": ErrorBody,
+            "description": _DESCRIPTIONS[status],
+            "headers": {"X-Request-Id": _TEXT, **_HEADERS.get(status, {})},
+        }
+        for status in statuses
+    }
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -169,14 +181,15 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Of all routes at this path: Starlette would name those of the first one only."""
+    """Of all routes at this path: Starlette would name those of the first one only. A path that a route spells out
+    (`/documents/bulk-delete`) is no id."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    allowed: set[str] = set()
+    matching: dict[str | None, set[str]] = {}
     for route in iter_route_contexts(request.app.routes):
         pattern = getattr(route, "path_regex", None)
         if pattern is not None and pattern.match(path):
-            allowed |= route.methods or set()
-    return sorted(allowed)
+            matching.setdefault(route.path, set()).update(route.methods or ())
+    return sorted(matching.get(path) or set().union(*matching.values()))
 
 
 def _field_problem(problem: Mapping[str, Any]) -> dict[str, str]:

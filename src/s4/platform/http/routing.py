@@ -5,6 +5,9 @@ FastAPI reads and parses a body before it runs dependencies, so a dependency tha
 
     credentials → context → permission → admission (rates, quotas) → body → endpoint
 
+What any route may refuse is said here once, for the OpenAPI document: `_common_errors`. A route names what else it
+may: `responses=error_responses(409, 412)`.
+
 `app.state.s4_authenticator` turns credentials into contexts; `app.state.s4_admission`, if set, may refuse a
 tenant. An endpoint receives what was proved through `CurrentTenant` or `CurrentAdmin`.
 """
@@ -26,6 +29,7 @@ from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.errors import InvalidRequest, Unauthenticated, UnsupportedMediaType
 from s4.kernel.permissions import Permission
 from s4.platform.http.body import read_small_body
+from s4.platform.http.errors import error_responses
 from s4.platform.http.exchange import exchange_of
 from s4.platform.http.strict_json import check_json
 
@@ -232,6 +236,7 @@ class DomainRouter(APIRouter):
         if streams_body:
             extra[STREAMS_EXTENSION] = True
         options["openapi_extra"] = extra
+        options["responses"] = _common_errors(permission, path) | options.get("responses", {})
         options["dependencies"] = [*options.get("dependencies", ()), *_security_of(permission)]
         return self.api_route(path, methods=[method], **options)
 
@@ -290,6 +295,17 @@ def _security_of(permission: Permission) -> tuple[Any, ...]:
     if permission is Permission.PUBLIC:
         return ()
     return _ADMIN_SECURITY if permission is Permission.ADMIN else _TENANT_SECURITY
+
+
+def _common_errors(permission: Permission, path: str) -> dict[int | str, dict[str, Any]]:
+    """What happens before an endpoint runs (a malformed address or body, a missing credential, a parameter of another
+    form), what may happen in any (an id that leads nowhere), and what nobody wants."""
+    statuses = [400, 413, 415, 500]
+    if permission is not Permission.PUBLIC:
+        statuses += [401, 403, 422, 429, 503]
+    if "{" in path:
+        statuses.append(404)
+    return error_responses(*sorted(statuses))
 
 
 def undeclared_routes(app: FastAPI) -> list[str]:

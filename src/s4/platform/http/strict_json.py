@@ -10,11 +10,27 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from pydantic import BeforeValidator
+
 from s4.kernel.errors import InvalidRequest
 
 # What `json` would let pass shows in the text as one of these; all else needs no second parsing.
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{300}")
 _SURROGATE_OR_NUL = re.compile("[\ud800-\udfff\x00]")
+
+
+def _no_other_type(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
+JSON_NUMBER = BeforeValidator(_no_other_type)
+"""Stands last in `Annotated[int, Field(...), JSON_NUMBER]`. pydantic alone would take `"5"` and `true` for numbers."""
+
+
+NOT_BLANK = r"[^\s\u0085]"
+"""A pattern for strings that lose their blanks at both ends, so that the schema too says that something must stay."""
 
 
 def parse_json(raw: bytes | str) -> Any:

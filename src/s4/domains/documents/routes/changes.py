@@ -26,7 +26,7 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         "/documents/{document_id}/metadata",
         permission=write,
         response_model=MetadataPatched,
-        responses=error_responses(400, 404, 412),
+        responses=error_responses(412),
     )
     async def patch_metadata(
         context: CurrentTenant,
@@ -55,7 +55,6 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         permission=write,
         status_code=202,
         response_model=DocumentDetail,
-        responses=error_responses(404),
     )
     async def reprocess_document(context: CurrentTenant, document_id: str) -> DocumentDetail:
         """Extracts and indexes the stored bytes anew. Legal in every state."""
@@ -68,7 +67,7 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         "/documents/by-key/{key:path}",
         permission=write,
         status_code=204,
-        responses=error_responses(404, 412),
+        responses=error_responses(412),
     )
     async def delete_document_by_key(context: CurrentTenant, key: str, if_match: IfMatch = None) -> None:
         """As by id."""
@@ -78,7 +77,7 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         "/documents/{document_id}",
         permission=write,
         status_code=204,
-        responses=error_responses(404, 412),
+        responses=error_responses(412),
     )
     async def delete_document(context: CurrentTenant, document_id: str, if_match: IfMatch = None) -> None:
         """Gone from every read and every search when this is answered. Legal in every state."""
@@ -88,7 +87,6 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         "/documents/bulk-delete",
         permission=write,
         response_model=BulkDeleted,
-        responses=error_responses(400),
     )
     async def bulk_delete(context: CurrentTenant, request: BulkDelete) -> BulkDeleted:
         """Deletes up to 1,000 documents; ids that do not exist are answered, not refused."""

@@ -1,11 +1,13 @@
 """Answering about documents: list, get, download, text; each by id, and what has a key by key."""
 
 import base64
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator
 
 from s4.domains.documents.model import Document, DocumentStatus, ListFilter
 from s4.domains.documents.routes.uploads import checked_key
@@ -23,17 +25,35 @@ from s4.platform.http.ranges import parse_range
 from s4.platform.http.routing import CurrentTenant, DomainRouter
 
 WAIT_SECONDS_MAX = 60
+_NUMBER = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.IGNORECASE)
 _METADATA_PREFIX = "metadata."
 _METADATA_FIELDS_MAX = 100  # as many as a filter has conditions; each is a subquery
+
+
+def _written_out(value: object) -> object:
+    """pydantic would take a number for seconds since 1970, which the contract does not know."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    return value
+
 
 Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for an end state.")]
 Disposition = Annotated[
     Literal["attachment", "inline"],
     Query(description="`inline` is obeyed for types that cannot run scripts."),
 ]
+Moment = Annotated[datetime, BeforeValidator(_written_out)]
 Range = Annotated[str | None, Header(alias="Range")]
 IfRange = Annotated[str | None, Header()]
 IfNoneMatch = Annotated[str | None, Header()]
+
+_BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+_DOWNLOADS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The bytes, under the type that they were uploaded with.", **_BYTES},
+    206: {"description": "The part that `Range` asks for.", **_BYTES},
+    304: {"description": "The copy that `If-None-Match` names is current."},
+    **error_responses(416),
+}
 
 
 def reading_router(documents: DocumentService) -> DomainRouter:
@@ -41,7 +61,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
     router = DomainRouter(tags=["documents"])
     read = Permission.DOCUMENTS_READ
 
-    @router.get("/documents", permission=read, response_model=DocumentPage, responses=error_responses(400))
+    @router.get("/documents", permission=read, response_model=DocumentPage)
     async def list_documents(
         context: CurrentTenant,
         request: Request,
@@ -52,8 +72,8 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         status: DocumentStatus | None = None,
         prefix: Annotated[str | None, Query(description="Start of the key.")] = None,
         filename: str | None = None,
-        uploaded_after: datetime | None = None,
-        uploaded_before: datetime | None = None,
+        uploaded_after: Moment | None = None,
+        uploaded_before: Moment | None = None,
     ) -> DocumentPage:
         """Newest first. Further query parameters `metadata.<field>=<value>` select by metadata."""
         wanted = ListFilter(
@@ -112,7 +132,6 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         "/documents/by-key/{key:path}",
         permission=read,
         response_model=DocumentDetail,
-        responses=error_responses(404),
     )
     async def get_document_by_key(
         context: CurrentTenant, key: str, response: Response, wait: Wait = 0
@@ -120,7 +139,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         """As by id."""
         return await detail(context, documents.id_for_key(context, checked_key(key)), wait, response)
 
-    @router.head("/documents/by-key/{key:path}", permission=read, responses=error_responses(404))
+    @router.head("/documents/by-key/{key:path}", permission=read, response_class=Response)
     async def head_document_by_key(context: CurrentTenant, key: str) -> Response:
         """Whether there is one; ETag and size in the headers."""
         return _head(await documents.get(context, documents.id_for_key(context, checked_key(key))))
@@ -129,7 +148,6 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         "/documents/{document_id}",
         permission=read,
         response_model=DocumentDetail,
-        responses=error_responses(404),
     )
     async def get_document(
         context: CurrentTenant, document_id: str, response: Response, wait: Wait = 0
@@ -137,7 +155,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         """Everything S4 knows of a document; with `wait`, as soon as it is ready or failed."""
         return await detail(context, document_id, wait, response)
 
-    @router.head("/documents/{document_id}", permission=read, responses=error_responses(404))
+    @router.head("/documents/{document_id}", permission=read, response_class=Response)
     async def head_document(context: CurrentTenant, document_id: str) -> Response:
         """Whether there is one; ETag and size in the headers."""
         return _head(await documents.get(context, parse_document_id(document_id)))
@@ -146,7 +164,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         "/documents/{document_id}/download",
         permission=read,
         response_class=StreamingResponse,
-        responses=error_responses(404, 416),
+        responses=_DOWNLOADS,
     )
     async def download_document(
         context: CurrentTenant,
@@ -160,7 +178,9 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         """The bytes as they were uploaded."""
         return await download(context, document_id, request, inline=disposition == "inline")
 
-    @router.head("/documents/{document_id}/download", permission=read, responses=error_responses(404, 416))
+    @router.head(
+        "/documents/{document_id}/download", permission=read, response_class=StreamingResponse, responses=_DOWNLOADS
+    )
     async def head_download(
         context: CurrentTenant, document_id: str, request: Request, disposition: Disposition = "attachment"
     ) -> Response:
@@ -171,7 +191,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         "/documents/{document_id}/text",
         permission=read,
         response_model=DocumentText,
-        responses=error_responses(404, 409),
+        responses=error_responses(409),
     )
     async def document_text(context: CurrentTenant, document_id: str) -> DocumentText:
         """The extracted text, with the range of each page and what was not read."""

@@ -77,7 +77,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
         streams_body=True,
         status_code=201,
         response_model=DocumentSummary,
-        responses=error_responses(400, 409, 413),
+        responses=error_responses(409),
         openapi_extra=_FORM,
     )
     async def upload_document(
@@ -118,7 +118,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
         streams_body=True,
         status_code=201,
         response_model=DocumentSummary,
-        responses={200: {"model": DocumentSummary, "description": "Replaced."}, **error_responses(400, 409, 412, 413)},
+        responses={200: {"model": DocumentSummary, "description": "Replaced."}, **error_responses(409, 412)},
         openapi_extra=_BYTES,
     )
     async def put_document(

@@ -1,0 +1,140 @@
+"""Requests at a fixed pace, from a process of their own: `with paced(...) as measured`.
+
+The loop is open: a request is due at its moment whether or not the ones before it were answered, and its time counts
+from that moment, so a server that stalls is charged for all that would have been sent meanwhile (no coordinated
+omission). Enough connections wait that the pace holds while some are stuck. `late` says how long after its moment a
+request really went out: what of the figures is this program's own fault, or its machine's.
+
+    python benchmarks/pacing.py < job.json     until its standard input ends; prints one JSON object
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from queue import Queue
+
+from figures import Durations
+from wire import Wire
+
+_AHEAD_SECONDS = 0.2  # until the first request is due: the threads stand ready by then
+_END_SECONDS_MAX = 60.0  # for what is still on its way when the end is called
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """One kind of request: `bodies` in turn (empty: a GET), so many a second, over so many connections."""
+
+    name: str
+    path: str
+    per_second: float
+    connections: int
+    bodies: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Paced:
+    """What came of one pace. `failed`: answers that were no success, or none."""
+
+    times: Durations = field(default_factory=Durations)
+    late: Durations = field(default_factory=Durations)
+    failed: list[str] = field(default_factory=list)
+
+    def extend(self, other: "Paced") -> None:
+        self.times.seconds.extend(other.times.seconds)
+        self.late.seconds.extend(other.late.seconds)
+        self.failed.extend(other.failed)
+
+
+@contextlib.contextmanager
+def paced(url: str, key: str, paces: Sequence[Pace]) -> Iterator[dict[str, Paced]]:
+    """Sends from here to the end of the block; the results, by name, are there after it."""
+    job = json.dumps({"url": url, "key": key, "paces": [asdict(pace) for pace in paces]})
+    results: dict[str, Paced] = {}
+    with subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(job + "\n")
+        process.stdin.flush()
+        try:
+            yield results
+        finally:
+            process.stdin.close()
+            told = process.stdout.read()
+    if process.returncode:
+        raise RuntimeError("The program that sends requests failed.")
+    for name, found in json.loads(told).items():
+        results[name] = Paced(Durations(found["times"]), Durations(found["late"]), found["failed"])
+
+
+def main() -> int:
+    job = json.loads(sys.stdin.readline())
+    ended = threading.Event()
+    senders = [_Sender(job["url"], job["key"], Pace(**pace), ended) for pace in job["paces"]]
+    for sender in senders:
+        sender.start()
+    sys.stdin.read()  # until the parent closes it, or is gone
+    ended.set()
+    print(json.dumps({sender.pace.name: sender.finish() for sender in senders}))
+    return 0
+
+
+class _Sender:
+    """One thread that keeps the time, and one for each connection."""
+
+    def __init__(self, url: str, key: str, pace: Pace, ended: threading.Event) -> None:
+        self.pace = pace
+        self._url, self._key, self._ended = url, key, ended
+        self._due: Queue[tuple[float, int] | None] = Queue()
+        self._done = Paced()
+        self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(pace.connections)]
+        self._clock = threading.Thread(target=self._tick, daemon=True)
+
+    def start(self) -> None:
+        for thread in (*self._threads, self._clock):
+            thread.start()
+
+    def finish(self) -> dict[str, list[float] | list[str]]:
+        for thread in (self._clock, *self._threads):
+            thread.join(_END_SECONDS_MAX)
+        return {
+            "times": self._done.times.seconds,
+            "late": self._done.late.seconds,
+            "failed": self._done.failed,
+        }
+
+    def _tick(self) -> None:
+        first, number = time.perf_counter() + _AHEAD_SECONDS, 0
+        while not self._ended.wait(max(0.0, first + number / self.pace.per_second - time.perf_counter())):
+            self._due.put((first + number / self.pace.per_second, number))
+            number += 1
+        for _ in self._threads:
+            self._due.put(None)
+
+    def _send(self) -> None:
+        wire = Wire(self._url, self._key)
+        bodies = self.pace.bodies
+        while (turn := self._due.get()) is not None:
+            due, number = turn
+            self._done.late.add(time.perf_counter() - due)
+            try:
+                if bodies:
+                    wire.send("POST", self.pace.path, bodies[number % len(bodies)].encode())
+                else:
+                    wire.send("GET", self.pace.path)
+            except (OSError, RuntimeError) as error:
+                self._done.failed.append(f"{type(error).__name__}: {error}"[:200])
+                wire = Wire(self._url, self._key)
+                continue
+            self._done.times.add(time.perf_counter() - due)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

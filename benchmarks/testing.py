@@ -1,0 +1,12 @@
+"""What tests have and benchmarks want as well: real servers, and small real files."""
+
+import sys
+
+from machine import REPOSITORY
+
+sys.path.append(str(REPOSITORY))  # `tests` is no installed package
+
+from tests.factories.files import docx, pdf, pptx, zipped
+from tests.servers import S3Server, seaweedfs
+
+__all__ = ["S3Server", "docx", "pdf", "pptx", "seaweedfs", "zipped"]
