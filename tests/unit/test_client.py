@@ -252,7 +252,7 @@ async def test_listing_follows_the_cursor(server: FakeS4, call: Call) -> None:
         answering({"documents": [document("doc_c")], "next_cursor": None}),
     )  # fmt: skip
 
-    found = await call("list", prefix="p/", metadata={"year": "2024"})
+    found = await call("iter_documents", prefix="p/", metadata={"year": "2024"})
 
     assert [each.document_id for each in found] == ["doc_a", "doc_b", "doc_c"]
     assert [seen.query.get("cursor") for seen in server.requests] == [None, "c2"]

@@ -36,7 +36,7 @@ def list_documents(
 ) -> None:
     """List documents, newest first."""
     with tenant_client(url, tenant_key) as s4:
-        found = s4.list(prefix=prefix, status=status, category=category, page_limit=min(limit + 1, 200))
+        found = s4.iter_documents(prefix=prefix, status=status, category=category, page_limit=min(limit + 1, 200))
         documents = [*itertools.islice(found, limit + 1)]
     more = len(documents) > limit
     documents = documents[:limit]

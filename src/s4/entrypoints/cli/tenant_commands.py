@@ -58,7 +58,7 @@ def list_tenants(
 ) -> None:
     """List the tenants."""
     with admin_client(url, admin_key, data_dir) as s4:
-        tenants = [*s4.list_tenants(q=query, status=status, plan=plan)]
+        tenants = [*s4.iter_tenants(q=query, status=status, plan=plan)]
     if as_json:
         print_json({"tenants": [tenant.model_dump(mode="json") for tenant in tenants]})
         return
