@@ -40,22 +40,30 @@ class Mode(StrEnum):
 
 @dataclass(slots=True)
 class Fault:
-    """Applies to the next `count` requests (None: to all) whose method and path fit. `hits` counts them."""
+    """Applies to the next `count` requests (None: to all) whose method and path fit, or to every `every`-th of them.
+
+    `hits` counts those that it was applied to.
+    """
 
     mode: Mode
     method: str | None = None
     path: str = ""
     """A part of the path and query string."""
     count: int | None = None
+    every: int = 1
     after_bytes: int = 0
     delay_seconds: float = 0.0
     hits: int = 0
+    fitting: int = 0
     hit: asyncio.Event = field(default_factory=asyncio.Event)
 
     def takes(self, request: "Request") -> bool:
         if self.count is not None and self.hits >= self.count:
             return False
-        return self.method in (None, request.method) and self.path in request.path
+        if self.method not in (None, request.method) or self.path not in request.path:
+            return False
+        self.fitting += 1
+        return self.fitting % self.every == 0
 
 
 @dataclass(frozen=True, slots=True)

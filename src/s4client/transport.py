@@ -45,17 +45,22 @@ class _Base(Connection):
             if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key != ""):
                 raise InvalidArgument("The key holds characters that no key of S4 has.")
             self._headers[self.credential_header] = api_key
-        self._verify = True if ca_file is None else _trusting(ca_file)
+        self._ca_file = ca_file
 
     def _options(self) -> dict[str, Any]:
-        host = _host_of(self.base_url)
-        is_loopback = host in ("localhost", "::1") or host.startswith("127.")
-        # A proxy from the environment cannot reach this machine's own loopback address.
+        address = _address(self.base_url)
+        is_loopback = address.host in ("localhost", "::1") or address.host.startswith("127.")
+        verify: ssl.SSLContext | bool = True
+        if self._ca_file is not None:
+            verify = _trusting(self._ca_file)
+        elif is_loopback and address.scheme == "http":
+            verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and is ready at once: it is not needed
         return {
             "headers": self._headers,
+            # A proxy from the environment cannot reach this machine's own loopback address.
             "trust_env": not is_loopback,
             "timeout": self._timeout(0.0),
-            "verify": self._verify,
+            "verify": verify,
         }
 
     def _timeout(self, patience_seconds: float) -> httpx.Timeout:
@@ -282,14 +287,14 @@ class AsyncTransport(_Base):
             raise self._failure(error) from error
 
 
-def _host_of(base_url: str) -> str:
+def _address(base_url: str) -> httpx.URL:
     try:
         parts = httpx.URL(base_url)
     except httpx.InvalidURL:
         parts = httpx.URL()
     if parts.scheme not in ("http", "https") or not parts.host:
         raise InvalidArgument(f"{base_url!r} is not an address such as {DEFAULT_URL}.")
-    return parts.host
+    return parts
 
 
 def _trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:

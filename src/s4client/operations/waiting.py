@@ -19,7 +19,10 @@ OLDEST_WAIT_SECONDS_MAX = 5
 """Of many documents the oldest is waited for; this often at least the others are looked at."""
 LOOK_PAGE_LIMIT = 1000
 LOOK_PAUSE_SECONDS = 0.1
-"""For every page that was looked at, so that a thousand documents cost at most ten requests a second."""
+"""For every page that was looked at; doubled up to `LOOK_PAUSE_SECONDS_MAX` while few documents end."""
+LOOK_PAUSE_SECONDS_MAX = 2.0
+FEW = 0.1
+"""Of those that were waited for: then more ask for a pause than end meanwhile."""
 
 Ended = Callable[[str, Document | None], None]
 """Called with the id of a document, and the document in its end state, or None when it was deleted meanwhile."""
@@ -81,6 +84,7 @@ class WaitingOperations(DocumentOperations):
                 ended(document_id, document)
 
         deadline = self.monotonic() + timeout
+        pause = LOOK_PAUSE_SECONDS
         while pending:
             pending_before = len(pending)
             oldest = min(pending, key=lambda document_id: pending[document_id])
@@ -96,8 +100,11 @@ class WaitingOperations(DocumentOperations):
                 deadline = self.monotonic() + timeout
             elif document is not None and self.monotonic() >= deadline:
                 raise _still_in_work(document, timeout)
-            if pending:
-                yield Pause(LOOK_PAUSE_SECONDS * max(1, pages))
+            pause = min(2 * pause, LOOK_PAUSE_SECONDS_MAX)
+            if pending_before - len(pending) >= FEW * pending_before:
+                pause = LOOK_PAUSE_SECONDS * max(1, pages)
+            if len(pending) > 1 or pending_before == 1:  # the last one is waited for at once
+                yield Pause(pause)
         return found
 
     def _get_if_any(self, document_id: str, *, wait_seconds: int) -> Flow[DocumentDetail | None]:

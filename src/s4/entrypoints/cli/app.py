@@ -77,8 +77,8 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except typer.TyperException as error:
-        if error.message:  # else the help was shown, because nothing was asked for
-            print_error(_usage(error), code="usage", as_json=as_json)
+        if said := error.format_message():  # else the help was shown, because nothing was asked for
+            print_error(_usage(error, said), code="usage", as_json=as_json)
         return error.exit_code
     except Exception as error:  # told apart in `_explain`, which raises on what it does not know
         print_error(**_explain(error), as_json=as_json)
@@ -88,11 +88,11 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _usage(error: typer.TyperException) -> str:
+def _usage(error: typer.TyperException, said: str) -> str:
     """One sentence, with the command whose help says more."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "s4"
-    return f"{error.format_message().rstrip('.')}. See `{path} --help`."
+    return f"{said.rstrip('.')}. See `{path} --help`."
 
 
 def _explain(error: Exception) -> dict[str, Any]:

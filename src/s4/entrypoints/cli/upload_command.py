@@ -256,10 +256,8 @@ def _delete(
 
 def _confirmed(question: str) -> bool:
     """No answer is a no."""
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:
-        return False
+    print_note(f"{question} [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 @contextlib.contextmanager
