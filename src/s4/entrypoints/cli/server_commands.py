@@ -19,9 +19,9 @@ DataDir = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command(epilog=examples("s4 serve", "s4 serve --data-dir s4-data --port 0"))(serve)
-    app.command(epilog=examples("s4 worker", "s4 worker --data-dir s4-data --metrics-port 9100"))(worker)
-    app.command(epilog=examples("s4 migrate", "s4 migrate --data-dir s4-data"))(migrate)
+    app.command(epilog=examples("s4 serve --data-dir s4-data --port 8080"))(serve)
+    app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9100"))(worker)
+    app.command(epilog=examples("s4 migrate --data-dir s4-data"))(migrate)
 
 
 def serve(
