@@ -252,6 +252,21 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(served: Deployment, 
         assert (await asked).total == 0
 
 
+@pytest.mark.parametrize("mode", [Mode.HANG, Mode.HANG_REPLY])
+async def test_a_server_that_says_nothing_is_not_waited_for_without_end(
+    served: Deployment, tenant: dict[str, str], mode: Mode
+) -> None:
+    hasty = RetryPolicy(attempts_max=2, pause_seconds=0.01)
+    async with (
+        fault_proxy(served.url) as proxy,
+        AsyncS4Client(proxy.endpoint, api_key=tenant["S4_TENANT_KEY"], timeout=0.5, retry=hasty) as client,
+    ):
+        hung = proxy.add(Fault(mode))
+        with pytest.raises(s4client.S4ConnectionError, match="did not answer in time"):
+            await client.list_page()
+        assert hung.hits == 2
+
+
 async def test_a_cancelled_download_leaves_no_file(served: Deployment, tenant: dict[str, str], tmp_path: Path) -> None:
     async with AsyncS4Client(served.url, api_key=tenant["S4_TENANT_KEY"]) as client:
         uploaded = await client.upload(CONTENT, filename="a.bin")

@@ -133,7 +133,7 @@ def test_without_a_server_the_sentence_names_its_address(arguments: list[str]) -
 
 
 def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
-    key = ["--key", "s4_x"]
+    key = ["--tenant-key", "s4_x"]
     for arguments in (
         ["ls"], ["search"], ["nonsense"],
         ["sync", tmp_path / "absent", *key],

@@ -13,7 +13,6 @@ from s4.entrypoints.cli.options import (
     Json,
     Server,
     TenantKey,
-    TenantKeyOnly,
     Url,
     WrongUsage,
     examples,
@@ -81,7 +80,7 @@ def get(
         typer.Option("--output", "-o", help="File or directory to write to, or - for stdout.", show_default="its name"),
     ] = None,
     url: Url = DEFAULT_URL,
-    tenant_key: TenantKeyOnly = None,
+    tenant_key: TenantKey = None,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:

@@ -20,15 +20,15 @@ PATIENT_ATTEMPTS_MAX = 8
 """Of each of many requests, once the server has answered: half a minute, in which a server is restarted."""
 
 Url = Annotated[str, typer.Option("--url", envvar="S4_URL", help="Address of the server.")]
-_KEY_HELP = "The tenant's key. The variable keeps it out of the process list."
 TenantKey = Annotated[
     str | None,
-    typer.Option("--tenant-key", "--key", envvar="S4_TENANT_KEY", show_default=False, help=_KEY_HELP),
+    typer.Option(
+        "--tenant-key",
+        envvar="S4_TENANT_KEY",
+        show_default=False,
+        help="The tenant's key. The variable keeps it out of the process list.",
+    ),
 ]
-TenantKeyOnly = Annotated[
-    str | None, typer.Option("--tenant-key", envvar="S4_TENANT_KEY", show_default=False, help=_KEY_HELP)
-]
-"""For commands where `--key` is the document's."""
 AdminKey = Annotated[
     str | None,
     typer.Option(

@@ -4,12 +4,14 @@ import asyncio
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from s4.entrypoints.cli.options import examples
-from s4.kernel.settings import Settings
+
+if TYPE_CHECKING:
+    from s4.kernel.settings import Settings
 
 DataDir = Annotated[
     Path | None,
@@ -70,7 +72,7 @@ def migrate(data_dir: DataDir = None) -> None:
     typer.echo(f"migrated: {', '.join(steps)}" if steps else "nothing to do")
 
 
-def _settings(**flags: Any) -> Settings:
+def _settings(**flags: Any) -> "Settings":
     from s4.entrypoints.configuration import load_settings
 
     return load_settings(**flags)
