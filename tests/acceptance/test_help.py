@@ -21,6 +21,7 @@ from tests.factories.deployment import ADMIN_KEY, Deployment
 from tests.servers import free_ports
 
 SERVERS = ("s4 serve", "s4 worker")
+COLOURS = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|9\d)")
 
 
@@ -148,6 +149,17 @@ def test_a_terminal_that_wants_no_colours_gets_none(environment: dict[str, str])
 
     assert COLOUR.search(on_a_terminal(["ls", "--help"], terminal))
     assert not COLOUR.search(on_a_terminal(["ls", "--help"], terminal | {"NO_COLOR": "1"}))
+
+
+def test_a_terminal_shows_how_an_upload_goes(environment: dict[str, str], folder: Path) -> None:
+    (folder / "large.bin").write_bytes(bytes(8 * 1024 * 1024))
+    printed = on_a_terminal(
+        ["upload", str(folder / "large.bin"), "--no-wait"], environment | {"TERM": "xterm-256color"}
+    )
+
+    bar, _, summary = printed.rpartition("uploaded     ")
+    assert re.search(r" 8\.4 MB [\d.]+ [kM]B/s", COLOURS.sub("", bar))
+    assert "1 uploaded, 0 replaced, 0 unchanged, 0 failed; 8.0 MiB sent in " in summary
 
 
 def test_output_that_nobody_reads_is_no_error(command: Command, folder: Path, environment: dict[str, str]) -> None:

@@ -212,6 +212,9 @@ def test_a_file_that_vanishes_or_changes_is_named_and_the_others_go_on(
 def test_an_upload_stops_when_the_key_is_not_valid_any_more(
     server: FakeS4, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    gone = document("doc_gone", key="p/gone.txt")
+    server.on("GET", DOCUMENTS, answering({"documents": [gone], "next_cursor": None}))
+    server.on("POST", f"{DOCUMENTS}/bulk-delete", answering({"deleted": ["doc_gone"], "not_found": []}))
     server.on("PUT", BY_KEY, receive, refusing(401, "unauthorized", "The key is revoked."))
 
     code = run(["sync", str(twenty_files(tmp_path)), "--parallel", "2", "--prefix", "p", "--delete", "--yes", "--json"])
@@ -221,6 +224,7 @@ def test_an_upload_stops_when_the_key_is_not_valid_any_more(
     assert summary["stopped"] == {"code": "unauthorized", "message": "The key is revoked."}
     assert 2 <= len(outcomes) <= 4
     assert summary["deleted"] == 0, "not every file was looked at"
+    assert {seen.method for seen in server.requests} == {"GET", "PUT"}
 
 
 def test_an_upload_stops_when_ten_in_a_row_find_no_room(

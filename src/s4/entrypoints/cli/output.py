@@ -116,14 +116,22 @@ def byte_progress(label: str, total_bytes: int | None, *, wanted: bool) -> Itera
     if not (wanted and sys.stderr.isatty()):
         yield Bar.none()
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        FileSizeColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        DownloadColumn(binary_units=True),
+        FileSizeColumn() if total_bytes is None else DownloadColumn(),  # units as those of the rate
         TransferSpeedColumn(),
-    )
+    ]
     # Lines that are printed meanwhile go above the bar, but never from a redirected stdout to the terminal.
     bar = Progress(*columns, console=console(err=True), transient=True, redirect_stdout=sys.stdout.isatty())
     with bar as progress:

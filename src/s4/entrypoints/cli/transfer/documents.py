@@ -19,7 +19,7 @@ PAGE_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class KnownDocument:
-    """As little as is needed, since there may be a hundred thousand: some 400 bytes."""
+    """As little as is needed, since there may be a hundred thousand: some 500 bytes."""
 
     document_id: str
     size_bytes: int
