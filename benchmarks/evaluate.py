@@ -123,7 +123,9 @@ async def index_all(progress: Progress, s4: AsyncS4Client, collection: Collectio
             raise EvaluationFailed(f"{unfinished} documents are still in work after {INDEXING_SECONDS_MAX} s.")
         await asyncio.sleep(0.5)
     progress.update(task, completed=len(ids))
-    failed = {ids.get(document.document_id, document.document_id) async for document in s4.list(status="failed")}
+    failed = {
+        ids.get(document.document_id, document.document_id) async for document in s4.iter_documents(status="failed")
+    }
     if failed != collection.blank:
         raise EvaluationFailed(
             f"The blank documents {sorted(collection.blank)} should have failed, and no others; "

@@ -55,13 +55,14 @@ class Answer:
 @dataclass(slots=True)
 class Fault:
     """Applies to the next `count` requests (None: to all) whose method, path and body fit, after the first `skip` of
-    them. `hits` counts them."""
+    them, or to every `every`-th. `hits` counts those that it was applied to."""
 
     mode: Mode
     method: str | None = None
     path: str = ""
     """A part of the path and query string."""
     count: int | None = None
+    every: int = 1
     after_bytes: int = 0
     delay_seconds: float = 0.0
     body: bytes = b""
@@ -70,16 +71,16 @@ class Fault:
     answer: Callable[[], Answer] | None = None
     rewrite: Callable[[Answer], Answer] | None = None
     hits: int = 0
+    fitting: int = 0
     hit: asyncio.Event = field(default_factory=asyncio.Event)
 
     def takes(self, request: "Request") -> bool:
         if self.count is not None and self.hits >= self.count:
             return False
-        fits = self.method in (None, request.method) and self.path in request.path and self.body in request.body
-        if fits and self.skip:
-            self.skip -= 1
+        if not (self.method in (None, request.method) and self.path in request.path and self.body in request.body):
             return False
-        return fits
+        self.fitting += 1
+        return self.fitting > self.skip and (self.fitting - self.skip) % self.every == 0
 
 
 @dataclass(slots=True)

@@ -155,6 +155,8 @@ def cli_page() -> str:
         rows = [_parameter(each) for each in command.params if not getattr(each, "hidden", False)]
         if rows:
             page += ["", *_table_head("argument or option", "default", "meaning"), *rows]
+        if examples := (command.epilog or "").split("\n\n")[1:]:
+            page += ["", "```bash", *examples, "```"]
     return _page(page)
 
 

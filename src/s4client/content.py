@@ -12,18 +12,22 @@ import mimetypes
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from s4client.errors import DownloadCorrupt, DownloadInterrupted, InvalidArgument, S4ConnectionError
+from s4client.errors import DownloadCorrupt, DownloadInterrupted, FileChanged, InvalidArgument, S4ConnectionError
 
 UploadContent = str | os.PathLike[str] | bytes | BinaryIO | Iterable[bytes]
 """A path (also as `str`), bytes, a binary file, or pieces of bytes."""
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes of the file that have gone and how many there are; begins anew with each attempt."""
+"""Called with the bytes of the file that have gone, and how many there are (None while that is not known).
+
+The first grows from call to call and ends at the second, however often a request is repeated.
+"""
 
 PIECE_BYTES = 256 * 1024
 """Large enough that the asynchronous client's hop to a thread does not matter, small beside a process."""
@@ -59,21 +63,31 @@ def _slices(view: memoryview) -> Iterator[bytes]:
 
 
 def _source_of_path(path: Path) -> Source:
-    with path.open("rb"):
-        size_bytes = path.stat().st_size
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # before opening: a pipe would block
+        raise InvalidArgument(f"{path} is not a regular file: open it and give what it is open as.")
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+
+    def is_as_found(file: BinaryIO) -> bool:
+        now = os.fstat(file.fileno())
+        return (now.st_ino, now.st_size, now.st_mtime_ns) == (found.st_ino, found.st_size, found.st_mtime_ns)
 
     def read() -> Iterator[bytes]:
-        remaining = size_bytes
+        """The last piece is held back until it is certain that all pieces are of one state of the file."""
+        held = b""
+        left_bytes = found.st_size
         with path.open("rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                remaining -= len(piece)
-                if remaining < 0:
-                    break
-                yield piece
-        if remaining:
-            raise InvalidArgument(f"{path} changed while it was being uploaded.")
+            while left_bytes > 0 and (piece := file.read(min(PIECE_BYTES, left_bytes))):
+                if held:
+                    yield held
+                held = piece
+                left_bytes -= len(piece)
+            if left_bytes or not is_as_found(file):
+                raise FileChanged(f"{path} changed while it was being uploaded.")
+        if held:
+            yield held
 
-    return Source(read, size_bytes, path.name, reopenable=True)
+    return Source(read, found.st_size, path.name, reopenable=True)
 
 
 def _source_of_file(file: BinaryIO) -> Source:
@@ -99,8 +113,24 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
+class Meter:
+    """Reports progress that never goes back: what is sent or received again is not counted again."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._shown: tuple[int, int | None] = (-1, None)
+
+    def at(self, position_bytes: int, total_bytes: int | None) -> None:
+        reached = max(position_bytes, self._shown[0])
+        if total_bytes is not None:
+            reached = min(reached, total_bytes)
+        if self._progress is not None and (reached, total_bytes) != self._shown:
+            self._shown = (reached, total_bytes)
+            self._progress(reached, total_bytes)
+
+
 class Body:
-    """A request's body: a source between a head and a tail. The transport calls `sent` for what has gone."""
+    """A request's body: a source between a head and a tail. The transport tells by `sent` what has gone."""
 
     def __init__(
         self,
@@ -115,7 +145,7 @@ class Body:
         self._source = source
         self._head = head
         self._tail = tail
-        self._progress = progress
+        self._meter = Meter(progress)
         self._sent_bytes = 0
         self._opened = False
 
@@ -140,10 +170,12 @@ class Body:
 
     def sent(self, count_bytes: int) -> None:
         self._sent_bytes += count_bytes
-        if self._progress is not None:
-            size_bytes = self._source.size_bytes
-            shown = max(0, self._sent_bytes)
-            self._progress(shown if size_bytes is None else min(shown, size_bytes), size_bytes)
+        self._meter.at(max(0, self._sent_bytes), self._source.size_bytes)
+
+    def sent_all(self) -> None:
+        """All pieces have gone: now the size is known in any case."""
+        size_bytes = self._sent_bytes - len(self._tail)
+        self._meter.at(size_bytes, size_bytes)
 
 
 def guess_content_type(filename: str) -> str:
@@ -187,15 +219,18 @@ def metadata_json(metadata: Mapping[str, Any]) -> str:
 
 
 class Download:
-    """A sink that goes on where a broken answer stopped, if the server still serves the same revision."""
+    """A sink that goes on where a broken answer stopped, if the server still serves the same revision.
 
-    def __init__(self, output: BinaryIO, *, progress: Progress | None = None) -> None:
+    Without an `output` its driver hands the pieces on to whoever iterates over them.
+    """
+
+    def __init__(self, output: BinaryIO | None, *, progress: Progress | None = None) -> None:
         self.received_bytes = 0
         self.etag: str | None = None
         self.content_type: str | None = None
         self._output = output
-        self._start = output.tell() if output.seekable() else None
-        self._progress = progress
+        self._start = output.tell() if output is not None and output.seekable() else None
+        self._meter = Meter(progress)
         self._total_bytes: int | None = None
         self._digest: str | None = None
         self._hash = hashlib.sha256()
@@ -218,19 +253,19 @@ class Download:
         self._restart()
         self.etag = etag
         self.content_type = headers.get("content-type")
-        self._digest = _sha256_in(headers.get("repr-digest", ""))
+        self._digest = sha256_in(headers.get("repr-digest", ""))
         length = headers.get("content-length", "")
         self._total_bytes = int(length) if length.isdigit() else None
+        self._meter.at(0, self._total_bytes)
 
     def write(self, piece: bytes) -> None:
-        """May be called in another thread than the rest."""
         self._hash.update(piece)
-        self._output.write(piece)
+        if self._output is not None:
+            self._output.write(piece)
 
     def received(self, count_bytes: int) -> None:
         self.received_bytes += count_bytes
-        if self._progress is not None:
-            self._progress(self.received_bytes, self._total_bytes)
+        self._meter.at(self.received_bytes, self._total_bytes)
 
     def check(self) -> None:
         """Raises `DownloadCorrupt` if the server sent the document's digest and this is not it."""
@@ -239,8 +274,10 @@ class Download:
 
     def _restart(self) -> None:
         if self.received_bytes:
-            if self._start is None:
-                raise DownloadInterrupted("The download broke, and what was written cannot be taken back.")
+            if self._output is None or self._start is None:
+                raise DownloadInterrupted(
+                    "The document changed while it was being downloaded, and what was handed on cannot be taken back."
+                )
             self._output.seek(self._start)
             self._output.truncate()
         self.received_bytes = 0
@@ -248,7 +285,7 @@ class Download:
         self._hash = hashlib.sha256()
 
 
-def _sha256_in(repr_digest: str) -> str | None:
+def sha256_in(repr_digest: str) -> str | None:
     """In base64, from a field of RFC 9530."""
     match = re.search(r"sha-256=:([A-Za-z0-9+/=]+):", repr_digest)
     return match[1] if match else None

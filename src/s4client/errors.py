@@ -20,6 +20,10 @@ class InvalidArgument(S4Error, ValueError):
     """The call cannot be sent as it stands."""
 
 
+class FileChanged(S4Error):
+    """A file changed while it was being uploaded. Nothing of it was stored: upload it again."""
+
+
 class S4ConnectionError(S4Error):
     """No answer: the server is not there, is too slow, or the connection broke.
 
@@ -40,7 +44,10 @@ class DownloadCorrupt(S4Error):
 
 
 class S4WaitTimeout(S4Error):
-    """The document is still in work. It is not lost: wait again, or look later."""
+    """The document is still in work. It is not lost: wait again, or look later.
+
+    Of several documents that were waited for together, it is the oldest.
+    """
 
     def __init__(self, message: str, *, document_id: str, status: str) -> None:
         super().__init__(message)
@@ -177,6 +184,8 @@ def api_error(status: int, headers: Mapping[str, str], content: bytes, *, now: d
     if code is None:
         code = _CODE_BY_STATUS.get(status, "server_error")
         message = f"The server answered {status}{_phrase(status)} without saying why."
+        if content and status in (404, 405):  # not to HEAD, which never says why
+            message += " Is the address that of an S4 server?"
     return _BY_CODE.get(code, S4ApiError)(
         message,
         code=code,

@@ -28,7 +28,10 @@ Params = Mapping[str, str | int | float | Sequence[str]]
 
 
 class Sink(Protocol):
-    """Takes the body of a successful answer piece by piece; adds headers to each attempt."""
+    """Takes the body of a successful answer piece by piece; adds headers to each attempt.
+
+    `write` keeps a piece, and may be called in another thread; `received` counts it.
+    """
 
     received_bytes: int
 
@@ -136,6 +139,8 @@ class Connection:
                 assert reply is not None
                 if reply.status < 300 or reply.status in request.expected:
                     return reply
+                if reply.status < 400 and (elsewhere := reply.headers.get("location")):
+                    raise UnexpectedAnswer(f"{self.base_url} redirects to {elsewhere}: use the address of S4 itself.")
                 failure = api_error(reply.status, reply.headers, reply.content, now=datetime.now(UTC))
                 failure.repeated = unsure
             if request.sink is not None and request.sink.received_bytes > received_before:
@@ -169,6 +174,7 @@ class BlockingDriver(Protocol):
 
     def run(self, flow: Flow[T]) -> T: ...
     def run_pages(self, pages: Pages[T]) -> Iterator[T]: ...
+    def run_stream(self, flow: Flow[None]) -> Iterator[bytes]: ...
 
 
 class AsyncDriver(Protocol):
@@ -176,6 +182,7 @@ class AsyncDriver(Protocol):
 
     def run(self, flow: Flow[T]) -> Coroutine[Any, Any, T]: ...
     def run_pages(self, pages: Pages[T]) -> AsyncIterator[T]: ...
+    def run_stream(self, flow: Flow[None]) -> AsyncIterator[bytes]: ...
 
 
 class operation(Generic[P, T]):  # noqa: N801 - used as a decorator, like `property`
@@ -220,5 +227,28 @@ class paged(Generic[P, T]):  # noqa: N801 - used as a decorator, like `property`
         @functools.wraps(self.function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             return client.run_pages(self.function(client, *args, **kwargs))
+
+        return call
+
+
+class streamed(Generic[P]):  # noqa: N801 - used as a decorator, like `property`
+    """Makes a method that iterates over the pieces that a flow's sink is sent."""
+
+    def __init__(self, function: Callable[Concatenate[Any, P], Flow[None]]) -> None:
+        self.function = function
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[Concatenate[Any, P], Flow[None]]: ...
+    @overload
+    def __get__(self, client: BlockingDriver, owner: type) -> Callable[P, Iterator[bytes]]: ...
+    @overload
+    def __get__(self, client: AsyncDriver, owner: type) -> Callable[P, AsyncIterator[bytes]]: ...
+    def __get__(self, client: Any, owner: type) -> Any:
+        if client is None:
+            return self.function
+
+        @functools.wraps(self.function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return client.run_stream(self.function(client, *args, **kwargs))
 
         return call

@@ -3,10 +3,17 @@
 Sizes are bytes, times are aware, offsets count Unicode code points.
 """
 
+import base64
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from s4client.content import sha256_in
+from s4client.errors import UnexpectedAnswer
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 END_STATES = frozenset({"ready", "failed"})
 """States that a document does not leave by itself."""
@@ -16,6 +23,13 @@ class Model(BaseModel):
     """Tolerant of additions, immutable."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class DocumentFailure(Model):
+    """Why a document ended `failed`."""
+
+    code: str
+    message: str
 
 
 class Document(Model):
@@ -31,14 +45,13 @@ class Document(Model):
     metadata: dict[str, Any] = Field(default_factory=dict)
     uploaded_at: datetime
     status: str
+    error: DocumentFailure | None = None
     etag: str | None = None
 
-
-class DocumentFailure(Model):
-    """Why a document ended `failed`."""
-
-    code: str
-    message: str
+    @property
+    def is_ended(self) -> bool:
+        """Whether it is `ready` or `failed`."""
+        return self.status in END_STATES
 
 
 class DocumentDetail(Document):
@@ -48,13 +61,53 @@ class DocumentDetail(Document):
     pages: int | None = None
     last_accessed: datetime | None = None
     indexed_at: datetime | None = None
-    error: DocumentFailure | None = None
     progress: Any = None
 
-    @property
-    def is_ended(self) -> bool:
-        """Whether it is `ready` or `failed`."""
-        return self.status in END_STATES
+
+class DocumentStat(Model):
+    """What `HEAD` tells of a document."""
+
+    document_id: str
+    status: str
+    size: int
+    etag: str | None = None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Self:
+        return _from_headers(
+            cls,
+            document_id=headers.get("x-s4-document-id"),
+            status=headers.get("x-s4-status"),
+            size=headers.get("x-s4-size"),
+            etag=headers.get("etag"),
+        )
+
+
+class ContentStat(Model):
+    """What `HEAD` tells of a download. `sha256` is in hexadecimal."""
+
+    size: int
+    content_type: str
+    sha256: str | None = None
+    etag: str | None = None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Self:
+        digest = sha256_in(headers.get("repr-digest", ""))
+        return _from_headers(
+            cls,
+            size=headers.get("content-length"),
+            content_type=headers.get("content-type"),
+            sha256=base64.b64decode(digest).hex() if digest is not None else None,
+            etag=headers.get("etag"),
+        )
+
+
+def _from_headers(model: type[ModelT], **values: str | None) -> ModelT:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UnexpectedAnswer(f"The headers are not those of a {model.__name__}: {error}") from error
 
 
 class DocumentPage(Model):
@@ -93,6 +146,7 @@ class MetadataUpdate(Model):
     document_id: str
     metadata: dict[str, Any]
     updated_at: datetime
+    version: int | None = None
 
 
 class BulkDeletion(Model):

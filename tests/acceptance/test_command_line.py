@@ -1,53 +1,15 @@
 """The `s4` executable against a real server, as a person or a script uses it."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
+from tests.factories.command_line import document_of, lines_of, s4
+from tests.factories.deployment import ADMIN_KEY, Deployment
 from tests.factories.files import pdf
 
-S4 = Path(sys.executable).with_name("s4")
 NOBODY_LISTENS = "http://127.0.0.1:9"  # the discard port
-
-
-@pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    started = Deployment(tmp_path_factory.mktemp("s4"), FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY}).start()
-    yield started
-    started.kill()
-
-
-def s4(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("S4_")}
-    return subprocess.run(
-        [S4, *arguments], env=clean | environment, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def document_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The one JSON document on stdout; nothing else may stand there."""
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
-
-
-@pytest.fixture
-def tenant(deployment: Deployment) -> dict[str, str]:
-    """The environment of a person with a key."""
-    created = s4(
-        "tenant", "create", "Acme", "--email", "a@example.com", "--json",
-        S4_URL=deployment.url, S4_ADMIN_API_KEY=ADMIN_KEY,
-    )  # fmt: skip
-    assert (created.returncode, created.stderr) == (0, "")
-    answer = document_of(created)
-    assert (answer["name"], answer["email"], answer["status"]) == ("Acme", "a@example.com", "active")
-    return {"S4_URL": deployment.url, "S4_TENANT_KEY": answer["api_key"]}
 
 
 @pytest.fixture
@@ -63,24 +25,23 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_uploaded_found_fetched_and_removed(tenant: dict[str, str], folder: Path, tmp_path: Path) -> None:
-    uploaded = s4("upload", "-r", folder, "--key-prefix", "papers/", "-m", "year=2026", **tenant)
+    uploaded = s4("upload", folder, "--prefix", "papers", "-m", "year=2026", **tenant)
     assert uploaded.returncode == 1
     (complaint,) = uploaded.stderr.splitlines()
-    assert "locked.pdf" in complaint
-    assert "encrypted" in complaint
+    assert "locked.pdf → encrypted: " in complaint
     *lines, summary = uploaded.stdout.splitlines()
-    assert sorted((line.split()[1], Path(line.split()[2]).name) for line in lines) == [
-        ("ready", "tides.txt"),
-        ("ready", "walrus.md"),
+    assert sorted((line.split()[0], Path(line.split()[1]).name) for line in lines) == [
+        ("uploaded", "tides.txt"),
+        ("uploaded", "walrus.md"),
     ]
-    assert summary.startswith("Uploaded 3 of 3 files")
-    assert summary.endswith("1 failed.")
+    assert summary.startswith("3 uploaded, 0 replaced, 0 unchanged, 1 failed; ")
 
     listed = s4("ls", **tenant)
     assert (listed.returncode, listed.stderr) == (0, "")
-    rows = {line.split("\t")[-1]: line.split("\t") for line in listed.stdout.splitlines()}
+    rows = {line.split("\t")[4]: line.split("\t") for line in listed.stdout.splitlines()}
     assert set(rows) == {"papers/tides.txt", "papers/below/walrus.md", "papers/below/locked.pdf"}
     assert rows["papers/below/locked.pdf"][1] == "failed"
+    assert rows["papers/below/locked.pdf"][5].startswith("encrypted: ")
     walrus = rows["papers/below/walrus.md"][0]
 
     searched = s4("search", "walrus", "--mode", "keyword", "--filter", "year>=2026", **tenant)
@@ -109,17 +70,16 @@ def test_a_folder_is_uploaded_found_fetched_and_removed(tenant: dict[str, str], 
     assert "1 failed" in status.stdout
 
 
-def test_with_json_stdout_is_one_document_and_nothing_else(
-    deployment: Deployment, tenant: dict[str, str], folder: Path, tmp_path: Path
+def test_with_json_stdout_is_json_and_nothing_else(
+    served: Deployment, tenant: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
-    uploaded = s4("upload", "-r", folder, "--json", **tenant)
+    uploaded = s4("upload", folder, "--json", **tenant)
     assert (uploaded.returncode, uploaded.stderr) == (1, "")
-    report = document_of(uploaded)
-    assert (report["uploaded"], report["failed"]) == (3, 1)
-    outcomes = {Path(file["path"]).name: file for file in report["files"]}
+    outcomes, summary = lines_of(uploaded.stdout)
+    assert (summary["uploaded"], summary["failed"]) == (3, 1)
     assert outcomes["locked.pdf"]["failure"]["code"] == "encrypted"
     assert outcomes["tides.txt"]["failure"] is None
-    document_id = outcomes["tides.txt"]["document"]["document_id"]
+    document_id = outcomes["tides.txt"]["document_id"]
 
     listed = document_of(s4("ls", "--limit", "2", "--json", **tenant))
     assert (len(listed["documents"]), listed["more"]) == (2, True)
@@ -130,54 +90,63 @@ def test_with_json_stdout_is_one_document_and_nothing_else(
     status = document_of(s4("status", "--json", **tenant))
     assert (status["health"]["status"], status["documents"]) == ("ready", {"processing": 0, "ready": 2, "failed": 1})
     assert document_of(s4("rm", document_id, "--json", **tenant)) == {"deleted": [document_id], "not_found": []}
-    admin = {"S4_URL": deployment.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
+    admin = {"S4_URL": served.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
+    created = s4("tenant", "create", "Beta", "--email", "b@example.com", "--json", **admin)
+    assert (created.returncode, created.stderr) == (0, "")
+    made = document_of(created)
+    assert (made["name"], made["email"], made["status"]) == ("Beta", "b@example.com", "active")
+    assert s4("ls", S4_URL=served.url, S4_TENANT_KEY=made["api_key"]).returncode == 0
     names = [one["name"] for one in document_of(s4("tenant", "list", "--json", **admin))["tenants"]]
-    assert "Acme" in names
+    assert "Beta" in names
     assert "version" in document_of(s4("version", "--json"))
 
 
-@pytest.mark.parametrize("arguments", [["ls"], ["get", "doc_x", "-o", "never"], ["upload", __file__], ["status"]])
-def test_a_wrong_key_ends_in_one_sentence_and_exit_code_1(deployment: Deployment, arguments: list[str]) -> None:
-    caller = {"S4_URL": deployment.url, "S4_TENANT_KEY": "s4_wrong"}
+@pytest.mark.parametrize(
+    "arguments",
+    [["ls"], ["get", "doc_x", "-o", "never"], ["upload", __file__], ["sync", str(Path(__file__).parent)], ["status"]],
+)
+def test_a_wrong_key_ends_in_one_sentence_and_exit_code_1(served: Deployment, arguments: list[str]) -> None:
+    caller = {"S4_URL": served.url, "S4_TENANT_KEY": "s4_wrong"}
     plain = s4(*arguments, **caller)
     assert plain.returncode == 1
-    (line,) = [line for line in plain.stderr.splitlines() if not line.startswith(" ")]
+    (line,) = plain.stderr.splitlines()
     assert "key" in line
-    assert "Traceback" not in plain.stderr
     assert "s4_wrong" not in plain.stderr
     as_json = s4(*arguments, "--json", **caller)
-    assert as_json.returncode == 1
-    if arguments[0] == "upload":
-        assert document_of(as_json)["files"][0]["failure"]["code"] == "unauthorized"
-    else:
-        assert as_json.stdout == ""
-        assert json.loads(as_json.stderr)["error"]["code"] == "unauthorized"
+    assert (as_json.returncode, as_json.stdout) == (1, "")
+    assert json.loads(as_json.stderr)["error"]["code"] == "unauthorized"
 
 
-@pytest.mark.parametrize("arguments", [["ls"], ["upload", __file__], ["status"], ["tenant", "create", "Acme"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["ls"], ["upload", __file__], ["sync", str(Path(__file__).parent)], ["status"], ["tenant", "create", "Acme"]],
+)
 def test_without_a_server_the_sentence_names_its_address(arguments: list[str]) -> None:
     caller = {"S4_URL": NOBODY_LISTENS, "S4_TENANT_KEY": "s4_x", "S4_ADMIN_API_KEY": "x"}
     plain = s4(*arguments, **caller)
-    assert plain.returncode == 1
-    assert NOBODY_LISTENS in plain.stderr
-    assert "Traceback" not in plain.stderr
+    assert (plain.returncode, plain.stdout) == (1, "")
+    (line,) = plain.stderr.splitlines()
+    assert NOBODY_LISTENS in line
     as_json = s4(*arguments, "--json", **caller)
-    assert as_json.returncode == 1
-    if arguments[0] == "upload":
-        assert document_of(as_json)["files"][0]["failure"]["code"] == "connection_failed"
-    else:
-        assert as_json.stdout == ""
-        assert json.loads(as_json.stderr)["error"]["code"] == "connection_failed"
+    assert (as_json.returncode, as_json.stdout) == (1, "")
+    assert json.loads(as_json.stderr)["error"]["code"] == "connection_failed"
 
 
 def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
-    for arguments in (["ls"], ["upload", tmp_path, "--key", "s4_x"], ["search"], ["nonsense"]):
+    key = ["--tenant-key", "s4_x"]
+    for arguments in (
+        ["ls"], ["search"], ["nonsense"],
+        ["sync", tmp_path / "absent", *key],
+        ["sync", tmp_path, "--delete", *key],  # of everything that the tenant has
+        ["upload", "-", *key],
+        ["upload", tmp_path, "--prefix", "a\nb", *key],
+    ):  # fmt: skip
         plain = s4(*arguments)
         assert (plain.returncode, plain.stdout) == (2, "")
-        assert plain.stderr
+        assert len(plain.stderr.splitlines()) == 1
 
 
 def test_a_missing_file_is_named(tenant: dict[str, str], tmp_path: Path) -> None:
     done = s4("upload", tmp_path / "absent.txt", **tenant)
     assert done.returncode == 1
-    assert "absent.txt" in done.stderr
+    assert done.stderr == f"{tmp_path / 'absent.txt'} → file_error: There is no such file.\n"

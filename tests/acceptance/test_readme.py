@@ -1,9 +1,7 @@
 """The README's session, executed as it stands there: whoever copies and pastes it sees what it promises."""
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,9 @@ from typing import Any
 import pytest
 
 from tests.factories.deployment import Deployment
+from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
-REPOSITORY = Path(__file__).parents[2]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-EXECUTED = re.compile(r"^<!-- executed -->\n```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ADDRESS = "http://127.0.0.1:8000"
-MARK = "---- end of block {} ----"
+README = page("README.md")
 
 
 @pytest.fixture
@@ -34,28 +29,6 @@ def deployment(folder: Path) -> Iterator[Deployment]:
     started.stop()
 
 
-def run_blocks(blocks: list[str], folder: Path) -> list[str]:
-    """Runs all blocks in one shell that stops at the first failure. Answers with what each printed."""
-    marked = [f"{block}\necho; echo '{MARK.format(number)}'\n" for number, block in enumerate(blocks)]
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "".join(marked)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-        env={name: value for name, value in os.environ.items() if not name.startswith("S4_")},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    printed = []
-    rest = done.stdout
-    for number in range(len(blocks)):
-        block, mark, rest = rest.partition(MARK.format(number))
-        assert mark, done.stdout
-        printed.append(block)
-    return printed
-
-
 def documents_of(printed: str) -> list[dict[str, Any]]:
     """The JSON documents that were printed one after the other."""
     found, rest = [], printed.strip()
@@ -71,11 +44,11 @@ def one_line(text: str) -> str:
 
 
 def test_the_readmes_session_does_what_it_says(deployment: Deployment, folder: Path) -> None:
-    blocks = EXECUTED.findall(README)
-    assert len(blocks) == README.count("<!-- executed -->") == 4
+    blocks = executed_blocks(README, "bash")
+    assert len(blocks) == 4
     assert any(ADDRESS in block for block in blocks)
 
-    printed = run_blocks([block.replace(ADDRESS, deployment.url) for block in blocks], folder)
+    printed = run_blocks(blocks, folder, deployment.url)
 
     uploaded, waited = documents_of(printed[1])
     assert uploaded["status"] == "processing"

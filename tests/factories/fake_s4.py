@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -15,6 +16,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 START_SECONDS_MAX = 10.0
+TLS = Path(__file__).parent / "tls"
+CERTIFICATE = TLS / "certificate.pem"
+"""Signed by itself, for 127.0.0.1, and trusted by nobody who was not told; its key opens nothing else."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -139,14 +143,22 @@ def document(document_id: str = "doc_a", *, status: str = "ready", **fields: Any
 
 
 @contextlib.contextmanager
-def fake_s4() -> Iterator[FakeS4]:
+def fake_s4(*, tls: bool = False) -> Iterator[FakeS4]:
     """Runs the server in a thread of its own, on a free port."""
     fake = FakeS4()
     app = FastAPI(openapi_url=None)
-    methods = ["GET", "PUT", "POST", "PATCH", "DELETE"]
+    methods = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
     app.add_api_route("/{path:path}", fake.answer, methods=methods, response_model=None)
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=0,
+            log_level="critical",
+            timeout_graceful_shutdown=1,
+            ssl_certfile=CERTIFICATE if tls else None,
+            ssl_keyfile=TLS / "key.pem" if tls else None,
+        )
     )
     started = threading.Event()
 
@@ -160,7 +172,7 @@ def fake_s4() -> Iterator[FakeS4]:
     thread.start()
     assert started.wait(START_SECONDS_MAX), "the fake server did not start"
     port = server.servers[0].sockets[0].getsockname()[1]
-    fake.url = f"http://127.0.0.1:{port}"
+    fake.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     try:
         yield fake
     finally:

@@ -1,24 +1,17 @@
 """The client half of the command line, against a server on a real socket."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import Request, Response
-from fastapi.responses import JSONResponse
 
 from s4.entrypoints.cli.app import run
 from s4.entrypoints.cli.search_command import parse_condition
 from tests.factories.fake_s4 import FakeS4, answering, document, fake_s4, refusing, serving
-
-PROGRAM = [sys.executable, "-m", "s4.entrypoints.cli"]
 
 
 @pytest.fixture(scope="module")
@@ -34,104 +27,6 @@ def server(running: FakeS4, monkeypatch: pytest.MonkeyPatch) -> FakeS4:
     monkeypatch.setenv("S4_TENANT_KEY", "s4_key")
     monkeypatch.setenv("S4_URL", running.url)
     return running
-
-
-def receiving_by_name(answers: dict[str, Response]) -> Any:
-    """Answers an upload by the name of its file."""
-
-    async def handle(request: Request) -> Response:
-        async with request.form() as form:
-            file: Any = form["file"]
-            return answers[file.filename]
-
-    return handle
-
-
-def three_uploads(server: FakeS4, directory: Path) -> None:
-    """One that becomes ready, one that is refused, one whose document fails."""
-    for name in ("failing.pdf", "good.txt", "refused.bin"):
-        (directory / name).write_text(name)
-    (directory / ".hidden").write_text("not to be uploaded")
-    refused = {"error": {"code": "payload_too_large", "message": "At most 10 MiB.", "details": {}}}
-    server.on(
-        "POST",
-        "/api/v1/documents",
-        receiving_by_name(
-            {
-                "good.txt": JSONResponse(document("doc_good", status="processing"), 201),
-                "failing.pdf": JSONResponse(document("doc_failing", status="processing"), 201),
-                "refused.bin": JSONResponse(refused, 413),
-            }
-        ),
-    )
-    server.on("GET", "/api/v1/documents/doc_good", answering(document("doc_good")))
-    failure = {"code": "encrypted", "message": "It needs a password."}
-    server.on(
-        "GET",
-        "/api/v1/documents/doc_failing",
-        answering(document("doc_failing", status="failed", error=failure)),
-    )
-
-
-def test_an_upload_names_each_failure_and_fails_as_a_whole(
-    server: FakeS4, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    three_uploads(server, tmp_path)
-
-    code = run(["upload", "-r", str(tmp_path)])
-
-    out, err = capsys.readouterr()
-    assert code == 1
-    assert f"doc_good  ready  {tmp_path / 'good.txt'}" in out.splitlines()
-    assert out.splitlines()[-1] == "Uploaded 2 of 3 files, 6 B; 2 failed."
-    assert sorted(err.splitlines()) == [
-        f"{tmp_path / 'failing.pdf'} (doc_failing): encrypted: It needs a password.",
-        f"{tmp_path / 'refused.bin'}: payload_too_large: At most 10 MiB.",
-    ]
-
-
-def test_an_upload_in_json_writes_one_document_and_nothing_else(
-    server: FakeS4, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    three_uploads(server, tmp_path)
-
-    code = run(["upload", "-r", str(tmp_path), "--json"])
-
-    out, err = capsys.readouterr()
-    report = json.loads(out)
-    failures = {Path(file["path"]).name: file["failure"] and file["failure"]["code"] for file in report["files"]}
-    assert (code, err) == (1, "")
-    assert (report["uploaded"], report["failed"]) == (2, 2)
-    assert failures == {"good.txt": None, "failing.pdf": "encrypted", "refused.bin": "payload_too_large"}
-
-
-def test_an_upload_stops_when_the_key_is_not_valid(
-    server: FakeS4, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for number in range(20):
-        (tmp_path / f"{number}.txt").write_text("x")
-    server.on("POST", "/api/v1/documents", refusing(401, "unauthorized", "The key is not known."))
-
-    code = run(["upload", "-r", str(tmp_path), "--parallel", "2", "--json"])
-
-    codes = [file["failure"]["code"] for file in json.loads(capsys.readouterr().out)["files"]]
-    assert code == 1
-    assert sorted(codes) == ["not_tried"] * 18 + ["unauthorized"] * 2
-    assert len(server.requests) == 2
-
-
-def test_a_key_prefix_puts_files_under_their_paths(
-    server: FakeS4, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a.txt").write_text("a")
-    server.on("PUT", "/api/v1/documents/by-key/.*", answering(document(), status=201))
-
-    code = run(["upload", "-r", str(tmp_path), "--key-prefix", "docs/", "-m", "year=2024", "--no-wait"])
-
-    assert code == 0
-    assert [seen.path for seen in server.requests] == ["/api/v1/documents/by-key/docs/sub/a.txt"]
-    assert server.requests[0].headers["x-s4-metadata"] == '{"year":2024}'
 
 
 @pytest.mark.parametrize(
@@ -229,34 +124,11 @@ def test_rm_tells_what_was_not_there(server: FakeS4, capsys: pytest.CaptureFixtu
     assert capsys.readouterr() == ("Deleted 1 of 2.\n", "not found: doc_b\n")
 
 
-def test_an_interrupted_upload_ends_with_130_and_a_word(server: FakeS4, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a")
-    arrived = threading.Event()
-
-    async def hang(request: Request) -> Response:
-        arrived.set()
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        return JSONResponse(document(), 201)
-
-    server.on("POST", "/api/v1/documents", hang)
-    program = subprocess.Popen(
-        [*PROGRAM, "upload", str(tmp_path / "a.txt")],
-        env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell that started the tests in the background has them, and so this, ignore the signal.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    assert arrived.wait(30)
-    program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=30)
-
-    assert (program.returncode, out, err.strip()) == (130, "", "Error: Interrupted.")
-
-
 def test_help_imports_neither_the_client_nor_the_server() -> None:
     code = (
         "import sys; from s4.entrypoints.cli.app import run; run(['--help']);"
-        "print(sorted({'httpx', 's4client', 'fastapi', 'sqlalchemy', 'lancedb', 'uvicorn'} & sys.modules.keys()))"
+        "heavy = {'httpx', 'pydantic', 's4client', 'fastapi', 'sqlalchemy', 'lancedb', 'uvicorn'};"
+        "print(sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

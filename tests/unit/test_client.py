@@ -1,11 +1,14 @@
 """The client against a server on a real socket. What both drivers share is tested with both."""
 
+import ast
 import asyncio
 import base64
 import hashlib
 import inspect
 import io
+import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from fastapi.responses import JSONResponse
 
 import s4client
 from s4client import AsyncS4Client, RetryPolicy, S4AdminClient, S4Client
-from tests.factories.fake_s4 import FakeS4, answering, document, fake_s4, refusing, serving
+from tests.factories.fake_s4 import CERTIFICATE, FakeS4, answering, document, fake_s4, refusing, serving
 
 AT_ONCE = RetryPolicy(attempts_max=4, pause_seconds=0.0)
 MIB = 1024 * 1024
@@ -252,7 +255,7 @@ async def test_listing_follows_the_cursor(server: FakeS4, call: Call) -> None:
         answering({"documents": [document("doc_c")], "next_cursor": None}),
     )  # fmt: skip
 
-    found = await call("list", prefix="p/", metadata={"year": "2024"})
+    found = await call("iter_documents", prefix="p/", metadata={"year": "2024"})
 
     assert [each.document_id for each in found] == ["doc_a", "doc_b", "doc_c"]
     assert [seen.query.get("cursor") for seen in server.requests] == [None, "c2"]
@@ -280,3 +283,151 @@ def test_a_tenant_is_not_created_twice_for_want_of_an_answer(server: FakeS4) -> 
 
     assert len(server.requests) == 1
     assert server.requests[0].headers["x-admin-key"] == "admin"
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[FakeS4]:
+    with fake_s4(tls=True) as fake:
+        fake.on("GET", "/api/v1/documents", answering({"documents": []}))
+        yield fake
+
+
+async def test_an_authority_of_ones_own_is_trusted_when_it_is_named(secure: FakeS4, tmp_path: Path) -> None:
+    with S4Client(secure.url, api_key="s4_key", ca_file=CERTIFICATE) as client:
+        assert client.list_page().documents == ()
+    async with AsyncS4Client(secure.url, api_key="s4_key", ca_file=CERTIFICATE) as client:
+        assert (await client.list_page()).documents == ()
+    (tmp_path / "not.pem").write_text("no certificate")
+    with pytest.raises(s4client.InvalidArgument, match=r"not\.pem holds no certificate"):
+        S4Client(secure.url, ca_file=tmp_path / "not.pem")
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("{secure}", r"its certificate is not trusted .*--ca-file or S4_CA_FILE"),
+        ("https://{plain}", r"is TLS spoken there, or is it an http:// address\?"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["blocking", "async"])
+async def test_a_failure_of_tls_says_what_to_do(
+    secure: FakeS4, server: FakeS4, driver: str, address: str, sentence: str
+) -> None:
+    url = address.format(secure=secure.url, plain=server.url.removeprefix("http://"))
+    with pytest.raises(s4client.S4ConnectionError, match=sentence) as caught:
+        await calling(driver, url)("list_page")
+    assert not caught.value.sent
+
+
+async def test_what_is_not_s4_is_told_by_its_answers(server: FakeS4, call: Call) -> None:
+    async def page(request: Request) -> Response:
+        return Response("<html>Welcome</html>", media_type="text/html")
+
+    async def missing(request: Request) -> Response:
+        return Response("<html>Not here</html>", status_code=404)
+
+    async def elsewhere(request: Request) -> Response:
+        return Response(status_code=308, headers={"Location": "https://s4.example/api"})
+
+    server.on("GET", "/api/v1/documents", page, missing, elsewhere)
+
+    with pytest.raises(s4client.UnexpectedAnswer, match="is the address that of an S4 server"):
+        await call("list_page")
+    with pytest.raises(s4client.NotFound, match="Is the address that of an S4 server"):
+        await call("list_page")
+    with pytest.raises(s4client.UnexpectedAnswer, match=r"redirects to https://s4\.example/api"):
+        await call("list_page")
+
+
+async def test_progress_never_goes_back_and_ends_at_the_total(server: FakeS4, call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(MIB))
+    unavailable = refusing(503, "service_unavailable", retry_after="0")
+    server.on("PUT", "/api/v1/documents/by-key/k", unavailable, unavailable, answering(document(), status=201))
+    progress: list[tuple[int, int | None]] = []
+
+    await call("put_by_key", "k", path, progress=lambda *numbers: progress.append(numbers))
+    last = progress[-1]
+    assert progress == sorted(set(progress))
+    assert last == (MIB, MIB)
+
+    progress.clear()
+    await call("put_by_key", "k", iter([b"ab", b"c"]), progress=lambda *numbers: progress.append(numbers))
+    assert progress == [(2, None), (3, None), (3, 3)]
+
+
+async def test_a_file_that_changes_while_it_is_sent_is_not_stored(server: FakeS4, call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(4 * MIB))
+    whole = []
+
+    async def receive(request: Request) -> Response:
+        whole.append(len(await request.body()))
+        return JSONResponse(document(), 201)
+
+    def scribble(gone: int, total: int | None) -> None:
+        with path.open("r+b") as file:  # in place, of the same size
+            file.write(b"x")
+
+    server.on("PUT", "/api/v1/documents/by-key/k", receive)
+
+    with pytest.raises(s4client.FileChanged, match="changed while it was being uploaded"):
+        await call("put_by_key", "k", path, progress=scribble)
+
+    assert whole == []
+
+
+async def test_a_throttled_request_waits_as_long_as_it_is_told(server: FakeS4, call: Call) -> None:
+    throttled = refusing(429, "rate_limited", retry_after="1")
+    server.on("POST", "/api/v1/documents/bulk-delete", throttled, answering({"deleted": [], "not_found": []}))
+    began = time.monotonic()
+
+    await call("bulk_delete", ["doc_a"])
+
+    assert time.monotonic() - began >= 1
+    assert len(server.requests) == 2
+    server.on("GET", "/api/v1/documents", refusing(503, "service_unavailable", retry_after="61"))
+    with pytest.raises(s4client.ServiceUnavailable):  # longer than anybody wants to wait for
+        await call("list_page")
+
+
+async def test_a_stream_of_a_document_that_is_replaced_meanwhile_ends_with_an_error(server: FakeS4, call: Call) -> None:
+    server.on(
+        "GET", "/api/v1/documents/doc_a/download",
+        serving(b"o" * 200_000, cut_at=100_000), serving(b"n" * 200_000, etag='"r2"'),
+    )  # fmt: skip
+
+    with pytest.raises(s4client.DownloadInterrupted):
+        await call("download_stream", "doc_a")
+
+
+async def test_a_damaged_stream_ends_with_an_error(server: FakeS4, call: Call) -> None:
+    digest = base64.b64encode(hashlib.sha256(b"right").digest()).decode()
+    server.on("GET", "/api/v1/documents/doc_a/download", serving(b"wrong", digest=digest))
+
+    with pytest.raises(s4client.DownloadCorrupt):
+        await call("download_stream", "doc_a")
+
+
+async def test_waiting_for_many_gives_up_when_none_ends(server: FakeS4, call: Call) -> None:
+    processing = document(status="processing")
+    server.on("GET", "/api/v1/documents/doc_a", answering(processing))
+    server.on("GET", "/api/v1/documents", answering({"documents": [processing]}))
+    both = [s4client.Document.model_validate(document(name, status="processing")) for name in ("doc_a", "doc_b")]
+
+    with pytest.raises(s4client.S4WaitTimeout, match="still processing"):
+        await call("wait_all", both, timeout=0)
+
+
+def test_the_client_stands_on_httpx_and_pydantic_alone() -> None:
+    """So that it can be installed without the server."""
+    package = Path(s4client.__file__).parent
+    imported = {
+        name.partition(".")[0]
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
+    }
+    assert imported - sys.stdlib_module_names == {"s4client", "httpx", "pydantic"}
+    assert (package / "py.typed").exists()

@@ -10,6 +10,11 @@ from s4.domains.documents.model import Document
 BULK_DELETE_MAX = 1000
 
 
+class DocumentError(BaseModel):
+    code: str
+    message: str
+
+
 class DocumentSummary(BaseModel):
     """A document as uploads and listings answer it."""
 
@@ -23,15 +28,11 @@ class DocumentSummary(BaseModel):
     metadata: dict[str, Any]
     uploaded_at: datetime
     status: str = Field(description="processing, ready or failed.")
+    error: DocumentError | None = Field(description="Why it failed.")
 
     @classmethod
     def of(cls, document: Document) -> "DocumentSummary":
         return cls(**_summary(document))
-
-
-class DocumentError(BaseModel):
-    code: str
-    message: str
 
 
 class DocumentProgress(BaseModel):
@@ -46,14 +47,10 @@ class DocumentDetail(DocumentSummary):
     pages: int | None
     last_accessed: datetime | None
     indexed_at: datetime | None
-    error: DocumentError | None
     progress: DocumentProgress | None
 
     @classmethod
     def of(cls, document: Document) -> "DocumentDetail":
-        error = None
-        if document.error_code is not None:
-            error = DocumentError(code=document.error_code, message=document.error_message or "")
         return cls(
             **_summary(document),
             updated_at=document.updated_at,
@@ -61,7 +58,6 @@ class DocumentDetail(DocumentSummary):
             pages=document.pages,
             last_accessed=document.last_accessed_at,
             indexed_at=document.indexed_at,
-            error=error,
             progress=DocumentProgress(stage=document.stage or "queued") if document.status == "processing" else None,
         )
 
@@ -111,6 +107,9 @@ class BulkDeleted(BaseModel):
 
 
 def _summary(document: Document) -> dict[str, Any]:
+    error = None
+    if document.error_code is not None:
+        error = DocumentError(code=document.error_code, message=document.error_message or "")
     return {
         "document_id": document.document_id,
         "key": document.key,
@@ -122,4 +121,5 @@ def _summary(document: Document) -> dict[str, Any]:
         "metadata": dict(document.metadata),
         "uploaded_at": document.uploaded_at,
         "status": document.status.value,
+        "error": error,
     }

@@ -1,11 +1,11 @@
 """Assembles the commands. Every failure ends here: one sentence, or with `--json` one JSON document, on stderr.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 failed, or nobody read the output to its end, 2 wrong usage, 130 interrupted.
 """
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from s4.entrypoints.cli import (
     tenant_commands,
     upload_command,
 )
+from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error
 
 EXIT_FAILED = 1
@@ -29,8 +30,9 @@ def build() -> typer.Typer:
         name="s4",
         help="S4: a self-hosted, multi-tenant semantic file store.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
+        callback=_root,
+        epilog=examples("s4 --install-completion", "s4 upload --help"),
     )
     for commands in (
         server_commands,
@@ -44,6 +46,20 @@ def build() -> typer.Typer:
     return app
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        status_commands.version()
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="The version of this program.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """The console script."""
     sys.exit(run(sys.argv[1:]))
@@ -54,14 +70,15 @@ def run(arguments: Sequence[str]) -> int:
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     as_json = JSON_FLAG in flags
     try:
-        # Typer words usage errors itself, as text: with --json they are taken from it and written below.
-        code = build()(args=[*arguments], prog_name="s4", standalone_mode=not as_json)
+        # Typer would frame its errors and colour them: they are taken from it and written below, as all others.
+        code = build()(args=[*arguments], prog_name="s4", standalone_mode=False)
     except SystemExit as end:
         code = end.code
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except typer.TyperException as error:
-        print_error(error.format_message(), code="usage", as_json=as_json)
+        if said := error.format_message():  # else the help was shown, because nothing was asked for
+            print_error(_usage(error, said), code="usage", as_json=as_json)
         return error.exit_code
     except Exception as error:  # told apart in `_explain`, which raises on what it does not know
         print_error(**_explain(error), as_json=as_json)
@@ -69,6 +86,13 @@ def run(arguments: Sequence[str]) -> int:
     if code == EXIT_INTERRUPTED:
         print_error("Interrupted.", code="interrupted", as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException, said: str) -> str:
+    """One sentence, with the command whose help says more."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "s4"
+    return f"{said.rstrip('.')}. See `{path} --help`."
 
 
 def _explain(error: Exception) -> dict[str, Any]:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import DEFAULT_URL, Json, TenantKey, TenantKeyOnly, Url, WrongUsage, tenant_client
+from s4.entrypoints.cli.options import (
+    DEFAULT_URL,
+    CaFile,
+    Json,
+    Server,
+    TenantKey,
+    Url,
+    WrongUsage,
+    examples,
+    tenant_client,
+)
 from s4.entrypoints.cli.output import byte_progress, print_json, print_line, print_note, print_table
 from s4.kernel.units import human_size
 
@@ -20,9 +30,20 @@ _BULK = 1000  # most ids that one request may name
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("ls")(list_documents)
-    app.command()(get)
-    app.command("rm")(remove)
+    app.command(
+        "ls",
+        epilog=examples(
+            "s4 ls", "s4 ls --prefix papers/ --limit 20", "s4 ls --status failed", "s4 ls --json | head -3"
+        ),
+    )(list_documents)
+    app.command(
+        epilog=examples(
+            "s4 get --key papers/tides.txt",
+            "s4 get --key papers/tides.txt -o copy.txt",
+            "s4 get --key papers/tides.txt -o - | wc -c",
+        )
+    )(get)
+    app.command("rm", epilog=examples("s4 rm $(s4 ls --prefix inbox/ | cut -f 1)"))(remove)
 
 
 def list_documents(
@@ -32,11 +53,12 @@ def list_documents(
     limit: Annotated[int, typer.Option(min=1, help="Most documents to list.")] = 100,
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
+    ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
-    """List documents, newest first."""
-    with tenant_client(url, tenant_key) as s4:
-        found = s4.list(prefix=prefix, status=status, category=category, page_limit=min(limit + 1, 200))
+    """List documents, newest first, and why those that failed did."""
+    with tenant_client(Server(url, tenant_key, ca_file)) as s4:
+        found = s4.iter_documents(prefix=prefix, status=status, category=category, page_limit=min(limit + 1, 200))
         documents = [*itertools.islice(found, limit + 1)]
     more = len(documents) > limit
     documents = documents[:limit]
@@ -44,7 +66,7 @@ def list_documents(
         listed = [document.model_dump(mode="json") for document in documents]
         print_json({"documents": listed, "more": more})
         return
-    headings = ("id", "status", "size", "uploaded", "name")
+    headings = ("id", "status", "size", "uploaded", "name", "failure")
     print_table(headings, [_row(document) for document in documents])
     if more:
         print_note(f"There are more than {limit}: see --limit.")
@@ -58,7 +80,8 @@ def get(
         typer.Option("--output", "-o", help="File or directory to write to, or - for stdout.", show_default="its name"),
     ] = None,
     url: Url = DEFAULT_URL,
-    tenant_key: TenantKeyOnly = None,
+    tenant_key: TenantKey = None,
+    ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
     """Download a document. Without -o it gets its own name here, and replaces nothing."""
@@ -66,7 +89,7 @@ def get(
         raise WrongUsage("Name one document, by ID or by --key.")
     if as_json and output == _STDOUT:
         raise WrongUsage("With --json, stdout is taken: choose a file.", param_hint="--output")
-    with tenant_client(url, tenant_key) as s4:
+    with tenant_client(Server(url, tenant_key, ca_file)) as s4:
         document = s4.get_by_key(key) if key is not None else s4.get(document_id or "")
         if output == _STDOUT:
             s4.download(document.document_id, sys.stdout.buffer)
@@ -81,15 +104,16 @@ def get(
 
 
 def remove(
-    document_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of the documents.")],
+    document_ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids of the documents.")],
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
+    ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
     """Delete documents. They are gone from search at once."""
     deleted: list[str] = []
     missing: list[str] = []
-    with tenant_client(url, tenant_key) as s4:
+    with tenant_client(Server(url, tenant_key, ca_file)) as s4:
         for start in range(0, len(document_ids), _BULK):
             answer = s4.bulk_delete(document_ids[start : start + _BULK])
             deleted += answer.deleted
@@ -111,6 +135,7 @@ def _row(document: "Document") -> tuple[str, ...]:
         human_size(document.size),
         f"{document.uploaded_at:%Y-%m-%d %H:%M}",
         document.key or document.filename,
+        f"{document.error.code}: {document.error.message}" if document.error else "",
     )
 
 
@@ -128,12 +153,12 @@ def _target(document: "DocumentDetail", output: Path | None) -> Path:
 
 
 def _download(s4: "S4Client", document: "DocumentDetail", path: Path, *, with_bar: bool) -> None:
-    with byte_progress(document.filename, document.size, wanted=with_bar) as advance:
+    with byte_progress(document.filename, document.size, wanted=with_bar) as bar:
         received_bytes = 0
 
         def report(now_bytes: int, _: int | None) -> None:
             nonlocal received_bytes
-            advance(now_bytes - received_bytes)
+            bar.advance(now_bytes - received_bytes)
             received_bytes = now_bytes
 
         s4.download(document.document_id, path, progress=report)

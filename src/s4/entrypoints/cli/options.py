@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,17 +16,19 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS_MAX = 3
 """Of a command with one request: a person who waits would sooner read why than see it succeed in the end."""
+PATIENT_ATTEMPTS_MAX = 8
+"""Of each of many requests, once the server has answered: half a minute, in which a server is restarted."""
 
 Url = Annotated[str, typer.Option("--url", envvar="S4_URL", help="Address of the server.")]
-_KEY_HELP = "The tenant's key. The variable keeps it out of the process list."
 TenantKey = Annotated[
     str | None,
-    typer.Option("--tenant-key", "--key", envvar="S4_TENANT_KEY", show_default=False, help=_KEY_HELP),
+    typer.Option(
+        "--tenant-key",
+        envvar="S4_TENANT_KEY",
+        show_default=False,
+        help="The tenant's key. The variable keeps it out of the process list.",
+    ),
 ]
-TenantKeyOnly = Annotated[
-    str | None, typer.Option("--tenant-key", envvar="S4_TENANT_KEY", show_default=False, help=_KEY_HELP)
-]
-"""For commands where `--key` is the document's."""
 AdminKey = Annotated[
     str | None,
     typer.Option(
@@ -36,7 +39,19 @@ AdminKey = Annotated[
     ),
 ]
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="S4_DATA_DIR", help="Where `s4 serve` keeps its data.")]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file",
+        envvar="S4_CA_FILE",
+        show_default=False,
+        help="Certificates (PEM) of the authorities to trust, for https:// with one of your own.",
+    ),
+]
 Json = Annotated[bool, typer.Option(JSON_FLAG, help="One JSON document on stdout and nothing else.")]
+JsonLines = Annotated[
+    bool, typer.Option(JSON_FLAG, help="One JSON object a line on stdout: each file as it ends, last the summary.")
+]
 
 
 class WrongUsage(typer.BadParameter):
@@ -46,23 +61,39 @@ class WrongUsage(typer.BadParameter):
         return self.message
 
 
-def tenant_client(url: str, key: str | None) -> "S4Client":
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Which server, and how to reach it."""
+
+    url: str
+    tenant_key: str | None
+    ca_file: Path | None
+
+
+def tenant_client(server: Server) -> "S4Client":
     from s4client import RetryPolicy, S4Client
 
-    return S4Client(url, api_key=present_key(key), retry=RetryPolicy(attempts_max=ATTEMPTS_MAX))
+    retry = RetryPolicy(attempts_max=ATTEMPTS_MAX)
+    return S4Client(server.url, api_key=present_key(server.tenant_key), retry=retry, ca_file=server.ca_file)
 
 
-def async_tenant_client(url: str, key: str | None) -> "AsyncS4Client":
+def async_tenant_client(server: Server, *, patient: bool = False) -> "AsyncS4Client":
     from s4client import AsyncS4Client, RetryPolicy
 
-    return AsyncS4Client(url, api_key=present_key(key), retry=RetryPolicy(attempts_max=ATTEMPTS_MAX))
+    retry = RetryPolicy(attempts_max=PATIENT_ATTEMPTS_MAX if patient else ATTEMPTS_MAX)
+    return AsyncS4Client(server.url, api_key=present_key(server.tenant_key), retry=retry, ca_file=server.ca_file)
 
 
-def admin_client(url: str, key: str | None, data_dir: Path) -> "S4AdminClient":
+def admin_client(url: str, key: str | None, data_dir: Path, ca_file: Path | None) -> "S4AdminClient":
     from s4client import RetryPolicy, S4AdminClient
 
     admin_key = key.strip() if key else _saved_admin_key(data_dir)
-    return S4AdminClient(url, api_key=admin_key, retry=RetryPolicy(attempts_max=ATTEMPTS_MAX))
+    return S4AdminClient(url, api_key=admin_key, retry=RetryPolicy(attempts_max=ATTEMPTS_MAX), ca_file=ca_file)
+
+
+def examples(*lines: str) -> str:
+    """What stands below a command's help. Every line is run by a test, in a shell, in a directory of samples."""
+    return "\n\n".join(("Examples:", *lines))
 
 
 def present_key(key: str | None) -> str:

@@ -1,7 +1,7 @@
 """What the commands write: results to stdout, everything else to stderr.
 
-With `--json` stdout holds one JSON document and nothing else. Text that came from documents or names is made
-harmless first: a terminal obeys control characters.
+With `--json` stdout holds JSON and nothing else: one document, or of a command with many files a line for each. Text
+that came from documents or names is made harmless first: a terminal obeys control characters.
 """
 
 import json
@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def print_note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     _write(sys.stdout, json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    _write(sys.stdout, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def print_error(
@@ -93,26 +98,45 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console().print(table)
 
 
-Advance = Callable[[int], None]
-"""Called with how many bytes have gone since the last call; fewer than none when a request is repeated."""
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """`advance` takes how many bytes have gone since the last call, `describe` a new text before the bar."""
+
+    advance: Callable[[int], None]
+    describe: Callable[[str], None]
+
+    @classmethod
+    def none(cls) -> "Bar":
+        return cls(lambda _: None, lambda _: None)
 
 
 @contextmanager
-def byte_progress(label: str, total_bytes: int | None, *, wanted: bool) -> Iterator[Advance]:
-    """A bar on stderr if that is a terminal and `wanted`."""
+def byte_progress(label: str, total_bytes: int | None, *, wanted: bool) -> Iterator[Bar]:
+    """A bar with its rate, on stderr, if that is a terminal and `wanted`."""
     if not (wanted and sys.stderr.isatty()):
-        yield lambda _: None
+        yield Bar.none()
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        FileSizeColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        DownloadColumn(binary_units=True),
+        FileSizeColumn() if total_bytes is None else DownloadColumn(),  # units as those of the rate
         TransferSpeedColumn(),
-    )
+    ]
     # Lines that are printed meanwhile go above the bar, but never from a redirected stdout to the terminal.
     bar = Progress(*columns, console=console(err=True), transient=True, redirect_stdout=sys.stdout.isatty())
     with bar as progress:
         task = progress.add_task(harmless(label), total=total_bytes)
-        yield lambda count_bytes: progress.advance(task, count_bytes)
+        yield Bar(
+            lambda count_bytes: progress.advance(task, count_bytes),
+            lambda text: progress.update(task, description=harmless(text)),
+        )

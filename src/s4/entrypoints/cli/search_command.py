@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4.entrypoints.cli.options import DEFAULT_URL, Json, TenantKey, Url, scalar, tenant_client
+from s4.entrypoints.cli.options import (
+    DEFAULT_URL,
+    CaFile,
+    Json,
+    Server,
+    TenantKey,
+    Url,
+    examples,
+    scalar,
+    tenant_client,
+)
 from s4.entrypoints.cli.output import console, harmless, print_json, print_line, print_note
 
 if TYPE_CHECKING:
@@ -31,7 +41,13 @@ class Mode(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command()(search)
+    app.command(
+        epilog=examples(
+            "s4 search 'how did revenue develop'",
+            "s4 search tides --filter 'year>=2020' --filter team=sales",
+            "s4 search E-4711 --mode keyword --limit 1 --passages 3",
+        )
+    )(search)
 
 
 def search(
@@ -50,11 +66,12 @@ def search(
     ] = None,
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
+    ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
     """Find documents by what they say."""
     conditions = [parse_condition(condition) for condition in filter_ or ()]
-    with tenant_client(url, tenant_key) as s4:
+    with tenant_client(Server(url, tenant_key, ca_file)) as s4:
         found = s4.search(
             query,
             mode=mode.value,

@@ -5,11 +5,14 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4.kernel.settings import Settings
+from s4.entrypoints.cli.options import examples
+
+if TYPE_CHECKING:
+    from s4.kernel.settings import Settings
 
 DataDir = Annotated[
     Path | None,
@@ -19,9 +22,9 @@ DataDir = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command()(serve)
-    app.command()(worker)
-    app.command()(migrate)
+    app.command(epilog=examples("s4 serve --data-dir s4-data --port 8080"))(serve)
+    app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9100"))(worker)
+    app.command(epilog=examples("s4 migrate --data-dir s4-data"))(migrate)
 
 
 def serve(
@@ -72,7 +75,7 @@ def migrate(data_dir: DataDir = None) -> None:
     typer.echo(f"migrated: {', '.join(steps)}" if steps else "nothing to do")
 
 
-def _settings(**flags: Any) -> Settings:
+def _settings(**flags: Any) -> "Settings":
     from s4.entrypoints.configuration import load_settings
 
     return load_settings(**flags)

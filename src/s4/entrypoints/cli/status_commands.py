@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from s4.entrypoints.cli.options import DEFAULT_URL, Json, TenantKey, Url
+from s4.entrypoints.cli.options import DEFAULT_URL, CaFile, Json, TenantKey, Url, examples
 from s4.entrypoints.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
@@ -15,16 +15,16 @@ _STATES = ("processing", "ready", "failed")
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command()(status)
-    app.command()(version)
+    app.command(epilog=examples("s4 status", "s4 status --json"))(status)
+    app.command(epilog=examples("s4 version"))(version)
 
 
-def status(url: Url = DEFAULT_URL, tenant_key: TenantKey = None, as_json: Json = False) -> None:
+def status(url: Url = DEFAULT_URL, tenant_key: TenantKey = None, ca_file: CaFile = None, as_json: Json = False) -> None:
     """Whether the server is ready; with a key also how many documents are in which state."""
     from s4client import RetryPolicy, S4Client
 
     key = (tenant_key or "").strip() or None
-    with S4Client(url, api_key=key, retry=RetryPolicy(attempts_max=1)) as s4:
+    with S4Client(url, api_key=key, retry=RetryPolicy(attempts_max=1), ca_file=ca_file) as s4:
         health = s4.health()
         counts = _counts(s4) if key and health.ready else None
     if as_json:
@@ -40,7 +40,7 @@ def status(url: Url = DEFAULT_URL, tenant_key: TenantKey = None, as_json: Json =
 
 
 def version(as_json: Json = False) -> None:
-    """The version of this program."""
+    """The version of this program; `s4 --version` too."""
     from s4 import __version__
 
     if as_json:

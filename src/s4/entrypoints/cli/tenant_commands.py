@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import DEFAULT_URL, AdminKey, DataDir, Json, Url, admin_client
+from s4.entrypoints.cli.options import DEFAULT_URL, AdminKey, CaFile, DataDir, Json, Url, admin_client, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_table
 from s4.kernel.units import human_size
 
@@ -18,9 +18,11 @@ _DATA_DIR = Path("s4-data")
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     tenant = typer.Typer(help="Create and look at tenants.", no_args_is_help=True)
-    tenant.command()(create)
-    tenant.command("list")(list_tenants)
-    tenant.command()(get)
+    tenant.command(
+        epilog=examples("s4 tenant create Acme", "s4 tenant create 'Acme Ltd' --email office@acme.example --json")
+    )(create)
+    tenant.command("list", epilog=examples("s4 tenant list", "s4 tenant list --query acme --json"))(list_tenants)
+    tenant.command(epilog=examples("s4 tenant get $(s4 tenant list | head -1 | cut -f 1)"))(get)
     app.add_typer(tenant, name="tenant")
 
 
@@ -32,10 +34,11 @@ def create(
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
     data_dir: DataDir = _DATA_DIR,
+    ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
     """Create a tenant and show its key, once."""
-    with admin_client(url, admin_key, data_dir) as s4:
+    with admin_client(url, admin_key, data_dir, ca_file) as s4:
         tenant = s4.create_tenant(name, email=email, company=company, plan_id=plan)
     if as_json:
         print_json(tenant.model_dump(mode="json"))
@@ -54,11 +57,12 @@ def list_tenants(
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
     data_dir: DataDir = _DATA_DIR,
+    ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
     """List the tenants."""
-    with admin_client(url, admin_key, data_dir) as s4:
-        tenants = [*s4.list_tenants(q=query, status=status, plan=plan)]
+    with admin_client(url, admin_key, data_dir, ca_file) as s4:
+        tenants = [*s4.iter_tenants(q=query, status=status, plan=plan)]
     if as_json:
         print_json({"tenants": [tenant.model_dump(mode="json") for tenant in tenants]})
         return
@@ -71,10 +75,11 @@ def get(
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
     data_dir: DataDir = _DATA_DIR,
+    ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
     """Show a tenant."""
-    with admin_client(url, admin_key, data_dir) as s4:
+    with admin_client(url, admin_key, data_dir, ca_file) as s4:
         tenant = s4.get_tenant(tenant_id)
     fields = tenant.model_dump(mode="json")
     if as_json:

@@ -1,10 +1,10 @@
-"""`s4 upload`."""
+"""`s4 upload` and `s4 sync`. What they share is in `transfer`."""
 
 import asyncio
 import contextlib
-import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,150 +12,300 @@ import typer
 
 from s4.entrypoints.cli.options import (
     DEFAULT_URL,
-    Json,
+    CaFile,
+    JsonLines,
+    Server,
     TenantKey,
     Url,
     WrongUsage,
     async_tenant_client,
+    examples,
     parse_metadata,
+    tenant_client,
 )
-from s4.entrypoints.cli.output import Advance, byte_progress, print_json, print_line, print_note
-from s4.kernel.units import human_size
+from s4.entrypoints.cli.output import byte_progress, print_note
 
 if TYPE_CHECKING:
-    from s4.entrypoints.cli.uploading import Outcome, Upload
-    from s4client import AsyncS4Client
+    from s4.entrypoints.cli.transfer.documents import KnownDocuments
+    from s4.entrypoints.cli.transfer.engine import TransferOptions
+    from s4.entrypoints.cli.transfer.files import Finder
+    from s4.entrypoints.cli.transfer.outcomes import Outcome
+    from s4.entrypoints.cli.transfer.report import Report
+
+STDIN = Path("-")
+SHOWN_DELETIONS_MAX = 20
+"""Before they are confirmed: what fits a screen; `--dry-run` shows all."""
+
+Prefix = Annotated[
+    str, typer.Option("--prefix", help="Folder of keys to put them in; a slash is added if it has none.")
+]
+MetadataPairs = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", "-m", help="name=value for every document; 2024 is a number. Repeatable."),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(help="Only files that fit this glob, by name, or with a slash in it by path. Repeatable."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="No files and directories that fit this glob. Repeatable."),
+]
+Hidden = Annotated[bool, typer.Option("--hidden", help="Also files and directories whose names begin with a dot.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Process unchanged documents again that had failed.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Compare and tell what would be done, and do nothing.")]
+Wait = Annotated[bool, typer.Option(help="Until the documents are searchable.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Stop waiting when none has become searchable for these seconds.")]
+Parallel = Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(upload)
+    """Adds the commands."""
+    app.command(
+        epilog=examples(
+            "s4 upload papers/",
+            "s4 upload papers/ --prefix papers -m year=2026 -m team=sales",
+            "s4 upload report.txt notes.md --prefix inbox",
+            "s4 upload papers/ --include '*.txt' --exclude drafts --dry-run",
+            "echo 'The pump is repaired.' | s4 upload - --name log/today.txt",
+        )
+    )(upload)
+    app.command(
+        epilog=examples(
+            "s4 sync papers/ --prefix papers",
+            "s4 sync papers/ --prefix papers --delete --dry-run",
+            "s4 sync papers/ --prefix papers --delete --yes",
+        )
+    )(sync)
 
 
 def upload(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or with -r directories.")],
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Enter directories. Hidden files in them are left out.")
-    ] = False,
-    key_prefix: Annotated[
-        str | None,
-        typer.Option(help="Give each document this and its path as its key; replaces the document that has it."),
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and directories, or - for stdin.")],
+    prefix: Prefix = "",
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the one file, or of what comes from stdin.")
     ] = None,
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option("--metadata", "-m", help="name=value for every document; 2024 is a number. Repeatable."),
-    ] = None,
-    wait: Annotated[bool, typer.Option(help="Until the documents are searchable.")] = True,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for each document.")] = 600.0,
-    parallel: Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")] = 4,
+    metadata: MetadataPairs = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = False,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    wait: Wait = True,
+    timeout: Timeout = 600.0,
+    parallel: Parallel = 4,
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
-    as_json: Json = False,
+    ca_file: CaFile = None,
+    as_json: JsonLines = False,
 ) -> None:
-    """Upload files. Exit code 1 if any was refused or could not be made searchable."""
-    fields = parse_metadata(metadata or ())
-    uploads = find_files(paths, recursive=recursive, key_prefix=key_prefix)
-    client = async_tenant_client(url, tenant_key)
-    total_bytes = sum(_size_bytes(item.path) for item in uploads)
-    with byte_progress("Uploading", total_bytes, wanted=not as_json) as advance:
-        report = _Report(advance, as_json=as_json)
-        wait_seconds = timeout if wait else None
-        asyncio.run(_run(client, report, uploads, metadata=fields, wait_seconds=wait_seconds, parallel=parallel))
-    if as_json:
-        print_json(report.as_json())
+    """Upload files and directories; what the server has already, by its SHA-256, is not sent again.
+
+    A document's key is its file's name, or its path below the directory, behind the prefix. Uploading again replaces
+    what changed. An interrupted run goes on where it stopped when it is started again. Exit code 1 if a file was
+    refused or could not be made searchable.
+    """
+    server = Server(url, tenant_key, ca_file)
+    options = _options(prefix, metadata, wait, timeout, parallel, dry_run=dry_run, retry_failed=retry_failed)
+    if STDIN in paths:
+        if len(paths) > 1 or not name or dry_run:
+            raise WrongUsage("From stdin comes one document: say `s4 upload - --name NAME`, without other files.")
+        with _reporting(as_json=as_json, dry_run=False) as report:
+            _upload_stdin(server, report, options, name)
     else:
-        print_line(report.summary())
-    if any(outcome.failure for outcome in report.outcomes):
+        if name is not None and (len(paths) > 1 or paths[0].is_dir()):
+            raise WrongUsage("--name is for one file.")
+        finder = _finder(paths, options, include, exclude, hidden=hidden, name=name)
+        with _reporting(as_json=as_json, dry_run=dry_run) as report:
+            asyncio.run(_transfer(server, finder, report, options))
+    _exit(report)
+
+
+def sync(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory.")],
+    prefix: Prefix = "",
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete documents under the prefix that have no file in the directory.")
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Delete without asking, even if the directory or the prefix is empty."),
+    ] = False,
+    metadata: MetadataPairs = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = False,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    wait: Wait = True,
+    timeout: Timeout = 600.0,
+    parallel: Parallel = 4,
+    url: Url = DEFAULT_URL,
+    tenant_key: TenantKey = None,
+    ca_file: CaFile = None,
+    as_json: JsonLines = False,
+) -> None:
+    """Make the documents under a prefix equal to a directory: upload as `s4 upload` does, and with --delete delete.
+
+    What was left out by --include, --exclude or for its name, what lies behind links and in directories that cannot be
+    read, and whatever is outside the prefix is never deleted.
+    """
+    server = Server(url, tenant_key, ca_file)
+    options = _options(prefix, metadata, wait, timeout, parallel, dry_run=dry_run, retry_failed=retry_failed)
+    if not directory.is_dir():
+        raise WrongUsage(f"There is no directory {directory}.")
+    if delete and not (options.prefix or yes or dry_run):
+        raise WrongUsage("Without --prefix, --delete is about all documents of the tenant: say --yes if you mean that.")
+    if delete and as_json and not (yes or dry_run):
+        raise WrongUsage("With --json nobody is asked: say --yes to delete, or --dry-run.")
+    finder = _finder([directory], options, include, exclude, hidden=hidden)
+    with _reporting(as_json=as_json, dry_run=dry_run) as report:
+        run = asyncio.run(_transfer(server, finder, report, options))
+        if run.complete:
+            extras = run.extras(finder)
+            if delete and extras:
+                _delete(server, finder, report, extras, yes=yes, dry_run=dry_run)
+            elif extras:
+                report.extra = len(extras)
+    _exit(report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A transfer that has ended. `complete`: every file was looked at."""
+
+    known: "KnownDocuments"
+    seen: set[str]
+    complete: bool
+
+    def extras(self, finder: "Finder") -> "list[Outcome]":
+        from s4.entrypoints.cli.transfer.extras import extra_documents
+
+        return extra_documents(self.known, finder, self.seen)
+
+
+async def _transfer(server: Server, finder: "Finder", report: "Report", options: "TransferOptions") -> _Run:
+    from s4.entrypoints.cli.transfer.documents import KnownDocuments
+    from s4.entrypoints.cli.transfer.engine import Transfer
+    from s4.entrypoints.cli.transfer.outcomes import failure_of
+
+    async with async_tenant_client(server) as client:
+        if any(path.is_dir() for path in finder.paths):
+            known = await KnownDocuments.under(client, options.prefix)
+        else:
+            known = await KnownDocuments.named(client, finder.named_keys())
+    with byte_progress("", None, wanted=report.shows_bar) as report.bar:
+        async with async_tenant_client(server, patient=True) as client:
+            transfer = Transfer(client, known, report, options)
+            await transfer.run(finder)
+    if transfer.stopped is not None:
+        report.stopped = failure_of(transfer.stopped)
+    return _Run(known, transfer.seen, transfer.stopped is None)
+
+
+def _upload_stdin(server: Server, report: "Report", options: "TransferOptions", name: str) -> None:
+    """Not by the event loop: what waits for a keyboard in a thread cannot be interrupted."""
+    from s4.entrypoints.cli.transfer.files import UnfitKey, key_for
+    from s4.entrypoints.cli.transfer.outcomes import Action, Outcome, failure_in
+    from s4client import Document, NotFound
+
+    try:
+        key = key_for(options.prefix, name)
+    except UnfitKey as unfit:
+        raise WrongUsage(unfit.failure.message, param_hint="--name") from unfit
+    with tenant_client(server) as s4:
+        action, kept = Action.UPLOADED, {}
+        with contextlib.suppress(NotFound):
+            kept, action = s4.get_by_key(key).metadata, Action.REPLACED
+        document: Document = s4.put_by_key(key, sys.stdin.buffer, metadata={**kept, **options.metadata} or None)
+        if options.wait_seconds is not None:
+            document = s4.wait(document.document_id, timeout=options.wait_seconds)
+    report.ended(
+        Outcome(
+            path=str(STDIN), key=key, action=action, sent_bytes=document.size,
+            document_id=document.document_id, status=document.status, failure=failure_in(document),
+        )
+    )  # fmt: skip
+
+
+def _delete(
+    server: Server, finder: "Finder", report: "Report", extras: "list[Outcome]", *, yes: bool, dry_run: bool
+) -> None:
+    from s4.entrypoints.cli.transfer.extras import delete
+
+    if dry_run:
+        for outcome in extras:
+            report.ended(outcome)
+        return
+    if not yes:
+        if finder.files_found == 0:
+            print_note(f"{finder.paths[0]} holds no files, so nothing was deleted: say --yes if you mean that.")
+            report.refused = True
+            return
+        for outcome in extras[:SHOWN_DELETIONS_MAX]:
+            print_note(f"  {outcome.path}")
+        if len(extras) > SHOWN_DELETIONS_MAX:
+            print_note(f"  … and {len(extras) - SHOWN_DELETIONS_MAX} more")
+        if not _confirmed(f"Delete {len(extras)} documents that have no file in {finder.paths[0]}?"):
+            print_note("Nothing was deleted.")
+            report.refused = True
+            return
+    with tenant_client(server) as s4:
+        delete(s4, extras, report.ended)
+
+
+def _confirmed(question: str) -> bool:
+    """No answer is a no."""
+    print_note(f"{question} [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+@contextlib.contextmanager
+def _reporting(*, as_json: bool, dry_run: bool) -> "Iterator[Report]":
+    """The summary comes also when the run is interrupted."""
+    from s4.entrypoints.cli.transfer.report import Report
+
+    report = Report(as_json=as_json, dry_run=dry_run)
+    try:
+        yield report
+    except KeyboardInterrupt:
+        report.close()
+        raise
+    report.close()
+
+
+def _exit(report: "Report") -> None:
+    if report.failed or report.stopped or report.refused:
         raise typer.Exit(1)
 
 
-async def _run(
-    client: "AsyncS4Client",
-    report: "_Report",
-    uploads: "list[Upload]",
+def _options(
+    prefix: str, metadata: list[str] | None, wait: bool, timeout: float, parallel: int, **flags: Any
+) -> "TransferOptions":
+    from s4.entrypoints.cli.transfer.engine import TransferOptions
+    from s4.entrypoints.cli.transfer.files import UnfitKey, folder_prefix, key_for
+
+    fields = parse_metadata(metadata or ())
+    try:
+        folder = key_for("", folder_prefix(prefix))
+    except UnfitKey as unfit:
+        raise WrongUsage(f"The prefix cannot be the beginning of a key. {unfit.failure.message}") from unfit
+    return TransferOptions(
+        prefix=folder, metadata=fields, wait_seconds=timeout if wait else None, parallel=parallel, **flags
+    )
+
+
+def _finder(
+    paths: list[Path],
+    options: "TransferOptions",
+    include: list[str] | None,
+    exclude: list[str] | None,
     *,
-    metadata: Mapping[str, Any],
-    wait_seconds: float | None,
-    parallel: int,
-) -> None:
-    from s4.entrypoints.cli.uploading import Uploader
+    hidden: bool,
+    name: str | None = None,
+) -> "Finder":
+    from s4.entrypoints.cli.transfer.files import Finder
+    from s4.entrypoints.cli.transfer.selection import Selection
 
-    async with client:
-        await Uploader(client, report, metadata=metadata, wait_seconds=wait_seconds, parallel=parallel).run(uploads)
-
-
-def find_files(paths: Sequence[Path], *, recursive: bool, key_prefix: str | None) -> "list[Upload]":
-    """What to upload, in the order given. Below a directory, keys follow the path in it."""
-    from s4.entrypoints.cli.uploading import Upload
-
-    found = []
-    for path in paths:
-        if not path.is_dir():
-            found.append((path, path.name))
-        elif recursive:
-            found += [(file, file.relative_to(path).as_posix()) for file in _files_below(path)]
-        else:
-            raise WrongUsage(f"{path} is a directory: say --recursive to upload what is in it.")
-    if key_prefix is None:
-        return [Upload(path, None) for path, _ in found]
-    uploads = [Upload(path, key_prefix + name) for path, name in found]
-    key, count = Counter(upload.key for upload in uploads).most_common(1)[0] if uploads else (None, 0)
-    if count > 1:
-        raise WrongUsage(f"{count} files would get the key {key!r} and replace one another.")
-    return uploads
-
-
-def _files_below(directory: Path) -> list[Path]:
-    """Regular files, sorted. Links to directories are not followed: they may lead in circles."""
-    files: list[Path] = []
-    for parent, names_below, names in os.walk(directory):
-        names_below[:] = sorted(name for name in names_below if not name.startswith("."))
-        files += [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
-    return [file for file in files if file.is_file()]
-
-
-def _size_bytes(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0
-
-
-class _Report:
-    """Prints a line for each file as it ends, unless JSON is wanted, and keeps what the summary needs."""
-
-    def __init__(self, advance: Advance, *, as_json: bool) -> None:
-        self.outcomes: list[Outcome] = []
-        self._as_json = as_json
-        self.advanced = advance
-
-    def ended(self, outcome: "Outcome") -> None:
-        self.outcomes.append(outcome)
-        if self._as_json:
-            return
-        if outcome.failure is None and outcome.document is not None:
-            print_line(f"{outcome.document.document_id}  {outcome.document.status}  {outcome.path}")
-        elif outcome.failure is not None:
-            which = f" ({outcome.document.document_id})" if outcome.document else ""
-            print_note(f"{outcome.path}{which}: {outcome.failure.code}: {outcome.failure.message}")
-
-    def summary(self) -> str:
-        sizes = [outcome.document.size for outcome in self.outcomes if outcome.document]
-        failed = sum(1 for outcome in self.outcomes if outcome.failure)
-        text = f"Uploaded {len(sizes)} of {len(self.outcomes)} files, {human_size(sum(sizes))}"
-        return f"{text}; {failed} failed." if failed else f"{text}."
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "files": [
-                {
-                    "path": os.fsencode(outcome.path).decode("utf-8", "replace"),
-                    "document": outcome.document.model_dump(mode="json") if outcome.document else None,
-                    "failure": (
-                        {"code": outcome.failure.code, "message": outcome.failure.message} if outcome.failure else None
-                    ),
-                }
-                for outcome in self.outcomes
-            ],
-            "uploaded": sum(1 for outcome in self.outcomes if outcome.document),
-            "failed": sum(1 for outcome in self.outcomes if outcome.failure),
-        }
+    selection = Selection(include or (), exclude or (), hidden)
+    return Finder(paths, options.prefix, selection, name)

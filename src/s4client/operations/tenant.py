@@ -1,0 +1,48 @@
+"""What a tenant's key opens: documents, waiting for them, and searching in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from s4client.flow import Flow, Request, operation
+from s4client.models import Profile, SearchResults
+from s4client.operations.common import API, given
+from s4client.operations.waiting import WaitingOperations
+
+SearchMode = Literal["hybrid", "semantic", "keyword"]
+
+
+class TenantOperations(WaitingOperations):
+    """Everything that a tenant can do."""
+
+    credential_header = "X-Tenant-Key"
+
+    @operation
+    def search(
+        self,
+        query: str,
+        *,
+        mode: SearchMode = "hybrid",
+        limit: int = 5,
+        offset: int = 0,
+        min_score: float = 0.0,
+        categories: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+        include_metadata: bool = True,
+        include_chunks: bool = True,
+        chunks_per_document: int = 3,
+    ) -> Flow[SearchResults]:
+        """The documents that speak of `query`, best first, with the passages that do."""
+        question = given(
+            query=query, mode=mode, limit=limit, offset=offset, min_score=min_score, categories=categories,
+            document_ids=document_ids, filters=filters, include_metadata=include_metadata,
+            include_chunks=include_chunks, chunks_per_document=chunks_per_document,
+        )  # fmt: skip
+        reply = yield from self.send(Request(method="POST", path=f"{API}/search", json=question, repeatable=True))
+        return reply.parse(SearchResults)
+
+    @operation
+    def profile(self) -> Flow[Profile]:
+        """The tenant that the key speaks for, its plan and what it has used."""
+        reply = yield from self.send(Request(method="GET", path=f"{API}/profile", repeatable=True))
+        return reply.parse(Profile)

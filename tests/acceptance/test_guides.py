@@ -1,0 +1,75 @@
+"""The guides' examples, executed as they stand there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.factories.command_line import clean_environment, documents
+from tests.factories.deployment import Deployment
+from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
+
+CLIENT = page("docs/guide/client.md")
+COMMAND_LINE = page("docs/guide/command-line.md")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A place to stand in as a reader does in the repository."""
+    (tmp_path / "samples").symlink_to(REPOSITORY / "samples")
+    return tmp_path
+
+
+def test_the_command_lines_guide_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    printed = run_blocks(executed_blocks(COMMAND_LINE, "bash"), folder, served.url, tenant)
+
+    assert "failed; " in printed[0]
+    assert {"company/travel-policy.docx", "log/pump.txt", "team/tides.txt"} <= set(documents(tenant))
+    assert "team/ice.txt" not in documents(tenant)
+    assert (folder / "travel-policy.docx").read_bytes() == (
+        folder / "samples/documents/travel-policy.docx"
+    ).read_bytes()
+
+
+@pytest.fixture
+def program(folder: Path) -> Path:
+    """The client's guide as one program."""
+    path = folder / "guide.py"
+    path.write_text("\n\n".join(executed_blocks(CLIENT, "python")), encoding="utf-8")
+    return path
+
+
+def test_the_clients_guide_does_what_it_says(
+    served: Deployment, tenant: dict[str, str], folder: Path, program: Path
+) -> None:
+    program.write_text(program.read_text().replace(ADDRESS, served.url))
+
+    done = subprocess.run(
+        [sys.executable, program], cwd=folder, env=clean_environment() | tenant, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "processing"
+    assert lines[1].startswith("ready ")
+    assert "7 of 7" in lines
+    assert lines[-1].startswith("not_found 404 ")
+    assert set(documents(tenant)) == {"policies/travel.docx", *(f"pages/{number}.txt" for number in range(4))}
+
+
+def test_a_program_that_uses_the_client_is_checked_by_its_types(folder: Path, program: Path) -> None:
+    """As strictly as mypy can, and a mistake is found."""
+    mistaken = folder / "mistaken.py"
+    mistaken.write_text(program.read_text() + "\npatient.attempts = s4.search(5).results[0].scores\n")
+    command = [
+        sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file", os.devnull,
+        "--cache-dir", REPOSITORY / ".mypy_cache" / "guides", program, mistaken,
+    ]  # fmt: skip
+
+    checked = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
+
+    errors = [line for line in checked.stdout.splitlines() if ": error: " in line]
+    assert [line for line in errors if line.startswith("guide.py")] == []
+    assert {line.rpartition("[")[2].rstrip("]") for line in errors} == {"arg-type", "attr-defined"}
