@@ -136,6 +136,16 @@ async def test_a_heading_over_two_lines_is_one_and_two_headings_are_two(read, sc
     ]
 
 
+async def test_a_word_broken_at_the_end_of_a_line_is_whole_again(read) -> None:
+    lines = [(10, "The pump draws water from below and lifts it to the mainte-"), (10, "nance tower above the town.")]
+
+    extracted = await read(pdfs.drawn(lines), "a.pdf")
+
+    assert extracted.text.replace("\n", " ") == (
+        "The pump draws water from below and lifts it to the maintenance tower above the town."
+    )
+
+
 async def test_sentences_and_text_that_is_large_throughout_are_no_headings_of_a_pdf(read) -> None:
     lines = [(18, "This is a motto, set large."), *PROSE, (13, "Half of the text is a little larger than the rest")] * 2
 
