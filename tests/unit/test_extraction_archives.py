@@ -15,6 +15,7 @@ from s4.kernel.errors import DocumentRejected
 from s4.kernel.settings import Settings
 from s4.kernel.units import KIB, MIB
 from tests.factories import files
+from tests.factories.extracted import outline
 from tests.factories.formats import archives, mails, office, pdfs, texts
 
 WORDS = b"The pump draws water from the lower basin."
@@ -43,14 +44,6 @@ def refused(read):
         return caught.value
 
     return _refused
-
-
-def outline(extracted: ExtractedText) -> list[tuple[int, str]]:
-    for heading in extracted.headings:
-        line = extracted.text[heading.char_start :].partition("\n")[0]
-        assert line.lstrip("# ").startswith(heading.title)
-        assert heading.char_start == 0 or extracted.text[heading.char_start - 1] == "\n"
-    return [(heading.level, heading.title) for heading in extracted.headings]
 
 
 # -- what becomes of members
@@ -239,6 +232,7 @@ def test_links_devices_and_folders_of_a_tar_are_skipped(read, tmp_path: Path) ->
     extracted = read(archives.tarred({"../good.txt": WORDS}, special=special))
 
     assert outline(extracted) == [(1, "good.txt")]
+    assert extracted.warnings == ()
     assert "root:" not in extracted.text
     assert [path.name for path in tmp_path.rglob("*")] == ["content"], "nothing is written where a member says"
 

@@ -9,6 +9,7 @@ from s4.engine.extraction import ExtractedText, ExtractionPool
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import GIB
 from tests.factories import formats
+from tests.factories.extracted import outline, page_texts
 from tests.factories.formats import Sample, office, pdfs, texts
 
 SAMPLES = formats.samples()
@@ -38,29 +39,16 @@ def read(pool: ExtractionPool, tmp_path: Path):
     return _read
 
 
-def page_texts(extracted: ExtractedText) -> list[str]:
-    return [extracted.text[page.char_start : page.char_end] for page in extracted.pages]
-
-
-def assert_offsets(extracted: ExtractedText) -> None:
-    for heading in extracted.headings:
-        line = extracted.text[heading.char_start :].partition("\n")[0]
-        assert line.lstrip("# ").startswith(heading.title)
-        assert heading.char_start == 0 or extracted.text[heading.char_start - 1] == "\n"
-    if extracted.pages:
-        assert "".join(page_texts(extracted)) == extracted.text
-
-
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 async def test_a_format_gives_text_headings_and_pages(read, sample: Sample) -> None:
     extracted = await read(sample.data, sample.name)
 
     assert extracted.content_type == sample.content_type
     assert sample.says in extracted.text
-    assert tuple((heading.level, heading.title) for heading in extracted.headings) == sample.headings
+    assert tuple(outline(extracted)) == sample.headings
     assert [page.number for page in extracted.pages] == list(range(1, sample.pages + 1))
+    assert len(page_texts(extracted)) == sample.pages
     assert sample.title is None or extracted.title == sample.title
-    assert_offsets(extracted)
 
 
 @pytest.mark.parametrize(
@@ -141,12 +129,21 @@ async def test_a_heading_over_two_lines_is_one_and_two_headings_are_two(read, sc
 
     extracted = await read(pdfs.drawn(lines, scaled=scaled), "a.pdf")
 
-    assert_offsets(extracted)
-    assert [(heading.level, heading.title) for heading in extracted.headings] == [
+    assert outline(extracted) == [
         (1, "Manual"),
         (1, "Care of the outdoor unit in winter"),
         (2, "Filters"),
     ]
+
+
+async def test_a_word_broken_at_the_end_of_a_line_is_whole_again(read) -> None:
+    lines = [(10, "The pump draws water from below and lifts it to the mainte-"), (10, "nance tower above the town.")]
+
+    extracted = await read(pdfs.drawn(lines), "a.pdf")
+
+    assert extracted.text.replace("\n", " ") == (
+        "The pump draws water from below and lifts it to the maintenance tower above the town."
+    )
 
 
 async def test_sentences_and_text_that_is_large_throughout_are_no_headings_of_a_pdf(read) -> None:

@@ -11,6 +11,7 @@ from s4.engine.extraction import ExtractedText, HeadingSpan, PageSpan
 from s4.engine.extraction.readers import Limits, extract
 from s4.kernel.errors import DataCorrupt, DocumentRejected
 from tests.factories import files
+from tests.factories.extracted import outline, page_texts
 
 LIMITS = Limits(text_chars_max=100_000, pages_max=20)
 PROSE = "The pump draws water from the lower basin and lifts it to the tower above the town."
@@ -39,18 +40,6 @@ def refused(read):
         return caught.value
 
     return _refused
-
-
-def page_texts(extracted: ExtractedText) -> list[str]:
-    return [extracted.text[page.char_start : page.char_end].strip() for page in extracted.pages]
-
-
-def outline(extracted: ExtractedText) -> list[tuple[int, str]]:
-    for heading in extracted.headings:
-        line = extracted.text[heading.char_start :].partition("\n")[0]
-        assert line.lstrip("# ").startswith(heading.title)
-        assert heading.char_start == 0 or extracted.text[heading.char_start - 1] == "\n"
-    return [(heading.level, heading.title) for heading in extracted.headings]
 
 
 # -- PDF

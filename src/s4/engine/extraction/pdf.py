@@ -21,7 +21,7 @@ _RUNNING_CHARS_MAX = 90
 _REPEATED_PAGES_MIN = 3
 _REPEATED_SHARE_MIN = 0.5
 _REPEATED_LETTERS_MIN = 10  # shorter ones may be "Step 1", "Step 2": content that happens to repeat
-_HYPHEN = re.compile("\x02(?:\r?\n)?")  # PDFium's mark for a word broken at the line's end
+_HYPHEN = re.compile("[\x02\ufffe](?:\r?\n)?")  # PDFium's marks, old and new, for a word broken at the line's end
 _PAGE_NUMBER = re.compile(
     r"^\W*(?:page |seite )?\d{1,5}(?!\w)(?: (?:of|von|/) \d{1,5})?\W*"
     r"|\W*(?:page |seite )?(?<!\w)\d{1,5}(?: (?:of|von|/) \d{1,5})?\W*$",
