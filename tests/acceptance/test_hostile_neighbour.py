@@ -33,7 +33,11 @@ LIMITED = FAST | {
 UPLOADED = [
     one
     for one in corpus()
-    if not one.heavy and re.search("laughs|external|NUL|called|nothing|of 10.5 groups|levels, json|pdf (of 10,001|whose|and noise)|excel that", one.name)
+    if not one.heavy
+    and re.search(
+        "laughs|external|NUL|called|nothing|of 10.5 groups|levels, json|pdf (of 10,001|whose|and noise)|excel that",
+        one.name,
+    )
 ]
 END_SECONDS_MAX = 170.0
 
