@@ -16,7 +16,7 @@ from testing import docx, pdf, pptx, zipped
 
 KEYS = 25  # of each tenant
 POSTED = 10  # of each tenant and thread: the oldest goes when a new one comes
-STOCK = 20  # texts of each format
+STOCK = 8  # texts of each format
 TIMEOUT_SECONDS = 120.0
 _WORDS = ("valve", "pump", "pressure", "report", "tank", "check", "meter", "filter", "season", "sensor", "line", "seal")
 _FORMATS = ("txt", "md", "html", "csv", "json", "pdf", "docx", "pptx", "broken.pdf", "junk.zip", "blank.txt")
@@ -57,6 +57,7 @@ class Mixture(threading.Thread):
         super().__init__(daemon=True)
         self._netloc = urlsplit(url).netloc
         self._headers = {"X-Tenant-Key": key}
+        self._seed, self._turn = seed, 0
         self._random = random.Random(seed)
         self._ended = ended
         self._posted: deque[str] = deque()
@@ -96,7 +97,10 @@ class Mixture(threading.Thread):
 
     def _post(self) -> None:
         name, content = self._file()
-        head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        head = (
+            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="key"\r\n\r\n{self._free_key()}\r\n'
+            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        )
         body = head.encode() + content + f"\r\n--{_BOUNDARY}--\r\n".encode()
         headers = {
             "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}",
@@ -167,6 +171,12 @@ class Mixture(threading.Thread):
     def _file(self) -> tuple[str, bytes]:
         kind, number = self._random.choice(_FORMATS), self._random.randrange(STOCK)
         return f"file-{number}.{kind}", file_of(kind, number)
+
+    def _free_key(self) -> str:
+        """In turn; by the time that it comes round again, its document is deleted. Ids that never come back would leave
+        tombstones, which S4 keeps."""
+        self._turn += 1
+        return f"posted-{self._seed}-{self._turn % (2 * POSTED)}"
 
     def _by_key(self) -> str:
         return f"/documents/by-key/slot-{self._random.randrange(KEYS)}"

@@ -143,6 +143,21 @@ async def test_a_failed_file_can_be_replaced_and_then_has_no_error(house: House)
     assert (mended.status, mended.error_code, mended.error_message) == (DocumentStatus.READY, None, None)
 
 
+async def test_a_failed_file_that_is_deleted_leaves_no_job_behind(house: House) -> None:
+    """Nobody could retry it, and a queue that only grows is a leak."""
+    acme = await house.tenant()
+    broken = await house.put(acme, "broken.pdf", SCRAP)
+    await house.work()
+    async with house.core.database.read() as connection:
+        assert [row[1] for row in await house.core.queue.depth(connection)] == ["failed"]
+
+    await house.core.documents.delete(acme.context, broken.document_id)
+    await house.work()
+
+    async with house.core.database.read() as connection:
+        assert await house.core.queue.depth(connection) == []
+
+
 async def test_a_replaced_document_is_found_by_its_old_text_until_the_new_is_ready(house: House) -> None:
     acme = await house.tenant()
     document = await house.put(acme, "report", "the ancient wording")

@@ -286,6 +286,32 @@ async def test_every_error_ends_in_a_bounded_number_of_attempts(
     assert attempts is None or tried == attempts
 
 
+async def test_a_waiting_job_that_is_asked_for_again_keeps_its_place(catalog: Database, queue: Queue) -> None:
+    """Else a table that is written all the time would never be compacted: every write asks for it anew."""
+    await enqueue(catalog, queue, ("t", "compaction"))
+    for number in range(3):
+        await enqueue(catalog, queue, ("t", f"document{number}"))
+        await enqueue(catalog, queue, ("t", "compaction"))
+
+    assert (await claimed(queue)).subject == "compaction"
+
+
+async def test_a_failed_job_can_be_forgotten_and_one_that_waits_cannot(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, ("t", "failed"))
+    job = await claimed(queue)
+    await catalog.transact(lambda c: queue.fail(c, job, error="hopeless"))
+    await enqueue(catalog, queue, ("t", "waits"), ("other", "failed"))
+
+    for subject in ("failed", "waits"):
+        request = JobRequest(KIND, "t", subject, {})
+        await catalog.transact(lambda c, request=request: queue.forget(c, request))  # type: ignore[misc]
+
+    assert [(subject, state) for subject, state, _, _ in await states(catalog)] == [
+        ("failed", "ready"),
+        ("waits", "ready"),
+    ]
+
+
 async def test_a_job_that_keeps_killing_its_worker_ends_failed(catalog: Database, queue: Queue) -> None:
     ran: list[int] = []
     failed: list[str] = []

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, Queue
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -116,9 +116,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture
 def canary() -> Iterator[Site]:
-    """The attacker's own site, which counts who calls. `/end` calls back when all before it had its chance."""
+    """The attacker's own site, which counts who calls. `/embedding?urls` is a page that frames, embeds and loads as a
+    script each of the urls; `/end` calls back when all before it had its chance."""
 
     def answer(path: str) -> tuple[int, dict[str, str], bytes]:
+        if path.startswith("/embedding?"):
+            return 200, {"Content-Type": "text/html"}, embedding(unquote(path.partition("?")[2]).split())
         if path == "/end":
             return 200, {"Content-Type": "text/html"}, b"<script>fetch('/ended')</script>"
         return 200, {"Content-Type": "text/plain"}, b""
@@ -192,10 +195,18 @@ def test_nothing_of_a_hostile_download_acts_within_a_page_that_embeds_it(
     browser: Chrome, tenant: httpx.Client, door: Site, canary: Site
 ) -> None:
     paths = uploaded(tenant, hostile_files(canary.origin, marker="embedded"))
-    browser.get(embedding([f"{door.origin}{path}?disposition=inline" for path in paths.values()], canary))
+    open_embedded(browser, canary, door, list(paths.values()))
 
-    assert browser.title == "embedding"
-    assert [call for call in calls_until_the_end(browser, canary) if "/embedded/" in call] == []
+    assert [call for call in calls_until_the_end(browser, canary) if call.startswith("/embedded/")] == []
+
+
+def test_without_its_headers_the_same_downloads_do_act_within_a_page_that_embeds_them(
+    browser: Chrome, tenant: httpx.Client, unprotected_door: Site, canary: Site
+) -> None:
+    page = next(file for file in hostile_files(canary.origin, marker="framed") if file.proof is not None)
+    open_embedded(browser, canary, unprotected_door, list(uploaded(tenant, [page]).values()))
+
+    await_call(canary, f"/framed/{page.proof}")
 
 
 def test_without_its_headers_the_same_downloads_do_act(
@@ -210,13 +221,18 @@ def test_without_its_headers_the_same_downloads_do_act(
             await_call(canary, f"/{file.name}/{file.proof}")
 
 
-def embedding(urls: list[str], canary: Site) -> str:
-    """An attacker's page that frames, embeds and loads as a script each of `urls`."""
+def open_embedded(browser: Chrome, canary: Site, door: Site, paths: list[str]) -> None:
+    urls = " ".join(f"{door.origin}{path}?disposition=inline" for path in paths)
+    browser.get(f"{canary.origin}/embedding?{quote(urls, safe='')}")
+    assert browser.title == "embedding"
+
+
+def embedding(urls: list[str]) -> bytes:
     framed = "".join(
         f'<iframe src="{url}"></iframe><object data="{url}"></object><embed src="{url}"/><script src="{url}"></script>'
         for url in urls
     )
-    return f"data:text/html,{quote(f'<title>embedding</title><body>{framed}')}#{canary.origin}"
+    return f"<!doctype html><title>embedding</title><body>{framed}".encode()
 
 
 def await_call(site: Site, start: str) -> None:

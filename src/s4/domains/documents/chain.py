@@ -113,4 +113,5 @@ class DocumentChain:
         await rows.replace_fields(connection, tenant_id, document_id, [])
         if row is not None and row.state == LIVE:
             await usage.adjust(connection, tenant_id, stored_bytes=-row.size_bytes, documents=-1)
+        await self._queue.forget(connection, jobs.index(tenant_id, document_id))
         await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))

@@ -51,7 +51,8 @@ class Queue:
         self._random = random
 
     async def enqueue(self, connection: Connection, request: JobRequest) -> None:
-        """Part of the caller's transaction. A job that runs at this moment runs once more afterwards."""
+        """Part of the caller's transaction. A job that runs at this moment runs once more afterwards; one that waits
+        keeps its place, or whoever is asked for again and again would never have a turn."""
         now = await self._database.now(connection)
         fresh = {
             "payload": dict(request.payload),
@@ -62,6 +63,7 @@ class Queue:
         }
         identity = {"kind": request.kind, "tenant_id": request.tenant_id, "subject": request.subject}
         running = jobs.c.state == "running"
+        overdue = sa.and_(jobs.c.state == "ready", jobs.c.run_at < now)
         await connection.execute(
             upsert(
                 connection,
@@ -79,7 +81,7 @@ class Queue:
                     "payload": fresh["payload"],
                     "again": running,
                     "state": sa.case((running, "running"), else_="ready"),
-                    "run_at": now,
+                    "run_at": sa.case((overdue, jobs.c.run_at), else_=sa.literal(now, jobs.c.run_at.type)),
                     "attempts": sa.case((running, jobs.c.attempts), else_=0),
                     "crashes": sa.case((running, jobs.c.crashes), else_=0),
                     "created_at": now,
@@ -218,6 +220,17 @@ class Queue:
         )
         state = await connection.execute(sa.select(jobs.c.state).where(jobs.c.job_id == job.job_id))
         return bool(state.scalar_one() == "failed")
+
+    async def forget(self, connection: Connection, request: JobRequest) -> None:
+        """Drops the job if it has failed: its subject is gone, and there is nothing left to retry."""
+        await connection.execute(
+            sa.delete(jobs).where(
+                jobs.c.kind == request.kind,
+                jobs.c.tenant_id == request.tenant_id,
+                jobs.c.subject == request.subject,
+                jobs.c.state == "failed",
+            )
+        )
 
     async def _hand_back(self, connection: Connection, job: ClaimedJob, **values: Any) -> None:
         done = await connection.execute(
