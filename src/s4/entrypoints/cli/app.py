@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from s4.entrypoints.cli import (
+    config_commands,
     document_commands,
     search_command,
     server_commands,
@@ -39,6 +40,7 @@ def build() -> typer.Typer:
         document_commands,
         search_command,
         status_commands,
+        config_commands,
     ):
         commands.register(app)
     return app

@@ -4,11 +4,14 @@ import asyncio
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4.kernel.settings import Settings
+from s4.entrypoints.cli.options import ConfigFile, configuration
+
+if TYPE_CHECKING:
+    from s4.kernel.settings import Settings
 
 DataDir = Annotated[
     Path | None,
@@ -24,6 +27,8 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
+    context: typer.Context,
+    config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
     data_dir: DataDir = None,
@@ -32,7 +37,7 @@ def serve(
     """Run the API, and a worker as its child."""
     from s4.entrypoints.serve import serve as run
 
-    settings = _settings(host=host, port=port, data_dir=data_dir)
+    settings = _prepared(context, config, "api", host=host, port=port, data_dir=data_dir)
     import uvloop  # serves about twice the requests of asyncio's own loop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -40,6 +45,8 @@ def serve(
 
 
 def worker(
+    context: typer.Context,
+    config: ConfigFile = None,
     data_dir: DataDir = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Answer /health/live and /metrics on this port of S4_HOST.")
@@ -50,7 +57,7 @@ def worker(
     """Run jobs until stopped: extract, embed, index, maintain."""
     from s4.entrypoints.worker import WorkerListener, run_worker
 
-    settings = _settings(data_dir=data_dir)
+    settings = _of_the_parent() if exit_with_parent else _prepared(context, config, "worker", data_dir=data_dir)
     listening = None
     if listen_fd is not None:
         listening = socket.socket(fileno=listen_fd)
@@ -61,15 +68,39 @@ def worker(
     asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
 
 
-def migrate(data_dir: DataDir = None) -> None:
+def migrate(context: typer.Context, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Bring the catalog's schema to this release. The embedded mode does it by itself."""
     from s4.entrypoints.bootstrap import migrate_database
 
-    steps = migrate_database(_settings(data_dir=data_dir))
+    steps = migrate_database(configuration(context, config, data_dir=data_dir).settings)
     typer.echo(f"migrated: {', '.join(steps)}" if steps else "nothing to do")
 
 
-def _settings(**flags: Any) -> Settings:
-    from s4.entrypoints.configuration import load_settings
+def _prepared(context: typer.Context, config: Path | None, service: str, **flags: Any) -> "Settings":
+    """The settings of a process whose logs work; what the environment says in vain is in them."""
+    import structlog
 
-    return load_settings(**flags)
+    from s4.entrypoints.bootstrap import configure_process
+    from s4.entrypoints.configuration import complete
+
+    loaded = configuration(context, config, **flags)
+    settings = complete(loaded.settings)
+    configure_process(settings, service=service)
+    for variable, nearest in loaded.unknown.items():
+        structlog.get_logger().warning("configuration.variable_unknown", variable=variable, nearest=nearest)
+    return settings
+
+
+def _of_the_parent() -> "Settings":
+    """What `s4 serve` runs with, the first line that it writes into the pipe."""
+    from s4.entrypoints.bootstrap import configure_process
+    from s4.entrypoints.configuration import taken_over
+
+    # Unbuffered: what follows, the end of the pipe, is awaited by the event loop.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as pipe:
+        line = pipe.readline()
+    if not line:  # the parent ended first
+        raise typer.Exit(1)
+    settings = taken_over(line)
+    configure_process(settings, service="worker")
+    return settings

@@ -9,15 +9,21 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import s4.migrations
+from s4.kernel.errors import Conflict
 
 _ADVISORY_LOCK = 5_300_734  # "S4" and a random number: two migrating processes take turns
 
 
+POSTGRESQL_OLDEST = 15
+"""The oldest major version that its own makers still mend, and the oldest that S4's tests have run on."""
+
+
 def upgrade(url: str) -> list[str]:
-    """Runs what is missing, alone. Answers with the revisions that were run."""
+    """Runs what is missing, alone. Answers with the revisions that were run. Raises `Conflict` as `pending` does."""
     engine = _engine(url)
     try:
         with engine.connect() as connection:
+            _require_supported(connection)
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
             else:
@@ -42,13 +48,34 @@ def upgrade(url: str) -> list[str]:
 
 
 def pending(url: str) -> bool:
-    """Whether the database lacks a step of this release."""
+    """Whether the database lacks a step of this release. Raises `Conflict` for a server that is too old."""
     engine = _engine(url)
     try:
         with engine.connect() as connection:
-            return _current(connection) != ScriptDirectory.from_config(_config()).get_current_head()
+            return lacks_steps(connection)
     finally:
         engine.dispose()
+
+
+def lacks_steps(connection: sa.Connection) -> bool:
+    """`pending`, on a connection that is open."""
+    _require_supported(connection)
+    return _current(connection) != ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def server_name(connection: sa.Connection) -> str:
+    """`PostgreSQL 18.6`, `SQLite 3.40.1`."""
+    name = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}[connection.dialect.name]
+    return f"{name} {'.'.join(map(str, connection.dialect.server_version_info or ('of unknown version',)))}"
+
+
+def _require_supported(connection: sa.Connection) -> None:
+    version = connection.dialect.server_version_info
+    if connection.dialect.name == "postgresql" and version is not None and int(version[0]) < POSTGRESQL_OLDEST:
+        raise Conflict(
+            f"The database is {server_name(connection)}; S4 needs PostgreSQL {POSTGRESQL_OLDEST} or newer. "
+            "Upgrade the server, or name another one in S4_DATABASE_URL."
+        )
 
 
 def _current(connection: sa.Connection) -> str | None:
