@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 DATA ?=
+DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults check format types lint imports docs-reference eval bench lock build clean
+.PHONY: help setup demo test faults check format types lint imports licences docs-reference eval bench lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,7 +29,7 @@ test: setup  ## All tests that need PyPI only
 faults: setup  ## Every crash at every step, on every store and database: some twenty minutes
 	$(BIN)/python -m pytest -m long
 
-check: lint types imports  ## Formatting, lint, types, import rules
+check: lint types imports licences  ## Formatting, lint, types, import rules, licences
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -39,6 +40,9 @@ types: setup
 
 imports: setup
 	$(BIN)/lint-imports
+
+licences: setup  ## Everything that is locked is under a permissive or weak-copyleft licence
+	$(BIN)/python requirements/licences.py requirements/runtime.lock requirements/dev.lock
 
 format: setup  ## Format and mend what can be mended
 	$(BIN)/ruff format .
@@ -61,8 +65,12 @@ lock: setup  ## Compile requirements/*.lock anew (needs uv on the PATH)
 	  --custom-compile-command 'make lock' requirements/dev.in --constraints requirements/runtime.lock \
 	  --output-file requirements/dev.lock
 
-build: setup  ## Wheel and source distribution in dist/
-	$(BIN)/python -m hatchling build
+build: setup  ## Wheels and source distributions of S4 and of its client alone, in dist/
+	$(BIN)/python -m hatchling build -d "$(abspath $(DIST))"
+	cd packaging/client && "$(CURDIR)/$(BIN)/python" -m hatchling build -d "$(abspath $(DIST))"
+
+package-test: setup  ## Build them, install them in clean environments, and use them. Needs the package index
+	$(BIN)/python -m pytest -m package tests/package
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

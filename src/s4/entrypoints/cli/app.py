@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,12 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        status_commands.version()
+        raise typer.Exit
+
+
 def build() -> typer.Typer:
     app = typer.Typer(
         name="s4",
@@ -33,6 +39,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_options)
     for commands in (
         server_commands,
         tenant_commands,
@@ -44,6 +51,14 @@ def build() -> typer.Typer:
     ):
         commands.register(app)
     return app
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    """What stands before the command."""
 
 
 def main() -> None:
