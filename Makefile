@@ -58,10 +58,10 @@ eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
 bench: setup  ## Speed, as ratios and distributions
 	$(BIN)/python benchmarks/bench.py
 
-lock: setup  ## Compile requirements/*.lock anew (needs uv on the PATH)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+lock: setup  ## Compile requirements/*.lock anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/runtime.in --output-file requirements/runtime.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/dev.in --constraints requirements/runtime.lock \
 	  --output-file requirements/dev.lock
 

@@ -28,6 +28,7 @@ class Server:
 
     url: str
     data_dir: Path
+    pid: int
 
     def new_tenant(self, name: str) -> str:
         """The key of a new tenant."""
@@ -42,11 +43,15 @@ def clean_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running_server(data_dir: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """`settings` are `S4_*` variables, `arguments` those of `s4 serve`. Raises `ServerFailed`."""
+def running_server(
+    data_dir: Path, *arguments: str, settings: Mapping[str, str] | None = None, program: str | None = None
+) -> Iterator[Server]:
+    """`settings` are `S4_*` variables, `arguments` those of `s4 serve`, `program` an `s4` that is installed elsewhere.
+    Raises `ServerFailed`."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "s4.log"
-    command = [sys.executable, "-m", "s4.entrypoints.cli", "serve", "--port", "0", "--data-dir", str(data_dir)]
+    s4 = [program] if program is not None else [sys.executable, "-m", "s4.entrypoints.cli"]
+    command = [*s4, "serve", "--port", "0", "--data-dir", str(data_dir)]
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [*command, *arguments],
@@ -57,7 +62,7 @@ def running_server(data_dir: Path, *arguments: str, settings: Mapping[str, str] 
             start_new_session=True,  # Ctrl-C reaches the benchmark, which stops the server in its own time
         )
     try:
-        yield Server(_await_url(process, log), data_dir)
+        yield Server(_await_url(process, log), data_dir, process.pid)
     finally:
         _stop(process)
 

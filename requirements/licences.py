@@ -28,6 +28,7 @@ PERMISSIVE = frozenset(
         "ISC",
         "MIT",
         "MIT-0",
+        "MIT-CMU",
         "PostgreSQL",
         "PSF-2.0",
         "Python-2.0",
@@ -46,6 +47,7 @@ SPDX_OF = {
     "apache license, version 2.0": "Apache-2.0",
     "apache software license": "Apache-2.0",
     "bsd 2-clause license": "BSD-2-Clause",
+    "bsd": "BSD-3-Clause",  # as below
     "bsd license": "BSD-3-Clause",  # the classifier's name for all of them; each is allowed
     "isc license": "ISC",
     "isc license (iscl)": "ISC",
@@ -65,7 +67,12 @@ class Exempt(NamedTuple):
     reason: str
 
 
-EXCEPTIONS: dict[str, Exempt] = {}
+EXCEPTIONS: dict[str, Exempt] = {
+    "pypdfium2": Exempt(
+        "BSD-3-Clause AND Apache-2.0",
+        "the field adds “dependency licenses”; those of PDFium's parts, read in its dist-info (5.15), are permissive",
+    ),
+}
 
 
 def main() -> int:

@@ -65,8 +65,8 @@ def installed(outside: Path, dist: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uv(outside: Path) -> Path:
-    return environment(outside / "uv", "uv") / "uv"
+def uv() -> Path:
+    return Path(sys.executable).with_name("uv")
 
 
 @pytest.fixture

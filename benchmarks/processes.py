@@ -1,0 +1,66 @@
+"""Processes of a running S4, seen from outside through /proc: who is who, and what each holds."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+KIB = 1024
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)  # it ended while we looked; a zombie denies
+
+
+def family(pid: int) -> Iterator[int]:
+    """`pid` and all its descendants."""
+    yield pid
+    children: list[int] = []
+    with suppress(*_GONE):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(*_GONE):
+                children += map(int, (task / "children").read_text().split())
+    for child in children:
+        yield from family(child)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes. `anonymous`: the process's own, no file and no page cache behind them; `resident`: with mapped files;
+    `proportional`: resident, what is shared being divided among those who share it."""
+
+    anonymous: int
+    resident: int
+    proportional: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process. Raises `ProcessLookupError` or `FileNotFoundError` once it is gone."""
+
+    pid: int
+
+    @property
+    def role(self) -> str:
+        """`api`, `worker`, `extraction`, or `other`."""
+        command = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
+        if b"s4.engine.extraction.child" in command:
+            return "extraction"
+        if b"s4.entrypoints.cli" in command:
+            return "worker" if b"worker" in command else "api"
+        return "other"
+
+    @property
+    def memory(self) -> Memory:
+        found = self._fields("smaps_rollup")
+        return Memory(found["Anonymous"], found["Rss"], found["Pss"])
+
+    @property
+    def threads(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    @property
+    def descriptors(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def _fields(self, name: str) -> dict[str, int]:
+        text = Path(f"/proc/{self.pid}/{name}").read_text()
+        return {found[1]: int(found[2]) * KIB for found in re.finditer(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
