@@ -177,7 +177,7 @@ def _starts(programs: Path, folder: Path, found: Found) -> None:
 
 def _start(programs: Path, data_dir: Path) -> float:
     started = time.perf_counter()
-    with running_server(data_dir, program=str(programs / "s4")) as server, httpx.Client(trust_env=False) as client:
+    with running_server(data_dir, python=str(programs / "python")) as server, httpx.Client(trust_env=False) as client:
         while client.get(f"{server.url}/health/ready").status_code != httpx.codes.OK:
             time.sleep(0.005)
         return time.perf_counter() - started
@@ -194,7 +194,8 @@ def _forget_cached(folder: Path) -> None:
 
 
 def _idle(programs: Path, data_dir: Path, found: Found) -> None:
-    with running_server(data_dir, program=str(programs / "s4")) as server:
+    with running_server(data_dir, python=str(programs / "python")) as server:
+        _await_worker(data_dir)
         time.sleep(SETTLE_SECONDS)
         before = _memory(server.pid)
         ticks = _processor_seconds(server.pid)
@@ -217,6 +218,12 @@ def _idle(programs: Path, data_dir: Path, found: Found) -> None:
             found.figures[f"{role}_idle_pss_mib"] = before[role][0] / MIB
         found.figures[f"{role}_used_pss_mib"] = after[role][0] / MIB
     found.figures["idle_pss_mib"] = sum(pss for pss, _ in before.values()) / MIB
+
+
+def _await_worker(data_dir: Path) -> None:
+    """Its log goes where the API's goes."""
+    while "worker.started" not in (data_dir / "s4.log").read_text(errors="replace"):
+        time.sleep(0.1)
 
 
 def _memory(pid: int) -> dict[str, tuple[int, int]]:

@@ -24,12 +24,13 @@ def family(pid: int) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes. `anonymous`: the process's own, no file and no page cache behind them; `resident`: with mapped files;
-    `proportional`: resident, what is shared being divided among those who share it."""
+    """Bytes. `anonymous`: the process's own, with no file behind; `resident`: with the files that it has mapped, above
+    all its libraries. Neither holds page cache of what is read and written."""
 
     anonymous: int
     resident: int
-    proportional: int
+    resident_most: int
+    """Since the start, or since `forget_most`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,17 @@ class Process:
 
     @property
     def memory(self) -> Memory:
-        found = self._fields("smaps_rollup")
-        return Memory(found["Anonymous"], found["Rss"], found["Pss"])
+        found = self._fields("status")
+        return Memory(found["RssAnon"], found["VmRSS"], found["VmHWM"])
+
+    @property
+    def proportional_bytes(self) -> int:
+        """Resident, what is shared being divided among those who share it."""
+        return self._fields("smaps_rollup")["Pss"]
+
+    def forget_most(self) -> None:
+        """From now on `resident_most` counts anew."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     @property
     def threads(self) -> int:

@@ -89,6 +89,17 @@ def test_a_start_with_a_wrong_setting_ends_with_a_sentence(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["worker"], ["migrate"]])
+def test_without_its_database_no_process_starts_and_the_sentence_says_why(command: list[str], tmp_path: Path) -> None:
+    (dead,) = free_ports(1)
+    done = s4(*command, S4_DATA_DIR=str(tmp_path), S4_DATABASE_URL=f"postgresql://s4:hush-hush@127.0.0.1:{dead}/s4")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The catalog database does not answer: connection failed: ")
+    assert str(dead) in done.stderr
+    assert "hush" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_check_asks_every_dependency_and_says_which_does_not_answer(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:

@@ -44,6 +44,12 @@ def toml(tmp_path: Path) -> Any:
     return write
 
 
+BELONG_TOGETHER = {
+    "store_access_key_id": "store_secret_access_key",
+    "store_secret_access_key": "store_access_key_id",
+}
+
+
 def problems(**given: Any) -> list[str]:
     with pytest.raises(InvalidRequest) as caught:
         read_configuration(**given)
@@ -130,6 +136,7 @@ def test_no_file_is_read_that_nobody_named(toml: Any, monkeypatch: pytest.Monkey
         ('database_url = "mysql://h/d"', "database_url in {file}: must begin with postgresql:// or sqlite:///."),
         ('store_url = "memory://"\n[store]\nurl = "memory://"',
          "store_url stands twice in {file}: once in a table and once outside of it."),
+        ('store_access_key_id = "key"', "Store_access_key_id and store_secret_access_key belong together: set both,"),
         ("chunk_overlap_tokens = 200", "Chunk_overlap_tokens must be at most half of chunk_tokens_max."),
         ('admin_api_key = ""', "admin_api_key in {file} is empty: leave it out, or say what it is."),
         ("admin_api_key_file = 7", "admin_api_key_file in {file} must be the path of a file."),
@@ -170,13 +177,14 @@ def test_every_secret_may_stand_in_a_file_of_its_own(
 ) -> None:
     value = secret_value(name)
     (tmp_path / "secret").write_text(value + "\n")
+    other_half = {BELONG_TOGETHER[name]: "given"} if name in BELONG_TOGETHER else {}
 
-    by_file = read_configuration(file=toml(f'{name}_file = "{tmp_path}/secret"'))
+    by_file = read_configuration(**other_half, file=toml(f'{name}_file = "{tmp_path}/secret"'))
     assert revealed(by_file, name) == value
     assert by_file.sources[name].place == f"{name}_file in {tmp_path / 's4.toml'}"
 
     monkeypatch.setenv(f"S4_{name.upper()}_FILE", f"{tmp_path}/secret")
-    by_variable = read_configuration()
+    by_variable = read_configuration(**other_half)
     assert revealed(by_variable, name) == value
     assert by_variable.sources[name].place == f"S4_{name.upper()}_FILE"
     assert by_variable.unknown == {}

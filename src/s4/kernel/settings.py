@@ -258,6 +258,11 @@ class Settings(BaseModel):
             raise ValueError("commit_lease_seconds must exceed store_timeout_seconds")
         if (self.store_url or "").startswith("s3:") and self.store_part_bytes < _S3_PART_BYTES_MIN:
             raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB on S3")
+        if (self.store_access_key_id is None) != (self.store_secret_access_key is None):
+            raise ValueError(
+                "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
+                "machine's own"
+            )
         if self.chunk_overlap_tokens * 2 > self.chunk_tokens_max:
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
         if self.environment is Environment.PRODUCTION:

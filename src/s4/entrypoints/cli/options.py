@@ -39,7 +39,7 @@ AdminKey = Annotated[
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="S4_DATA_DIR", help="Where `s4 serve` keeps its data.")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", envvar="S4_CONFIG", show_default=False, help="A TOML file with settings; see `config`."),
+    typer.Option("--config", envvar="S4_CONFIG", show_default=False, help="A TOML file with settings."),
 ]
 Json = Annotated[bool, typer.Option(JSON_FLAG, help="One JSON document on stdout and nothing else.")]
 

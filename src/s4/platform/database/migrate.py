@@ -1,5 +1,7 @@
 """Brings a database to this release's schema. The steps are in `s4/migrations`, numbered, `pre` or `post` by name."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -9,8 +11,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import s4.migrations
-from s4.kernel.errors import Conflict
+from s4.kernel.errors import Conflict, Unavailable
 
+_CONNECT_SECONDS_MAX = 10  # a start must not hang at an address that swallows packets
 _ADVISORY_LOCK = 5_300_734  # "S4" and a random number: two migrating processes take turns
 
 
@@ -19,42 +22,35 @@ POSTGRESQL_OLDEST = 15
 
 
 def upgrade(url: str) -> list[str]:
-    """Runs what is missing, alone. Answers with the revisions that were run. Raises `Conflict` as `pending` does."""
-    engine = _engine(url)
-    try:
-        with engine.connect() as connection:
-            _require_supported(connection)
-            if engine.dialect.name == "postgresql":
-                connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
-            else:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-                connection.exec_driver_sql("PRAGMA busy_timeout=30000")
-                connection.exec_driver_sql("BEGIN EXCLUSIVE")
-            before = _current(connection)
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    """Runs what is missing, alone. Answers with the revisions that were run. Raises as `pending` does."""
+    with _connected(url) as connection:
+        _require_supported(connection)
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
+        else:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            connection.exec_driver_sql("PRAGMA busy_timeout=30000")
+            connection.exec_driver_sql("BEGIN EXCLUSIVE")
+        before = _current(connection)
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+        after = _current(connection)
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
             connection.commit()
-            after = _current(connection)
-            if engine.dialect.name == "postgresql":
-                connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
-                connection.commit()
-        script = ScriptDirectory.from_config(config)
-        if after == before:
-            return []
-        return [revision.revision for revision in script.iterate_revisions(after, before)][::-1]
-    finally:
-        engine.dispose()
+    script = ScriptDirectory.from_config(config)
+    if after == before:
+        return []
+    return [revision.revision for revision in script.iterate_revisions(after, before)][::-1]
 
 
 def pending(url: str) -> bool:
-    """Whether the database lacks a step of this release. Raises `Conflict` for a server that is too old."""
-    engine = _engine(url)
-    try:
-        with engine.connect() as connection:
-            return lacks_steps(connection)
-    finally:
-        engine.dispose()
+    """Whether the database lacks a step of this release. Raises `Unavailable`, and `Conflict` for a server that is
+    too old."""
+    with _connected(url) as connection:
+        return lacks_steps(connection)
 
 
 def lacks_steps(connection: sa.Connection) -> bool:
@@ -76,6 +72,21 @@ def _require_supported(connection: sa.Connection) -> None:
             f"The database is {server_name(connection)}; S4 needs PostgreSQL {POSTGRESQL_OLDEST} or newer. "
             "Upgrade the server, or name another one in S4_DATABASE_URL."
         )
+
+
+@contextlib.contextmanager
+def _connected(url: str) -> Iterator[sa.Connection]:
+    engine = _engine(url)
+    try:
+        try:
+            connection = engine.connect()
+        except sa.exc.OperationalError as error:
+            reason = str(error.orig).partition("\n")[0]
+            raise Unavailable(f"The catalog database does not answer: {reason}.") from error
+        with connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _current(connection: sa.Connection) -> str | None:
@@ -100,4 +111,8 @@ def _engine(url: str) -> sa.Engine:
             connect_args={"isolation_level": None},
             poolclass=sa.pool.NullPool,
         )
-    return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), poolclass=sa.pool.NullPool)
+    return sa.create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        connect_args={"connect_timeout": _CONNECT_SECONDS_MAX},
+        poolclass=sa.pool.NullPool,
+    )
