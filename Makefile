@@ -6,10 +6,11 @@ STAMP := $(VENV)/.set-up
 DATA ?=
 MINUTES ?= 30
 OPS_PACKAGES := chromium chromium-driver
+DIST ?= dist
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test faults faults-sqlite faults-postgresql hostile fuzz test-ops check format types lint \
-  imports docs-reference eval bench soak lock build clean
+  imports licences docs-reference eval bench soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,7 +51,7 @@ test-ops: setup  ## Tests with programs of Debian's (Chromium), which it install
 	  { echo "These packages of Debian are missing: $(OPS_PACKAGES). Install them, or run this as root."; exit 2; }
 	$(BIN)/python -m pytest -m ops
 
-check: lint types imports  ## Formatting, lint, types, import rules
+check: lint types imports licences  ## Formatting, lint, types, import rules, licences
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -61,6 +62,9 @@ types: setup
 
 imports: setup
 	$(BIN)/lint-imports
+
+licences: setup  ## Everything that is locked is under a permissive or weak-copyleft licence
+	$(BIN)/python requirements/licences.py requirements/runtime.lock requirements/dev.lock
 
 format: setup  ## Format and mend what can be mended
 	$(BIN)/ruff format .
@@ -79,15 +83,19 @@ bench: setup  ## Speed, as ratios and distributions; one part: make bench PARTS=
 soak: setup  ## Mixed load for a while; fails when memory, descriptors or threads grow: make soak MINUTES=30
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
-lock: setup  ## Compile requirements/*.lock anew (needs uv on the PATH)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+lock: setup  ## Compile requirements/*.lock anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/runtime.in --output-file requirements/runtime.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/dev.in --constraints requirements/runtime.lock \
 	  --output-file requirements/dev.lock
 
-build: setup  ## Wheel and source distribution in dist/
-	$(BIN)/python -m hatchling build
+build: setup  ## Wheels and source distributions of S4 and of its client alone, in dist/
+	$(BIN)/python -m hatchling build -d "$(abspath $(DIST))"
+	cd packaging/client && "$(CURDIR)/$(BIN)/python" -m hatchling build -d "$(abspath $(DIST))"
+
+package-test: setup  ## Build them, install them in clean environments, and use them. Needs the package index
+	$(BIN)/python -m pytest -m package tests/package
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -202,7 +202,9 @@ class PostgresServer:
 class PostgreSQL:
     """One PostgreSQL cluster. It refuses to run as root; root lends it the account `nobody`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, binaries: Path | None = None) -> None:
+        """`binaries`: a folder with another PostgreSQL's programs than the wheel's."""
+        self._given_binaries = binaries
         self._process: _Process | None = None
         self._port = 0
 
@@ -212,7 +214,7 @@ class PostgreSQL:
             return
         account = "nobody" if os.geteuid() == 0 else None
         self._process = _Process("postgresql", account=account)
-        binaries = _postgres_binaries(self._process)
+        binaries = self._given_binaries or _postgres_binaries(self._process)
         data = self._process.directory / "data"
         initialise = [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
         self._process.complete([*map(str, initialise), "--encoding=UTF8", "--locale=C.UTF-8"])

@@ -27,7 +27,7 @@ from s4.entrypoints.bootstrap import Core
 from s4.entrypoints.cli import app as command_line
 from s4.entrypoints.operations import ProcessState
 from s4.kernel import errors
-from s4.kernel.settings import Settings
+from s4.kernel.settings import Secret, Settings
 from s4.kernel.units import human_size, parse_size
 from s4.platform.http.routing import S4Route
 from s4.platform.telemetry import metrics
@@ -42,9 +42,11 @@ def settings_page() -> str:
     """Every field of `Settings`, in the sections of its source."""
     page = [
         *_head("Settings"),
-        *_prose("""Set in the environment under the name in the first column. A few can be given as options of a
-            command, which then win (see [cli.md](cli.md)). Sizes are bytes and may be written with a unit: `10 MiB`,
-            `1.5GiB`, `512`."""),
+        *_prose("""Set in the environment under the name in the first column, or in a TOML file in lower case and
+            without `S4_`; a few can be given as options of a command, which then win (see
+            [configuration](../guide/configuration.md)). A secret may stand in a file of its own, whose path is set
+            under the name with `_FILE` behind it. Sizes are bytes and may be written with a unit: `10 MiB`, `1.5GiB`,
+            `512`."""),
     ]
     section: str | None = None
     for name, found in _by_section(Settings, list(Settings.model_fields)):
@@ -192,6 +194,8 @@ def _by_section(owner: Any, names: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _type_name(field: FieldInfo) -> str:
+    if any(isinstance(each, Secret) for each in field.metadata):
+        return "secret"
     members = [each for each in typing.get_args(field.annotation) if each is not types.NoneType]
     kind = members[0] if members else field.annotation
     if _is_size(field):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -224,6 +224,16 @@ async def test_a_due_task_is_enqueued_once_by_one_scheduler(catalog: Database, q
     assert [await scheduler.tick() for scheduler in schedulers] == [[], [], []], "not due again"
     await catalog.transact(lambda c: c.execute(sa.update(schedule).values(next_at=schedule.c.last_started_at)))
     assert sum([len(await scheduler.tick()) for scheduler in schedulers]) == 1
+
+
+async def test_only_the_holder_of_the_lease_fires_until_it_falls_silent(catalog: Database, queue: Queue) -> None:
+    always_due = [RegularTask(KIND, timedelta(0))]
+    first, second = (
+        Scheduler(catalog, queue, Leases(catalog, owner=owner, duration=HOUR), always_due) for owner in ("a", "b")
+    )
+    assert [await each.tick() for each in (first, second, first, second)] == [[KIND], [], [KIND], []]
+    await catalog.transact(lambda c: c.execute(sa.update(leases).values(until=datetime(2020, 1, 1, tzinfo=UTC))))
+    assert [await each.tick() for each in (second, first)] == [[KIND], []]
 
 
 # -- worker

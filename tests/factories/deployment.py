@@ -26,6 +26,7 @@ class Deployment:
     data_dir: Path
     environment: dict[str, str]
     arguments: tuple[str, ...] = ()
+    program: tuple[str, ...] = (sys.executable, "-m", "s4.entrypoints.cli")
     url: str = ""
     log: list[str] = field(default_factory=list)
     _process: subprocess.Popen[str] | None = None
@@ -34,7 +35,7 @@ class Deployment:
         """Returns when the API answers."""
         lines: Queue[str] = Queue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "s4.entrypoints.cli", "serve", "--port", "0", *self.arguments],
+            [*self.program, "serve", "--port", "0", *self.arguments],
             env=_clean_environment() | self.environment | {"S4_DATA_DIR": str(self.data_dir)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from s4.platform.database import migrate
 from tests.factories import calls
+from tests.factories.catalog import sqlite_url
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, running
 from tests.factories.nursery import PATIENCE_SECONDS, until
 from tests.factories.provider import CountingProvider, counting_provider
@@ -209,3 +211,17 @@ def test_a_worker_that_sleeps_through_its_lease_harms_nothing_when_it_wakes(
             assert calls.found(tenant, "later") == [latest]
             assert calls.detail(tenant, replaced)["version"] == version
             assert successor.saw("documents.indexed")
+
+
+def test_when_the_worker_that_fires_what_is_regular_dies_another_one_takes_over(tmp_path: Path) -> None:
+    environment = FAST | {
+        "S4_JOB_LEASE_SECONDS": "2",
+        "S4_SWEEP_SECONDS": "0.5",  # always due when the scheduler looks
+        "S4_LOG_LEVEL": "debug",  # which tells of every firing
+    }
+    migrate.upgrade(sqlite_url(tmp_path))
+    with worker(tmp_path, environment) as first:
+        until(lambda: first.saw("schedule.fired"), "the only worker fires nothing")
+        with worker(tmp_path, environment) as second:
+            first.end()
+            until(lambda: second.saw("schedule.fired"), "nobody takes over")

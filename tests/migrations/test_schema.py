@@ -5,6 +5,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 import s4
+from s4.kernel.errors import Conflict
 from s4.platform.database import metadata, migrate
 
 
@@ -94,6 +96,16 @@ def test_processes_that_migrate_at_once_take_turns(catalog_url: str, tmp_path: P
     said = sorted(stdout.partition(":")[0].strip() for stdout, _ in answers)
     assert said == ["migrated", "nothing to do"]
     assert differences(catalog_url) == []
+
+
+@pytest.mark.parametrize("ask", [migrate.upgrade, migrate.pending])
+def test_a_server_older_than_the_oldest_supported_is_refused_before_anything_is_done(
+    postgres_url: str, ask: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "POSTGRESQL_OLDEST", 99)
+    with pytest.raises(Conflict, match=r"The database is PostgreSQL 1\d\.\d+; S4 needs PostgreSQL 99 or newer"):
+        ask(postgres_url)
+    assert sa.inspect(engine(postgres_url)).get_table_names() == []
 
 
 @pytest.mark.parametrize("arguments", [["worker"], ["serve", "--port", "0"]])

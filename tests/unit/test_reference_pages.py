@@ -7,13 +7,15 @@ from types import ModuleType
 
 import pytest
 
+from s4.kernel.settings import secret_settings
+
 REPOSITORY = Path(__file__).parents[2]
 REFERENCE = REPOSITORY / "docs" / "reference"
 PAGES = ("settings.md", "metrics.md", "errors.md", "routes.md", "cli.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SETTING = re.compile(r"\bS4_[A-Z][A-Z0-9_]*[A-Z0-9]\b")
 METRIC = re.compile(r"`(s4_[a-z0-9_]+)")
-OF_THE_CLIENT = {"S4_URL", "S4_DOCUMENT", "S4_TENANT_KEY", "S4_CA_FILE"}
+OF_THE_CLIENT = {"S4_URL", "S4_DOCUMENT", "S4_TENANT_KEY", "S4_CA_FILE", "S4_CONFIG"}
 """Variables of the command line and of the examples, which are no settings."""
 
 
@@ -79,6 +81,7 @@ def anchors(page: Path) -> set[str]:
 
 def test_pages_name_only_settings_that_exist(generator: ModuleType) -> None:
     known = {f"S4_{name.upper()}" for name in generator.Settings.model_fields} | OF_THE_CLIENT
+    known |= {f"S4_{name.upper()}_FILE" for name in secret_settings()}
     unknown = {
         f"{page.relative_to(REPOSITORY)}: {name}"
         for page in written_pages()

@@ -1,50 +1,298 @@
-"""The only reader of the environment: settings from flags, then `S4_*` variables, then defaults."""
+"""The only reader of the environment: settings from flags, then `S4_*` variables, then a TOML file, then defaults.
+
+Each of the three is read into a *layer*: setting to value, and where the value stands, so that an error and
+`s4 config show` can name the place. A secret may stand in a file of its own in each layer (`S4_ADMIN_API_KEY_FILE`,
+`admin_api_key_file`). The upper layer wins, setting by setting.
+
+`read_configuration` only looks. `load_settings` also mints the administrator's key of the embedded mode. A worker that
+is a child of `s4 serve` reads nothing: it gets its parent's settings as one line (`handed_on`, `taken_over`), so that
+both agree even when the file has changed since.
+"""
 
 import contextlib
+import difflib
+import json
 import os
 import secrets
+import tomllib
+import typing
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from s4.kernel.errors import InvalidRequest
-from s4.kernel.settings import Environment, Settings
+from s4.kernel.settings import Environment, Settings, secret_settings
 
 ADMIN_KEY_FILE = "admin.key"
 DATABASE_FILE = "catalog.sqlite"
 OBJECTS_DIR = "objects"
 SCRATCH_DIR = "scratch"
 
+_PREFIX = "S4_"
+_IN_FILE = "_file"  # what a setting's name ends with when the value is the path of a file that holds it
+_SECRET_BYTES_MAX = 64 * 1024  # a key or a URL is far shorter; whoever names a video by mistake gets a sentence
+_NEAREST = 0.6  # of 1.0, likeness by difflib: finds swapped and missing letters, not any other word
+
+
+class SourceKind(StrEnum):
+    """Later ones win."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value stands, in words that find it: `S4_PORT`, `port in /etc/s4/s4.toml`, `--port`."""
+
+    kind: SourceKind
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings with every path absolute, where each comes from, and the `S4_*` variables that name no setting."""
+
+    settings: Settings
+    sources: Mapping[str, Source]
+    unknown: Mapping[str, str | None]
+    """Variable to the known name that is nearest to it, if one is near."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    value: Any
+    source: Source
+
+
+_Layer = dict[str, _Given]
+
 
 class _FromEnvironment(BaseSettings, Settings):
-    model_config = SettingsConfigDict(env_prefix="S4_", extra="forbid", frozen=True)
+    """What pydantic-settings reads variables by. An empty variable counts as none: templates leave such behind."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
 
-def load_settings(**flags: Any) -> Settings:
-    """Settings with every path absolute and every default of the embedded mode filled in.
+def load_settings(*, file: Path | None = None, **flags: Any) -> Settings:
+    """What a process runs with. Raises `InvalidRequest` with every problem that there is."""
+    return complete(read_configuration(file=file, **flags).settings)
 
-    Flags that are None were not given. Raises `InvalidRequest` with one line per problem.
+
+def read_configuration(*, file: Path | None = None, of_the_client: Collection[str] = (), **flags: Any) -> Configuration:
+    """Reads and validates, and changes nothing. Flags that are None were not given.
+
+    `of_the_client` are variables that the command line knows beside the settings. Raises `InvalidRequest`, with one
+    sentence for each problem in `details["problems"]`.
     """
+    problems: list[str] = []
+    environment = EnvSettingsSource(_FromEnvironment)
+    given = {
+        **_file_layer(file, problems),
+        **_environment_layer(environment, problems),
+        **_flag_layer(flags),
+    }
     try:
-        loaded = _FromEnvironment(**{name: value for name, value in flags.items() if value is not None})
+        settings = Settings(**{name: each.value for name, each in given.items()})
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'S4_' + '.'.join(map(str, e['loc'])).upper() if e['loc'] else 'settings'}: {e['msg']}"
-            for e in error.errors()
-        )
-        raise InvalidRequest(f"The configuration does not work: {problems}") from error
-    values = loaded.model_dump()
-    data_dir = loaded.data_dir.expanduser().absolute()
-    values["data_dir"] = data_dir
-    if loaded.store_url is None:
-        values["store_url"] = (data_dir / OBJECTS_DIR).as_uri()
-    if loaded.database_url is None:
-        values["database_url"] = SecretStr(f"sqlite:///{data_dir / DATABASE_FILE}")
-    if loaded.admin_api_key is None and loaded.environment is Environment.EMBEDDED:
-        values["admin_api_key"] = SecretStr(_embedded_admin_key(data_dir))
-    return Settings(**values)
+        problems += [_sentence(each, given) for each in error.errors(include_url=False, include_input=False)]
+    if problems:
+        raise InvalidRequest(f"The configuration does not work: {' '.join(problems)}", details={"problems": problems})
+    return Configuration(
+        _with_paths(settings),
+        {name: each.source for name, each in given.items()},
+        _unknown(environment, known=of_the_client),
+    )
+
+
+def complete(settings: Settings) -> Settings:
+    """With the administrator's key, which the embedded mode mints at its first start."""
+    if settings.admin_api_key is not None or settings.environment is not Environment.EMBEDDED:
+        return settings
+    return settings.model_copy(update={"admin_api_key": SecretStr(_embedded_admin_key(settings.data_dir))})
+
+
+def handed_on(settings: Settings) -> bytes:
+    """One line for `taken_over` in a child, through a pipe: secrets are in it."""
+    return json.dumps(settings.model_dump(), default=_plain).encode() + b"\n"
+
+
+def taken_over(line: bytes) -> Settings:
+    """The settings of the process that wrote `line`."""
+    return Settings.model_validate_json(line)
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+# -- layers
+
+
+def _file_layer(path: Path | None, problems: list[str]) -> _Layer:
+    """Keys are names of settings; in a table they are what follows its name: `[store] url` is `store_url`."""
+    if path is None:
+        return {}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.append(f"The configuration file {path} does not exist.")
+    except OSError as error:
+        problems.append(f"The configuration file {path} cannot be read: {error.strerror}.")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"The configuration file {path} is not TOML: {error}.")
+    else:
+        return _from_document(document, path, problems)
+    return {}
+
+
+def _from_document(document: Mapping[str, Any], path: Path, problems: list[str]) -> _Layer:
+    names = set(Settings.model_fields)
+    known = names | {name + _IN_FILE for name in secret_settings()}
+    values: dict[str, Any] = {}
+    for name, value in _flat(document, names):
+        if name in values:
+            problems.append(f"{name} stands twice in {path}: once in a table and once outside of it.")
+        elif name not in known:
+            problems.append(f"{path} names a setting that does not exist: {name}.{_did_you_mean(name, known)}")
+        elif isinstance(value, bool) and not _takes_bool(name):
+            # Pydantic would take true for the number 1.
+            problems.append(f"{name} in {path} must not be true or false.")
+        else:
+            values[name] = value
+    return _layer(SourceKind.FILE, values, lambda name: f"{name} in {path}", problems)
+
+
+def _flat(table: Mapping[str, Any], names: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict) and prefix + key not in names:
+            yield from _flat(value, names, f"{prefix}{key}_")
+        else:
+            yield prefix + key, value
+
+
+def _environment_layer(environment: EnvSettingsSource, problems: list[str]) -> _Layer:
+    try:
+        values = environment()
+    except SettingsError as error:
+        problems.append(f"A variable is not JSON, as its setting wants it: {error}.")
+        return {}
+    variables = environment.env_vars
+    files = {name + _IN_FILE: variables.get(_variable(name + _IN_FILE).lower()) for name in secret_settings()}
+    values |= {name: path for name, path in files.items() if path is not None}
+    return _layer(SourceKind.ENVIRONMENT, values, _variable, problems)
+
+
+def _flag_layer(flags: Mapping[str, Any]) -> _Layer:
+    return {
+        name: _Given(value, Source(SourceKind.FLAG, "--" + name.replace("_", "-")))
+        for name, value in flags.items()
+        if value is not None
+    }
+
+
+def _layer(
+    kind: SourceKind, values: Mapping[str, Any], place: typing.Callable[[str], str], problems: list[str]
+) -> _Layer:
+    """Values by setting, secrets that stand in files read."""
+    layer: _Layer = {}
+    for name, value in values.items():
+        if name in Settings.model_fields:
+            layer[name] = _Given(value, Source(kind, place(name)))
+    for name in secret_settings():
+        if (path := values.get(name + _IN_FILE)) is not None:
+            where = place(name + _IN_FILE)
+            if name in layer:
+                problems.append(f"Both {place(name)} and {where} are set: keep one of them.")
+            elif (secret := _read_secret(path, where, problems)) is not None:
+                layer[name] = _Given(secret, Source(kind, where))
+    empty = [layer[name].source.place for name in secret_settings() & layer.keys() if layer[name].value == ""]
+    problems += [f"{place} is empty: leave it out, or say what it is." for place in sorted(empty)]
+    return layer
+
+
+def _read_secret(path: object, where: str, problems: list[str]) -> str | None:
+    """The file's text without the newline that editors put at the end."""
+    if not isinstance(path, str):
+        problems.append(f"{where} must be the path of a file.")
+        return None
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            content = file.read(_SECRET_BYTES_MAX + 1)
+        if len(content) > _SECRET_BYTES_MAX:
+            problems.append(f"{where}: {path} is too large to hold a secret.")
+            return None
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        problems.append(f"{where}: {path} cannot be read: {error.strerror}.")
+    except UnicodeDecodeError:
+        problems.append(f"{where}: {path} does not hold text in UTF-8.")
+    return None
+
+
+# -- names and sentences
+
+
+def _variable(name: str) -> str:
+    return _PREFIX + name.upper()
+
+
+def _unknown(environment: EnvSettingsSource, *, known: Iterable[str]) -> dict[str, str | None]:
+    names = {*known, *map(_variable, Settings.model_fields), *(_variable(n + _IN_FILE) for n in secret_settings())}
+    found = sorted(name.upper() for name in environment.env_vars if name.upper().startswith(_PREFIX))
+    return {name: _nearest(name, names) for name in found if name not in names}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    by_lower = {each.lower(): each for each in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=_NEAREST)
+    return by_lower[near[0]] if near else None
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    nearest = _nearest(name, known)
+    return f" Did you mean {nearest}?" if nearest else ""
+
+
+def unknown_sentence(name: str, nearest: str | None) -> str:
+    """For a variable of `Configuration.unknown`."""
+    return f"{name} is set, and S4 knows no such variable." + (f" Did you mean {nearest}?" if nearest else "")
+
+
+def _sentence(error: Any, given: _Layer) -> str:
+    """Names the place and never the value, which may be a secret."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return f"{message[0].upper()}{message[1:].rstrip('.')}."
+    name = str(error["loc"][0])
+    place = given[name].source.place if name in given else name
+    return f"{place}: {message.removeprefix('Input ').replace('should be', 'must be').rstrip('.')}."
+
+
+def _takes_bool(name: str) -> bool:
+    annotation = Settings.model_fields[name].annotation
+    return annotation is bool or bool in typing.get_args(annotation)
+
+
+# -- the embedded mode's own
+
+
+def _with_paths(settings: Settings) -> Settings:
+    data_dir = settings.data_dir.expanduser().absolute()
+    changes: dict[str, Any] = {"data_dir": data_dir}
+    if settings.store_url is None:
+        changes["store_url"] = (data_dir / OBJECTS_DIR).as_uri()
+    if settings.database_url is None:
+        changes["database_url"] = SecretStr(f"sqlite:///{data_dir / DATABASE_FILE}")
+    return settings.model_copy(update=changes)
 
 
 def _embedded_admin_key(data_dir: Path) -> str:

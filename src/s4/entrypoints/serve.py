@@ -14,7 +14,8 @@ import structlog
 import uvicorn
 
 from s4.entrypoints.api import create_app
-from s4.entrypoints.bootstrap import configure_process, migrate_database, open_core
+from s4.entrypoints.bootstrap import migrate_database, open_core
+from s4.entrypoints.configuration import handed_on
 from s4.entrypoints.operations import ProcessState
 from s4.entrypoints.protocol import S4Protocol
 from s4.kernel.errors import InvalidRequest
@@ -30,7 +31,6 @@ _KEEP_ALIVE_SECONDS = 75  # longer than common balancers keep idle connections, 
 
 async def serve(settings: Settings, *, with_worker: bool) -> None:
     """Runs until SIGTERM or SIGINT: readiness flips, the listener closes, requests finish, the worker ends."""
-    configure_process(settings, service="api")
     if with_worker and settings.store_url == "memory://":
         raise InvalidRequest(
             "memory:// lives in one process: the API and its worker would not see each other's objects."
@@ -144,15 +144,19 @@ class _WorkerChild:
         """Not through the event loop: uvloop's fork would run LanceDB's hooks, which may deadlock."""
         with _listen("127.0.0.1", 0) as listening:
             self._metrics_url = f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
-            return subprocess.Popen(  # noqa: S603 (our own interpreter and arguments)
+            process = subprocess.Popen(  # noqa: S603 (our own interpreter and arguments)
                 [
                     *(sys.executable, "-m", "s4.entrypoints.cli", "worker"),
-                    *("--data-dir", str(self._settings.data_dir)),
                     *("--listen-fd", str(listening.fileno()), "--exit-with-parent"),
                 ],
-                stdin=subprocess.PIPE,  # its end tells the child that this process is gone
+                stdin=subprocess.PIPE,  # brings the settings; its end tells the child that this process is gone
                 pass_fds=[listening.fileno()],
+                bufsize=0,
             )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died at once, and is started anew
+            process.stdin.write(handed_on(self._settings))
+        return process
 
     async def _metrics(self) -> Mapping[str, bytes]:
         if not self._state.worker_alive:

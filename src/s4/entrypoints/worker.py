@@ -1,7 +1,7 @@
 """The worker process: runs jobs, takes part in scheduling, answers health and metrics on a port of its own.
 
-As a child of `s4 serve` it gets a listening socket and a pipe from its parent: when the pipe closes, the parent is
-gone and the worker ends, so that no orphan survives.
+As a child of `s4 serve` it gets a listening socket and a pipe from its parent. The pipe brings the parent's settings;
+when it closes, the parent is gone and the worker ends, so that no orphan survives.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from s4.entrypoints.bootstrap import Core, WorkerParts, configure_process, open_core, open_worker
+from s4.entrypoints.bootstrap import Core, WorkerParts, open_core, open_worker
 from s4.kernel.errors import Unavailable
 from s4.kernel.settings import Settings
 from s4.platform.jobs import Scheduler
@@ -41,7 +41,6 @@ class WorkerListener:
 
 async def run_worker(settings: Settings, listener: WorkerListener) -> None:
     """Runs until SIGTERM, SIGINT or the end of the parent; then hands back what is not done."""
-    configure_process(settings, service="worker")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

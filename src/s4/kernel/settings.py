@@ -1,19 +1,29 @@
 """Every setting: name, type, default, unit, and the trade-off behind the default.
 
-`entrypoints/bootstrap.py` fills this from flags and the environment (`S4_<NAME>`); everything else receives the
-value it needs as an argument. `docs/reference/settings.md` is generated from here.
+`entrypoints/configuration.py` fills this from flags, the environment (`S4_<NAME>`) and a TOML file (`<name>`);
+everything else receives the value it needs as an argument. `docs/reference/settings.md` is generated from here.
 """
 
+import functools
+import logging
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from s4.kernel.units import GIB, KIB, MIB, parse_size
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 """Bytes; accepts `10 MiB`."""
+
+
+_S3_PART_BYTES_MIN = 5 * MIB  # S3 refuses smaller ones, the last excepted
+
+
+class Secret:
+    """Marks a setting that is shown as a secret though it is text, and may stand in a file of its own as they do."""
 
 
 class Environment(StrEnum):
@@ -82,7 +92,7 @@ class Settings(BaseModel):
     )
     store_endpoint: str | None = Field(None, description="For S3-compatible stores: `http://127.0.0.1:8333`.")
     store_region: str = "us-east-1"
-    store_access_key_id: str | None = None
+    store_access_key_id: Annotated[str | None, Secret()] = None
     store_secret_access_key: SecretStr | None = None
     store_timeout_seconds: float = Field(
         30.0,
@@ -311,12 +321,53 @@ class Settings(BaseModel):
         description="How long superseded versions of an index table stay for readers. Longer than any search.",
     )
 
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, text: str) -> str:
+        if text.upper() not in logging.getLevelNamesMapping():
+            raise ValueError("must be debug, info, warning or error")
+        return text
+
+    @field_validator("store_url")
+    @classmethod
+    def _names_a_store(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        url = urlsplit(text)
+        if url.query or url.fragment or url.username or url.password:
+            raise ValueError("must have no credentials, query or fragment")
+        prefix = url.path.strip("/")
+        match url.scheme:
+            case "file" if url.netloc in ("", "localhost") and url.path.startswith("/"):
+                return text
+            case "s3" if url.netloc:
+                if any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
+                    raise ValueError("must have no empty or dotted segment in its prefix")
+                return text
+            case "memory" if not url.netloc and not prefix:
+                return text
+        raise ValueError("must be file:///path, s3://bucket/prefix or memory://")
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("must begin with postgresql:// or sqlite:///")
+        return url
+
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         if self.commit_lease_seconds <= self.store_timeout_seconds:
             raise ValueError("commit_lease_seconds must exceed store_timeout_seconds")
         if self.extraction_archive_member_bytes_max > self.extraction_scratch_bytes_max:
             raise ValueError("extraction_archive_member_bytes_max must not exceed extraction_scratch_bytes_max")
+        if (self.store_url or "").startswith("s3:") and self.store_part_bytes < _S3_PART_BYTES_MIN:
+            raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB on S3")
+        if (self.store_access_key_id is None) != (self.store_secret_access_key is None):
+            raise ValueError(
+                "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
+                "machine's own"
+            )
         if self.chunk_overlap_tokens * 2 > self.chunk_tokens_max:
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
         if self.environment is Environment.PRODUCTION:
@@ -327,3 +378,14 @@ class Settings(BaseModel):
                     "from `openssl rand -hex 32`"
                 )
         return self
+
+
+@functools.cache
+def secret_settings() -> frozenset[str]:
+    """Names of the settings that are never shown, and that may be given as a file's path: `<name>_file`."""
+    return frozenset(
+        name
+        for name, field in Settings.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+        or any(isinstance(each, Secret) for each in field.metadata)
+    )

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from s4.entrypoints.cli import (
+    config_commands,
     document_commands,
     search_command,
     server_commands,
@@ -25,15 +26,21 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        status_commands.version()
+        raise typer.Exit
+
+
 def build() -> typer.Typer:
     app = typer.Typer(
         name="s4",
         help="S4: a self-hosted, multi-tenant semantic file store.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        callback=_root,
         epilog=examples("s4 --install-completion", "s4 upload --help"),
     )
+    app.callback()(_options)
     for commands in (
         server_commands,
         tenant_commands,
@@ -41,23 +48,18 @@ def build() -> typer.Typer:
         document_commands,
         search_command,
         status_commands,
+        config_commands,
     ):
         commands.register(app)
     return app
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        status_commands.version()
-        raise typer.Exit
-
-
-def _root(
+def _options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="The version of this program.")
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end.")
     ] = False,
 ) -> None:
-    pass
+    """What stands before the command."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Options that several commands share: which server, who asks, in which form to answer."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ import typer
 from s4.entrypoints.cli.output import JSON_FLAG
 
 if TYPE_CHECKING:
+    from s4.entrypoints.configuration import Configuration
     from s4client import AsyncS4Client, S4AdminClient, S4Client
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -48,6 +49,10 @@ CaFile = Annotated[
         help="Certificates (PEM) of the authorities to trust, for https:// with one of your own.",
     ),
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="S4_CONFIG", show_default=False, help="A TOML file with settings."),
+]
 Json = Annotated[bool, typer.Option(JSON_FLAG, help="One JSON document on stdout and nothing else.")]
 JsonLines = Annotated[
     bool, typer.Option(JSON_FLAG, help="One JSON object a line on stdout: each file as it ends, last the summary.")
@@ -59,6 +64,23 @@ class WrongUsage(typer.BadParameter):
 
     def format_message(self) -> str:
         return self.message
+
+
+def configuration(context: typer.Context, file: Path | None, **flags: Any) -> "Configuration":
+    """What a command of the server runs with. The variables of all other commands are known to it, too."""
+    from s4.entrypoints.configuration import read_configuration
+
+    known = set(variables(context.find_root().command))
+    return read_configuration(file=file, of_the_client=known, **flags)
+
+
+def variables(command: Any) -> Iterator[str]:
+    """Names of the variables that options of `command`, and of all below it, are taken from."""
+    for inner in getattr(command, "commands", {}).values():
+        yield from variables(inner)
+    for parameter in command.params:
+        named = parameter.envvar or ()
+        yield from [named] if isinstance(named, str) else named
 
 
 @dataclass(frozen=True, slots=True)

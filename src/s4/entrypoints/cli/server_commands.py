@@ -4,12 +4,13 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import examples
+from s4.entrypoints.cli.options import ConfigFile, configuration, examples
 
 if TYPE_CHECKING:
     from s4.kernel.settings import Settings
@@ -28,15 +29,20 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
+    context: typer.Context,
+    config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
     data_dir: DataDir = None,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="API only; run `s4 worker` elsewhere.")] = False,
 ) -> None:
     """Run the API, and a worker as its child."""
+    from s4.entrypoints.configuration import complete
     from s4.entrypoints.serve import serve as run
 
-    settings = _settings(host=host, port=port, data_dir=data_dir)
+    loaded = configuration(context, config, host=host, port=port, data_dir=data_dir)
+    settings = complete(loaded.settings)
+    _begin(settings, "api", unknown=loaded.unknown)
     import uvloop  # serves about twice the requests of asyncio's own loop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -44,6 +50,8 @@ def serve(
 
 
 def worker(
+    context: typer.Context,
+    config: ConfigFile = None,
     data_dir: DataDir = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Answer /health/live and /metrics on this port of S4_HOST.")
@@ -52,11 +60,15 @@ def worker(
     exit_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run jobs until stopped: extract, embed, index, maintain."""
-    settings = _settings(data_dir=data_dir)
+    from s4.entrypoints.configuration import complete
+
+    loaded = None if exit_with_parent else configuration(context, config, data_dir=data_dir)
+    settings = _of_the_parent() if loaded is None else complete(loaded.settings)
     # Before anything is imported that starts threads: niceness is a thread's, and what it starts inherits it.
     os.nice(settings.worker_niceness)
     from s4.entrypoints.worker import WorkerListener, run_worker
 
+    _begin(settings, "worker", unknown={} if loaded is None else loaded.unknown)
     listening = None
     if listen_fd is not None:
         listening = socket.socket(fileno=listen_fd)
@@ -67,15 +79,32 @@ def worker(
     asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
 
 
-def migrate(data_dir: DataDir = None) -> None:
+def migrate(context: typer.Context, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Bring the catalog's schema to this release. The embedded mode does it by itself."""
     from s4.entrypoints.bootstrap import migrate_database
 
-    steps = migrate_database(_settings(data_dir=data_dir))
+    steps = migrate_database(configuration(context, config, data_dir=data_dir).settings)
     typer.echo(f"migrated: {', '.join(steps)}" if steps else "nothing to do")
 
 
-def _settings(**flags: Any) -> "Settings":
-    from s4.entrypoints.configuration import load_settings
+def _of_the_parent() -> "Settings":
+    """What `s4 serve` runs with, the first line that it writes into the pipe."""
+    from s4.entrypoints.configuration import taken_over
 
-    return load_settings(**flags)
+    # Unbuffered: what follows, the end of the pipe, is awaited by the event loop.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as pipe:
+        line = pipe.readline()
+    if not line:  # the parent ended first
+        raise typer.Exit(1)
+    return taken_over(line)
+
+
+def _begin(settings: "Settings", service: str, *, unknown: Mapping[str, str | None]) -> None:
+    """Makes the process's logs work, and tells what its environment says in vain."""
+    import structlog
+
+    from s4.entrypoints.bootstrap import configure_process
+
+    configure_process(settings, service=service)
+    for variable, nearest in unknown.items():
+        structlog.get_logger().warning("configuration.variable_unknown", variable=variable, nearest=nearest)

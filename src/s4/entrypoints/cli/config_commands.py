@@ -1,0 +1,122 @@
+"""`s4 config …`: what the server's settings are, where each comes from, and whether they work.
+
+Settings stand in flags, in `S4_*` variables, and in a TOML file named by `--config` or `S4_CONFIG`; the former win.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from s4.entrypoints.cli.options import ConfigFile, Json, configuration
+from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
+
+if TYPE_CHECKING:
+    from s4.entrypoints.configuration import Configuration
+    from s4.entrypoints.connections import Finding
+
+_HIDDEN = "********"
+_CONNECT_SECONDS_MAX = 15.0  # longer than a store or a database needs to answer once, repeats included
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    config = typer.Typer(help="Look at the server's settings and try them.", no_args_is_help=True)
+    config.command()(show)
+    config.command()(check)
+    app.add_typer(config, name="config")
+
+
+def show(
+    context: typer.Context,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    changed: Annotated[bool, typer.Option("--changed", help="Only what is not left at its default.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every setting, its value, and where that comes from. Secrets are not shown."""
+    rows = _rows(configuration(context, config, data_dir=data_dir))
+    if changed:
+        rows = [row for row in rows if row["source"] != "default"]
+    if as_json:
+        print_json({"settings": rows})
+    else:
+        print_table(
+            ("setting", "value", "source", "place"),
+            [(row["name"], _shown(row["value"]), row["source"], row["place"] or "") for row in rows],
+        )
+
+
+def check(
+    context: typer.Context,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also ask the database, the object store and the embedding provider.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Whether the settings work, without starting anything. Exits with 1 when they do not."""
+    problems, findings = _checked(context, config, data_dir, connect=connect)
+    works = not problems and all(finding.works for finding in findings)
+    if as_json:
+        found = [{"dependency": each.dependency, "works": each.works, "message": each.message} for each in findings]
+        print_json({"works": works, "problems": problems, "dependencies": found})
+    else:
+        for problem in problems:
+            print_note(problem)
+        for each in findings:
+            (print_line if each.works else print_note)(f"{each.dependency}: {each.message}")
+        if works:
+            print_line("The configuration works.")
+    if not works:
+        raise typer.Exit(1)
+
+
+def _checked(
+    context: typer.Context, config: Path | None, data_dir: Path | None, *, connect: bool
+) -> "tuple[list[str], list[Finding]]":
+    """Sentences about what is wrong with the settings; if nothing is, what they lead to."""
+    import asyncio
+
+    from s4.entrypoints.configuration import unknown_sentence
+    from s4.kernel.errors import InvalidRequest
+
+    try:
+        loaded = configuration(context, config, data_dir=data_dir)
+    except InvalidRequest as error:
+        return list(error.details["problems"]), []
+    problems = [unknown_sentence(name, nearest) for name, nearest in loaded.unknown.items()]
+    if problems or not connect:
+        return problems, []
+    from s4.entrypoints.connections import look
+    from s4.platform.telemetry import logs
+
+    # What the parts would log on the way is in the sentences.
+    logs.configure(level="critical", log_format=loaded.settings.log_format, service="config")
+    return [], asyncio.run(look(loaded.settings, within=timedelta(seconds=_CONNECT_SECONDS_MAX)))
+
+
+def _rows(loaded: "Configuration") -> list[dict[str, Any]]:
+    from s4.kernel.settings import secret_settings
+    from s4.platform.telemetry.logs import redact
+
+    plain = loaded.settings.model_dump(mode="json")
+    rows = []
+    for name in plain:
+        value = plain[name]
+        if name in secret_settings() and value is not None:
+            value = _HIDDEN
+        elif isinstance(value, str):
+            value = redact(value)  # a proxy's address may hold a password
+        source = loaded.sources.get(name)
+        kind, place = (source.kind.value, source.place) if source else ("default", None)
+        rows.append({"name": name, "value": value, "source": kind, "place": place})
+    return rows
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
