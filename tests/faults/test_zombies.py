@@ -98,7 +98,7 @@ def revisions(scene: Scene) -> dict[str, int]:
         return {document["key"]: document["version"] for document in calls.everything(tenant).values()}
 
 
-def uploader_wakes_after(scene: Scene, act: Act, step: str, succeed: Succeed) -> httpx.Response:
+def api_wakes_after(scene: Scene, act: Act, step: str, succeed: Succeed) -> httpx.Response:
     """Answers with what the client hears that waited all the time."""
     act.prepare(scene)
     zombie, url = scene.serve(f"{step}=stop")
@@ -177,10 +177,11 @@ def test_a_worker_that_wakes_at_a_decisive_step_harms_nothing(
     lucky(lambda scene: worker_wakes_after(scene, BY_NAME[name], step, succeed))
 
 
-def test_an_uploader_that_wakes_after_it_was_fenced_is_refused(lucky: Lucky) -> None:
+@pytest.mark.parametrize("name", ["patch", "replace"])  # an upload's room is gone as well, a patch needs none
+def test_a_writer_that_wakes_after_it_was_fenced_is_refused(lucky: Lucky, name: str) -> None:
     def play(scene: Scene) -> None:
-        answer = uploader_wakes_after(scene, BY_NAME["replace"], "document.sealed", replace)
-        answers_truly(BY_NAME["replace"], "document.sealed", answer)
+        answer = api_wakes_after(scene, BY_NAME[name], "document.sealed", replace)
+        answers_truly(BY_NAME[name], "document.sealed", answer)
         assert "too long" in answer.json()["error"]["message"]
 
     lucky(play)
@@ -197,7 +198,7 @@ def test_a_worker_that_wakes_at_any_step_harms_nothing(lucky: Lucky, act: Act, s
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("act", "step", "succeed"), IN_API)
 def test_an_api_that_wakes_at_any_step_harms_nothing(lucky: Lucky, act: Act, step: str, succeed: Succeed) -> None:
-    lucky(lambda scene: answers_truly(act, step, uploader_wakes_after(scene, act, step, succeed)))
+    lucky(lambda scene: answers_truly(act, step, api_wakes_after(scene, act, step, succeed)))
 
 
 @pytest.mark.long
