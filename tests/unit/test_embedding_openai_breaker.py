@@ -18,6 +18,7 @@ from tests.unit.test_embedding_openai import (
     closed,
     expected,
     failure,
+    hanging,
     prepared,
     refusing,
     rows,
@@ -95,6 +96,45 @@ async def test_a_revoked_key_opens_at_once_and_a_mended_one_closes() -> None:
         setup.provider.otherwise = well
         await closed(setup)
         await setup.embedder.embed_documents(["a"])
+
+
+async def test_who_prepares_while_it_is_open_is_refused_before_any_work() -> None:
+    async with prepared(status(401)) as setup:
+        await failure(setup)
+        with pytest.raises(Unavailable) as caught:
+            await setup.embedder.prepare()
+        assert caught.value.untried
+
+
+async def test_a_request_that_paused_is_not_repeated_once_the_breaker_is_open() -> None:
+    pausing, woken = asyncio.Event(), asyncio.Event()
+
+    async def pause(_: float) -> None:
+        pausing.set()
+        await woken.wait()
+
+    async with prepared(well, sleep=pause, probe_pause_max=timedelta(minutes=1)) as setup:
+        setup.provider.script = [DOWN, status(401)]
+        first = asyncio.create_task(setup.embedder.embed_documents(["first"]))
+        await pausing.wait()
+        await failure(setup, "second")
+        woken.set()
+        with pytest.raises(Unavailable) as caught:
+            await first
+        assert caught.value.untried
+        assert asked_for(setup.provider.requests) == ["first", "second"]
+
+
+async def test_queries_that_hang_open_it_too_and_then_wait_no_more() -> None:
+    quick = timedelta(seconds=0.02)
+    async with prepared(hanging, query_timeout=quick, probe_pause_max=timedelta(minutes=1)) as setup:
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await setup.embedder.embed_query("text")
+        assert setup.embedder.trouble == "timeout"
+        with pytest.raises(Unavailable) as caught:
+            await setup.embedder.embed_query("text")
+        assert caught.value.untried
 
 
 async def test_a_redirect_carries_no_text_away() -> None:

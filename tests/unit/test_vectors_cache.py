@@ -35,6 +35,7 @@ class Provider(DeterministicEmbedder):
             part = texts[start : start + self.request_texts]
             if asyncio.iscoroutine(waiting := self.before(part)):
                 await waiting
+            await asyncio.sleep(0)  # as a request does: others get their turn
             self.paid += part
             found.append(await super().embed_documents(part, answered=answered))
         return np.concatenate(found)
