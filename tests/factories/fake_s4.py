@@ -16,9 +16,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 START_SECONDS_MAX = 10.0
-TLS = Path(__file__).parent / "tls"
-CERTIFICATE = TLS / "certificate.pem"
-"""Signed by itself, for 127.0.0.1, and trusted by nobody who was not told; its key opens nothing else."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -143,8 +140,8 @@ def document(document_id: str = "doc_a", *, status: str = "ready", **fields: Any
 
 
 @contextlib.contextmanager
-def fake_s4(*, tls: bool = False) -> Iterator[FakeS4]:
-    """Runs the server in a thread of its own, on a free port."""
+def fake_s4(*, certificate: Path | None = None) -> Iterator[FakeS4]:
+    """Runs the server in a thread of its own, on a free port; with TLS if it has a certificate, key included."""
     fake = FakeS4()
     app = FastAPI(openapi_url=None)
     methods = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
@@ -156,8 +153,7 @@ def fake_s4(*, tls: bool = False) -> Iterator[FakeS4]:
             port=0,
             log_level="critical",
             timeout_graceful_shutdown=1,
-            ssl_certfile=CERTIFICATE if tls else None,
-            ssl_keyfile=TLS / "key.pem" if tls else None,
+            ssl_certfile=certificate,
         )
     )
     started = threading.Event()
@@ -172,7 +168,7 @@ def fake_s4(*, tls: bool = False) -> Iterator[FakeS4]:
     thread.start()
     assert started.wait(START_SECONDS_MAX), "the fake server did not start"
     port = server.servers[0].sockets[0].getsockname()[1]
-    fake.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    fake.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
     try:
         yield fake
     finally:

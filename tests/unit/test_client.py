@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 import s4client
 from s4client import AsyncS4Client, RetryPolicy, S4AdminClient, S4Client
-from tests.factories.fake_s4 import CERTIFICATE, FakeS4, answering, document, fake_s4, refusing, serving
+from tests.factories.fake_s4 import FakeS4, answering, document, fake_s4, refusing, serving
 
 AT_ONCE = RetryPolicy(attempts_max=4, pause_seconds=0.0)
 MIB = 1024 * 1024
@@ -286,16 +287,29 @@ def test_a_tenant_is_not_created_twice_for_want_of_an_answer(server: FakeS4) -> 
 
 
 @pytest.fixture(scope="module")
-def secure() -> Iterator[FakeS4]:
-    with fake_s4(tls=True) as fake:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the certificate of an authority that nobody knows, and one that it has issued for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("authority")
+    own = trustme.CA()
+    own.cert_pem.write_to_path(folder / "authority.pem")
+    own.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secure(authority: Path) -> Iterator[FakeS4]:
+    with fake_s4(certificate=authority / "server.pem") as fake:
         fake.on("GET", "/api/v1/documents", answering({"documents": []}))
         yield fake
 
 
-async def test_an_authority_of_ones_own_is_trusted_when_it_is_named(secure: FakeS4, tmp_path: Path) -> None:
-    with S4Client(secure.url, api_key="s4_key", ca_file=CERTIFICATE) as client:
+async def test_an_authority_of_ones_own_is_trusted_when_it_is_named(
+    secure: FakeS4, authority: Path, tmp_path: Path
+) -> None:
+    known = authority / "authority.pem"
+    with S4Client(secure.url, api_key="s4_key", ca_file=known) as client:
         assert client.list_page().documents == ()
-    async with AsyncS4Client(secure.url, api_key="s4_key", ca_file=CERTIFICATE) as client:
+    async with AsyncS4Client(secure.url, api_key="s4_key", ca_file=known) as client:
         assert (await client.list_page()).documents == ()
     (tmp_path / "not.pem").write_text("no certificate")
     with pytest.raises(s4client.InvalidArgument, match=r"not\.pem holds no certificate"):
