@@ -19,6 +19,7 @@ from s4.kernel.errors import DocumentRejected
 from s4.kernel.settings import Settings
 from s4.kernel.units import KIB
 from tests.factories.hostile import HostileFile, corpus
+from tests.factories.reading import make_pool
 
 LIMITS = Settings()
 SENTENCES = re.compile(r"[A-Z][^\n]+\.")
@@ -37,19 +38,7 @@ def files() -> list[object]:
 
 @pytest.fixture(scope="module")
 async def pool() -> AsyncIterator[ExtractionPool]:
-    made = ExtractionPool(
-        processes=LIMITS.extraction_processes,
-        memory_bytes=LIMITS.extraction_memory_bytes,
-        seconds_max=LIMITS.extraction_seconds_max,
-        text_chars_max=LIMITS.extraction_text_chars_max,
-        pages_max=LIMITS.extraction_pages_max,
-        unpacked_bytes_max=LIMITS.extraction_unpacked_bytes_max,
-        markup_bytes_max=LIMITS.extraction_markup_bytes_max,
-        scratch_bytes_max=LIMITS.extraction_scratch_bytes_max,
-        slow_processes=LIMITS.extraction_slow_processes,
-        fast_seconds=LIMITS.extraction_fast_seconds,
-        files_per_child=LIMITS.extraction_files_per_child,
-    )
+    made = make_pool()
     yield made
     await made.aclose()
 

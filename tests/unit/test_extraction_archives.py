@@ -9,17 +9,17 @@ import pytest
 
 from s4.engine.chunking import chunk
 from s4.engine.chunking.outline import Outline
-from s4.engine.extraction import ArchiveLimits, ExtractedText
-from s4.engine.extraction.readers import Limits, extract
+from s4.engine.extraction import ExtractedText
+from s4.engine.extraction.readers import extract
 from s4.kernel.errors import DocumentRejected
-from s4.kernel.settings import Settings
 from s4.kernel.units import KIB, MIB
 from tests.factories import files
 from tests.factories.extracted import outline
 from tests.factories.formats import archives, mails, office, pdfs, texts
+from tests.factories.reading import make_limits
 
 WORDS = b"The pump draws water from the lower basin."
-DEFAULTS = ArchiveLimits()
+DEFAULTS = make_limits().archives
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def read(tmp_path: Path):
     def _read(data: bytes, name: str = "upload", *, text_chars_max: int = 100_000, **limits: int) -> ExtractedText:
         path = tmp_path / "content"
         path.write_bytes(data)
-        bounds = Limits(text_chars_max=text_chars_max, pages_max=20, archives=ArchiveLimits(**limits))
+        archives = {f"archive_{name}": value for name, value in limits.items()}
+        bounds = make_limits(text_chars_max=text_chars_max, pages_max=20, **archives)
         extracted = extract(path, filename=name, declared=None, limits=bounds)
         assert ExtractedText.from_json_bytes(extracted.to_json_bytes()) == extracted
         return extracted
@@ -429,13 +430,6 @@ def test_the_text_of_all_members_together_has_a_limit(refused) -> None:
     error = refused(files.zipped({f"{number}.txt": WORDS for number in range(30)}), text_chars_max=1000)
 
     assert error.code == "text_too_long"
-
-
-def test_the_settings_have_the_limits_that_the_library_has() -> None:
-    fields = Settings.model_fields
-    assert {name: fields[f"extraction_archive_{name}"].default for name in ArchiveLimits.__slots__} == {
-        name: getattr(DEFAULTS, name) for name in ArchiveLimits.__slots__
-    }
 
 
 # -- mail

@@ -7,10 +7,10 @@ import pytest
 
 from s4.engine.extraction import ExtractedText, ExtractionPool
 from s4.kernel.errors import DocumentRejected
-from s4.kernel.units import GIB
 from tests.factories import formats
 from tests.factories.extracted import outline, page_texts
 from tests.factories.formats import Sample, office, pdfs, texts
+from tests.factories.reading import make_pool
 
 SAMPLES = formats.samples()
 WRONG = [
@@ -24,7 +24,7 @@ WRONG = [
 @pytest.fixture(scope="module")
 async def pool() -> AsyncIterator[ExtractionPool]:
     """One child for all: formats are what is tried here, not children."""
-    made = ExtractionPool(processes=1, memory_bytes=GIB, seconds_max=60, text_chars_max=1_000_000, pages_max=100)
+    made = make_pool()
     yield made
     await made.aclose()
 

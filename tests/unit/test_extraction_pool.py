@@ -12,23 +12,14 @@ import pytest
 from s4.engine.extraction import ExtractionPool
 from s4.engine.extraction.process import ExtractionChild
 from s4.kernel.errors import DocumentRejected, Unavailable
-from s4.kernel.units import GIB, MIB
+from s4.kernel.settings import Settings
+from s4.kernel.units import MIB
 from s4.platform.telemetry.metrics import EXTRACTION_CHILDREN
 from tests.factories import files
+from tests.factories.reading import make_pool
 
 # The parser's libraries alone take 130 MiB of addresses.
 SMALL_MEMORY_BYTES = 320 * MIB
-
-
-def make_pool(*, memory_bytes: int = GIB, seconds_max: float = 60.0, processes: int = 1, **options) -> ExtractionPool:
-    return ExtractionPool(
-        processes=processes,
-        memory_bytes=memory_bytes,
-        seconds_max=seconds_max,
-        text_chars_max=1_000_000,
-        pages_max=100,
-        **options,
-    )
 
 
 @pytest.fixture
@@ -227,7 +218,7 @@ async def test_children_are_limited(pool, text_file):
 
     limits = about(pid, "limits")
 
-    assert f"Max address space         {GIB}" in limits
+    assert f"Max address space         {Settings().extraction_memory_bytes}" in limits
     assert "Max core file size        0" in limits
     assert int(about(pid, "oom_score_adj")) >= 500
     assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
@@ -265,9 +256,9 @@ async def test_closing_ends_the_children_and_the_calls_in_work(text_file):
 
 PARENT = """
 import asyncio, sys
-from s4.engine.extraction import ExtractionPool
+from tests.factories.reading import make_pool
 async def main():
-    pool = ExtractionPool(processes=1, memory_bytes=1 << 30, seconds_max=9, text_chars_max=9, pages_max=9)
+    pool = make_pool()
     await pool.preload()
     print(*pool.pids, flush=True)
     await asyncio.sleep(600)

@@ -12,8 +12,9 @@ from s4.engine.extraction.readers import Limits, extract
 from s4.kernel.errors import DataCorrupt, DocumentRejected
 from tests.factories import files
 from tests.factories.extracted import outline, page_texts
+from tests.factories.reading import make_limits
 
-LIMITS = Limits(text_chars_max=100_000, pages_max=20)
+LIMITS = make_limits(text_chars_max=100_000, pages_max=20)
 PROSE = "The pump draws water from the lower basin and lifts it to the tower above the town."
 
 
@@ -318,7 +319,7 @@ def test_files_without_text_are_empty(refused, data):
 
 
 def test_too_much_text_is_refused(refused):
-    limits = Limits(text_chars_max=1000, pages_max=1)
+    limits = make_limits(text_chars_max=1000, pages_max=1)
 
     assert refused("word " * 201, "a.txt", limits=limits).code == "text_too_long"
     assert refused("<p>" + "word " * 300, "a.html", limits=limits).code == "text_too_long"
@@ -335,7 +336,7 @@ def test_a_bomb_in_a_word_file_is_refused_before_it_is_unpacked(refused):
 @pytest.mark.parametrize("name", ["a.json", "a.xml", "a.md", "a.yaml", "a.ipynb"])
 def test_nesting_without_end_is_harmless(read, name):
     opening, closing = ("<a>", "</a>") if name == "a.xml" else ("[", "]")
-    limits = Limits(text_chars_max=10_000_000, pages_max=1)
+    limits = make_limits(text_chars_max=10_000_000, pages_max=1)
 
     assert "x" in read(opening * 100_000 + "x" + closing * 100_000, name, limits=limits).text
 

@@ -27,7 +27,7 @@ from s4.domains.search import SearchLimits, SearchService
 from s4.domains.tenants import TenantChain, TenantService
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
-from s4.engine.extraction import ArchiveLimits, ExtractionPool
+from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
 from s4.engine.vectors import VectorStore
 from s4.entrypoints.configuration import SCRATCH_DIR
 from s4.kernel.clock import SystemClock
@@ -203,25 +203,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     lease = timedelta(seconds=settings.job_lease_seconds)
     scratch_dir = settings.data_dir / SCRATCH_DIR
     scratch_dir.mkdir(parents=True, exist_ok=True)
-    extraction = ExtractionPool(
-        processes=settings.extraction_processes,
-        slow_processes=settings.extraction_slow_processes,
-        fast_seconds=settings.extraction_fast_seconds,
-        memory_bytes=settings.extraction_memory_bytes,
-        seconds_max=settings.extraction_seconds_max,
-        text_chars_max=settings.extraction_text_chars_max,
-        pages_max=settings.extraction_pages_max,
-        archives=ArchiveLimits(
-            depth_max=settings.extraction_archive_depth_max,
-            members_max=settings.extraction_archive_members_max,
-            bytes_max=settings.extraction_archive_bytes_max,
-            member_bytes_max=settings.extraction_archive_member_bytes_max,
-        ),
-        unpacked_bytes_max=settings.extraction_unpacked_bytes_max,
-        markup_bytes_max=settings.extraction_markup_bytes_max,
-        scratch_bytes_max=settings.extraction_scratch_bytes_max,
-        files_per_child=settings.extraction_files_per_child,
-    )
+    extraction = make_extraction(settings)
     leases = Leases(core.database, owner=owner, duration=lease)
     publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, generation)
     indexing = IndexingService(
@@ -262,6 +244,36 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
     finally:
         await extraction.aclose()
+
+
+def make_extraction(settings: Settings) -> ExtractionPool:
+    """The pool that reads files; starts nothing yet."""
+    return ExtractionPool(
+        processes=settings.extraction_processes,
+        slow_processes=settings.extraction_slow_processes,
+        fast_seconds=settings.extraction_fast_seconds,
+        memory_bytes=settings.extraction_memory_bytes,
+        seconds_max=settings.extraction_seconds_max,
+        scratch_bytes_max=settings.extraction_scratch_bytes_max,
+        files_per_child=settings.extraction_files_per_child,
+        limits=reading_limits(settings),
+    )
+
+
+def reading_limits(settings: Settings) -> Limits:
+    """How much of a file is read."""
+    return Limits(
+        text_chars_max=settings.extraction_text_chars_max,
+        pages_max=settings.extraction_pages_max,
+        unpacked_bytes_max=settings.extraction_unpacked_bytes_max,
+        markup_bytes_max=settings.extraction_markup_bytes_max,
+        archives=ArchiveLimits(
+            depth_max=settings.extraction_archive_depth_max,
+            members_max=settings.extraction_archive_members_max,
+            bytes_max=settings.extraction_archive_bytes_max,
+            member_bytes_max=settings.extraction_archive_member_bytes_max,
+        ),
+    )
 
 
 def _worker_limits(settings: Settings) -> WorkerLimits:

@@ -6,6 +6,7 @@ with limits on memory, time and file size, without S4's environment, that dies w
 - `pool` is what the pipeline calls: it keeps children, hands each one file at a time, replaces those that
   fail; `lanes` keeps what takes long from standing before the rest;
 - `process` is one child seen from the parent, `child` the same child from inside, `frames` what they say;
+- `limits` says how much of a file is read;
 - `sniff` decides what a file is from its bytes, `decode` turns bytes of text into text;
 - `readers`, `pdf`, `pdf_headings`, `mail` and `markup` turn each format into `model.ExtractedText`;
   `failures` says why not;
@@ -18,13 +19,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from s4.engine.extraction.model import ArchiveLimits, ExtractedText, HeadingSpan, PageSpan
+    from s4.engine.extraction.limits import ArchiveLimits, Limits
+    from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
     from s4.engine.extraction.pool import ExtractionPool
 
-__all__ = ["ArchiveLimits", "ExtractedText", "ExtractionPool", "HeadingSpan", "PageSpan"]
+_MODULES = {
+    "ArchiveLimits": "limits",
+    "ExtractedText": "model",
+    "ExtractionPool": "pool",
+    "HeadingSpan": "model",
+    "Limits": "limits",
+    "PageSpan": "model",
+}
+__all__ = ["ArchiveLimits", "ExtractedText", "ExtractionPool", "HeadingSpan", "Limits", "PageSpan"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'pool' if name == 'ExtractionPool' else 'model'}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -27,7 +27,7 @@ from typing import IO, Any, Self, cast
 
 from s4.engine.extraction import failures
 from s4.engine.extraction.decode import guess_charset
-from s4.engine.extraction.model import ArchiveLimits
+from s4.engine.extraction.limits import ArchiveLimits
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import MIB
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from s4.engine.extraction import frames
-from s4.engine.extraction.model import ArchiveLimits
+from s4.engine.extraction.limits import Limits
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import KIB
 
@@ -41,20 +41,13 @@ def main() -> int:
     _die_with_parent(parent_pid)
     _limit(memory_bytes, scratch_bytes)
     try:
-        from s4.engine.extraction.readers import Limits, extract  # the parsers, loaded inside the limits
+        from s4.engine.extraction.readers import extract  # the parsers, loaded inside the limits
     except (ImportError, MemoryError, OSError) as error:
         _say(answers, {"failed": f"{type(error).__name__}: {error}"})
         return 1
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
-        limits = Limits(
-            text_chars_max=request["text_chars_max"],
-            pages_max=request["pages_max"],
-            archives=ArchiveLimits(**request["archives"]),
-            unpacked_bytes_max=request["unpacked_bytes_max"],
-            markup_bytes_max=request["markup_bytes_max"],
-        )
-        path, declared = Path(request["path"]), request["content_type"]
+        path, declared, limits = Path(request["path"]), request["content_type"], Limits.from_dict(request["limits"])
         return extract(path, filename=request["filename"], declared=declared, limits=limits).to_dict()
 
     _say(answers, {"ready": True})

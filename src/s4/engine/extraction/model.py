@@ -11,22 +11,8 @@ from itertools import pairwise
 from typing import Any
 
 from s4.kernel.errors import DataCorrupt
-from s4.kernel.units import GIB, MIB
 
 FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveLimits:
-    """What may be unpacked from one document: archives, compressed files, attachments of mail."""
-
-    depth_max: int = 2  # a mail in a ZIP, with an attachment
-    members_max: int = 1000  # files, those of nested archives counted
-    bytes_max: int = 1 * GIB  # unpacked, those of nested archives counted
-    member_bytes_max: int = 256 * MIB  # unpacked; at most what a child may write to a file
-
-
-DEFAULT_ARCHIVE_LIMITS = ArchiveLimits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from s4.engine.extraction.lanes import Lanes
-from s4.engine.extraction.model import DEFAULT_ARCHIVE_LIMITS, ArchiveLimits, ExtractedText
+from s4.engine.extraction.limits import Limits
+from s4.engine.extraction.model import ExtractedText
 from s4.engine.extraction.process import ChildLost, ExtractionChild
 from s4.kernel.errors import DataCorrupt, DocumentRejected, Unavailable
 from s4.kernel.units import MIB
@@ -35,24 +36,16 @@ class ExtractionPool:
         processes: int,
         memory_bytes: int,
         seconds_max: float,
-        text_chars_max: int,
-        pages_max: int,
-        archives: ArchiveLimits = DEFAULT_ARCHIVE_LIMITS,
-        unpacked_bytes_max: int = 128 * MIB,
-        markup_bytes_max: int = 128 * MIB,
-        scratch_bytes_max: int = 256 * MIB,
-        slow_processes: int = 1,
-        fast_seconds: float = 5.0,
-        files_per_child: int = 200,
+        limits: Limits,
+        scratch_bytes_max: int,
+        slow_processes: int,
+        fast_seconds: float,
+        files_per_child: int,
     ) -> None:
         """Bounds; their meaning stands in `kernel/settings.py`."""
         self._memory_bytes = memory_bytes
         self._seconds_max = seconds_max
-        self._text_chars_max = text_chars_max
-        self._pages_max = pages_max
-        self._archives = archives
-        self._unpacked_bytes_max = unpacked_bytes_max
-        self._markup_bytes_max = markup_bytes_max
+        self._limits = limits
         self._scratch_bytes_max = scratch_bytes_max
         self._files_per_child = files_per_child
         self._lanes = Lanes(fast_places=processes, slow_places=slow_processes, fast_seconds=fast_seconds)
@@ -94,11 +87,7 @@ class ExtractionPool:
             "path": str(path.absolute()),  # a child works in a folder of its own
             "filename": filename,
             "content_type": content_type,
-            "text_chars_max": self._text_chars_max,
-            "pages_max": self._pages_max,
-            "archives": asdict(self._archives),
-            "unpacked_bytes_max": self._unpacked_bytes_max,
-            "markup_bytes_max": self._markup_bytes_max,
+            "limits": asdict(self._limits),
             "seconds_max": self._seconds_max,
         }
 
@@ -135,7 +124,7 @@ class ExtractionPool:
             answer = await child.ask(
                 request,
                 seconds_max=self._seconds_max,
-                answer_bytes_max=_ANSWER_BYTES_PER_CHAR * self._text_chars_max + _ANSWER_BYTES_SPARE,
+                answer_bytes_max=_ANSWER_BYTES_PER_CHAR * self._limits.text_chars_max + _ANSWER_BYTES_SPARE,
             )
             served = True
         except ChildLost as lost:

@@ -31,13 +31,13 @@ from s4.engine.extraction.archives import (
     zip_members,
 )
 from s4.engine.extraction.decode import clean, decode_text
+from s4.engine.extraction.limits import Limits
 from s4.engine.extraction.mail import read_mail
-from s4.engine.extraction.model import DEFAULT_ARCHIVE_LIMITS, ArchiveLimits, ExtractedText, HeadingSpan, PageSpan
+from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
 from s4.engine.extraction.parts import Parts
 from s4.engine.extraction.pdf import PageWriter, read_pdf
 from s4.engine.extraction.sniff import Detected, Reader, detect
 from s4.kernel.errors import DocumentRejected
-from s4.kernel.units import MIB
 
 _SLIDE_TITLE_CHARS_MAX = 200
 # kreuzberg 4 deletes `&amp;`, `&lt;` and `&gt;` from Word files ("R&D" became "RD"). They pass through it as
@@ -68,16 +68,6 @@ _NO_TITLES = {
     "word document",
 }
 _NO_TITLE_PREFIXES = ("Microsoft Word - ", "Microsoft PowerPoint - ")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    text_chars_max: int
-    pages_max: int
-    archives: ArchiveLimits = DEFAULT_ARCHIVE_LIMITS
-    unpacked_bytes_max: int = 128 * MIB
-    markup_bytes_max: int = 128 * MIB
-    """Markup can be many times its text (inline images); beyond this the memory limit would decide, less politely."""
 
 
 @dataclass(slots=True)
