@@ -209,8 +209,9 @@ class Scene:
         return process, str(process.events("api.started")[0]["details"]["url"])
 
     def worker(self, failpoints: str = "", **environment: str) -> Process:
-        """A worker to which, as to the survivor's, nothing is too young."""
-        return self.victim("worker", failpoints=failpoints, **NO_GRACE | environment)
+        """A worker to which, as to the survivor's, nothing is too young. One job at a time: what it was paying for in
+        another's name when it died could not be told from paying twice."""
+        return self.victim("worker", failpoints=failpoints, **NO_GRACE | {"S4_WORKER_CONCURRENCY": "1"} | environment)
 
     def close(self) -> None:
         for process in self.victims:

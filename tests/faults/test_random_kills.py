@@ -74,7 +74,7 @@ def test_a_worker_killed_while_it_indexes_loses_and_doubles_nothing(scene: Scene
     with scene.tenant() as tenant:
         for key, text in texts.items():
             calls.stored(calls.put(tenant, key, text, CHANGED))
-    process = scene.worker()
+    process = scene.worker(S4_WORKER_CONCURRENCY="8")
     until(lambda: process.events("worker.started"), "the worker does not start")
     time.sleep(dice.uniform(0, INDEXING_SECONDS_MAX))
     process.kill()

@@ -22,7 +22,7 @@ BACKENDS = ["sqlite-directory", "postgresql-s3"]
 LAST = "the newest wording"
 LATER = "a later commit"
 BY_NAME = {act.name: act for act in ACTS}
-CALM = {"S4_WORKER_CONCURRENCY": "1", "S4_JOB_POLL_SECONDS": "0.7"}  # not in step with the scheduler's second
+CALM = {"S4_JOB_POLL_SECONDS": "0.7"}  # not in step with the scheduler's second
 """A worker that asks the catalog rarely: SQLite has one write lock, and who is stopped holding it stops all."""
 SCENES_MAX = 4  # tries to stop a process outside of a transaction; nineteen of twenty succeed at once
 
