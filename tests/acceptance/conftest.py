@@ -1,6 +1,7 @@
 """What acceptance tests share: a real model, and one S4 for all tests of the client and the command line, each with a
 tenant of its own."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +48,26 @@ Command = Callable[..., Done]
 
 
 @pytest.fixture
-def command(tenant: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Command:
-    """`command("upload", path)`: as `s4 upload` does, in this process, which has imported everything already."""
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`here("ls", S4_URL=url)`: as `s4 ls` does, in this process, which has imported everything already."""
 
-    def call(*arguments: str | Path, url: str = tenant["S4_URL"], flags: bool = True) -> Done:
-        """`flags` False leaves it to the environment which server is asked, and who asks."""
-        caller = ["--url", url, "--tenant-key", tenant["S4_TENANT_KEY"]] if flags else []
-        code = run([*map(str, arguments), *caller])
+    def call(*arguments: str | Path, **environment: str) -> Done:
+        with monkeypatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("S4_")]:
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            code = run([*map(str, arguments)])
         return Done(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def command(tenant: dict[str, str], here: Command) -> Command:
+    """The same for a person with a key."""
+
+    def call(*arguments: str | Path, **environment: str) -> Done:
+        return here(*arguments, **{**tenant, **environment})
 
     return call

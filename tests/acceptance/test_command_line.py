@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.conftest import Command
 from tests.factories.command_line import document_of, lines_of, s4
 from tests.factories.deployment import ADMIN_KEY, Deployment
 from tests.factories.files import pdf
@@ -105,34 +106,36 @@ def test_with_json_stdout_is_json_and_nothing_else(
     "arguments",
     [["ls"], ["get", "doc_x", "-o", "never"], ["upload", __file__], ["sync", str(Path(__file__).parent)], ["status"]],
 )
-def test_a_wrong_key_ends_in_one_sentence_and_exit_code_1(served: Deployment, arguments: list[str]) -> None:
+def test_a_wrong_key_ends_in_one_sentence_and_exit_code_1(
+    served: Deployment, here: Command, arguments: list[str]
+) -> None:
     caller = {"S4_URL": served.url, "S4_TENANT_KEY": "s4_wrong"}
-    plain = s4(*arguments, **caller)
-    assert plain.returncode == 1
-    (line,) = plain.stderr.splitlines()
+    plain = here(*arguments, **caller)
+    assert plain.code == 1
+    (line,) = plain.err.splitlines()
     assert "key" in line
-    assert "s4_wrong" not in plain.stderr
-    as_json = s4(*arguments, "--json", **caller)
-    assert (as_json.returncode, as_json.stdout) == (1, "")
-    assert json.loads(as_json.stderr)["error"]["code"] == "unauthorized"
+    assert "s4_wrong" not in plain.err
+    as_json = here(*arguments, "--json", **caller)
+    assert (as_json.code, as_json.out) == (1, "")
+    assert json.loads(as_json.err)["error"]["code"] == "unauthorized"
 
 
 @pytest.mark.parametrize(
     "arguments",
     [["ls"], ["upload", __file__], ["sync", str(Path(__file__).parent)], ["status"], ["tenant", "create", "Acme"]],
 )
-def test_without_a_server_the_sentence_names_its_address(arguments: list[str]) -> None:
+def test_without_a_server_the_sentence_names_its_address(here: Command, arguments: list[str]) -> None:
     caller = {"S4_URL": NOBODY_LISTENS, "S4_TENANT_KEY": "s4_x", "S4_ADMIN_API_KEY": "x"}
-    plain = s4(*arguments, **caller)
-    assert (plain.returncode, plain.stdout) == (1, "")
-    (line,) = plain.stderr.splitlines()
+    plain = here(*arguments, **caller)
+    assert (plain.code, plain.out) == (1, "")
+    (line,) = plain.err.splitlines()
     assert NOBODY_LISTENS in line
-    as_json = s4(*arguments, "--json", **caller)
-    assert (as_json.returncode, as_json.stdout) == (1, "")
-    assert json.loads(as_json.stderr)["error"]["code"] == "connection_failed"
+    as_json = here(*arguments, "--json", **caller)
+    assert (as_json.code, as_json.out) == (1, "")
+    assert json.loads(as_json.err)["error"]["code"] == "connection_failed"
 
 
-def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
+def test_wrong_usage_is_exit_code_2(here: Command, tmp_path: Path) -> None:
     key = ["--tenant-key", "s4_x"]
     for arguments in (
         ["ls"], ["search"], ["nonsense"],
@@ -141,9 +144,9 @@ def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
         ["upload", "-", *key],
         ["upload", tmp_path, "--prefix", "a\nb", *key],
     ):  # fmt: skip
-        plain = s4(*arguments)
-        assert (plain.returncode, plain.stdout) == (2, "")
-        assert len(plain.stderr.splitlines()) == 1
+        plain = here(*arguments)
+        assert (plain.code, plain.out) == (2, "")
+        assert len(plain.err.splitlines()) == 1
 
 
 def test_a_missing_file_is_named(tenant: dict[str, str], tmp_path: Path) -> None:

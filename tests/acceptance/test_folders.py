@@ -284,7 +284,7 @@ async def test_over_a_network_that_breaks_every_document_is_there_exactly_once(
         lost = proxy.add(Fault(Mode.LOST_REPLY, method="PUT", every=4))
         proxy.add(Fault(Mode.RESET, method="GET", every=5))
 
-        done = await asyncio.to_thread(command, "upload", folder, url=proxy.endpoint)
+        done = await asyncio.to_thread(command, "upload", folder, S4_URL=proxy.endpoint)
 
         assert min(reset.hits, lost.hits) >= 2
     assert (done.code, done.err) == (0, "")

@@ -3,6 +3,7 @@
 So the same question can be asked of a document whose file is gone: what was left out on purpose is not missing.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -30,9 +31,8 @@ class Selection:
         parts = relative.split("/")
         if not self.hidden and any(part.startswith(".") for part in parts):
             return False
-        paths = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
         return not any(
             fnmatchcase(candidate, pattern)
             for pattern in self.exclude
-            for candidate in (paths if "/" in pattern else parts)
+            for candidate in (itertools.accumulate(parts, "{}/{}".format) if "/" in pattern else parts)
         )
