@@ -55,8 +55,9 @@ eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
 	@test -n "$(DATA)" || { echo "Say where the collection is: make eval DATA=path/to/cranfield"; exit 2; }
 	$(BIN)/python benchmarks/evaluate.py $(DATA)
 
-bench: setup  ## Speed, as ratios and distributions
+bench: setup  ## Speed, as ratios and distributions; then size, memory and start-up against budgets
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/footprint.py --check
 
 lock: setup  ## Compile requirements/*.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -46,8 +46,8 @@ def clean_environment() -> dict[str, str]:
 def running_server(
     data_dir: Path, *arguments: str, settings: Mapping[str, str] | None = None, python: str = sys.executable
 ) -> Iterator[Server]:
-    """`settings` are `S4_*` variables, `arguments` those of `s4 serve`, `python` the interpreter of the environment where
-    S4 is installed. Raises `ServerFailed`."""
+    """`settings` are `S4_*` variables, `arguments` those of `s4 serve`, `python` is that of the environment where S4 is
+    installed. Raises `ServerFailed`."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "s4.log"
     command = [python, "-m", "s4.entrypoints.cli", "serve", "--port", "0", "--data-dir", str(data_dir)]
