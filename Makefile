@@ -77,8 +77,9 @@ eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
 	@test -n "$(DATA)" || { echo "Say where the collection is: make eval DATA=path/to/cranfield"; exit 2; }
 	$(BIN)/python benchmarks/evaluate.py $(DATA)
 
-bench: setup  ## Speed, as ratios and distributions; one part: make bench PARTS="suffering memory"
+bench: setup  ## Speed, memory, size against their budgets; parts: make bench PARTS="suffering memory"
 	$(BIN)/python benchmarks/bench.py $(PARTS)
+	$(BIN)/python benchmarks/footprint.py --check
 
 soak: setup  ## Mixed load for a while; fails when memory, descriptors or threads grow: make soak MINUTES=30
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
