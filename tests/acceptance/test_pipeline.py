@@ -330,3 +330,29 @@ async def test_compaction_changes_no_answer_and_disturbs_no_search(tmp_path: Pat
         assert len(await begun.search(query_text="common", vector=None, limit=100)) >= 10, "a search that had begun"
         async with house.core.database.read() as connection:
             assert (await table_version(connection, tenant_id, generation.id) or 0) > version
+
+
+async def test_compaction_and_writes_of_one_worker_take_turns_in_the_order_in_which_they_came(house: House) -> None:
+    """A writer that let go and took again at once would keep compaction out of a busy table for ever; two that held the
+    table together would each end the other's lease."""
+    acme = await house.tenant()
+    await house.put(acme, "first", "a text")
+    await house.work()
+    publisher, tenant_id = house.parts.maintenance._publisher, acme.context.tenant_id
+    turns: list[str] = []
+
+    async def compact() -> None:
+        async with publisher.exclusive(tenant_id) as lease:
+            turns.append("compaction")
+            await house.core.database.transact(lambda connection: publisher.verify(connection, lease))
+
+    async with publisher.exclusive(tenant_id):
+        compaction = asyncio.create_task(compact())
+        await asyncio.sleep(0)  # it runs until it must wait
+        assert turns == []
+    async with publisher.exclusive(tenant_id) as lease:
+        turns.append("write")
+        await house.core.database.transact(lambda connection: publisher.verify(connection, lease))
+    await compaction
+
+    assert turns == ["compaction", "write"]

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -89,6 +90,7 @@ class Publisher:
         self._described: set[TenantId] = set()
         self._waiting: dict[TenantId, list[Change]] = {}
         self._writers: dict[TenantId, asyncio.Task[None]] = {}
+        self._turns: WeakValueDictionary[TenantId, asyncio.Lock] = WeakValueDictionary()
 
     async def publish(self, change: Change) -> None:
         """Returns when the change is in the index and in the catalog and its job is finished.
@@ -101,8 +103,22 @@ class Publisher:
             self._writers[change.tenant_id] = task
         await change.done
 
-    async def exclusive(self, tenant_id: TenantId) -> Lease:
-        """The lease on the tenant's table, for maintenance. Raises `Unavailable` when it is not to be had."""
+    @contextlib.asynccontextmanager
+    async def exclusive(self, tenant_id: TenantId) -> AsyncIterator[Lease]:
+        """The lease on the tenant's table, for the length of the block. Raises `Unavailable` when it is not to be had.
+
+        A lease tells processes apart, not the tasks of one: those take turns by a lock first, in the order in which
+        they came, so that compaction gets its turn at a table that is written without end.
+        """
+        turn = self._turns.setdefault(tenant_id, asyncio.Lock())
+        async with turn:
+            lease = await self._acquire(tenant_id)
+            try:
+                yield lease
+            finally:
+                await self._leases.release(lease)
+
+    async def _acquire(self, tenant_id: TenantId) -> Lease:
         give_up_at = time.monotonic() + _LEASE_WAIT.total_seconds()
         while True:
             lease = await self._leases.acquire(f"table/{tenant_id}/{self._generation.id}")
@@ -115,10 +131,6 @@ class Publisher:
     async def verify(self, connection: Connection, lease: Lease) -> None:
         """Raises `LeaseLost` unless `lease` still stands; part of the caller's publishing transaction."""
         await self._leases.verify(connection, lease)
-
-    async def release(self, lease: Lease) -> None:
-        """Lets the next writer in."""
-        await self._leases.release(lease)
 
     async def _drain(self, tenant_id: TenantId) -> None:
         """Writes session after session until nothing waits."""
@@ -146,8 +158,7 @@ class Publisher:
 
     @contextlib.asynccontextmanager
     async def _opened(self, tenant_id: TenantId) -> AsyncIterator["_OpenTable"]:
-        lease = await self.exclusive(tenant_id)
-        try:
+        async with self.exclusive(tenant_id) as lease:
             await self._describe(tenant_id)
             failpoint("index.described")
             writer = await self._vectors.writer(self._generation.prefix(tenant_id), self._generation.dimension)
@@ -155,8 +166,6 @@ class Publisher:
                 yield _OpenTable(tenant_id, lease, writer)
             finally:
                 await writer.close()
-        finally:
-            await self._leases.release(lease)
 
     def _next_batch(self, tenant_id: TenantId) -> list[Change]:
         waiting = self._waiting.get(tenant_id, [])

@@ -222,8 +222,7 @@ class MaintenanceService:
     async def _optimize_table(self, tenant_id: TenantId) -> int:
         """Answers with the number of (document, revision) pairs that were pruned."""
         prefix = self._generation.prefix(tenant_id)
-        lease = await self._publisher.exclusive(tenant_id)
-        try:
+        async with self._publisher.exclusive(tenant_id) as lease:
             async with self._database.read() as connection:
                 version = await index_queries.table_version(connection, tenant_id, self._generation.id)
                 floors = await index_queries.floors(connection, tenant_id, self._generation.id)
@@ -253,8 +252,6 @@ class MaintenanceService:
             await self._database.transact(publish)
             failpoint("optimize.published")
             return len(dead)
-        finally:
-            await self._publisher.release(lease)
 
     # -- bucket
 
