@@ -1,6 +1,21 @@
 """What tests ask of an extracted text, its offsets checked on the way."""
 
-from s4.engine.extraction import ExtractedText
+from pathlib import Path
+
+from s4.engine.extraction import ArchiveLimits, ExtractedText
+from s4.engine.extraction.readers import Limits, extract
+
+
+def read_bytes(
+    folder: Path, data: bytes, name: str = "upload", *, text_chars_max: int = 100_000, **archives: int
+) -> ExtractedText:
+    """Reads a file in this process, without a child. `archives`: fields of `ArchiveLimits`."""
+    path = folder / "content"
+    path.write_bytes(data)
+    limits = Limits(text_chars_max=text_chars_max, pages_max=20, archives=ArchiveLimits(**archives))
+    extracted = extract(path, filename=name, declared=None, limits=limits)
+    assert ExtractedText.from_json_bytes(extracted.to_json_bytes()) == extracted
+    return extracted
 
 
 def outline(extracted: ExtractedText) -> list[tuple[int, str]]:
