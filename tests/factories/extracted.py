@@ -1,6 +1,23 @@
 """What tests ask of an extracted text, its offsets checked on the way."""
 
+from pathlib import Path
+
 from s4.engine.extraction import ExtractedText
+from s4.engine.extraction.readers import extract
+from tests.factories.reading import make_limits
+
+
+def read_bytes(
+    folder: Path, data: bytes, name: str = "upload", *, text_chars_max: int = 100_000, **archives: int
+) -> ExtractedText:
+    """Reads a file in this process, without a child. `archives`: of the settings `extraction_archive_…`."""
+    path = folder / "content"
+    path.write_bytes(data)
+    changes = {f"archive_{each}": value for each, value in archives.items()}
+    limits = make_limits(text_chars_max=text_chars_max, pages_max=20, **changes)
+    extracted = extract(path, filename=name, declared=None, limits=limits)
+    assert ExtractedText.from_json_bytes(extracted.to_json_bytes()) == extracted
+    return extracted
 
 
 def outline(extracted: ExtractedText) -> list[tuple[int, str]]:

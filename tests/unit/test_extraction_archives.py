@@ -3,19 +3,18 @@
 import io
 import mailbox
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from s4.engine.chunking import chunk
 from s4.engine.chunking.outline import Outline
-from s4.engine.extraction import ExtractedText
-from s4.engine.extraction.readers import extract
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.units import KIB, MIB
 from tests.factories import files
-from tests.factories.extracted import outline
-from tests.factories.formats import archives, mails, office, pdfs, texts
+from tests.factories.extracted import outline, read_bytes
+from tests.factories.formats import archives, mails, office, pdfs
 from tests.factories.reading import make_limits
 
 WORDS = b"The pump draws water from the lower basin."
@@ -24,16 +23,7 @@ DEFAULTS = make_limits().archives
 
 @pytest.fixture
 def read(tmp_path: Path):
-    def _read(data: bytes, name: str = "upload", *, text_chars_max: int = 100_000, **limits: int) -> ExtractedText:
-        path = tmp_path / "content"
-        path.write_bytes(data)
-        archives = {f"archive_{name}": value for name, value in limits.items()}
-        bounds = make_limits(text_chars_max=text_chars_max, pages_max=20, **archives)
-        extracted = extract(path, filename=name, declared=None, limits=bounds)
-        assert ExtractedText.from_json_bytes(extracted.to_json_bytes()) == extracted
-        return extracted
-
-    return _read
+    return partial(read_bytes, tmp_path)
 
 
 @pytest.fixture
@@ -333,6 +323,15 @@ def test_a_damaged_archive_is_corrupt(refused, suffix: str | None) -> None:
         assert refused(packed[: len(packed) * 2 // 3]).code == "corrupt"
 
 
+def test_a_tar_with_a_negative_size_ends(refused) -> None:
+    data = bytearray(archives.tarred({"a.txt": WORDS, "b.txt": WORDS}))
+    data[1024 + 124 : 1024 + 136] = b"\xff" * 12
+    data[1024 + 148 : 1024 + 156] = b" " * 8
+    data[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(data[1024 : 1024 + 512])
+
+    assert refused(bytes(data)).code == "corrupt"
+
+
 # -- nesting
 
 
@@ -432,102 +431,7 @@ def test_the_text_of_all_members_together_has_a_limit(refused) -> None:
     assert error.code == "text_too_long"
 
 
-# -- mail
-
-
-def test_attachments_follow_the_body_and_pictures_inside_it_are_no_attachments(read) -> None:
-    extracted = read(mails.with_attachments().as_bytes(), "planning.eml")
-
-    assert outline(extracted) == [
-        (1, "invite.ics"),
-        (1, "policy.docx"),
-        (2, "Travel policy"),
-        (3, "Hotels & flights"),
-        (2, "Approval"),
-        (1, "Re: the tangerine offer.eml"),
-    ]
-    body = extracted.text.partition("# invite.ics")[0]
-    assert "Attachments: invite.ics, policy.docx, scan.png, Re: the tangerine offer.eml\n\nDear all," in body
-    assert body.count("Dear all") == 1, "one form of the body"
-    for sentence in ("The crimson meeting", "Mauve receipts", "We accept the tangerine offer."):
-        assert sentence in extracted.text
-    assert extracted.title == "Quarterly planning"
-    assert extracted.warnings == ("scan.png: The file is an image, and text in images is not read.",)
-
-
-def test_a_mail_whose_attachments_cannot_be_read_is_read(read) -> None:
-    mail = mails.letter()
-    mail.add_attachment(pdfs.damaged(), "application", "pdf", filename="a.pdf")
-
-    extracted = read(mail.as_bytes())
-
-    assert "The periwinkle agenda" in extracted.text
-    assert "a.pdf: The file is damaged" in extracted.warnings[0]
-
-
-def test_a_part_of_the_body_after_an_attachment_belongs_to_the_body(read) -> None:
-    mail = mails.letter()
-    mail.add_attachment(WORDS, "text", "plain", filename="a.txt")
-    mail.attach(_inline("Sent from a list; leave it at any time."))
-
-    extracted = read(mail.as_bytes())
-
-    assert extracted.text.index("Sent from a list") < extracted.text.index("# a.txt")
-    assert outline(extracted) == [(1, "a.txt")]
-
-
-def _inline(text: str):
-    part = mails.letter()
-    for name in list(part):
-        del part[name]
-    part.set_content(text)
-    return part
-
-
-@pytest.mark.parametrize("charset", ["iso-2022-jp", "shift_jis", "utf-8"])
-def test_a_body_is_read_in_its_charset(read, charset: str) -> None:
-    mail = mails.letter()
-    mail.set_content(texts.JAPANESE, charset=charset, cte="base64")
-
-    assert texts.JAPANESE in read(mail.as_bytes()).text
-
-
-def test_headers_in_a_code_page_are_readable(read) -> None:
-    mail = "From: Jörg <j@example.com>\nSubject: Größe\nDate: Mon, 02 Mar 2026 09:00:00 +0000\n\nGrüße\n"
-
-    extracted = read(mail.encode("cp1252"), "a.eml")
-
-    assert extracted.title == "Größe"
-    assert "From: Jörg" in extracted.text
-    assert "Grüße" in extracted.text
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        "Content-Type: message/rfc822\n\n\xff: garbage",
-        "Content-Type: multipart/mixed\n\nno boundary",
-        'Content-Type: application/pdf; name="a.pdf"\nContent-Transfer-Encoding: base64\n\n!!!!',
-        "Content-Type: text/plain; charset=no-such-charset\n\nmore",
-        "Content-Disposition: attachment; filename*=utf-8''%FF%FE.txt\n\nattached",
-    ],
-)
-def test_a_malformed_part_does_not_spoil_the_mail(read, part: str) -> None:
-    mail = (
-        "From: a@b.c\nSubject: x\nDate: Mon, 02 Mar 2026 09:00:00 +0000\nContent-Type: multipart/mixed; boundary=B\n\n"
-        f"--B\nContent-Type: text/plain\n\nThe body.\n--B\n{part}\n--B--\n"
-    )
-
-    assert "The body." in read(mail.encode("latin-1"), "a.eml").text
-
-
-def test_a_tar_with_a_negative_size_ends(refused) -> None:
-    data = bytearray(archives.tarred({"a.txt": WORDS, "b.txt": WORDS}))
-    data[1024 + 124 : 1024 + 136] = b"\xff" * 12
-    data[1024 + 148 : 1024 + 156] = b" " * 8
-    data[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(data[1024 : 1024 + 512])
-
-    assert refused(bytes(data)).code == "corrupt"
+# -- what is no archive
 
 
 def test_an_office_file_is_no_archive_and_an_archive_with_its_folders_is_no_office_file(read) -> None:

@@ -158,15 +158,7 @@ def tar_members(stream: IO[bytes], unpacking: Unpacking) -> Iterator[Member]:
 
 
 class _Header(tarfile.TarInfo):
-    """`tarfile` takes a damaged header in the middle for the end of the archive, and the rest is lost in silence.
-    A negative size makes it read the same header for ever."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        info = super().frombuf(buf, encoding, errors)
-        if info.size < 0:
-            raise InvalidHeaderError("negative size")
-        return info
+    """`tarfile` takes a damaged header in the middle for the end of the archive, and the rest is lost in silence."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:  # the parent's name of the argument
