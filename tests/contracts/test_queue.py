@@ -404,14 +404,20 @@ async def test_work_is_done_on_behalf_of_its_tenant(catalog: Database, queue: Qu
             order.append(run.job.tenant_id)
         return False
 
-    await enqueue(catalog, queue, *(("noisy", f"n{n}") for n in range(3)), ("quiet", "q"))
+    async def until_waiting(count: int) -> None:
+        async with asyncio.timeout(30):
+            while place.waiting < count:  # noqa: ASYNC110  # until so many ask for the one place
+                await asyncio.sleep(0.001)
+
     await place.acquire()
-    working = asyncio.create_task(
-        worker(catalog, queue, JobHandler(run), concurrency=4).run_until_idle(), name="worker"
-    )
-    while place.waiting < 4:  # noqa: ASYNC110  # until all ask for the one place
-        await asyncio.sleep(0.001)
+    sharing = worker(catalog, queue, JobHandler(run), concurrency=4)
+    working = asyncio.create_task(sharing.run())
+    await enqueue(catalog, queue, *(("noisy", f"n{n}") for n in range(3)))
+    await until_waiting(3)
+    await enqueue(catalog, queue, ("quiet", "late"))
+    await until_waiting(4)
     place.release()
+    await sharing.stop(within=HOUR)
     await working
     assert order == ["noisy", "quiet", "noisy", "noisy"]
 
