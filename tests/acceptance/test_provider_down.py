@@ -71,9 +71,8 @@ def health(deployment: Deployment) -> tuple[int, str]:
     return answer.status_code, answer.json()["dependencies"]["embedding"]
 
 
-def test_s4_starts_and_serves_while_its_provider_is_down(
-    tmp_path: Path, provider: CountingProvider, network: FaultProxy
-) -> None:
+@pytest.mark.slow
+def test_s4_starts_and_serves_while_its_provider_is_down(tmp_path: Path, network: FaultProxy) -> None:
     with deployed(tmp_path, network) as deployment:
         down = network.add(Fault(Mode.RESET))
         deployment.start()
@@ -106,15 +105,23 @@ def test_s4_starts_and_serves_while_its_provider_is_down(
             assert calls.wait(tenant, second)["status"] == "ready"
         assert deployment.stop() == 0
 
+
+@pytest.mark.long
+def test_s4_does_not_start_with_another_model_under_the_same_name(
+    tmp_path: Path, provider: CountingProvider, network: FaultProxy
+) -> None:
+    with deployed(tmp_path, network) as deployment:
+        deployment.start()
+        assert deployment.stop() == 0
         provider.dimension //= 2
-        network.remembered.clear()  # type: ignore[union-attr]
+        assert network.remembered is not None
+        network.remembered.clear()
         with pytest.raises(AssertionError, match="it is another model"):
             deployment.start()
 
 
-def test_after_kill_9_work_resumes_from_the_last_group_that_was_stored(
-    tmp_path: Path, provider: CountingProvider, network: FaultProxy
-) -> None:
+@pytest.mark.slow
+def test_after_kill_9_work_resumes_from_the_last_group_that_was_stored(tmp_path: Path, network: FaultProxy) -> None:
     with deployed(tmp_path, network) as deployment:
         deployment.start()
         with deployment.new_tenant() as tenant:
