@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Command
-from tests.factories.command_line import S4, clean_environment, documents, lines_of, s4, started_s4, versions
-from tests.factories.deployment import Deployment
+from tests.factories.command_line import S4, documents, lines_of, s4, started_s4, versions
+from tests.factories.deployment import Deployment, clean_environment
 from tests.factories.files import pdf
 from tests.fault_proxy import Fault, Mode, fault_proxy
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories.command_line import clean_environment, documents
-from tests.factories.deployment import Deployment
+from tests.factories.command_line import documents
+from tests.factories.deployment import Deployment, clean_environment
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 CLIENT = page("docs/guide/client.md")

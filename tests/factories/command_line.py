@@ -1,7 +1,6 @@
 """The `s4` executable as a person or a script runs it, and what it left on the server."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from s4client import Document, S4AdminClient, S4Client
-from tests.factories.deployment import ADMIN_KEY, Deployment
+from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
 
 S4 = Path(sys.executable).with_name("s4")
 RUN_SECONDS_MAX = 120
-
-
-def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("S4_")}
 
 
 def new_tenant(deployment: Deployment, name: str = "Acme") -> dict[str, str]:

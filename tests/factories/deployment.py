@@ -36,7 +36,7 @@ class Deployment:
         lines: Queue[str] = Queue()
         self._process = subprocess.Popen(
             [*self.program, "serve", "--port", "0", *self.arguments],
-            env=_clean_environment() | self.environment | {"S4_DATA_DIR": str(self.data_dir)},
+            env=clean_environment() | self.environment | {"S4_DATA_DIR": str(self.data_dir)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -124,7 +124,8 @@ class Deployment:
         return httpx.Client(base_url=self.api, headers={"X-Tenant-Key": key}, timeout=120)
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """Without `S4_*`: what a tester has set must not change what is tested."""
     return {name: value for name, value in os.environ.items() if not name.startswith("S4_")}
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.factories.command_line import clean_environment
+from tests.factories.deployment import clean_environment
 
 REPOSITORY = Path(__file__).parents[2]
 ADDRESS = "http://127.0.0.1:8000"
