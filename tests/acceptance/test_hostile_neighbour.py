@@ -83,6 +83,7 @@ def in_work(deployment: Deployment) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # half a minute on two idle cores
 def test_hostile_files_end_and_their_neighbour_is_not_delayed(deployment: Deployment) -> None:
     worker = worker_pid(deployment)
     with deployment.new_tenant("Hostile") as hostile, deployment.new_tenant("Neighbour") as neighbour:

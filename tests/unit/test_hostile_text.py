@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s4.engine.chunking import chunk, chunker
@@ -53,13 +53,17 @@ def test_any_bytes_become_storable_text_or_none(data: bytes, charset: str | None
         clean(decoded[0]).encode()
 
 
-@given(HOSTILE, st.sampled_from(["_PARAGRAPH", "_SENTENCE", "_LINE"]))
+@given(HOSTILE, st.sampled_from([("_PARAGRAPH", 300), ("_SENTENCE", 8), ("_LINE", 8)]))
+@example("a" + "\n" * 40 + "b", ("_LINE", 8))
+@example("a." + " " * 40 + "B", ("_SENTENCE", 8))
 @settings(max_examples=200, deadline=None)
-def test_searching_by_windows_finds_what_one_search_finds(text: str, name: str) -> None:
+def test_searching_by_windows_finds_what_one_search_finds(text: str, sought: tuple[str, int]) -> None:
+    """An empty line is found within the break only; the rest by its beginning, however long it is."""
+    name, break_chars = sought
     pattern = getattr(chunker, name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunker, "_SEARCH_CHARS", 7)
-        patch.setattr(chunker, "_BREAK_CHARS", 200)  # as long as any run of blanks here
+        patch.setattr(chunker, "_BREAK_CHARS", break_chars)
         by_windows = [match.span() for match in _matches(pattern, text)]
     assert by_windows == [match.span() for match in pattern.finditer(text)]
 
