@@ -18,6 +18,7 @@ KEYS = 25  # of each tenant
 POSTED = 10  # of each tenant and thread: the oldest goes when a new one comes
 STOCK = 8  # texts of each format
 TIMEOUT_SECONDS = 120.0
+PACE_SECONDS = 0.5  # between calls: a rate that rises when the machine has time would look like growth
 _WORDS = ("valve", "pump", "pressure", "report", "tank", "check", "meter", "filter", "season", "sensor", "line", "seal")
 _FORMATS = ("txt", "md", "html", "csv", "json", "pdf", "docx", "pptx", "broken.pdf", "junk.zip", "blank.txt")
 _BOUNDARY = "mixture-71d0"
@@ -79,7 +80,7 @@ class Mixture(threading.Thread):
             (self._leave, 2),
         )
         chosen, weights = zip(*calls, strict=True)
-        while not self._ended.is_set():
+        while not self._ended.wait(PACE_SECONDS):
             try:
                 self._random.choices(chosen, weights)[0]()
             except (OSError, HTTPException) as error:
