@@ -6,7 +6,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "guide" / "guarantees.md").read_text(encoding="utf-8")
-PROOF = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+PROOF = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
 
 def functions_of(path: Path) -> set[str]:
@@ -21,4 +21,4 @@ def test_every_guarantee_names_tests_that_exist() -> None:
         proofs = PROOF.findall(row)
         assert proofs, f"without a proof: {row}"
         for file, name in proofs:
-            assert name in functions_of(REPOSITORY / file), f"{file}::{name}"
+            assert name in functions_of(REPOSITORY / "tests" / file), f"{file}::{name}"

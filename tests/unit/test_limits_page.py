@@ -13,6 +13,7 @@ UNITS = {"seconds": " s", "hours": " h"}
 NOT_OF_STRANGERS = {
     # The provider's and the search's own affairs; `settings.md` explains them.
     "index_handles_max", "job_backoff_max_seconds", "store_retries_max", "embedding_retries_max", "chunk_tokens_max",
+    "embedding_probe_seconds_max",
 }  # fmt: skip
 
 

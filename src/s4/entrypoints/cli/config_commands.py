@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, configuration
+from s4.entrypoints.cli.options import ConfigFile, Json, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 ser
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     config = typer.Typer(help="Look at the server's settings and try them.", no_args_is_help=True)
-    config.command()(show)
-    config.command()(check)
+    config.command(epilog=examples("s4 config show", "s4 config show --changed --json"))(show)
+    config.command(epilog=examples("s4 config check", "s4 config check --data-dir s4-data"))(check)
     app.add_typer(config, name="config")
 
 

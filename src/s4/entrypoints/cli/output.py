@@ -140,3 +140,4 @@ def byte_progress(label: str, total_bytes: int | None, *, wanted: bool) -> Itera
             lambda count_bytes: progress.advance(task, count_bytes),
             lambda text: progress.update(task, description=harmless(text)),
         )
+        progress.refresh()  # what ends between two refreshes is seen, too
