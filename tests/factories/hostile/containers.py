@@ -10,8 +10,6 @@ from tests.factories import files
 from tests.factories.hostile.model import Shelf
 
 FILES = Shelf()
-ARCHIVE = ("ready", "unsupported_format", "resource_limit", "corrupt", "empty", "text_too_long")
-"""Whether archives are opened, and how deep, is a decision of the readers; the corpus asks that it stays bounded."""
 
 _MEGABYTE = 1 << 20
 _SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -23,23 +21,23 @@ _BILLION_LAUGHS = '<!DOCTYPE lolz [<!ENTITY l0 "lol">{}]>'.format(
 _EXTERNAL = '<!DOCTYPE x [<!ENTITY secret SYSTEM "file:///etc/passwd">]>'
 
 
-@FILES.add("zip bomb of 1000:1", "bomb.zip", *ARCHIVE)
+@FILES.add("zip bomb of 1000:1", "bomb.zip", "unsupported_format")
 def zip_bomb() -> bytes:
     return files.zipped({"zeros.txt": bytes(150 * _MEGABYTE)})
 
 
-@FILES.add("zip bomb whose header lies", "lying.zip", *ARCHIVE)
+@FILES.add("zip bomb whose header lies", "lying.zip", "corrupt")
 def zip_with_a_lying_size() -> bytes:
     return understated(files.zipped({"zeros.txt": b" a" * (100 * _MEGABYTE)}), b"zeros.txt")
 
 
-@FILES.add("zip of overlapping members", "overlap.zip", *ARCHIVE)
+@FILES.add("zip of overlapping members", "overlap.zip", "resource_limit")
 def zip_of_overlapping_members() -> bytes:
     """Ten thousand entries of the directory point at one member of a megabyte."""
     return overlapping(b"a " * (_MEGABYTE // 2), entries=10_000)
 
 
-@FILES.add("zip of 65,000 empty members", "many.zip", *ARCHIVE)
+@FILES.add("zip of 65,000 empty members", "many.zip", "empty")
 def zip_of_many_members() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
@@ -48,7 +46,7 @@ def zip_of_many_members() -> bytes:
     return target.getvalue()
 
 
-@FILES.add("archives within archives, 200 deep", "deep.zip", *ARCHIVE)
+@FILES.add("archives within archives, 200 deep", "deep.zip", "resource_limit")
 def nested_archives() -> bytes:
     data = files.zipped({"end.txt": b"the end of it"})
     for depth in range(200):
@@ -56,7 +54,7 @@ def nested_archives() -> bytes:
     return data
 
 
-@FILES.add("archive of sixteen archives of sixteen, six deep", "42.zip", *ARCHIVE)
+@FILES.add("archive of sixteen archives of sixteen, six deep", "42.zip", "resource_limit")
 def widening_archives() -> bytes:
     """42.zip's way: 16^6 members of a megabyte behind a few kilobytes."""
     data = files.zipped({"zeros.txt": bytes(_MEGABYTE)})
@@ -65,13 +63,13 @@ def widening_archives() -> bytes:
     return data
 
 
-@FILES.add("zip with members outside of it", "slip.zip", *ARCHIVE)
+@FILES.add("zip with members outside of it", "slip.zip", "ready")
 def zip_slip() -> bytes:
     names = ("../../../../tmp/s4-zip-slip.txt", "/tmp/s4-zip-slip.txt", "a\x00b.txt", "\u202etxt.exe")
     return files.zipped(dict.fromkeys(names, b"a member that wants out"))
 
 
-@FILES.add("tar of links and devices", "links.tar", *ARCHIVE)
+@FILES.add("tar of links and devices", "links.tar", "corrupt")
 def tar_of_links() -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
@@ -90,7 +88,7 @@ def tar_of_links() -> bytes:
     return target.getvalue()
 
 
-@FILES.add("gzip bomb of 1000:1", "bomb.txt.gz", *ARCHIVE)
+@FILES.add("gzip bomb of 1000:1", "bomb.txt.gz", "unsupported_format")
 def gzip_bomb() -> bytes:
     packer = zlib.compressobj(9, wbits=31)
     return b"".join([*(packer.compress(bytes(_MEGABYTE)) for _ in range(150)), packer.flush()])
