@@ -146,6 +146,26 @@ def test_sync_asks_before_it_deletes(
     assert set(documents(tenant)) == before - {"papers/below/walrus.md"}
 
 
+def test_sync_keeps_what_somebody_changed_while_it_asked(
+    command: Command, tenant: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("upload", folder, "--prefix", "papers")
+    (folder / "tides.txt").unlink()
+    (folder / "elsewhere.txt").write_text("new words of somebody else")
+
+    class SlowPerson(io.StringIO):
+        def readline(self, *_: object) -> str:
+            assert command("upload", folder / "elsewhere.txt", "--name", "tides.txt", "--prefix", "papers").code == 0
+            return "y\n"
+
+    monkeypatch.setattr("sys.stdin", SlowPerson())
+    done = command("sync", folder, "--prefix", "papers", "--exclude", "elsewhere.txt", "--delete")
+
+    assert done.code == 1
+    assert "papers/tides.txt" in documents(tenant)
+    assert "It was changed on the server meanwhile, so it was kept." in done.err
+
+
 def answering(text: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def answer(text: str) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO(text))

@@ -77,7 +77,7 @@ def test_a_tree_deeper_than_the_stack_is_found_to_its_end(tmp_path: Path) -> Non
 
 
 def known(key: str, **fields: Any) -> tuple[str, KnownDocument]:
-    values = {"metadata": None, "failure": None, "status": "ready", "sha256": "0" * 64, "size_bytes": 3}
+    values = {"version": 1, "metadata": None, "failure": None, "status": "ready", "sha256": "0" * 64, "size_bytes": 3}
     return key, KnownDocument(document_id=f"doc_{key}", uploaded_at=datetime.now(UTC), **{**values, **fields})
 
 
@@ -92,7 +92,7 @@ def test_extra_is_only_what_was_looked_for_and_not_found() -> None:
 
     extras = extra_documents(documents, finder, {"p/here"})
 
-    assert [outcome.key for outcome in extras] == ["p/closed-not/a", "p/gone", "p/gone/deep"]
+    assert [extra.outcome.key for extra in extras] == ["p/closed-not/a", "p/gone", "p/gone/deep"]
     finder.covered.append("")  # the directory itself could not be read
     assert extra_documents(documents, finder, {"p/here"}) == []
 
@@ -214,7 +214,7 @@ def test_an_upload_stops_when_the_key_is_not_valid_any_more(
 ) -> None:
     gone = document("doc_gone", key="p/gone.txt")
     server.on("GET", DOCUMENTS, answering({"documents": [gone], "next_cursor": None}))
-    server.on("POST", f"{DOCUMENTS}/bulk-delete", answering({"deleted": ["doc_gone"], "not_found": []}))
+    server.on("DELETE", f"{DOCUMENTS}/doc_gone", answering(None, status=204))
     server.on("PUT", BY_KEY, receive, refusing(401, "unauthorized", "The key is revoked."))
 
     code = run(["sync", str(twenty_files(tmp_path)), "--parallel", "2", "--prefix", "p", "--delete", "--yes", "--json"])

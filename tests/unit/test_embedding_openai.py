@@ -407,6 +407,7 @@ BAD_ANSWERS: dict[str, Behaviour] = {
     "an error with status 200": lambda _: as_json({"error": {"message": "overloaded"}}),
     "HTML": lambda _: (200, {"content-type": "text/html"}, b"<html>Please log in</html>"),
     "HTML called JSON": lambda _: (200, {"content-type": "application/json"}, b"<html></html>"),
+    "brackets without end": lambda _: (200, {"content-type": "application/json"}, b"[" * 100_000 + b"]" * 100_000),
     "nothing": lambda _: (200, {"content-type": "application/json"}, b""),
 }
 

@@ -1,9 +1,14 @@
 """Every format through a real child: text, pages and headings; told by content, whatever the file is called."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import docx
+import openpyxl
+import pptx
 import pytest
+from docx.oxml import OxmlElement
 
 from s4.engine.extraction import ExtractedText, ExtractionPool
 from s4.kernel.errors import DocumentRejected
@@ -243,3 +248,58 @@ async def test_nested_comments_without_end_take_no_time(read) -> None:
     text = "<!-- x --> " * 5_000 + "<p>words</p>"
 
     assert "words" in (await read(text.encode(), "a")).text
+
+
+async def test_words_of_a_word_file_that_a_tab_or_a_hyphen_parts_stay_apart(read) -> None:
+    document = docx.Document()
+    document.add_paragraph("Name:\tSmith")
+    document.add_paragraph("brokenhyph").runs[0]._r.append(OxmlElement("w:noBreakHyphen"))
+
+    extracted = await read(office.saved(document), "a.docx")
+
+    assert "Name: Smith" in extracted.text
+    assert "brokenhyph-" in extracted.text
+
+
+async def test_slides_are_numbered_as_they_are_shown(read) -> None:
+    show = pptx.Presentation()
+    for title in ("Made first", "Made second", "Made third"):
+        show.slides.add_slide(show.slide_layouts[5]).shapes.title.text = title
+    order = show.slides._sldIdLst
+    order.insert(0, order[2])
+
+    extracted = await read(office.saved(show), "a.pptx")
+
+    assert outline(extracted) == [(1, "Made third"), (1, "Made first"), (1, "Made second")]
+
+
+async def test_a_stray_cell_far_below_makes_no_rows_of_nothing(read) -> None:
+    book = openpyxl.Workbook()
+    book.active["A1"], book.active["B60000"] = "nearword", "farword"
+
+    extracted = await read(office.saved(book), "a.xlsx")
+
+    assert "nearword" in extracted.text
+    assert "farword" in extracted.text
+    assert len(extracted.text) < 1000
+
+
+async def test_a_page_that_is_nested_too_deep_keeps_its_words_and_says_so(read) -> None:
+    page = f"<html><body><p>before</p>{'<b>' * 600}nestedword{'</b>' * 600}</body></html>"
+
+    extracted = await read(page.encode(), "a.html")
+
+    assert "before" in extracted.text
+    assert "nestedword" in extracted.text
+    assert "nested too deep" in extracted.warnings[0]
+
+
+async def test_a_notebook_is_one_wherever_its_cells_stand(read) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title"]},
+        {"cell_type": "code", "source": "x", "outputs": ["hidden"]},
+    ]
+    for notebook in ({"nbformat": 4, "cells": cells}, {"metadata": {}, "cells": cells}):
+        extracted = await read(json.dumps(notebook).encode(), "a.ipynb")
+
+        assert extracted.text == "# Title\n\n```\nx\n```"

@@ -358,9 +358,9 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         if self.commit_lease_seconds <= self.store_timeout_seconds:
-            raise ValueError("commit_lease_seconds must exceed store_timeout_seconds")
+            raise ValueError("S4_COMMIT_LEASE_SECONDS must exceed S4_STORE_TIMEOUT_SECONDS")
         if self.extraction_archive_member_bytes_max > self.extraction_scratch_bytes_max:
-            raise ValueError("extraction_archive_member_bytes_max must not exceed extraction_scratch_bytes_max")
+            raise ValueError("S4_EXTRACTION_ARCHIVE_MEMBER_BYTES_MAX must not exceed S4_EXTRACTION_SCRATCH_BYTES_MAX")
         if (self.store_url or "").startswith("s3:") and self.store_part_bytes < _S3_PART_BYTES_MIN:
             raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB on S3")
         if (self.store_access_key_id is None) != (self.store_secret_access_key is None):

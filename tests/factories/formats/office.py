@@ -34,7 +34,7 @@ def word() -> bytes:
             cell.text = text
     document.add_heading("Approval", level=1)
     document.add_paragraph("The head of the department signs.")
-    return _saved(document)
+    return saved(document)
 
 
 def slides() -> bytes:
@@ -51,7 +51,7 @@ def slides() -> bytes:
         for x, text in enumerate(row):
             table.cell(y, x).text = text
     show.slides.add_slide(show.slide_layouts[6])
-    return _saved(show)
+    return saved(show)
 
 
 def workbook() -> bytes:
@@ -67,7 +67,7 @@ def workbook() -> bytes:
     stock.append(["Part", "Pieces"])
     stock.append(["FH-1", 40])
     stock.append(["FH-2", 7])
-    return _saved(book)
+    return saved(book)
 
 
 def open_text() -> bytes:
@@ -140,7 +140,8 @@ def rich_text() -> bytes:
     )
 
 
-def _saved(document: object) -> bytes:
+def saved(document: object) -> bytes:
+    """Of python-docx, python-pptx or openpyxl."""
     target = io.BytesIO()
     document.save(target)  # type: ignore[attr-defined]  # the three libraries agree on this method
     return target.getvalue()

@@ -338,7 +338,7 @@ class OpenAICompatibleEmbedder:
             raise NotWell("timeout") from error
         except APIConnectionError as error:
             raise NotWell("no_connection") from error
-        except (APIError, AttributeError, TypeError, ValueError, AnswerTooLargeError) as error:
+        except (APIError, AttributeError, TypeError, ValueError, RecursionError, AnswerTooLargeError) as error:
             # What the library throws when the body is no JSON, or JSON of another shape.
             raise NotWell("bad_answer", paid=True) from error
 

@@ -4,6 +4,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+_SECONDS_MAX = 3_600.0  # who asks for longer, or for the year 9999, is asked again after an hour
+
 
 def parse_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
     """Seconds or an HTTP date as the time from `now`, never negative; None when absent or senseless."""
@@ -13,8 +15,7 @@ def parse_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
         seconds = float(value)
     except ValueError:
         return _until(value, now=now)
-    # A day: beyond any wait that we would honour, and small enough for arithmetic.
-    return timedelta(seconds=min(max(seconds, 0.0), 86_400.0)) if math.isfinite(seconds) else None
+    return timedelta(seconds=_bounded(seconds)) if math.isfinite(seconds) else None
 
 
 def _until(value: str, *, now: datetime) -> timedelta | None:
@@ -24,4 +25,8 @@ def _until(value: str, *, now: datetime) -> timedelta | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(moment - now, timedelta())
+    return timedelta(seconds=_bounded((moment - now).total_seconds()))
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), _SECONDS_MAX)

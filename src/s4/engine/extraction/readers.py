@@ -36,6 +36,7 @@ from s4.engine.extraction.mail import read_mail
 from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
 from s4.engine.extraction.parts import Parts
 from s4.engine.extraction.pdf import PageWriter, read_pdf
+from s4.engine.extraction.slides import in_order_shown
 from s4.engine.extraction.sniff import Detected, Reader, detect
 from s4.kernel.errors import DocumentRejected
 
@@ -53,9 +54,20 @@ _HIDDEN_CODES = {38: "amp", 60: "lt", 62: "gt", 34: "quot", 39: "apos"}
 _SHOWN = str.maketrans(dict(zip(_HIDDEN.values(), "&<>\"'", strict=True)))
 _ENTITY = re.compile(rb"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));")
 _MIDNIGHT = re.compile(r"(\| \d{4}-\d\d-\d\d) 00:00:00(?= \|)")  # how kreuzberg writes a cell that holds a date
+_EMPTY_ROW = re.compile(r"^\|(?: *\|)+ *\n", re.MULTILINE)
+_WORD_SPACE = re.compile(rb"<w:(tab|noBreakHyphen|ptab)(?:(?<=ptab) [^<>]{0,200})? ?/>")  # a tab stop has attributes
+_WORD_SPACES = {
+    b"tab": b'<w:t xml:space="preserve"> </w:t>',
+    b"ptab": b'<w:t xml:space="preserve"> </w:t>',
+    b"noBreakHyphen": b"<w:t>-</w:t>",
+}
 _WORD_TEXT = re.compile(r"word/[^/]+\.xml$")
 _WORD_MEDIA = re.compile(r"word/(?:media|embeddings|fonts)/")
 _HTML_UNREAD = re.compile(r"<(head|svg)[\s>]|</(head|svg)\s*+>", re.IGNORECASE)
+_HTML_SCRIPT = re.compile(r"<(script|style|template)\b.*?</\1", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[!/a-zA-Z][^<>]*+>")
+_HTML_READ_MIN = 0.5  # of the letters: kreuzberg drops what is nested hundreds of levels deep
+_HTML_FLAT = "The page is nested too deep to be understood: its text was taken without headings and tables."
 _HTML_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,1000})</title", re.IGNORECASE)
 # What programs write where a title should be.
 _NO_TITLES = {
@@ -134,14 +146,20 @@ def _parse(source: Path | bytes, content_type: str) -> _Read:
             result = kreuzberg.extract_file_sync(source, content_type, _config())
         else:
             result = kreuzberg.extract_bytes_sync(source, content_type, _config())
-    content = _MIDNIGHT.sub(r"\1", result.content) if "sheet" in content_type else result.content
+    content = _rows(result.content) if "sheet" in content_type else result.content
     text, headings = markup.readable(clean(content.translate(_SHOWN)))
     metadata: Any = result.metadata
     return _Read(text, (), headings, metadata.get("title") or metadata.get("subject"))
 
 
+def _rows(content: str) -> str:
+    """A workbook without rows that hold nothing: one stray cell far below makes hundreds of thousands of them."""
+    return _MIDNIGHT.sub(r"\1", _EMPTY_ROW.sub("", content))
+
+
 def _hide_entities(path: Path) -> bytes:
-    """The Word file without media, its entities replaced; see `_HIDDEN`."""
+    """The Word file without media, its entities replaced (see `_HIDDEN`), and with what kreuzberg leaves out between
+    words written as text."""
     target = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as packed:
         for member in source.infolist():
@@ -150,7 +168,7 @@ def _hide_entities(path: Path) -> bytes:
             with failures.parsing():
                 data = source.read(member)
             if _WORD_TEXT.match(member.filename) and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-                data = _ENTITY.sub(_hidden, data)
+                data = _WORD_SPACE.sub(lambda match: _WORD_SPACES[match[1]], _ENTITY.sub(_hidden, data))
             packed.writestr(member.filename, data)
     return target.getvalue()
 
@@ -173,6 +191,8 @@ def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
         result = kreuzberg.extract_file_sync(path, detected.content_type, _config(plain=True, pages=pages))
     slides = clean(result.content).split(mark)
     slides = slides if slides[0].strip() else slides[1:]
+    with failures.parsing():
+        slides = in_order_shown(path, slides)
     if len(slides) > limits.pages_max:
         raise failures.too_many_pages(len(slides), limits.pages_max)
     writer = PageWriter()
@@ -247,10 +267,18 @@ def _read_compressed(path: Path, filename: str, detected: Detected, limits: Limi
 
 def _read_html(text: str) -> _Read:
     title = _HTML_TITLE.search(text)
-    body = _without_unread(text).encode()
-    read = _parse(body, "text/html")
+    body = _without_unread(text)
+    read = _parse(body.encode(), "text/html")
+    words = _TAG.sub(" ", _HTML_SCRIPT.sub(" ", body))
+    if _letters(read.text) < _HTML_READ_MIN * _letters(html.unescape(words)):
+        lines = (" ".join(line.split()) for line in html.unescape(words).splitlines())
+        read = _Read("\n".join(filter(None, lines)), warnings=(_HTML_FLAT,))
     read.title = markup.plain_title(html.unescape(title[1])) if title else None
     return read
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
 
 
 def _without_unread(text: str) -> str:
@@ -278,7 +306,7 @@ def _read_text(path: Path, detected: Detected, limits: Limits) -> _Read:
         raise failures.corrupt()
     text, warnings = clean(decoded[0]), decoded[1]
     read = _interpret(text, detected)
-    read.warnings = warnings
+    read.warnings = warnings + read.warnings
     return read
 
 

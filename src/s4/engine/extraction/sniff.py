@@ -100,7 +100,7 @@ _PLAIN_TO_SEE = (
         _HTML,
     ),
     (re.compile(r"\s*<\?xml\s"), _XML),
-    (re.compile(r'\s*\{\s*"cells"\s*:\s*\['), _NOTEBOOK),
+    (re.compile(r'\s*\{\s*"(?:cells"\s*:\s*\[|nbformat(?:_minor)?"\s*:\s*\d)'), _NOTEBOOK),
     (re.compile(r'\s*\{"[^\n]*\}\s*\n\{'), _JSON_LINES),
     (re.compile(r'\s*(?:\{\s*"[^"\n]{0,200}"\s*:|\[\s*\{\s*")'), _JSON),
     (re.compile(r"BEGIN:VCALENDAR\s"), _CALENDAR),
@@ -231,7 +231,10 @@ def _charset(head: bytes, declared: str | None) -> str | None:
 
 
 def _text(text: str, *, filename: str, declared: str | None, charset: str | None) -> Detected:
-    found = _plain_to_see(text) or _claimed(text, filename, declared) or _by_content(text) or _PLAIN
+    found = _plain_to_see(text)
+    claimed = _claimed(text, filename, declared)
+    if found is None or (found is _JSON and claimed is _NOTEBOOK):  # a notebook is JSON, and may begin with anything
+        found = claimed or _by_content(text) or _PLAIN
     return Detected(found.reader, found.content_type, charset)
 
 

@@ -83,13 +83,18 @@ def _checked(
     import asyncio
 
     from s4.entrypoints.configuration import unknown_sentence
-    from s4.kernel.errors import InvalidRequest
+    from s4.kernel.errors import InvalidRequest, S4Error
+    from s4.platform import faults
 
     try:
         loaded = configuration(context, config, data_dir=data_dir)
     except InvalidRequest as error:
         return list(error.details["problems"]), []
     problems = [unknown_sentence(name, nearest) for name, nearest in loaded.unknown.items()]
+    try:
+        faults.parse(loaded.settings.failpoints)
+    except (S4Error, ValueError) as error:
+        problems.append(str(error))
     if problems or not connect:
         return problems, []
     from s4.entrypoints.connections import look

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS_MAX = 3
 """Of a command with one request: a person who waits would sooner read why than see it succeed in the end."""
-PATIENT_ATTEMPTS_MAX = 8
-"""Of each of many requests, once the server has answered: half a minute, in which a server is restarted."""
+PATIENT_ATTEMPTS_MAX = 15
+"""Of each of many requests, once the server has answered: a minute at least. In that time a server is restarted and
+gives up whoever died in the middle of a change (`S4_COMMIT_LEASE_SECONDS`)."""
 
 Url = Annotated[str, typer.Option("--url", envvar="S4_URL", help="Address of the server.")]
 TenantKey = Annotated[

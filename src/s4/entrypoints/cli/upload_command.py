@@ -28,8 +28,8 @@ from s4.entrypoints.cli.output import byte_progress, print_note
 if TYPE_CHECKING:
     from s4.entrypoints.cli.transfer.documents import KnownDocuments
     from s4.entrypoints.cli.transfer.engine import TransferOptions
+    from s4.entrypoints.cli.transfer.extras import Extra
     from s4.entrypoints.cli.transfer.files import Finder
-    from s4.entrypoints.cli.transfer.outcomes import Outcome
     from s4.entrypoints.cli.transfer.report import Report
 
 STDIN = Path("-")
@@ -178,7 +178,7 @@ class _Run:
     seen: set[str]
     complete: bool
 
-    def extras(self, finder: "Finder") -> "list[Outcome]":
+    def extras(self, finder: "Finder") -> "list[Extra]":
         from s4.entrypoints.cli.transfer.extras import extra_documents
 
         return extra_documents(self.known, finder, self.seen)
@@ -229,21 +229,21 @@ def _upload_stdin(server: Server, report: "Report", options: "TransferOptions", 
 
 
 def _delete(
-    server: Server, finder: "Finder", report: "Report", extras: "list[Outcome]", *, yes: bool, dry_run: bool
+    server: Server, finder: "Finder", report: "Report", extras: "list[Extra]", *, yes: bool, dry_run: bool
 ) -> None:
     from s4.entrypoints.cli.transfer.extras import delete
 
     if dry_run:
-        for outcome in extras:
-            report.ended(outcome)
+        for extra in extras:
+            report.ended(extra.outcome)
         return
     if not yes:
         if finder.files_found == 0:
             print_note(f"{finder.paths[0]} holds no files, so nothing was deleted: say --yes if you mean that.")
             report.refused = True
             return
-        for outcome in extras[:SHOWN_DELETIONS_MAX]:
-            print_note(f"  {outcome.path}")
+        for extra in extras[:SHOWN_DELETIONS_MAX]:
+            print_note(f"  {extra.outcome.path}")
         if len(extras) > SHOWN_DELETIONS_MAX:
             print_note(f"  … and {len(extras) - SHOWN_DELETIONS_MAX} more")
         if not _confirmed(f"Delete {len(extras)} documents that have no file in {finder.paths[0]}?"):

@@ -26,6 +26,7 @@ class KnownDocument:
     sha256: str
     status: str
     uploaded_at: datetime
+    version: int | str | None
     metadata: Mapping[str, Any] | None
     failure: Failure | None
 
@@ -37,6 +38,7 @@ class KnownDocument:
             document.sha256,
             document.status,
             document.uploaded_at,
+            document.version,
             document.metadata or None,
             failure_in(document),
         )

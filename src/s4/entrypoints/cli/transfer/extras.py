@@ -4,18 +4,27 @@ A document is missing its file only if its file was looked for: what was left ou
 cannot be read or behind a link, or has a file that was refused, is not extra.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from s4.entrypoints.cli.transfer.documents import KnownDocuments
 from s4.entrypoints.cli.transfer.files import Finder
-from s4.entrypoints.cli.transfer.outcomes import Action, Outcome
-from s4client import S4Client
+from s4.entrypoints.cli.transfer.outcomes import Action, Failure, Outcome
+from s4client import NotFound, PreconditionFailed, S4Client
 
-BATCH = 1000
-"""Most ids that one request may name."""
+_CHANGED = Failure("changed", "It was changed on the server meanwhile, so it was kept.")
 
 
-def extra_documents(known: KnownDocuments, finder: Finder, seen: set[str]) -> list[Outcome]:
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A document to delete, and the version that it had when it was found to be extra."""
+
+    outcome: Outcome
+    version: int | str | None
+
+
+def extra_documents(known: KnownDocuments, finder: Finder, seen: set[str]) -> list[Extra]:
     """After the finder has come to its end."""
 
     def was_looked_for(relative: str) -> bool:
@@ -24,18 +33,23 @@ def extra_documents(known: KnownDocuments, finder: Finder, seen: set[str]) -> li
 
     return sorted(
         (
-            Outcome(path=key, key=key, action=Action.DELETED, document_id=document.document_id)
+            Extra(Outcome(path=key, key=key, action=Action.DELETED, document_id=document.document_id), document.version)
             for key, document in known
             if key not in seen and was_looked_for(key.removeprefix(finder.prefix))
         ),
-        key=lambda outcome: outcome.path,
+        key=lambda extra: extra.outcome.path,
     )
 
 
-def delete(client: S4Client, extras: Sequence[Outcome], ended: Callable[[Outcome], None]) -> None:
-    """What is gone already, as after a repeat whose first answer was lost, counts as deleted."""
-    for start in range(0, len(extras), BATCH):
-        batch = extras[start : start + BATCH]
-        client.bulk_delete([outcome.document_id or "" for outcome in batch])
-        for outcome in batch:
-            ended(outcome)
+def delete(client: S4Client, extras: Sequence[Extra], ended: Callable[[Outcome], None]) -> None:
+    """Each at the version that was looked at: what somebody has changed since is kept. What is gone already, as after a
+    repeat whose first answer was lost, counts as deleted."""
+    for extra in extras:
+        outcome = extra.outcome
+        try:
+            client.delete(outcome.document_id or "", if_match=f'"r{extra.version}"')
+        except NotFound:
+            pass
+        except PreconditionFailed:
+            outcome = dataclasses.replace(outcome, action=Action.REFUSED, failure=_CHANGED)
+        ended(outcome)
