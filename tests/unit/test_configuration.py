@@ -133,6 +133,10 @@ def test_no_file_is_read_that_nobody_named(toml: Any, monkeypatch: pytest.Monkey
         ('environment = "staging"', "environment in {file}: must be 'embedded' or 'production'."),
         ('log_level = "loud"', "log_level in {file}: must be debug, info, warning or error."),
         ('store_url = "gs:"', "store_url in {file}: must be file:///path, s3://bucket/prefix or memory://."),
+        (
+            'database_url = "postgresql://u:p@h:abc/d"',
+            "database_url in {file}: must have a number from 0 to 65535 as its port.",
+        ),
         ('database_url = "mysql://h/d"', "database_url in {file}: must begin with postgresql:// or sqlite:///."),
         ('store_url = "memory://"\n[store]\nurl = "memory://"',
          "store_url stands twice in {file}: once in a table and once outside of it."),

@@ -353,6 +353,11 @@ class Settings(BaseModel):
     def _names_a_database(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
             raise ValueError("must begin with postgresql:// or sqlite:///")
+        if url is not None:
+            try:
+                _ = urlsplit(url.get_secret_value()).port
+            except ValueError as error:
+                raise ValueError("must have a number from 0 to 65535 as its port") from error
         return url
 
     @model_validator(mode="after")
