@@ -303,3 +303,10 @@ async def test_a_notebook_is_one_wherever_its_cells_stand(read) -> None:
         extracted = await read(json.dumps(notebook).encode(), "a.ipynb")
 
         assert extracted.text == "# Title\n\n```\nx\n```"
+
+
+async def test_chapters_of_a_book_are_found_whatever_their_names(read) -> None:
+    extracted = await read(office.book("the first chapter é.xhtml"), "a.epub")
+
+    assert "The indigo train arrives at seven." in extracted.text
+    assert extracted.text.index("indigo") < extracted.text.index("last ferry")

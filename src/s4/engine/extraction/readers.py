@@ -12,11 +12,12 @@ import json
 import re
 import secrets
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import kreuzberg
 
@@ -37,7 +38,7 @@ from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
 from s4.engine.extraction.parts import Parts
 from s4.engine.extraction.pdf import PageWriter, read_pdf
 from s4.engine.extraction.slides import in_order_shown
-from s4.engine.extraction.sniff import Detected, Reader, detect
+from s4.engine.extraction.sniff import MEDIA, Detected, Reader, detect
 from s4.kernel.errors import DocumentRejected
 
 _SLIDE_TITLE_CHARS_MAX = 200
@@ -61,8 +62,9 @@ _WORD_SPACES = {
     b"ptab": b'<w:t xml:space="preserve"> </w:t>',
     b"noBreakHyphen": b"<w:t>-</w:t>",
 }
+_HREF = re.compile(rb"""(\bhref\s*=\s*["'])([^"'<>&]*%[^"'<>&]*)(["'])""")
 _WORD_TEXT = re.compile(r"word/[^/]+\.xml$")
-_WORD_MEDIA = re.compile(r"word/(?:media|embeddings|fonts)/")
+_WORD_MEDIA = re.compile(r"^word/(?:media|embeddings|fonts)/")
 _HTML_UNREAD = re.compile(r"<(head|svg)[\s>]|</(head|svg)\s*+>", re.IGNORECASE)
 _HTML_SCRIPT = re.compile(r"<(script|style|template)\b.*?</\1", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[!/a-zA-Z][^<>]*+>")
@@ -123,6 +125,8 @@ def _read(path: Path, filename: str, detected: Detected, limits: Limits, unpacki
             return _read_archive(path, detected, limits, unpacking)
         case Reader.COMPRESSED:
             return _read_compressed(path, filename, detected, limits, unpacking)
+        case Reader.BOOK:
+            return _parse(_with_plain_addresses(path), detected.content_type)
         case Reader.FILE:
             return _parse(path, detected.content_type)
         case _:
@@ -160,16 +164,36 @@ def _rows(content: str) -> str:
 def _hide_entities(path: Path) -> bytes:
     """The Word file without media, its entities replaced (see `_HIDDEN`), and with what kreuzberg leaves out between
     words written as text."""
+
+    def changed(name: str, data: bytes) -> bytes:
+        if not _WORD_TEXT.match(name) or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return data
+        return _WORD_SPACE.sub(lambda match: _WORD_SPACES[match[1]], _ENTITY.sub(_hidden, data))
+
+    return _packed_anew(path, _WORD_MEDIA, changed)
+
+
+def _with_plain_addresses(path: Path) -> bytes:
+    """The book without pictures, its chapters' addresses as the names of their parts: kreuzberg does not find
+    `chap%201.xhtml`, and leaves the chapter out without a word."""
+
+    def changed(name: str, data: bytes) -> bytes:
+        if not name.endswith(".opf"):
+            return data
+        return _HREF.sub(lambda match: match[1] + unquote_to_bytes(match[2]).replace(b"&", b"&amp;") + match[3], data)
+
+    return _packed_anew(path, MEDIA, changed)
+
+
+def _packed_anew(path: Path, left_out: re.Pattern[str], changed: Callable[[str, bytes], bytes]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as packed:
         for member in source.infolist():
-            if _WORD_MEDIA.match(member.filename):
+            if left_out.search(member.filename):
                 continue
             with failures.parsing():
                 data = source.read(member)
-            if _WORD_TEXT.match(member.filename) and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-                data = _WORD_SPACE.sub(lambda match: _WORD_SPACES[match[1]], _ENTITY.sub(_hidden, data))
-            packed.writestr(member.filename, data)
+            packed.writestr(member.filename, changed(member.filename, data))
     return target.getvalue()
 
 

@@ -29,6 +29,7 @@ class Reader(StrEnum):
     PDF = "pdf"
     DOCX = "docx"
     SLIDES = "slides"
+    BOOK = "book"  # an EPUB
     FILE = "file"  # kreuzberg reads the bytes as they are
     MARKED_UP = "marked_up"  # kreuzberg reads the decoded text
     HTML = "html"
@@ -129,11 +130,12 @@ _OOXML_PARTS = (
     ("xl/workbook.bin", Detected(Reader.FILE, "application/vnd.ms-excel.sheet.binary.macroEnabled.12")),
     ("xl/", Detected(Reader.FILE, _OOXML + "spreadsheetml.sheet")),
 )
+_EPUB = "application/epub+zip"
 # What the first member, `mimetype`, of OpenDocument and EPUB files says.
 _MIMETYPE_MEMBERS = {
     "application/vnd.oasis.opendocument.text",
     "application/vnd.oasis.opendocument.spreadsheet",
-    "application/epub+zip",
+    _EPUB,
 }
 # Streams of OLE containers, the old Office formats; names are stored in UTF-16.
 _OLE_STREAMS = (
@@ -164,7 +166,7 @@ CONTENT_TYPES = frozenset(
 """All that `detect` answers. `docs/guide/documents.md` says of each what is taken from it."""
 # Readers of PDF accept junk before the header, and some programs and mail gateways write it.
 _PDF_HEADER = re.compile(rb"^%PDF-\d", re.MULTILINE)
-_MEDIA = re.compile(
+MEDIA = re.compile(
     r"\.(?:png|jpe?g|gif|bmp|tiff?|webp|emf|wmf|svg|mp[34]|m4[av]|mov|avi|wav|wmv|[ot]tf|woff2?|odttf|fntdata)$",
     re.IGNORECASE,
 )
@@ -296,11 +298,11 @@ def _inside_zip(path: Path, unpacked_bytes_max: int) -> Detected:
         return _ZIP
     if any(member.flag_bits & 1 for member in members):
         raise failures.encrypted()
-    texts = (member for member in members if not _MEDIA.search(member.filename))
+    texts = (member for member in members if not MEDIA.search(member.filename))
     if sum(member.file_size for member in texts) > unpacked_bytes_max:
         raise failures.too_large()
     if mimetype in _MIMETYPE_MEMBERS:
-        return Detected(Reader.FILE, mimetype)
+        return Detected(Reader.BOOK if mimetype == _EPUB else Reader.FILE, mimetype)
     for prefix, detected in _OOXML_PARTS:
         if any(name.startswith(prefix) for name in names):
             return detected

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s4.entrypoints.cli.options import ConfigFile, configuration, examples
+from s4.platform import memory
 
 if TYPE_CHECKING:
     from s4.kernel.settings import Settings
@@ -37,6 +38,7 @@ def serve(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="API only; run `s4 worker` elsewhere.")] = False,
 ) -> None:
     """Run the API, and a worker as its child."""
+    memory.bound_arenas()
     from s4.entrypoints.configuration import complete
     from s4.entrypoints.serve import serve as run
 
@@ -60,6 +62,7 @@ def worker(
     exit_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run jobs until stopped: extract, embed, index, maintain."""
+    memory.bound_arenas()
     from s4.entrypoints.configuration import complete
 
     loaded = None if exit_with_parent else configuration(context, config, data_dir=data_dir)
