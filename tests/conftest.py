@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from s4.kernel.settings import Settings
 from s4.platform.database import Database
@@ -44,6 +45,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Also after a failed start or an interrupted session."""
     config.stash[_SEAWEEDFS].stop()
     config.stash[_POSTGRESQL].stop()
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Commands that run in this process set up logs, and what one of them silences the next test may wait for."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -110,11 +110,11 @@ class LogQueue:
 
 @pytest.fixture
 def logs() -> Iterator[LogQueue]:
-    before = structlog.get_config()["processors"]
+    before = structlog.get_config()
     queue = LogQueue()
-    structlog.configure(processors=[queue])
+    structlog.configure(processors=[queue], wrapper_class=structlog.make_filtering_bound_logger(0))
     yield queue
-    structlog.configure(processors=before)
+    structlog.configure(**before)
 
 
 @pytest.fixture
