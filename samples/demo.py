@@ -347,7 +347,7 @@ def say_how_to_go_on(console: Console, server: Server, key: str) -> None:
         print_line(console, ".venv/bin/s4 tenant create Acme      # prints the tenant's key")
     question = json.dumps({"query": "who may work from home", "limit": 3})
     print_line(console, f"export S4_URL={address} S4_TENANT_KEY={key}")
-    print_line(console, f".venv/bin/s4 upload {'README.md' if kept else '-r samples/documents'}")
+    print_line(console, f".venv/bin/s4 upload {'README.md' if kept else 'samples/documents'}")
     print_line(console, ".venv/bin/s4 search 'who may work from home'")
     print_line(
         console,
