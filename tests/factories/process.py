@@ -82,7 +82,7 @@ class MiniProcess:
             self.database,
             self.store,  # type: ignore[arg-type]
             self.chains,
-            MetadataLimits(bytes_max=65_536, depth_max=8),
+            MetadataLimits(bytes_max=65_536, depth_max=8, values_max=1000),
         )
         self.uploads = Uploads(
             self.database,

@@ -3,11 +3,10 @@
 from fastapi import FastAPI
 
 from s4 import __version__
-from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
 from s4.domains.search.routes import search_router
 from s4.domains.tenants.routes import tenants_router
-from s4.entrypoints.bootstrap import RANDOM, Core
+from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import HttpLimits, HttpMiddleware
@@ -29,14 +28,11 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     app.state.s4_authenticator = core.access
     install_error_handlers(app)
     domains = DomainRouter()
-    metadata_limits = MetadataLimits(
-        settings.metadata_bytes_max, settings.metadata_depth_max, settings.metadata_values_max
-    )
     upload_limits = UploadRouteLimits(
         bytes_max=settings.upload_bytes_max,
         idle_seconds_max=settings.upload_idle_seconds_max,
         seconds_max=settings.upload_seconds_max,
-        metadata=metadata_limits,
+        metadata=metadata_limits(settings),
     )
     # By-key routes come first: their paths would otherwise match as ids.
     for router in (

@@ -164,7 +164,7 @@ def _core(
             database,
             store,
             chains,
-            MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max, settings.metadata_values_max),
+            metadata_limits(settings),
         ),
         uploads=Uploads(
             database,
@@ -258,6 +258,11 @@ def make_extraction(settings: Settings) -> ExtractionPool:
         files_per_child=settings.extraction_files_per_child,
         limits=reading_limits(settings),
     )
+
+
+def metadata_limits(settings: Settings) -> MetadataLimits:
+    """How much metadata a document may have."""
+    return MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max, settings.metadata_values_max)
 
 
 def reading_limits(settings: Settings) -> Limits:

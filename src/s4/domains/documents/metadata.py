@@ -17,7 +17,7 @@ TEXT_PREFIX_CHARS = 120
 class MetadataLimits:
     bytes_max: int
     depth_max: int
-    values_max: int = 1000
+    values_max: int
 
 
 @dataclass(frozen=True, slots=True)

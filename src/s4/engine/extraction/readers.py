@@ -293,9 +293,9 @@ def _read_html(text: str) -> _Read:
     title = _HTML_TITLE.search(text)
     body = _without_unread(text)
     read = _parse(body.encode(), "text/html")
-    words = _TAG.sub(" ", _HTML_SCRIPT.sub(" ", body))
-    if _letters(read.text) < _HTML_READ_MIN * _letters(html.unescape(words)):
-        lines = (" ".join(line.split()) for line in html.unescape(words).splitlines())
+    words = html.unescape(_TAG.sub(" ", _HTML_SCRIPT.sub(" ", body)))
+    if _letters(read.text) < _HTML_READ_MIN * _letters(words):
+        lines = (" ".join(line.split()) for line in words.splitlines())
         read = _Read("\n".join(filter(None, lines)), warnings=(_HTML_FLAT,))
     read.title = markup.plain_title(html.unescape(title[1])) if title else None
     return read
