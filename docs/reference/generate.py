@@ -5,6 +5,7 @@ files, so that a setting, a metric, an error, a route or a command cannot change
 """
 
 import ast
+import dataclasses
 import enum
 import inspect
 import re
@@ -265,8 +266,8 @@ def _message(call: ast.Call) -> str:
 
 def _routes() -> Iterator[tuple[str, str, str, str, str]]:
     # Making the routes calls no service, so the application can be described without a catalog or a store.
-    services = ("access", "documents", "uploads", "search", "tenants")
-    core = types.SimpleNamespace(settings=Settings(), **dict.fromkeys(services))
+    services = {part.name: None for part in dataclasses.fields(Core)}
+    core = types.SimpleNamespace(**services | {"settings": Settings()})
     app = create_app(cast(Core, core), ProcessState())
     for route in iter_route_contexts(app.routes):
         original = route.original_route

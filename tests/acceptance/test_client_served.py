@@ -36,6 +36,7 @@ NOW = s4client.Document(
 )  # fmt: skip
 TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
+    "plans": (),
     "upload": (b"x",),
     "put_by_key": ("a/b", b"x"),
     "patch_metadata": ("doc_a", {}),
@@ -60,6 +61,12 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
 }
 ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
+    "plans": (),
+    "list_all_plans": (),
+    "get_plan": ("free",),
+    "create_plan": (s4client.Plan(id="gold", name="Gold"),),
+    "replace_plan": (s4client.Plan(id="gold", name="Gold"),),
+    "delete_plan": ("gold",),
     "create_tenant": ("Acme",),
     "get_tenant": ("ten_a",),
     "list_tenants_page": (),

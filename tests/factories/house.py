@@ -19,11 +19,11 @@ from s4.domains.tenants import NewTenant
 from s4.engine.ranking import Mode
 from s4.entrypoints.bootstrap import Core, WorkerParts, migrate_database, open_core, open_worker
 from s4.entrypoints.configuration import load_settings
-from s4.kernel.context import TenantContext
+from s4.kernel.context import NOWHERE, TenantContext
 from s4.kernel.ids import DocumentId
 from s4.kernel.pages import PageRequest
 from s4.platform.http.routing import Credentials
-from tests.factories.process import chunks
+from tests.factories.process import OWNER, chunks
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,12 @@ class House:
     parts: WorkerParts
 
     async def tenant(self, name: str = "Acme") -> Tenant:
-        _, key = await self.core.tenants.create(NewTenant(name, None, None, "local"))
+        _, key = await self.core.tenants.create(OWNER, NewTenant(name, None, None, "local"))
         return await self.known(key)
 
     async def known(self, key: str) -> Tenant:
         """The tenant with this key. Raises `Unauthenticated`."""
-        return Tenant(
-            key, await self.core.access.tenant(Credentials(tenant_key=key, admin_key=None, client_address=None))
-        )
+        return Tenant(key, await self.core.access.tenant(Credentials(tenant_key=key, admin_key=None, origin=NOWHERE)))
 
     async def put(
         self,

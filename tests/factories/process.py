@@ -12,17 +12,22 @@ from typing import Any, TypeVar
 from s4.domains.documents import DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.plans import PlanService
 from s4.domains.tenants import NewTenant, TenantChain, TenantService
-from s4.kernel.context import TenantContext
+from s4.domains.tenants import queries as tenant_queries
+from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.ids import RandomBytes, TenantId
-from s4.kernel.permissions import TENANT_SCOPES
-from s4.platform.chains import Chains, ChainTimings
+from s4.kernel.keys import Collection
+from s4.kernel.permissions import TENANT_SCOPES, AdminRole
+from s4.kernel.plans import UNLIMITED
+from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import Queue
 from s4.platform.objects import ObjectStore
 
 T = TypeVar("T")
 ALIVE_LONG = timedelta(hours=1)
+OWNER = AdminContext("tests", AdminRole.OWNER)
 
 
 class ProcessDied(BaseException):
@@ -74,10 +79,13 @@ class MiniProcess:
             self.database,
             self.store,  # type: ignore[arg-type]  # forwards everything
             random,
-            [TenantChain(), DocumentChain(self.queue)],
+            [TenantChain(), DocumentChain(self.queue), *map(RecordChain, Collection)],
             ChainTimings(lease=lease, wait=timedelta(seconds=20)),
         )
-        self.tenants = TenantService(self.database, self.chains, random)
+        plans = PlanService(
+            self.database, Records(Collection.PLANS, self.database, self.chains), tenant_queries.count_on_plan
+        )
+        self.tenants = TenantService(self.database, self.chains, plans, random)
         self.documents = DocumentService(
             self.database,
             self.store,  # type: ignore[arg-type]
@@ -99,7 +107,7 @@ class MiniProcess:
         raise ProcessDied
 
     async def tenant(self, name: str = "Acme") -> TenantContext:
-        tenant, _ = await self.tenants.create(NewTenant(name, None, None, "local"))
+        tenant, _ = await self.tenants.create(OWNER, NewTenant(name, None, None, "local"))
         return context_of(tenant.tenant_id)
 
     async def put(
@@ -115,7 +123,7 @@ class MiniProcess:
 
 
 def context_of(tenant_id: TenantId) -> TenantContext:
-    return TenantContext(tenant_id, None, TENANT_SCOPES)
+    return TenantContext(tenant_id, None, TENANT_SCOPES, UNLIMITED)
 
 
 async def chunks(parts: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -99,6 +99,11 @@ def _dead_creator(scene: Scene) -> None:
     broken_off(scene, "tenant.sealed", lambda: create_tenant(scene, scene.survivor.url))
 
 
+def _dead_planner(scene: Scene) -> None:
+    with_documents(scene)
+    broken_off(scene, "record.sealed", lambda: create_plan(scene, scene.survivor.url))
+
+
 def _behind_its_bucket(scene: Scene) -> None:
     """As after the restore of an older catalog: the bucket knows a newer revision of `n`."""
     with_documents(scene)
@@ -159,6 +164,7 @@ def _without_catalog(scene: Scene) -> None:
     """The catalog is lost: the bucket has two tenants and a deleted, a replaced and a patched document."""
     _with_garbage(scene)
     create_tenant(scene, scene.survivor.url)
+    create_plan(scene, scene.survivor.url)
     scene.lose_catalog()
 
 
@@ -226,6 +232,11 @@ def delete_all(scene: Scene, url: str) -> httpx.Response:
 def create_tenant(scene: Scene, url: str) -> httpx.Response:
     with scene.admin_at(url) as admin:
         return admin.post("/admin/tenants", json={"name": "Second"})
+
+
+def create_plan(scene: Scene, url: str) -> httpx.Response:
+    with scene.admin_at(url) as admin:
+        return admin.post("/admin/plans", json={"id": "gold", "name": "Gold"})
 
 
 def _sweep(kind: str) -> Callable[[Scene, str], None]:
@@ -336,6 +347,14 @@ ACTS = [
         may_answer=frozenset({201}),
     ),
     Act(
+        "create-plan",
+        create_plan,
+        Expected(UNTOUCHED),
+        in_api=("record.sealed", "record.committed", "record.settled"),
+        prepare=with_documents,
+        may_answer=frozenset({201, 409}),
+    ),
+    Act(
         "take-over",  # from a writer that died with its ticket
         put_again,
         Expected(REPLACED, frozenset({"k"}), gone=("ancient", "unanswered")),
@@ -377,6 +396,13 @@ ACTS = [
         prepare=_dead_creator,
     ),
     Act(
+        "resolve-plan",
+        _sweep(maintenance.RESOLVE),
+        Expected(UNTOUCHED),
+        in_worker=("record.fenced", "record.resolved"),
+        prepare=_dead_planner,
+    ),
+    Act(
         "collect",
         _sweep(maintenance.COLLECT),
         Expected(REPLACED, frozenset({"k", "n"}), gone=("ancient", "doomed")),
@@ -406,7 +432,8 @@ ACTS = [
         Expected(REPLACED, frozenset({"k", "n"}), gone=("ancient", "doomed")),
         in_worker=(
             *("deployment.drawn", "deployment.written"),
-            *("tenant.adopted", "rebuild.tenants", "document.adopted", "rebuild.documents", "rebuild.serving"),
+            *("record.adopted", "rebuild.records", "tenant.adopted", "rebuild.tenants"),
+            *("document.adopted", "rebuild.documents", "rebuild.serving"),
             *("index.claimed", "index.embedded", *WRITING, *TIDYING),
         ),
         prepare=_without_catalog,
@@ -414,6 +441,9 @@ ACTS = [
     ),
 ]
 REBUILD = ACTS[-1]
-REBUILDING = ("tenant.adopted", "rebuild.tenants", "document.adopted", "rebuild.documents", "rebuild.serving")
+REBUILDING = (
+    *("record.adopted", "rebuild.records", "tenant.adopted", "rebuild.tenants"),
+    *("document.adopted", "rebuild.documents", "rebuild.serving"),
+)
 STARTING = ("migrate.ran", "migrate.committed", "deployment.drawn", "deployment.written")
 """Of the first start on an empty machine."""

@@ -36,6 +36,7 @@ METADATA = {f"{CANARY}field": f"{CANARY}value", "category": f"{CANARY}category",
 NO_SUCH_KEY = "never/existed.txt"
 NO_SUCH_TENANT = "ten_" + "a" * 26
 MODES = ("hybrid", "semantic", "keyword")
+ADMIN_PERMISSIONS = {"admin:read", "admin:write", "admin:manage"}
 TENANT_PERMISSIONS = {"documents:read", "documents:write", "search", "usage:read", "keys:manage"}
 
 
@@ -70,6 +71,12 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/documents/{document_id}/reprocess"): Call(),
     ("POST", "/api/v1/documents/bulk-delete"): Call({"json": {"document_ids": [NEVER_EXISTED]}}),
     ("POST", "/api/v1/search"): Call({"json": {"query": "tides"}}),
+    ("GET", "/api/v1/plans"): Call(),
+    ("GET", "/api/v1/admin/plans"): Call(),
+    ("POST", "/api/v1/admin/plans"): Call({"json": {"id": "intruder", "name": "Intruder"}}),
+    ("GET", "/api/v1/admin/plans/{plan_id}"): Call(),
+    ("PUT", "/api/v1/admin/plans/{plan_id}"): Call({"json": {"name": "Intruder"}}),
+    ("DELETE", "/api/v1/admin/plans/{plan_id}"): Call(),
     ("POST", "/api/v1/admin/tenants"): Call({"json": {"name": "Intruder"}}),
     ("GET", "/api/v1/admin/tenants"): Call(),
     ("GET", "/api/v1/admin/tenants/{tenant_id}"): Call(),
@@ -133,7 +140,7 @@ def intruder(deployment: Deployment) -> Iterator[httpx.Client]:
 
 
 def address(path: str, *, document_id: str = NEVER_EXISTED, key: str = NO_SUCH_KEY) -> str:
-    known = {"{document_id}": document_id, "{key}": quote(key), "{tenant_id}": NO_SUCH_TENANT}
+    known = {"{document_id}": document_id, "{key}": quote(key), "{tenant_id}": NO_SUCH_TENANT, "{plan_id}": "none"}
     for name, value in known.items():
         path = path.replace(name, value)
     assert "{" not in path, f"{path} has a parameter that this test does not know"
@@ -155,13 +162,13 @@ def comparable(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
 
 def test_every_route_declares_its_permission_and_stands_in_the_matrix(routes: dict[tuple[str, str], str]) -> None:
     assert set(routes) == set(CALLS)
-    assert set(routes.values()) <= TENANT_PERMISSIONS | {"public", "admin"}
+    assert set(routes.values()) <= TENANT_PERMISSIONS | ADMIN_PERMISSIONS | {"public"}
 
 
-def test_only_routes_of_the_process_are_public(routes: dict[tuple[str, str], str]) -> None:
+def test_only_routes_of_the_process_and_the_plans_on_offer_are_public(routes: dict[tuple[str, str], str]) -> None:
     public = {path for (_, path), permission in routes.items() if permission == "public"}
-    assert public == {"/", "/health", "/health/live", "/health/ready"}
-    admin = {path for (_, path), permission in routes.items() if permission == "admin"}
+    assert public == {"/", "/health", "/health/live", "/health/ready", "/api/v1/plans"}
+    admin = {path for (_, path), permission in routes.items() if permission in ADMIN_PERMISSIONS}
     assert admin == {path for _, path in routes if path.startswith("/api/v1/admin/")}
 
 
@@ -183,7 +190,7 @@ def test_every_route_refuses_wrong_credentials_with_401_and_does_nothing(
         for (method, path), permission in routes.items():
             if permission == "public":
                 continue
-            other_role = {"X-Tenant-Key": tenant_key} if permission == "admin" else {"X-Admin-Key": ADMIN_KEY}
+            other_role = {"X-Tenant-Key": tenant_key} if permission in ADMIN_PERMISSIONS else {"X-Admin-Key": ADMIN_KEY}
             target = address(path, document_id=victim.document["document_id"], key=KEY).replace("/api/v1", prefix)
             for headers in (*wrong_for_all, other_role):
                 answer = request(stranger, deployment.url, method, target, headers=headers, **CALLS[method, path].body)
@@ -324,7 +331,7 @@ def test_no_byte_of_a_tenant_reaches_another_by_any_route(
     targets = [(own, "mine"), (victim.document["document_id"], KEY), (NEVER_EXISTED, NO_SUCH_KEY)]
     answers = []
     for (method, path), permission in routes.items():
-        if permission == "admin":
+        if permission in ADMIN_PERMISSIONS:
             continue
         for (document_id, key), prefix in itertools.product(targets, ("/api/v1", "/api")):
             if method in ("DELETE", "PUT"):

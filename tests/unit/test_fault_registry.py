@@ -12,9 +12,10 @@ from s4.domains.tenants import TenantChain
 from s4.entrypoints.cli.app import run
 from s4.kernel.errors import InvalidRequest
 from s4.platform import faults
+from s4.platform.chains import RecordChain
 from tests.unit.test_house import last_name, modules
 
-KINDS = (DocumentChain.name, TenantChain.name)
+KINDS = (DocumentChain.steps, TenantChain.steps, RecordChain.steps)
 SENTENCE = re.compile(r"[A-Z].*[^.]\.")
 
 
@@ -24,7 +25,7 @@ def names(call: ast.Call) -> list[str]:
     match argument:
         case ast.Constant(str(name)):
             return [name]
-        case ast.JoinedStr([ast.FormattedValue(ast.Attribute(attr="kind")), ast.Constant(str(rest))]):
+        case ast.JoinedStr([ast.FormattedValue(ast.Attribute(attr="steps")), ast.Constant(str(rest))]):
             return [f"{kind}{rest}" for kind in KINDS]
     raise AssertionError(f"a fail-point must be named so that it can be found: {ast.unparse(call)}")
 

@@ -27,7 +27,8 @@ from s4.kernel.errors import (
     Unavailable,
 )
 from s4.kernel.ids import TenantId
-from s4.kernel.permissions import TENANT_SCOPES, Permission
+from s4.kernel.permissions import TENANT_SCOPES, AdminRole, Permission
+from s4.kernel.plans import UNLIMITED
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.exchange import exchange_of
 from s4.platform.http.middleware import HttpLimits, HttpMiddleware
@@ -50,12 +51,12 @@ class KnownKeys:
         scopes = {"full": TENANT_SCOPES, "reader": frozenset({Permission.DOCUMENTS_READ})}
         if credentials.tenant_key not in scopes:
             raise Unauthenticated("The key is not known.")
-        return TenantContext(TENANT, None, scopes[credentials.tenant_key])
+        return TenantContext(TENANT, None, scopes[credentials.tenant_key], UNLIMITED)
 
     async def admin(self, credentials: Credentials) -> AdminContext:
         if credentials.admin_key != "root":
             raise Unauthenticated("The key is not known.")
-        return AdminContext("operator")
+        return AdminContext("operator", AdminRole.OPERATOR)
 
 
 class Note(BaseModel):
@@ -127,7 +128,7 @@ async def upload(request: Request) -> dict[str, int]:
     return {"bytes": sum([len(chunk) async for chunk in request.stream()])}
 
 
-@router.get("/admin/name", permission=Permission.ADMIN)
+@router.get("/admin/name", permission=Permission.ADMIN_READ)
 async def name(context: CurrentAdmin) -> str:
     return context.name
 
@@ -135,6 +136,7 @@ async def name(context: CurrentAdmin) -> str:
 def make_app() -> FastAPI:
     app = FastAPI(redirect_slashes=False)
     app.state.s4_authenticator = KnownKeys()
+    app.state.s4_admissions = ()
     app.include_router(router, prefix="/api/v1")
     app.include_router(router, prefix="/api", include_in_schema=False)
     install_error_handlers(app)
@@ -216,7 +218,7 @@ async def test_an_admission_hook_may_refuse_and_set_headers() -> None:
         exchange_of(request).response_headers["X-Rate-Limit-Remaining"] = "0"
         raise LimitReached(f"Slower, {context.tenant_id}.", retry_after=timedelta(seconds=3))
 
-    app.state.s4_admission = admit
+    app.state.s4_admissions = (admit,)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s4") as client:
         answer = await client.get("/api/v1/notes/7", headers=FULL)
 

@@ -20,6 +20,7 @@ from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.errors import Unauthenticated
 from s4.kernel.ids import TenantId
 from s4.kernel.permissions import TENANT_SCOPES, Permission
+from s4.kernel.plans import UNLIMITED
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import HttpLimits, HttpMiddleware
 from s4.platform.http.multipart import MultipartStream
@@ -32,7 +33,7 @@ class OneKey:
     async def tenant(self, credentials: Credentials) -> TenantContext:
         if credentials.tenant_key != "good":
             raise Unauthenticated("The key is not known.")
-        return TenantContext(TenantId("ten_" + "a" * 26), None, TENANT_SCOPES)
+        return TenantContext(TenantId("ten_" + "a" * 26), None, TENANT_SCOPES, UNLIMITED)
 
     async def admin(self, credentials: Credentials) -> AdminContext:
         raise Unauthenticated("There is no administrator here.")
@@ -82,6 +83,7 @@ def make_app(events: Events) -> FastAPI:
 
     app = FastAPI()
     app.state.s4_authenticator = OneKey()
+    app.state.s4_admissions = ()
     app.include_router(router)
     install_error_handlers(app)
     limits = HttpLimits(request_body_bytes_max=1000, request_body_seconds_max=60, api_version="1")

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from s4 import __version__
 from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
+from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.tenants.routes import tenants_router
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
@@ -26,6 +27,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     settings = core.settings
     app = FastAPI(title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False)
     app.state.s4_authenticator = core.access
+    app.state.s4_admissions = ()
     install_error_handlers(app)
     domains = DomainRouter()
     upload_limits = UploadRouteLimits(
@@ -41,6 +43,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         changes_router(core.documents),
         search_router(core.search),
         tenants_router(core.tenants),
+        plans_router(core.plans),
     ):
         domains.include_router(router)
     app.include_router(operations_router(core, state))

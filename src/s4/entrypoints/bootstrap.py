@@ -23,8 +23,10 @@ from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.maintenance import Deployment, MaintenanceLimits, MaintenanceService
 from s4.domains.maintenance.deployment import open_deployment
+from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.tenants import TenantChain, TenantService
+from s4.domains.tenants import queries as tenant_queries
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
 from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
@@ -33,9 +35,10 @@ from s4.entrypoints.configuration import SCRATCH_DIR
 from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, Unavailable
 from s4.kernel.ids import RandomBytes, base32
+from s4.kernel.keys import Collection
 from s4.kernel.settings import EmbeddingProvider, Settings
 from s4.platform import faults
-from s4.platform.chains import Chains, ChainTimings
+from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
 from s4.platform.jobs.heartbeat import Heartbeat
@@ -60,6 +63,8 @@ class Core:
     embedder: Embedder
     vectors: VectorStore
     deployment: Deployment
+    records: dict[Collection, Records]
+    plans: PlanService
     tenants: TenantService
     access: AccessService
     documents: DocumentService
@@ -142,12 +147,14 @@ def _core(
         database,
         store,
         RANDOM,
-        [TenantChain(), DocumentChain(queue)],
+        [TenantChain(), DocumentChain(queue), *map(RecordChain, Collection)],
         ChainTimings(
             lease=timedelta(seconds=settings.commit_lease_seconds),
             wait=timedelta(seconds=settings.commit_wait_seconds),
         ),
     )
+    records = {collection: Records(collection, database, chains) for collection in Collection}
+    plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
     return Core(
         settings=settings,
@@ -158,7 +165,9 @@ def _core(
         embedder=embedder,
         vectors=vectors,
         deployment=deployment,
-        tenants=TenantService(database, chains, RANDOM),
+        records=records,
+        plans=plans,
+        tenants=TenantService(database, chains, plans, RANDOM),
         access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
         documents=DocumentService(
             database,
@@ -227,6 +236,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         publisher,
         generation,
         core.deployment,
+        list(core.records.values()),
         MaintenanceLimits(
             upload_duration_max=timedelta(seconds=settings.upload_seconds_max),
             garbage_grace=timedelta(seconds=settings.garbage_grace_seconds),

@@ -4,7 +4,31 @@ from dataclasses import dataclass
 
 from s4.kernel.errors import Forbidden
 from s4.kernel.ids import KeyId, TenantId
-from s4.kernel.permissions import Permission
+from s4.kernel.permissions import AdminRole, Permission
+from s4.kernel.plans import PlanLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from. Work on S4's own behalf has neither."""
+
+    address: str | None = None
+    request_id: str | None = None
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did something, as the audit trail names him: `kind` is admin, tenant or system."""
+
+    kind: str
+    name: str
+    origin: Origin = NOWHERE
+
+
+SYSTEM_ACTOR = Actor("system", "s4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +38,12 @@ class TenantContext:
     tenant_id: TenantId
     key_id: KeyId | None
     permissions: frozenset[Permission]
+    plan: PlanLimits
+    origin: Origin = NOWHERE
+
+    @property
+    def actor(self) -> Actor:
+        return Actor("tenant", f"{self.tenant_id}/{self.key_id}", self.origin)
 
     def require(self, permission: Permission) -> None:
         """Raises `Forbidden` unless the credential carries `permission`."""
@@ -29,3 +59,18 @@ class AdminContext:
     """Proof that the bearer is an administrator. `name` stands in the audit trail."""
 
     name: str
+    role: AdminRole
+    origin: Origin = NOWHERE
+
+    @property
+    def actor(self) -> Actor:
+        return Actor("admin", self.name, self.origin)
+
+    def require(self, permission: Permission) -> None:
+        """Raises `Forbidden` unless the role may."""
+        if permission not in self.role.permissions:
+            raise Forbidden(
+                f"The role {self.role.value!r} may not do this; ask an administrator whose role carries "
+                f"{permission.value!r}.",
+                details={"required_permission": permission.value, "role": self.role.value},
+            )

@@ -42,6 +42,37 @@ def embedding_model(name: str) -> ObjectKey:
     return ObjectKey(f"{EMBEDDING_MODELS}{name}.json")
 
 
+class Collection(StrEnum):
+    """What the operator configured, each thing a chain of heads: `system/{collection}/{name}/head/{revision}.json`."""
+
+    PLANS = "plans"
+    ADMINS = "admins"
+    WEBHOOKS = "webhooks"
+    NOTICES = "notices"
+
+
+SYSTEM_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
+
+
+def is_system_name(text: str) -> bool:
+    return re.fullmatch(SYSTEM_NAME, text) is not None
+
+
+def collection(of: Collection) -> ObjectPrefix:
+    return ObjectPrefix(f"{SYSTEM}{of.value}/")
+
+
+def system_heads(of: Collection, name: str) -> ObjectPrefix:
+    """Raises `ValueError` for a name that `is_system_name` refuses."""
+    if not is_system_name(name):
+        raise ValueError(f"{name!r} cannot stand in an object's key")
+    return ObjectPrefix(f"{collection(of)}{name}/head/")
+
+
+def system_head(of: Collection, name: str, revision: int) -> ObjectKey:
+    return ObjectKey(f"{system_heads(of, name)}{revision:0{REVISION_DIGITS}d}.json")
+
+
 def tenant(tenant_id: TenantId) -> ObjectPrefix:
     return ObjectPrefix(f"{TENANTS}{tenant_id}/")
 

@@ -40,6 +40,13 @@ FAILPOINTS: Mapping[str, str] = {
     "tenant.fenced": "A dead creator's revision is decided in the bucket; the catalog does not know.",
     "tenant.resolved": "A dead creator's ticket is gone and the catalog moved.",
     "tenant.adopted": "The catalog moved to the tenant's newest head in the bucket.",
+    # -- records of the operator's configuration
+    "record.sealed": "The ticket is taken and the record's next head decided; the bucket knows nothing.",
+    "record.committed": "The record's head is in the bucket; the catalog does not know.",
+    "record.settled": "The record is as was asked; the administrator was not answered.",
+    "record.fenced": "A dead writer's revision of a record is decided in the bucket; the catalog does not know.",
+    "record.resolved": "A dead writer's ticket is gone and the record moved.",
+    "record.adopted": "The catalog moved to the record's newest head in the bucket.",
     # -- index
     "index.claimed": "A worker holds the job and has read the document's row; nothing was done.",
     "index.extracted": "The text was taken from the file; it is not stored.",
@@ -63,6 +70,7 @@ FAILPOINTS: Mapping[str, str] = {
     "reconcile.released": "The room of overdue uploads is given back; nothing else was reconciled.",
     "reconcile.requeued": "Documents without a job have one; nothing else was reconciled.",
     "reconcile.reindexed": "Documents without an index have a job; old idempotency keys are still there.",
+    "rebuild.records": "A new catalog knows what the operator configured, and no tenant.",
     "rebuild.tenants": "A new catalog knows all tenants and no document.",
     "rebuild.documents": "A new catalog knows everything and still says that it is being rebuilt.",
     "rebuild.serving": "The catalog is rebuilt and says so; the job is not finished.",

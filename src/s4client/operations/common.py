@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from s4client.errors import InvalidArgument
 from s4client.flow import Connection, Flow, Reply, Request, operation
-from s4client.models import Document, Health
+from s4client.models import Document, Health, PlanList
 
 API = "/api/v1"
 PAGE_LIMIT = 200
@@ -56,6 +56,12 @@ class ServerOperations(Connection):
             Request(method="GET", path="/health/ready", repeatable=False, expected=frozenset({503}))
         )
         return reply.parse(Health, ready=reply.status == 200)
+
+    @operation
+    def plans(self) -> Flow[PlanList]:
+        """The plans that are on offer."""
+        reply = yield from self.send(Request(method="GET", path=f"{API}/plans", repeatable=True))
+        return reply.parse(PlanList)
 
 
 def revision(reply: Reply, model: type[DocumentT]) -> DocumentT:

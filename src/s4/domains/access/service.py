@@ -4,12 +4,13 @@ from typing import NoReturn
 
 import structlog
 
+from s4.domains.plans.model import plan_from
 from s4.domains.tenants import TenantStatus
 from s4.domains.tenants import queries as tenant_queries
 from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.errors import Forbidden, NotFound, Unauthenticated
 from s4.kernel.ids import KeyId, TenantId
-from s4.kernel.permissions import TENANT_SCOPES, Permission
+from s4.kernel.permissions import TENANT_SCOPES, AdminRole, Permission
 from s4.platform.database import Database
 from s4.platform.http.routing import Credentials
 from s4.platform.security import credentials
@@ -51,7 +52,8 @@ class AccessService:
             metrics.AUTH_FAILURES.labels("suspended").inc()
             raise Forbidden("This tenant is suspended; ask the operator.", code="tenant_suspended")
         scopes = frozenset(Permission(scope) for scope in key.scopes) & TENANT_SCOPES
-        return TenantContext(TenantId(key.tenant_id), KeyId(key.prefix), scopes)
+        plan = plan_from(key.plan_id, key.plan_body).limits
+        return TenantContext(TenantId(key.tenant_id), KeyId(key.prefix), scopes, plan, presented.origin)
 
     async def admin(self, presented: Credentials) -> AdminContext:
         """Raises `Unauthenticated` unless `X-Admin-Key` is the administrator's."""
@@ -59,18 +61,18 @@ class AccessService:
             _refuse("missing", "Send the administrator's key in X-Admin-Key.", presented)
         if not credentials.admin_key_matches(presented.admin_key, self._admin_api_key):
             _refuse("unknown", "This is not the administrator's key.", presented)
-        return AdminContext("admin")
+        return AdminContext("admin", AdminRole.OWNER, presented.origin)
 
     async def for_job(self, tenant_id: str) -> TenantContext:
         """A context for background work on behalf of a tenant. Raises `NotFound` when it is gone."""
         async with self._database.read() as connection:
-            status = await tenant_queries.status(connection, TenantId(tenant_id))
-        if status is None:
+            row = await tenant_queries.with_plan(connection, TenantId(tenant_id))
+        if row is None:
             raise NotFound("No such tenant.")
-        return TenantContext(TenantId(tenant_id), None, TENANT_SCOPES)
+        return TenantContext(TenantId(tenant_id), None, TENANT_SCOPES, plan_from(row.plan_id, row.plan_body).limits)
 
 
 def _refuse(reason: str, message: str, presented: Credentials) -> NoReturn:
     metrics.AUTH_FAILURES.labels(reason).inc()
-    log.warning("access.refused", reason=reason, client_address=presented.client_address)
+    log.warning("access.refused", reason=reason, client_address=presented.origin.address)
     raise Unauthenticated(message)

@@ -35,6 +35,7 @@ class DocumentChain:
     """A `ChainKind`."""
 
     name = KIND
+    steps = KIND
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue

@@ -1,7 +1,7 @@
 """The reconcilers. Each answers with a report that says what it mended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,7 +25,7 @@ from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, S4Error
 from s4.kernel.ids import DocumentId, TenantId, VersionId, is_document_id, is_tenant_id
 from s4.kernel.keys import KeyKind, ObjectKey
-from s4.platform.chains import Chains
+from s4.platform.chains import Chains, Records
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, record_success
@@ -84,6 +84,7 @@ class MaintenanceService:
         publisher: Publisher,
         generation: Generation,
         deployment: Deployment,
+        records: Sequence[Records],
         limits: MaintenanceLimits,
     ) -> None:
         self._database = database
@@ -96,6 +97,7 @@ class MaintenanceService:
         self._publisher = publisher
         self._generation = generation
         self._deployment = deployment
+        self._records = records
         self._limits = limits
 
     def handlers(self) -> dict[str, JobHandler]:
@@ -264,12 +266,16 @@ class MaintenanceService:
         report = Report()
         if await current_state(self._database) != SERVING:
             return report
+        await self._adopt_records()
         for prefix in await self._store.list_children(keys.TENANTS):
             tenant_id = prefix.removeprefix(keys.TENANTS).rstrip("/")
             if is_tenant_id(tenant_id):
                 await self._tenants.adopt(TenantId(tenant_id))
                 await self._collect_tenant(TenantId(tenant_id), report)
         return report
+
+    async def _adopt_records(self) -> int:
+        return sum([await records.adopt_all(self._store) for records in self._records])
 
     async def _collect_tenant(self, tenant_id: TenantId, report: Report) -> None:
         async for document_id, objects in self._documents_in_bucket(tenant_id):
@@ -339,7 +345,8 @@ class MaintenanceService:
         return await self._database.transact(check)
 
     async def rebuild(self) -> Report:
-        """Makes the catalog what the bucket says: tenants first, then every document, then what lacks an index."""
+        """Makes the catalog what the bucket says: what the operator configured, tenants, then every document, then
+        what lacks an index."""
         report = Report()
         gate = asyncio.Semaphore(_PARALLEL)
 
@@ -353,6 +360,8 @@ class MaintenanceService:
                     return
             report.add(action)
 
+        report.add("records", await self._adopt_records())
+        failpoint("rebuild.records")
         for prefix in await self._store.list_children(keys.TENANTS):
             name = prefix.removeprefix(keys.TENANTS).rstrip("/")
             if is_tenant_id(name):

@@ -20,6 +20,7 @@ class TenantChain:
     """A `ChainKind`."""
 
     name = KIND
+    steps = KIND
 
     def head_key(self, subject: Subject, revision: int) -> ObjectKey:
         return keys.tenant_head(TenantId(subject.tenant_id), revision)

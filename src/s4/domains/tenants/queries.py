@@ -1,14 +1,16 @@
 """All SQL on tenants and keys."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from s4.domains.tenants.models import tenant_keys, tenants
 from s4.domains.usage.models import usage_balances
 from s4.kernel.ids import TenantId
+from s4.kernel.keys import Collection
 from s4.kernel.pages import PageRequest
+from s4.platform.chains.records import records
 from s4.platform.database import Connection, upsert
 
 
@@ -88,23 +90,34 @@ async def ids(connection: Connection) -> list[TenantId]:
     return [TenantId(text) for text in found.scalars()]
 
 
+_PLAN_OF_TENANT = sa.and_(records.c.collection == Collection.PLANS.value, records.c.name == tenants.c.plan_id)
+_PLAN = (tenants.c.plan_id, records.c.body.label("plan_body"))
+
+
 async def key(connection: Connection, prefix: str) -> sa.Row[Any] | None:
-    """A key by its public part, with its tenant's state and status."""
+    """A key by its public part, with its tenant's state, status and plan: all that a request needs, in one look."""
     found = await connection.execute(
-        sa.select(tenant_keys, tenants.c.status, tenants.c.state)
+        sa.select(tenant_keys, tenants.c.status, tenants.c.state, *_PLAN)
         .join(tenants, tenants.c.tenant_id == tenant_keys.c.tenant_id)
+        .join(records, _PLAN_OF_TENANT)
         .where(tenant_keys.c.prefix == prefix)
     )
     return found.one_or_none()
 
 
-async def status(connection: Connection, tenant_id: TenantId) -> str | None:
-    """The status of a live tenant."""
+async def with_plan(connection: Connection, tenant_id: TenantId) -> sa.Row[Any] | None:
+    """Status and plan of a live tenant."""
+    wanted = sa.select(tenants.c.status, *_PLAN).join(records, _PLAN_OF_TENANT)
+    found = await connection.execute(wanted.where(tenants.c.tenant_id == tenant_id, tenants.c.state == "live"))
+    return cast("sa.Row[Any] | None", found.one_or_none())
+
+
+async def count_on_plan(connection: Connection, plan_id: str) -> int:
+    """Tenants, suspended ones too, that are on a plan."""
     found = await connection.execute(
-        sa.select(tenants.c.status).where(tenants.c.tenant_id == tenant_id, tenants.c.state == "live")
+        sa.select(sa.func.count()).where(tenants.c.plan_id == plan_id, tenants.c.state == "live")
     )
-    value: str | None = found.scalar_one_or_none()
-    return value
+    return int(found.scalar_one())
 
 
 async def counts_by_status(connection: Connection) -> dict[str, int]:

@@ -18,17 +18,17 @@ def tenants_router(tenants: TenantService) -> DomainRouter:
 
     @router.post(
         "/tenants",
-        permission=Permission.ADMIN,
+        permission=Permission.ADMIN_WRITE,
         status_code=201,
         response_model=TenantCreated,
     )
-    async def create_tenant(_: CurrentAdmin, request: TenantCreate) -> TenantCreated:
+    async def create_tenant(admin: CurrentAdmin, request: TenantCreate) -> TenantCreated:
         """A new tenant and its first key, which is shown in this answer only."""
         new = NewTenant(request.name, request.email, request.company, request.plan_id)
-        tenant, api_key = await tenants.create(new)
+        tenant, api_key = await tenants.create(admin, new)
         return TenantCreated(**_out(tenant).model_dump(), api_key=api_key)
 
-    @router.get("/tenants", permission=Permission.ADMIN, response_model=TenantPage)
+    @router.get("/tenants", permission=Permission.ADMIN_READ, response_model=TenantPage)
     async def list_tenants(
         _: CurrentAdmin,
         page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
@@ -43,7 +43,7 @@ def tenants_router(tenants: TenantService) -> DomainRouter:
 
     @router.get(
         "/tenants/{tenant_id}",
-        permission=Permission.ADMIN,
+        permission=Permission.ADMIN_READ,
         response_model=TenantOut,
     )
     async def get_tenant(_: CurrentAdmin, tenant_id: str) -> TenantOut:

@@ -1,7 +1,7 @@
 """HTTP shapes of the administrator's tenant routes."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -19,7 +19,7 @@ class TenantCreate(BaseModel):
     name: Name
     email: Email | None = None
     company: Name | None = None
-    plan_id: Literal["free", "basic", "premium", "enterprise", "local"] = "local"
+    plan_id: Annotated[str, StringConstraints(max_length=40)] = "local"
 
 
 class TenantOut(BaseModel):

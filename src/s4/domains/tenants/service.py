@@ -1,17 +1,21 @@
 """Use cases on tenants."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from s4.domains import audit
+from s4.domains.plans import PlanService
 from s4.domains.tenants import queries
 from s4.domains.tenants.chain import subject
 from s4.kernel.clock import rfc3339
+from s4.kernel.context import AdminContext
 from s4.kernel.errors import NotFound
 from s4.kernel.ids import RandomBytes, TenantId, new_tenant_id
 from s4.kernel.pages import PageRequest
-from s4.kernel.permissions import TENANT_SCOPES
+from s4.kernel.permissions import TENANT_SCOPES, Permission
 from s4.platform.chains import Chains, Draft, Head
 from s4.platform.database import Connection, Database
 from s4.platform.security import credentials
@@ -48,21 +52,24 @@ class Tenant:
 class TenantService:
     """Creates, lists and finds tenants."""
 
-    def __init__(self, database: Database, chains: Chains, random: RandomBytes) -> None:
+    def __init__(self, database: Database, chains: Chains, plans: PlanService, random: RandomBytes) -> None:
         self._database = database
         self._chains = chains
+        self._plans = plans
         self._random = random
 
-    async def create(self, new: NewTenant) -> tuple[Tenant, str]:
+    async def create(self, context: AdminContext, new: NewTenant) -> tuple[Tenant, str]:
         """Commits the tenant's first head with a first key that may do everything a tenant may.
 
         Answers with the tenant and the key, which is stored only as a hash. Ids are never reused, so a namesake is
         somebody else.
         """
+        context.require(Permission.ADMIN_WRITE)
         tenant_id = new_tenant_id(self._random)
         key = credentials.mint(self._random)
 
-        async def seal(_: Connection, now: datetime) -> Draft:
+        async def seal(connection: Connection, now: datetime) -> Draft:
+            await self._plans.require(connection, new.plan_id)
             created_at = rfc3339(now)
             body: dict[str, Any] = {
                 "name": new.name,
@@ -86,7 +93,15 @@ class TenantService:
             }
             return Draft("live", body)
 
-        async def settled(connection: Connection, _: Head) -> Tenant:
+        async def settled(connection: Connection, head: Head) -> Tenant:
+            await audit.record(
+                connection,
+                context.actor,
+                "tenant.create",
+                f"tenant/{tenant_id}",
+                tenant_id=tenant_id,
+                after=public_body(head.body),
+            )
             return _tenant(await queries.get(connection, tenant_id))
 
         return await self._chains.commit(subject(tenant_id), seal=seal, settled=settled), key.plaintext
@@ -116,6 +131,12 @@ class TenantService:
     async def adopt(self, tenant_id: TenantId) -> int:
         """Follows the tenant's chain in the bucket."""
         return await self._chains.adopt(subject(tenant_id))
+
+
+def public_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A head's body as the audit trail may keep it: keys without their hashes."""
+    keys = [{name: value for name, value in key.items() if name != "hash"} for key in body["keys"]]
+    return {**body, "keys": keys}
 
 
 def _tenant(row: Any) -> Tenant:

@@ -17,9 +17,24 @@ it, for writers, adoption and rebuild alike.
 
 Only one ticket per subject exists at a time, so revisions have no gaps and every head is computed from its
 predecessor. Uploads stream their bytes before they seal: a slow upload blocks neither patch nor delete.
+
+`Records` are chains of the operator's configuration, all of one shape.
 """
 
 from s4.platform.chains.head import ABANDONED, ChainKind, Draft, Head, Subject
+from s4.platform.chains.records import Record, RecordChain, Records
 from s4.platform.chains.writer import Chains, ChainTimings, Fenced
 
-__all__ = ["ABANDONED", "ChainKind", "ChainTimings", "Chains", "Draft", "Fenced", "Head", "Subject"]
+__all__ = [
+    "ABANDONED",
+    "ChainKind",
+    "ChainTimings",
+    "Chains",
+    "Draft",
+    "Fenced",
+    "Head",
+    "Record",
+    "RecordChain",
+    "Records",
+    "Subject",
+]

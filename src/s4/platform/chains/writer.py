@@ -109,7 +109,7 @@ class Chains:
                 await self._apply(connection, head)
 
         await self._database.transact(move)
-        failpoint(f"{subject.kind}.adopted")
+        failpoint(f"{self._kinds[subject.kind].steps}.adopted")
         return chain[0].revision
 
     async def read(self, subject: Subject, revision: int) -> Head:
@@ -175,13 +175,13 @@ class Chains:
 
         sealed = await self._database.transact(take)
         if sealed[0] is not None:
-            failpoint(f"{subject.kind}.sealed")
+            failpoint(f"{self._kinds[subject.kind].steps}.sealed")
         return sealed
 
     async def _create(self, head: Head) -> bool:
         key = self._kinds[head.subject.kind].head_key(head.subject, head.revision)
         outcome = await self._store.create(key, head.to_bytes(), commit_id=head.commit_id)
-        failpoint(f"{head.subject.kind}.committed")
+        failpoint(f"{self._kinds[head.subject.kind].steps}.committed")
         return outcome is CreateOutcome.CREATED
 
     async def _refuse_if_fenced(self, head: Head) -> None:
@@ -200,7 +200,7 @@ class Chains:
             return result
 
         result = await self._database.transact(move)
-        failpoint(f"{head.subject.kind}.settled")
+        failpoint(f"{self._kinds[head.subject.kind].steps}.settled")
         return result
 
     async def _apply(self, connection: Connection, head: Head) -> None:
@@ -227,7 +227,7 @@ class Chains:
         )
         key = kind.head_key(ticket.subject, ticket.revision)
         outcome = await self._store.create(key, fence.to_bytes(), commit_id=fence.commit_id)
-        failpoint(f"{ticket.subject.kind}.fenced")
+        failpoint(f"{self._kinds[ticket.subject.kind].steps}.fenced")
         created = outcome is CreateOutcome.CREATED
         head = fence if created else await self.read(ticket.subject, ticket.revision)
 
@@ -236,7 +236,7 @@ class Chains:
             await connection.execute(_own_ticket(ticket.subject, ticket.commit_id))
 
         await self._database.transact(move)
-        failpoint(f"{ticket.subject.kind}.resolved")
+        failpoint(f"{self._kinds[ticket.subject.kind].steps}.resolved")
         metrics.RECONCILED.labels("abandoned" if created else "adopted").inc()
         log.warning(
             "commit.resolved",

@@ -17,6 +17,9 @@ class Exchange:
     request_body_bytes_max: int
     request_body_seconds_max: float
     tenant_id: str | None = None
+    plan_id: str | None = None
+    administrator: str | None = None
+    """Name of the administrator who asks, once proved."""
     response_headers: dict[str, str] = field(default_factory=dict)
     bytes_in: int = 0
     bytes_out: int = 0

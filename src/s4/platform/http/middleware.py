@@ -9,6 +9,7 @@ import asyncio
 import math
 import re
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -55,11 +56,30 @@ class HttpLimits:
     """Route templates whose log line is of level debug: probes and scrapes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A request that has been answered, or whose caller went away. `seconds` to the answer's last byte."""
+
+    exchange: Exchange
+    method: str
+    route: str
+    status: int
+    seconds: float
+    client_address: str | None
+
+
+Observer = Callable[[Finished], None]
+"""Is told of every request, on the event loop: it takes a note and returns."""
+
+
 class HttpMiddleware:
     """`app.add_middleware(HttpMiddleware, limits=..., random=...)`, added last, so that it is outermost."""
 
-    def __init__(self, app: ASGIApp, *, limits: HttpLimits, random: RandomBytes) -> None:
+    def __init__(
+        self, app: ASGIApp, *, limits: HttpLimits, random: RandomBytes, observers: Sequence[Observer] = ()
+    ) -> None:
         self._app = app
+        self._observers = tuple(observers)
         self._limits = limits
         self._random = random
 
@@ -112,6 +132,9 @@ class HttpMiddleware:
         HTTP_BYTES.labels("in").inc(exchange.bytes_in)
         HTTP_BYTES.labels("out").inc(exchange.bytes_out)
         client = scope.get("client")
+        address = client[0] if client else None
+        for observe in self._observers:
+            observe(Finished(exchange, method, route, status, seconds, address))
         event = log.debug if route in self._limits.quiet_routes else log.info
         event(
             "http.request_finished",
@@ -121,7 +144,7 @@ class HttpMiddleware:
             duration_ms=round(seconds * 1000, 2),
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
-            client_address=client[0] if client else None,
+            client_address=address,
             tenant_id=exchange.tenant_id,
         )
 

@@ -8,8 +8,8 @@ FastAPI reads and parses a body before it runs dependencies, so a dependency tha
 What any route may refuse is said here once, for the OpenAPI document: `_common_errors`. A route names what else it
 may: `responses=error_responses(409, 412)`.
 
-`app.state.s4_authenticator` turns credentials into contexts; `app.state.s4_admission`, if set, may refuse a
-tenant. An endpoint receives what was proved through `CurrentTenant` or `CurrentAdmin`.
+`app.state.s4_authenticator` turns credentials into contexts; each of `app.state.s4_admissions` may refuse a tenant.
+An endpoint receives what was proved through `CurrentTenant` or `CurrentAdmin`.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -25,9 +25,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
-from s4.kernel.context import AdminContext, TenantContext
+from s4.kernel.context import AdminContext, Origin, TenantContext
 from s4.kernel.errors import InvalidRequest, Unauthenticated, UnsupportedMediaType
-from s4.kernel.permissions import Permission
+from s4.kernel.permissions import ADMIN_PERMISSIONS, Permission
 from s4.platform.http.body import read_small_body
 from s4.platform.http.errors import error_responses
 from s4.platform.http.exchange import exchange_of
@@ -49,7 +49,7 @@ class Credentials:
     tenant_key: str | None = field(repr=False)
     """From `X-Tenant-Key`, or `Authorization: Bearer`."""
     admin_key: str | None = field(repr=False)
-    client_address: str | None
+    origin: Origin
 
 
 class Authenticator(Protocol):
@@ -61,8 +61,8 @@ class Authenticator(Protocol):
 
 
 Admission = Callable[[TenantContext, Request], Awaitable[None]]
-"""Counts a tenant's call against its rate, before the body is read. Raises `LimitReached`; headers go into
-`exchange_of(request).response_headers`."""
+"""Looks at a tenant's call before its body is read: rate, quota, maintenance. Raises `LimitReached`, `Unavailable`;
+headers go into `exchange_of(request).response_headers`."""
 
 
 def read_credentials(request: Request) -> Credentials:
@@ -74,7 +74,7 @@ def read_credentials(request: Request) -> Credentials:
     return Credentials(
         tenant_key=tenant_keys.pop() if tenant_keys else None,
         admin_key=admin_keys.pop() if admin_keys else None,
-        client_address=request.client.host if request.client else None,
+        origin=Origin(request.client.host if request.client else None, exchange_of(request).request_id),
     )
 
 
@@ -121,16 +121,20 @@ async def _admit(request: Request, permission: Permission) -> None:
         return
     authenticator: Authenticator = request.app.state.s4_authenticator
     credentials = read_credentials(request)
-    if permission is Permission.ADMIN:
-        request.state.s4_context = await authenticator.admin(credentials)
+    if permission in ADMIN_PERMISSIONS:
+        administrator = await authenticator.admin(credentials)
+        exchange_of(request).administrator = administrator.name
+        administrator.require(permission)
+        request.state.s4_context = administrator
         return
     context = await authenticator.tenant(credentials)
-    exchange_of(request).tenant_id = context.tenant_id
+    exchange = exchange_of(request)
+    exchange.tenant_id = context.tenant_id
+    exchange.plan_id = context.plan.plan_id
     structlog.contextvars.bind_contextvars(tenant_id=context.tenant_id)
     context.require(permission)
     request.state.s4_context = context
-    admission: Admission | None = getattr(request.app.state, "s4_admission", None)
-    if admission is not None:
+    for admission in request.app.state.s4_admissions:
         await admission(context, request)
 
 
@@ -294,7 +298,7 @@ _ADMIN_SECURITY = (Depends(APIKeyHeader(name=ADMIN_KEY_HEADER, scheme_name="Admi
 def _security_of(permission: Permission) -> tuple[Any, ...]:
     if permission is Permission.PUBLIC:
         return ()
-    return _ADMIN_SECURITY if permission is Permission.ADMIN else _TENANT_SECURITY
+    return _ADMIN_SECURITY if permission in ADMIN_PERMISSIONS else _TENANT_SECURITY
 
 
 def _common_errors(permission: Permission, path: str) -> dict[int | str, dict[str, Any]]:

@@ -1,28 +1,20 @@
-"""What the server answers. Fields that are not named here are kept, since a newer server may add some.
-
-Sizes are bytes, times are aware, offsets count Unicode code points.
-"""
+"""Documents, their content and their text."""
 
 import base64
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from s4client.content import sha256_in
 from s4client.errors import UnexpectedAnswer
+from s4client.models.base import Model
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 END_STATES = frozenset({"ready", "failed"})
 """States that a document does not leave by itself."""
-
-
-class Model(BaseModel):
-    """Tolerant of additions, immutable."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class DocumentFailure(Model):
@@ -154,111 +146,3 @@ class BulkDeletion(Model):
 
     deleted: tuple[str, ...]
     not_found: tuple[str, ...]
-
-
-class Passage(Model):
-    """A chunk that matches. `highlights` are spans in `text`, the other offsets in the document's text."""
-
-    text: str
-    score: float
-    page: int | None = None
-    char_start: int | None = None
-    char_end: int | None = None
-    heading: str | None = None
-    highlights: tuple[tuple[int, int], ...] = ()
-
-
-class SearchResult(Model):
-    """A document that matches, with its best passages."""
-
-    document_id: str
-    key: str | None = None
-    filename: str
-    score: float
-    metadata: dict[str, Any] | None = None
-    chunks: Annotated[tuple[Passage, ...], BeforeValidator(lambda chunks: chunks or ())] = ()
-
-
-class SearchResults(Model):
-    """The answer to a search, best first. `degraded`: from keywords alone, as embedding was not to be had."""
-
-    results: tuple[SearchResult, ...]
-    query: str
-    mode: str
-    total_results: int
-    execution_time_ms: float
-    degraded: bool = False
-    next_offset: int | None = None
-
-
-class Plan(Model):
-    """What a tenant may use. A limit that is None does not bind."""
-
-    id: str
-    name: str
-    storage_limit: int | None = None
-    api_calls_limit: int | None = None
-    max_file_size: int | None = None
-    features: Any = None
-
-
-class ProfileUsage(Model):
-    """What a tenant has used this month."""
-
-    storage_used: int
-    storage_used_percent: float | None = None
-    api_calls_count: int
-    api_calls_percent: float | None = None
-    document_count: int
-    last_activity: datetime | None = None
-
-
-class Profile(Model):
-    """The tenant that the key speaks for."""
-
-    tenant_id: str
-    name: str
-    email: str | None = None
-    company: str | None = None
-    plan: Plan
-    usage: ProfileUsage
-    created_at: datetime
-    status: str
-
-
-class Tenant(Model):
-    """A tenant, as an administrator sees it."""
-
-    id: str
-    name: str
-    email: str | None = None
-    company: str | None = None
-    plan_id: str | None = None
-    created_at: datetime
-    storage_used: int | None = None
-    document_count: int | None = None
-    api_calls_count: int | None = None
-    status: str
-
-
-class NewTenant(Tenant):
-    """A tenant just created. Its `api_key` is in this answer only."""
-
-    api_key: str
-
-
-class TenantPage(Model):
-    """One page of the tenants."""
-
-    tenants: tuple[Tenant, ...]
-    total: int | None = None
-    page: int | None = None
-    limit: int | None = None
-
-
-class Health(Model):
-    """Whether the server would take a request now, and the state of what it depends on."""
-
-    ready: bool
-    status: str
-    dependencies: dict[str, Any] = Field(default_factory=dict)

@@ -1,14 +1,12 @@
-"""What the administrator's key opens."""
+"""Tenants."""
 
 from s4client.flow import Batch, Flow, Pages, Params, Request, operation, paged
 from s4client.models import NewTenant, Tenant, TenantPage
 from s4client.operations.common import API, PAGE_LIMIT, ServerOperations, given, segment
 
 
-class AdminOperations(ServerOperations):
-    """What the administrator's key opens."""
-
-    credential_header = "X-Admin-Key"
+class TenantsOperations(ServerOperations):
+    """Make, find, change tenants."""
 
     @operation
     def create_tenant(

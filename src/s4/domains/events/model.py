@@ -1,0 +1,30 @@
+"""The events of the HTTP contract."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class EventKind(StrEnum):
+    DOCUMENT_PROCESSED = "document.processed"
+    DOCUMENT_FAILED = "document.failed"
+    DOCUMENT_DELETED = "document.deleted"
+    STORAGE_LIMIT_APPROACHING = "storage.limit_approaching"
+    API_CALLS_LIMIT_APPROACHING = "api_calls.limit_approaching"
+    TENANT_SUSPENDED = "tenant.suspended"
+    MAINTENANCE_SCHEDULED = "maintenance.scheduled"
+    SLA_AT_RISK = "sla.at_risk"
+    SLA_BREACHED = "sla.breached"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One that was committed."""
+
+    event_id: str
+    tenant_id: str
+    kind: EventKind
+    data: Mapping[str, Any]
+    at: datetime

@@ -1,0 +1,60 @@
+"""Tenants, as they see themselves and as an administrator sees them."""
+
+from datetime import datetime
+
+from s4client.models.base import Model
+from s4client.models.plans import Plan
+
+
+class ProfileUsage(Model):
+    """What a tenant has used this month."""
+
+    storage_used: int
+    storage_used_percent: float | None = None
+    api_calls_count: int
+    api_calls_percent: float | None = None
+    document_count: int
+    last_activity: datetime | None = None
+
+
+class Profile(Model):
+    """The tenant that the key speaks for."""
+
+    tenant_id: str
+    name: str
+    email: str | None = None
+    company: str | None = None
+    plan: Plan
+    usage: ProfileUsage
+    created_at: datetime
+    status: str
+
+
+class Tenant(Model):
+    """A tenant, as an administrator sees it."""
+
+    id: str
+    name: str
+    email: str | None = None
+    company: str | None = None
+    plan_id: str | None = None
+    created_at: datetime
+    storage_used: int | None = None
+    document_count: int | None = None
+    api_calls_count: int | None = None
+    status: str
+
+
+class NewTenant(Tenant):
+    """A tenant just created. Its `api_key` is in this answer only."""
+
+    api_key: str
+
+
+class TenantPage(Model):
+    """One page of the tenants."""
+
+    tenants: tuple[Tenant, ...]
+    total: int | None = None
+    page: int | None = None
+    limit: int | None = None

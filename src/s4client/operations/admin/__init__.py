@@ -1,0 +1,13 @@
+"""What the administrator's key opens, by subject."""
+
+from s4client.operations.admin.plans import PlansOperations
+from s4client.operations.admin.tenants import TenantsOperations
+
+
+class AdminOperations(TenantsOperations, PlansOperations):
+    """Everything that an administrator can do."""
+
+    credential_header = "X-Admin-Key"
+
+
+__all__ = ["AdminOperations"]
