@@ -13,7 +13,7 @@ from s4.kernel.settings import Settings
 from s4.platform.database import Database
 from s4.platform.objects import ObjectStore, open_store
 from tests.factories.catalog import BACKENDS, open_catalog, sqlite_url
-from tests.servers import PostgreSQL, PostgresServer, S3Server, SeaweedFS
+from tests.servers import PostgreSQL, PostgresServer, RedisServer, S3Server, SeaweedFS
 
 _SEAWEEDFS = pytest.StashKey[SeaweedFS]()
 _POSTGRESQL = pytest.StashKey[PostgreSQL]()
@@ -77,6 +77,15 @@ def s3_bucket(s3_server: S3Server) -> str:
 def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
     """A running PostgreSQL."""
     return pytestconfig.stash[_POSTGRESQL].wait()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A running Redis of the test's own: it starts in some ten milliseconds."""
+    server = RedisServer()
+    server.wait()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

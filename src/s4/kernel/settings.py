@@ -134,6 +134,18 @@ class Settings(BaseModel):
         ge=1,
         description="Values in a metadata object, those in lists counted; each is a row that filters search.",
     )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="`redis://host:6379/0`, `rediss://` for TLS. Rate limits are shared through it by all replicas; "
+        "without it each process counts by itself.",
+    )
+    redis_timeout_seconds: float = Field(
+        0.1, gt=0, description="A request waits so long for Redis, then goes by its own process's count."
+    )
+    rate_limit_requests_per_second: float = Field(
+        1000.0, gt=0, description="Of each tenant whose plan states none. Above what one process answers."
+    )
+    rate_limit_burst: int = Field(2000, ge=1, description="Requests at once of each tenant whose plan states none.")
     idempotency_hours: float = Field(24.0, gt=0, description="How long an Idempotency-Key is remembered.")
     commit_lease_seconds: float = Field(
         45.0,

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from s4.domains import usage
+from s4.domains.calls import CallBudget
 from s4.domains.documents import DocumentService
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.chain import subject as document_subject
@@ -85,6 +86,7 @@ class MaintenanceService:
         generation: Generation,
         deployment: Deployment,
         records: Sequence[Records],
+        calls: CallBudget,
         limits: MaintenanceLimits,
     ) -> None:
         self._database = database
@@ -98,6 +100,7 @@ class MaintenanceService:
         self._generation = generation
         self._deployment = deployment
         self._records = records
+        self._calls = calls
         self._limits = limits
 
     def handlers(self) -> dict[str, JobHandler]:
@@ -156,6 +159,9 @@ class MaintenanceService:
         report = Report()
         report.add("released", await self._release_overdue())
         failpoint("reconcile.released")
+        written_off = await self._calls.write_off()
+        metrics.CALLS_WRITTEN_OFF.inc(written_off)
+        report.add("calls_written_off", written_off)
         report.add("requeued", await self._requeue())
         failpoint("reconcile.requeued")
         report.add("reindexed", await self._reindex())

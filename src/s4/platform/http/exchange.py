@@ -6,6 +6,8 @@ from typing import cast
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from s4.kernel.context import TenantContext
+
 _STATE_KEY = "s4_exchange"
 
 
@@ -20,6 +22,12 @@ class Exchange:
     plan_id: str | None = None
     administrator: str | None = None
     """Name of the administrator who asks, once proved."""
+    counted: bool = True
+    """Whether the call counts against the tenant's month."""
+    debited: TenantContext | None = None
+    """Whose month the call was debited from."""
+    error_code: str | None = None
+    """Of the answer, where it is an error of S4's."""
     response_headers: dict[str, str] = field(default_factory=dict)
     bytes_in: int = 0
     bytes_out: int = 0

@@ -37,6 +37,7 @@ TENANT_KEY_HEADER = "X-Tenant-Key"
 ADMIN_KEY_HEADER = "X-Admin-Key"
 PERMISSION_EXTENSION = "x-s4-permission"
 STREAMS_EXTENSION = "x-s4-streams-body"
+UNCOUNTED_EXTENSION = "x-s4-uncounted"
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -88,6 +89,7 @@ class S4Route(APIRoute):
 
     s4_permission: Permission
     s4_streams_body: bool
+    s4_counted: bool
 
     def __init__(
         self,
@@ -103,12 +105,14 @@ class S4Route(APIRoute):
         # The base class asks for the handler while it is being made, and again for every inclusion.
         self.s4_permission = Permission(extra[PERMISSION_EXTENSION])
         self.s4_streams_body = bool(extra.get(STREAMS_EXTENSION))
+        self.s4_counted = not extra.get(UNCOUNTED_EXTENSION)
         super().__init__(path, endpoint, openapi_extra=extra, **options)
 
     def get_route_handler(self) -> _Handler:
         answer = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
+            exchange_of(request).counted = self.s4_counted
             await _admit(request, self.s4_permission)
             _check_address(request)
             return await answer(request if self.s4_streams_body else await _with_small_body(request))
@@ -233,12 +237,16 @@ class DomainRouter(APIRouter):
         *,
         permission: Permission,
         streams_body: bool = False,
+        counted: bool = True,
         **options: Unpack[RouteOptions],
     ) -> Callable[[_Endpoint], _Endpoint]:
-        """A route of `method`; `get`, `post` and the others are short for it."""
+        """A route of `method`; `get`, `post` and the others are short for it. `counted`: as one of the calls that a
+        plan allows in a month."""
         extra = {**options.get("openapi_extra", {}), PERMISSION_EXTENSION: permission.value}
         if streams_body:
             extra[STREAMS_EXTENSION] = True
+        if not counted:
+            extra[UNCOUNTED_EXTENSION] = True
         options["openapi_extra"] = extra
         options["responses"] = _common_errors(permission, path) | options.get("responses", {})
         options["dependencies"] = [*options.get("dependencies", ()), *_security_of(permission)]
@@ -247,9 +255,9 @@ class DomainRouter(APIRouter):
     # The base class lets a route go without a permission; that is what these take away, hence the ignores.
 
     def get(  # type: ignore[override]
-        self, path: str, *, permission: Permission, **options: Unpack[RouteOptions]
+        self, path: str, *, permission: Permission, counted: bool = True, **options: Unpack[RouteOptions]
     ) -> Callable[[_Endpoint], _Endpoint]:
-        return self.route_for("GET", path, permission=permission, **options)
+        return self.route_for("GET", path, permission=permission, counted=counted, **options)
 
     def head(  # type: ignore[override]
         self, path: str, *, permission: Permission, **options: Unpack[RouteOptions]

@@ -40,6 +40,19 @@ AUTH_FAILURES = Counter(
     ["reason"],
 )
 
+RATE_LIMITED = Counter(
+    "s4_rate_limited_total", "Requests refused because their tenant's plan allows fewer per second. Who: see the log."
+)
+RATE_LIMITS_ALONE = Gauge(
+    "s4_rate_limits_alone",
+    "1 while Redis does not answer: each process limits by itself, so that a tenant may have its rate in each.",
+)
+RATE_LIMIT_ERRORS = Counter("s4_rate_limit_errors_total", "Attempts to reach Redis that failed.")
+CALLS_WRITTEN_OFF = Counter(
+    "s4_calls_written_off_total",
+    "Calls in blocks of processes that were killed: so many at most were debited from tenants and never made.",
+)
+
 # -- object store
 STORE_REQUESTS = Counter(
     "s4_store_requests_total",

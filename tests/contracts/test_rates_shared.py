@@ -1,0 +1,100 @@
+"""Rate limits that replicas share through a real Redis, and what becomes of them when it is away."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from s4.platform.rates import Rate, SharedBuckets, open_shared
+from s4.platform.telemetry import metrics
+from tests.servers import RedisServer
+
+SLOW = Rate(per_second=0.001, burst=50)
+"""Nothing comes in while a test runs."""
+TIMEOUT = timedelta(seconds=5)
+
+
+@pytest.fixture
+async def replicas(redis_server: RedisServer) -> AsyncIterator[list[SharedBuckets]]:
+    opened = [open_shared(redis_server.wait(), prefix="s4:test:", timeout=TIMEOUT) for _ in range(2)]
+    yield opened
+    for one in opened:
+        await one.aclose()
+
+
+async def passed(replicas: list[SharedBuckets], name: str, rate: Rate, attempts: int) -> int:
+    takes = [replicas[n % len(replicas)].take(name, rate) for n in range(attempts)]
+    return sum(decision.allowed for decision in await asyncio.gather(*takes))
+
+
+async def test_two_replicas_together_let_pass_exactly_what_one_would(replicas: list[SharedBuckets]) -> None:
+    assert await passed(replicas, "acme", SLOW, 200) == 50
+    assert await passed(replicas, "umbrella", SLOW, 30) == 30
+
+
+async def test_what_came_in_meanwhile_passes_on_either_replica(replicas: list[SharedBuckets]) -> None:
+    rate = Rate(per_second=20, burst=2)
+    assert await passed(replicas, "acme", rate, 2) == 2
+    refused = await replicas[0].take("acme", rate)
+    while refused.allowed:  # a slow machine
+        refused = await replicas[0].take("acme", rate)
+    assert 0 < refused.seconds_to_next <= 1 / rate.per_second
+    await asyncio.sleep(refused.seconds_to_next + 0.001)  # what Retry-After asks for
+    assert (await replicas[1].take("acme", rate)).allowed
+
+
+async def test_the_rate_is_kept_over_time(replicas: list[SharedBuckets]) -> None:
+    rate, allowed = Rate(per_second=200, burst=10), 0
+    before = time.monotonic()
+    while (elapsed := time.monotonic() - before) < 1:
+        allowed += await passed(replicas, "acme", rate, 8)
+    after = time.monotonic() - before
+    assert allowed <= 10 + 200 * after
+    assert allowed >= 10 + 200 * elapsed * 0.5, "asked all the time, so much must have passed on the busiest machine"
+
+
+async def test_a_bucket_that_is_full_again_leaves_nothing_behind(
+    redis_server: RedisServer, replicas: list[SharedBuckets]
+) -> None:
+    await replicas[0].take("acme", Rate(per_second=10, burst=20))
+    client = replicas[0]._client
+    assert await client.keys("*") == [b"s4:test:acme"]
+    assert 1 <= await client.ttl("s4:test:acme") <= 3
+
+
+async def test_without_redis_each_replica_goes_by_its_own_count_and_says_so(
+    redis_server: RedisServer, replicas: list[SharedBuckets]
+) -> None:
+    redis_server.stop()
+    for one in replicas:
+        assert await passed([one], "acme", SLOW, 60) == 50
+    assert metrics.RATE_LIMITS_ALONE._value.get() == 1
+    redis_server.wait()
+    while metrics.RATE_LIMITS_ALONE._value.get():  # it looks again within a second
+        await replicas[0].take("umbrella", SLOW)
+        await asyncio.sleep(0.05)
+
+
+async def test_a_frozen_redis_costs_one_timeout_and_not_one_a_request(redis_server: RedisServer) -> None:
+    buckets = open_shared(redis_server.wait(), prefix="s4:test:", timeout=timedelta(seconds=0.3))
+    assert (await buckets.take("acme", SLOW)).allowed
+    redis_server.send(signal.SIGSTOP)
+    before = metrics.RATE_LIMIT_ERRORS._value.get()
+    try:
+        for _ in range(40):
+            assert (await buckets.take("acme", SLOW)).allowed
+        assert metrics.RATE_LIMIT_ERRORS._value.get() - before <= 2
+    finally:
+        redis_server.send(signal.SIGCONT)
+    await buckets.aclose()
+
+
+async def test_redis_that_was_emptied_begins_anew_and_refuses_nobody(
+    redis_server: RedisServer, replicas: list[SharedBuckets]
+) -> None:
+    assert await passed(replicas, "acme", SLOW, 60) == 50
+    await replicas[0]._client.flushall()
+    assert await passed(replicas, "acme", SLOW, 60) == 50
