@@ -42,7 +42,7 @@ SETTINGS = {
     "S4_IDEMPOTENCY_HOURS": "0.02",
     "S4_UPLOAD_SECONDS_MAX": "30",
     "S4_JOB_BACKOFF_SECONDS": "1",
-    "S4_INDEX_CACHE_BYTES": "16 MiB",  # full within the warming up: a cache that fills looks like a leak
+    "S4_INDEX_CACHE_BYTES": "2 MiB",  # full within the warming up: a cache that fills looks like a leak
 }
 
 

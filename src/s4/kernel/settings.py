@@ -319,7 +319,12 @@ class Settings(BaseModel):
         description="Chunks taken from each of the two searches before fusion. More: better recall of "
         "the fused list, more work.",
     )
-    index_cache_bytes: Size = Field(256 * MIB, description="Memory for index pages, shared by all tenants.")
+    index_cache_bytes: Size = Field(
+        256 * MIB,
+        description="Index pages kept for searches, shared by all tenants; half of it again for metadata, and an "
+        "eighth of both for a worker's writes. LanceDB counts what it keeps of table versions too low: where tables "
+        "are written all the time, a full cache takes two to three times this.",
+    )
     index_handles_max: int = Field(200, ge=1, description="Open tables; about 43 KB each.")
 
     # -- maintenance
