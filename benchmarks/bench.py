@@ -2,7 +2,7 @@
 
     python benchmarks/bench.py            about half an hour on two cores
     python benchmarks/bench.py --quick    under a minute; shows that it works, the figures mean little
-    python benchmarks/bench.py search     one part only: uploads, pipeline, search, suffering, memory
+    python benchmarks/bench.py search     one part only, of those that --help lists
 
 Prints Markdown, ready for RESULTS.md. Milliseconds of one machine say little about another; ratios within one run say
 more. Nothing else should run beside it.
@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 import memory
+import neighbours
+import overhead
 import searching
 import suffering
 import uploading
@@ -25,7 +27,7 @@ from figures import print_facts, print_heading, print_text
 from machine import describe, load
 from served import ServerFailed, clean_environment
 
-PARTS = ("uploads", "pipeline", "search", "suffering", "memory")
+PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "memory")
 
 
 def main() -> int:
@@ -48,6 +50,14 @@ def main() -> int:
             if "search" in options.parts:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as S4 itself
                     runner.run(searching.searches(_part(folder, "search"), search_sizes))
+            if "overhead" in options.parts:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    sizes = overhead.QUICK if options.quick else overhead.FULL
+                    runner.run(overhead.overhead(_part(folder, "overhead"), sizes))
+            if "neighbours" in options.parts:
+                neighbours.neighbours(
+                    _part(folder, "neighbours"), neighbours.QUICK if options.quick else neighbours.FULL
+                )
             if "suffering" in options.parts:
                 suffering.suffering(_part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL)
             if "memory" in options.parts:

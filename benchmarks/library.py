@@ -18,7 +18,7 @@ from s4.domains.indexing import queries as index_queries
 from s4.domains.tenants.service import NewTenant
 from s4.engine.vectors import ChunkRow, TableWriter, chunk_id
 from s4.entrypoints.bootstrap import RANDOM, Core
-from s4.kernel.context import NOWHERE
+from s4.kernel.context import NOWHERE, AdminContext
 from s4.kernel.ids import DocumentId, TenantId, new_document_id, new_version_id
 from s4.platform.database import Connection
 from s4.platform.http.routing import Credentials
@@ -86,12 +86,18 @@ def _word(number: int) -> str:
     return text
 
 
-async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
-    """A new tenant with so many chunks, indexed and compacted as maintenance leaves a table."""
+async def admin_of(core: Core) -> AdminContext:
+    """The administrator of the environment's key."""
     assert core.settings.admin_api_key is not None
     admin_key = core.settings.admin_api_key.get_secret_value()
-    admin = await core.access.admin(Credentials(tenant_key=None, admin_key=admin_key, origin=NOWHERE))
-    tenant, api_key = await core.tenants.create(admin, NewTenant(f"{chunks} chunks", None, None, "local"))
+    return await core.access.admin(Credentials(tenant_key=None, admin_key=admin_key, origin=NOWHERE))
+
+
+async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
+    """A new tenant with so many chunks, indexed and compacted as maintenance leaves a table."""
+    tenant, api_key = await core.tenants.create(
+        await admin_of(core), NewTenant(f"{chunks} chunks", None, None, "local")
+    )
     table = await core.vectors.writer(core.generation.prefix(tenant.tenant_id), core.generation.dimension)
     try:
         missing = chunks // CHUNKS_PER_DOCUMENT

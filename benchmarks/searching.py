@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from figures import DURATION_COLUMNS, Durations, print_heading, print_table, print_text
 from library import Shelf, Writer, fill
 from scrape import Spent, between, stages
@@ -121,6 +122,17 @@ async def _in_process(core: Core, reader: TableReader, query: str, mode: str) ->
     )
     seconds = time.perf_counter() - started
     assert hits, "every query has a common word and a direction"
+    return seconds
+
+
+async def timed_search(client: httpx.AsyncClient, query: str) -> float:
+    """A hybrid search by an application in this process. Raises `RuntimeError` unless something is found."""
+    body = {"query": query, "mode": "hybrid", "limit": LIMIT}
+    started = time.perf_counter()
+    answer = await client.post("/api/v1/search", json=body)
+    seconds = time.perf_counter() - started
+    if answer.status_code != 200 or not answer.json()["results"]:
+        raise RuntimeError(f"A search for {query!r} should have found something: {answer.text[:300]}")
     return seconds
 
 
