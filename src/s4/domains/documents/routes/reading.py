@@ -61,7 +61,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
     router = DomainRouter(tags=["documents"])
     read = Permission.DOCUMENTS_READ
 
-    @router.get("/documents", permission=read, response_model=DocumentPage)
+    @router.get("/documents", permission=read, response_model=DocumentPage, query_prefix=_METADATA_PREFIX)
     async def list_documents(
         context: CurrentTenant,
         request: Request,
