@@ -95,17 +95,22 @@ class _Read:
 
 
 def extract(path: Path, *, filename: str, declared: str | None, limits: Limits) -> ExtractedText:
-    """Raises `DocumentRejected`; `MemoryError` and `OSError` pass through."""
+    """Raises `DocumentRejected`, with `details["detected_type"]` if there is a reader for the file; `MemoryError` and
+    `OSError` pass through."""
     return _extract(path, filename, declared, limits, Unpacking(limits.archives))
 
 
 def _extract(path: Path, filename: str, declared: str | None, limits: Limits, unpacking: Unpacking) -> ExtractedText:
     detected = detect(path, filename=filename, declared=declared, unpacked_bytes_max=limits.unpacked_bytes_max)
-    read = _read(path, filename, detected, limits, unpacking)
-    if not read.text.strip():
-        raise failures.empty(paged=bool(read.pages))
-    if len(read.text) > limits.text_chars_max:
-        raise failures.too_long(limits.text_chars_max)
+    try:
+        read = _read(path, filename, detected, limits, unpacking)
+        if not read.text.strip():
+            raise failures.empty(paged=bool(read.pages))
+        if len(read.text) > limits.text_chars_max:
+            raise failures.too_long(limits.text_chars_max)
+    except DocumentRejected as rejected:
+        rejected.details["detected_type"] = detected.content_type
+        raise
     warnings = tuple(dict.fromkeys(read.warnings + _blank_pages(read)))  # a packed file has said so already
     title = _title(read)
     return ExtractedText(read.text, read.pages, read.headings, title, detected.content_type, warnings)
