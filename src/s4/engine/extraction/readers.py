@@ -240,11 +240,12 @@ def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
         raise failures.too_large()
     with failures.parsing():
         mail = read_mail(path.read_bytes())
-    text, headings = clean(mail.headers), list[HeadingSpan]()
+    text, headings, warnings = clean(mail.headers), list[HeadingSpan](), [*mail.warnings]
     for content, is_html in mail.body:
         read = _read_html(clean(content)) if is_html else _Read(clean(content).strip())
         offset = len(text) + 2
         headings += (HeadingSpan(one.level, one.title, one.char_start + offset) for one in read.headings)
+        warnings += read.warnings
         text = f"{text}\n\n{read.text.rstrip()}"
     parts = Parts(text.strip(), headings, text_chars_max=limits.text_chars_max)
     try:
@@ -253,7 +254,8 @@ def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
     except failures.NestedTooDeep as rejected:  # the mail itself is read in any case
         for member in mail.attachments:
             parts.refuse(member.name, rejected)
-    return _Read(parts.text, (), parts.headings, mail.subject, parts.warnings, title_from_heading=False)
+    warnings += parts.warnings
+    return _Read(parts.text, (), parts.headings, mail.subject, tuple(warnings), title_from_heading=False)
 
 
 def _read_archive(path: Path, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
