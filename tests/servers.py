@@ -12,7 +12,6 @@ the server: call `start` from a thread that lives as long as the server is neede
 comes up while other work goes on.
 """
 
-import ctypes
 import importlib.util
 import os
 import pwd
@@ -36,7 +35,8 @@ import obstore
 import psycopg
 from obstore.store import S3Store
 
-_PR_SET_PDEATHSIG = 1
+from tests.leash import die_with_parent
+
 _READY_SECONDS_MAX = 60  # SeaweedFS takes 3.4 s on an idle machine, several times that on a busy one
 _POLL_SECONDS = 0.05
 _STARTS_MAX = 3  # another process may take a port between choosing it and listening on it
@@ -394,25 +394,12 @@ class _Process:
             cwd=self.directory,
             # Own session: a Ctrl-C at the terminal is for the tests, which then end their servers.
             start_new_session=True,
-            preexec_fn=die_with_parent(death_signal),
+            preexec_fn=die_with_parent(death_signal),  # not a leash: `nobody` cannot run this environment's Python
             user=account.pw_uid if account else None,
             group=account.pw_gid if account else None,
             extra_groups=[] if account else None,
             env={**os.environ, "HOME": str(self.directory), "TMPDIR": str(self.directory)},
         )
-
-
-def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
-    """To run in the child between fork and exec; prepared here, because little is allowed there."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def arrange() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:  # it died in between
-            os._exit(1)
-
-    return arrange
 
 
 def free_ports(count: int) -> list[int]:

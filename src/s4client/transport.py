@@ -302,6 +302,9 @@ def _trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError as error:
         raise InvalidArgument(f"{os.fspath(ca_file)} holds no certificate in PEM form.") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidArgument(f"The certificates in {os.fspath(ca_file)} cannot be read: {reason}.") from error
 
 
 def _tls_failure(error: BaseException | None) -> str | None:

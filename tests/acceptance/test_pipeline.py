@@ -105,6 +105,7 @@ async def test_a_lost_catalog_comes_back_from_the_bucket_and_embeds_nothing(
             assert (document.status, document.key, document.metadata) == (DocumentStatus.READY, old.key, old.metadata)
             assert (document.revision, document.sha256) == (old.revision, old.sha256)
             assert (document.uploaded_at, document.updated_at) == (old.uploaded_at, old.updated_at)
+            assert document.detected_type == old.detected_type == "text/plain"
             assert document_id in await house.found(acme, f"number{old.key}")
         assert await house.found(acme, "deleted") == []
         assert await house.found(acme, "number3") == [house.core.documents.id_for_key(acme.context, "3")]

@@ -14,7 +14,8 @@ import httpx
 from tests.factories.deployment import ADMIN_KEY, Deployment
 
 DOCUMENT_FIELDS = {
-    "document_id", "key", "filename", "content_type", "size", "sha256", "version", "metadata", "uploaded_at", "status",
+    "document_id", "key", "filename", "content_type", "detected_type", "size", "sha256", "version", "metadata",
+    "uploaded_at", "status",
 }  # fmt: skip
 DETAIL_FIELDS = DOCUMENT_FIELDS | {"chunks", "pages", "last_accessed", "indexed_at", "error", "progress"}
 NEVER_EXISTED = "doc_" + "a" * 26

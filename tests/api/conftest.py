@@ -10,6 +10,7 @@ import pytest
 
 from tests.api.calls import client, new_tenant
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
+from tests.leash import leashed
 
 UPLOAD_BYTES_MAX = 1 << 20
 
@@ -67,7 +68,7 @@ def work(idle_deployment: Deployment) -> Callable[[], AbstractContextManager[Non
     def worker() -> Iterator[None]:
         environment = idle_deployment.environment | {"S4_DATA_DIR": str(idle_deployment.data_dir)}
         process = subprocess.Popen(
-            [sys.executable, "-m", "s4.entrypoints.cli", "worker"], env=environment, stderr=subprocess.DEVNULL
+            leashed([sys.executable, "-m", "s4.entrypoints.cli", "worker"]), env=environment, stderr=subprocess.DEVNULL
         )
         try:
             yield

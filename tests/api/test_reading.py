@@ -35,9 +35,10 @@ def test_a_document_answers_with_every_field_of_the_contract(tenant: httpx.Clien
     uploaded = upload(tenant, "Tides follow the moon.", key="tides", metadata={"n": 1})
     document = ended(tenant, uploaded["document_id"])
     assert set(document) >= DETAIL_FIELDS
-    same = DOCUMENT_FIELDS - {"status"}
+    same = DOCUMENT_FIELDS - {"status", "detected_type"}
     assert {name: document[name] for name in same} == {name: uploaded[name] for name in same}
     assert (document["status"], document["chunks"], document["error"], document["progress"]) == ("ready", 1, None, None)
+    assert (uploaded["detected_type"], document["detected_type"]) == (None, "text/plain")
     assert document["last_accessed"] is None
     assert_utc(document["indexed_at"])
 
@@ -344,9 +345,9 @@ def test_if_none_match_answers_304_while_the_copy_is_current(downloader: httpx.C
         ("nonsense", False),
     ],
 )
-def test_only_types_that_cannot_act_are_shown_inline(downloader: httpx.Client, content_type: str, inline: bool) -> None:
-    document_id = upload(downloader, "x", filename="f", content_type=content_type)["document_id"]
-    answer = downloader.get(f"/documents/{document_id}/download", params={"disposition": "inline"})
+def test_only_types_that_cannot_act_are_shown_inline(tenant: httpx.Client, content_type: str, inline: bool) -> None:
+    document_id = upload_ready(tenant, "x", filename="f", content_type=content_type)["document_id"]
+    answer = tenant.get(f"/documents/{document_id}/download", params={"disposition": "inline"})
     assert answer.headers["Content-Disposition"].partition(";")[0] == ("inline" if inline else "attachment")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "sandbox" in answer.headers["Content-Security-Policy"]

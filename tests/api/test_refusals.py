@@ -55,6 +55,13 @@ def test_a_wrong_method_answers_405_and_names_the_right_ones(
     assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
+def test_a_misspelt_parameter_of_a_listing_is_refused_and_the_right_ones_are_named(reader: httpx.Client) -> None:
+    error = assert_refused(reader.get("/documents", params={"statsu": "ready"}), 400, "invalid_request")
+    assert error["details"]["parameter"] == "statsu"
+    assert {"status", "metadata.<field>"} <= set(error["details"]["known"])
+    assert reader.get("/documents", params={"status": "ready", "metadata.statsu": "ready"}).status_code == 200
+
+
 # -- credentials
 
 
@@ -117,6 +124,7 @@ def test_a_stranger_is_refused_before_the_body_is_sent(deployment: Deployment) -
         (b'{"query": "\\u0000"}', 400),
         ('{"query": "x"}'.encode("utf-16"), 400),
         (b'{"query": "\xff"}', 400),
+        (b'{"query": "x", "filters": {"a": {"eq": 1}, "a": {"eq": 2}}}', 400),
         (b'{"query": ' + b"[" * 100_000, 400),
     ],
 )

@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from tests.leash import leashed
+
 START_SECONDS_MAX = 60
 ADMIN_KEY = "test-admin-key-0123456789-abcdefghij"
 
@@ -35,7 +37,7 @@ class Deployment:
         """Returns when the API answers."""
         lines: Queue[str] = Queue()
         self._process = subprocess.Popen(
-            [*self.program, "serve", "--port", "0", *self.arguments],
+            leashed([*self.program, "serve", "--port", "0", *self.arguments]),
             env=clean_environment() | self.environment | {"S4_DATA_DIR": str(self.data_dir)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

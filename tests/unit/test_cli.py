@@ -37,6 +37,9 @@ def server(running: FakeS4, monkeypatch: pytest.MonkeyPatch) -> FakeS4:
         (["ls", "--no-such-option"], 2, "usage"),
         (["ls", "--tenant-key", ""], 2, "usage"),
         (["search", "x", "--filter", "nonsense"], 2, "usage"),
+        (["search", ""], 2, "usage"),
+        (["search", " \t"], 2, "usage"),
+        (["ls", "--status", "foo"], 2, "usage"),
     ],
 )
 def test_a_failure_in_json_is_json_on_stderr_alone(
@@ -55,6 +58,30 @@ def test_a_failure_is_one_sentence(server: FakeS4, capsys: pytest.CaptureFixture
     assert run(["ls"]) == 1
 
     assert capsys.readouterr() == ("", "Error: Acme is suspended.\n")
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["get", "doc_a", "-o", "-"]])
+def test_a_closed_stdout_is_an_error_of_one_sentence(server: FakeS4, arguments: list[str]) -> None:
+    server.on("GET", "/api/v1/documents", answering({"documents": [document("doc_a")], "next_cursor": None}))
+    server.on("GET", "/api/v1/documents/doc_a", answering(document("doc_a")))
+
+    done = with_closed(">&-", arguments)
+
+    assert (done.returncode, done.stderr) == (1, "Error: stdout: it is closed, so nothing can be written\n")
+
+
+def test_a_closed_stderr_takes_nothing_from_the_answer(server: FakeS4) -> None:
+    server.on("GET", "/api/v1/documents", answering({"documents": [document("doc_a")] * 2, "next_cursor": None}))
+
+    done = with_closed("2>&-", ["ls", "--limit", "1"])
+
+    assert (done.returncode, done.stdout.split("\t")[0]) == (0, "doc_a")
+
+
+def with_closed(redirection: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """The command as a shell starts it, which closes one of its streams first."""
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "s4.entrypoints.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_get_takes_a_plain_name_and_replaces_nothing_unasked(

@@ -255,6 +255,41 @@ def test_a_document_that_never_becomes_searchable_is_a_failure_in_the_end(
     assert outcomes[0]["failure"]["code"] == "timeout"
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--prefix", "", "--delete"], "is about all documents of the tenant: say --yes"),
+        (["--prefix", "p", "--delete", "--json"], "nobody is asked: say --yes"),
+        (["--prefix", "p", "--delete", "--yes", "--json"], ""),
+        (["--prefix", "p", "--delete"], ""),
+    ],
+)
+def test_a_dry_run_foretells_what_a_real_run_would_be_refused_for(
+    server: FakeS4, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    server.on("GET", DOCUMENTS, answering({"documents": [document("doc_b", key="p/b.txt")], "next_cursor": None}))
+
+    assert run(["sync", str(tmp_path), *flags, "--dry-run"]) == 0
+
+    out, err = capsys.readouterr()
+    assert (told in err, bool(err)) == (True, bool(told))
+    assert "p/b.txt" in out
+    assert [seen.method for seen in server.requests] == ["GET"]
+
+
+def test_a_dry_run_over_an_empty_directory_foretells_that_nothing_is_deleted(
+    server: FakeS4, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.on("GET", DOCUMENTS, answering({"documents": [document("doc_b", key="p/b.txt")], "next_cursor": None}))
+
+    assert run(["sync", str(tmp_path), "--prefix", "p", "--delete", "--dry-run"]) == 1
+
+    out, err = capsys.readouterr()
+    assert "holds no files, so nothing would be deleted: say --yes" in err
+    assert "p/b.txt" not in out
+
+
 def test_a_listing_of_other_keys_than_were_asked_for_deletes_none_of_them(
     server: FakeS4, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

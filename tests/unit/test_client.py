@@ -314,6 +314,8 @@ async def test_an_authority_of_ones_own_is_trusted_when_it_is_named(
     (tmp_path / "not.pem").write_text("no certificate")
     with pytest.raises(s4client.InvalidArgument, match=r"not\.pem holds no certificate"):
         S4Client(secure.url, ca_file=tmp_path / "not.pem")
+    with pytest.raises(s4client.InvalidArgument, match=r"absent\.pem cannot be read: No such file"):
+        S4Client(secure.url, ca_file=tmp_path / "absent.pem")
 
 
 @pytest.mark.parametrize(

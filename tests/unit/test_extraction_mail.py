@@ -8,6 +8,7 @@ import pytest
 from tests.factories.extracted import outline, read_bytes
 from tests.factories.formats import mails, pdfs, texts
 
+GARBLED = ("Grüße aus Köln. " * 20).encode() + b"\xff\n"
 WORDS = b"The pump draws water from the lower basin."
 
 
@@ -63,6 +64,31 @@ def _inline(text: str):
         del part[name]
     part.set_content(text)
     return part
+
+
+def test_what_of_the_body_was_not_understood_is_said_before_what_of_the_attachments_was_not_read(read) -> None:
+    mail = mails.letter()
+    mail.set_content(f"<html><body>{'<b>' * 600}nestedword{'</b>' * 600}</body></html>", subtype="html")
+    mail.add_attachment(pdfs.damaged(), "application", "pdf", filename="a.pdf")
+
+    extracted = read(mail.as_bytes())
+
+    assert "nestedword" in extracted.text
+    assert [("nested too deep" in said, "a.pdf" in said) for said in extracted.warnings] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_letters_of_the_body_that_cannot_be_read_are_told(read) -> None:
+    mail = mails.letter()
+    mail.set_content(GARBLED, "text", "plain", cte="base64")
+    mail.replace_header("Content-Type", 'text/plain; charset="utf-8"')
+
+    alone = read(GARBLED, "a.txt")
+
+    assert alone.warnings
+    assert read(mail.as_bytes()).warnings == alone.warnings
 
 
 @pytest.mark.parametrize("charset", ["iso-2022-jp", "shift_jis", "utf-8"])

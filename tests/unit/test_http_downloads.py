@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s4.platform.http.downloads import content_disposition, download_headers, may_be_inline
+from s4.platform.http.downloads import INLINE_TYPES, content_disposition, download_headers, may_be_inline
 from s4.platform.http.names import clean_content_type, safe_filename
 
 
@@ -94,11 +94,41 @@ def test_no_name_can_break_out_of_its_header(name: str) -> None:
     assert not extended or unquote(encoded) == safe_filename(name)
 
 
-@pytest.mark.parametrize("content_type", ["application/pdf", "text/plain; charset=utf-8", "IMAGE/PNG"])
-def test_passive_types_may_be_shown_in_place(content_type: str) -> None:
-    headers = download_headers(filename="a", content_type=content_type, etag='"r1"', inline_wanted=True)
+def shown(declared: str, detected: str | None) -> str:
+    """How a download that was asked for inline is sent."""
+    headers = download_headers(
+        filename="a", content_type=declared, detected_type=detected, etag='"r1"', inline_wanted=True
+    )
+    return headers["Content-Disposition"].partition(";")[0]
 
-    assert headers["Content-Disposition"].startswith("inline;")
+
+@pytest.mark.parametrize(
+    ("declared", "detected"),
+    [
+        ("application/pdf", "application/pdf"),
+        ("text/plain; charset=utf-8", "text/markdown"),
+        ("IMAGE/PNG", None),
+        ("video/mp4", None),
+    ],
+)
+def test_passive_types_may_be_shown_in_place(declared: str, detected: str | None) -> None:
+    assert shown(declared, detected) == "inline"
+
+
+@pytest.mark.parametrize("declared", ["application/pdf", "text/plain", "image/png"])
+@pytest.mark.parametrize("detected", ["text/html", "application/xml", "text/javascript"])
+def test_active_bytes_are_never_shown_in_place_whatever_they_are_called(declared: str, detected: str) -> None:
+    assert shown(declared, detected) == "attachment"
+
+
+@pytest.mark.parametrize("declared", ["application/pdf", "text/plain"])
+def test_bytes_that_no_reader_has_seen_yet_are_not_shown_in_place_as_what_readers_read(declared: str) -> None:
+    assert shown(declared, None) == "attachment"
+
+
+@pytest.mark.parametrize("declared", sorted(INLINE_TYPES))
+def test_every_passive_type_is_shown_in_place_once_its_bytes_are_found_passive(declared: str) -> None:
+    assert shown(declared, "application/pdf") == "inline"
 
 
 @pytest.mark.parametrize(
@@ -114,9 +144,11 @@ def test_passive_types_may_be_shown_in_place(content_type: str) -> None:
     ],
 )
 def test_active_types_are_never_shown_in_place(content_type: str) -> None:
-    headers = download_headers(filename="a", content_type=content_type, etag='"r1"', inline_wanted=True)
+    headers = download_headers(
+        filename="a", content_type=content_type, detected_type="text/plain", etag='"r1"', inline_wanted=True
+    )
 
-    assert not may_be_inline(content_type)
+    assert not may_be_inline(content_type, None)
     assert headers["Content-Disposition"].startswith("attachment;")
     assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
     assert headers["X-Content-Type-Options"] == "nosniff"

@@ -25,12 +25,14 @@ class DocumentFailure(Model):
 
 
 class Document(Model):
-    """A document as uploading and listing show it. `etag` names the revision, for `if_match`."""
+    """A document as uploading and listing show it. `etag` names the revision, for `if_match`; `detected_type` is what
+    the bytes were found to be, whatever `content_type` says."""
 
     document_id: str
     key: str | None = None
     filename: str
     content_type: str
+    detected_type: str | None = None
     size: int
     sha256: str
     version: int | str | None = None

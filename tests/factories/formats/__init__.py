@@ -75,6 +75,13 @@ def samples() -> list[Sample]:
             ((2, "Prices"), (2, "Stock")),
         ),
         Sample(
+            "hoses.xls",
+            office.old_workbook(),
+            "application/vnd.ms-excel",
+            "| SH-2 | Größe 7 | 1200 |",
+            ((2, "Hoses"), (2, "Shelf")),
+        ),
+        Sample(
             "incident.odt",
             office.open_text(),
             f"{_ODF}text",

@@ -1,4 +1,4 @@
-"""Office files: Microsoft's by python-docx, python-pptx and openpyxl; ODT, EPUB and RTF by hand."""
+"""Office files: Microsoft's by python-docx, python-pptx, openpyxl and xlwt; ODT, EPUB and RTF by hand."""
 
 import io
 from datetime import date
@@ -7,6 +7,7 @@ from urllib.parse import quote
 import docx
 import openpyxl
 import pptx
+import xlwt
 from openpyxl.styles import Font
 from pptx.util import Inches
 
@@ -68,6 +69,19 @@ def workbook() -> bytes:
     stock.append(["Part", "Pieces"])
     stock.append(["FH-1", 40])
     stock.append(["FH-2", 7])
+    return saved(book)
+
+
+def old_workbook() -> bytes:
+    """As Excel wrote it until 2003."""
+    book = xlwt.Workbook()
+    sheets = {"Hoses": (("Part", "Hose", "Price"), ("SH-1", "Celadon hose", 12.5), ("SH-2", "Größe 7", 1200)),
+              "Shelf": (("Part", "Pieces"), ("SH-1", 3))}  # fmt: skip
+    for name, rows in sheets.items():
+        sheet = book.add_sheet(name)
+        for y, row in enumerate(rows):
+            for x, value in enumerate(row):
+                sheet.write(y, x, value)
     return saved(book)
 
 
@@ -144,7 +158,7 @@ def rich_text() -> bytes:
 
 
 def saved(document: object) -> bytes:
-    """Of python-docx, python-pptx or openpyxl."""
+    """Of python-docx, python-pptx, openpyxl or xlwt."""
     target = io.BytesIO()
-    document.save(target)  # type: ignore[attr-defined]  # the three libraries agree on this method
+    document.save(target)  # type: ignore[attr-defined]  # the libraries agree on this method
     return target.getvalue()

@@ -20,7 +20,8 @@ class DocumentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A live document as the catalog has it. `revision` is the ETag; `content_revision` the one of its bytes."""
+    """A live document as the catalog has it. `revision` is the ETag; `content_revision` the one of its bytes;
+    `content_type` is what its owner said, `detected_type` what its bytes are, once they have been read."""
 
     tenant_id: TenantId
     document_id: DocumentId
@@ -36,6 +37,7 @@ class Document:
     uploaded_at: datetime
     updated_at: datetime
     status: DocumentStatus
+    detected_type: str | None = None
     stage: str | None = None
     error_code: str | None = None
     error_message: str | None = None

@@ -21,7 +21,10 @@ class DocumentSummary(BaseModel):
     document_id: str
     key: str | None
     filename: str
-    content_type: str
+    content_type: str = Field(description="As it was uploaded with; if with none, guessed from the filename.")
+    detected_type: str | None = Field(
+        description="What the bytes are, whatever was declared; null until they are read."
+    )
     size: int = Field(description="Bytes.")
     sha256: str
     version: int = Field(description='Revision of the document; also its ETag, as `"r<version>"`.')
@@ -115,6 +118,7 @@ def _summary(document: Document) -> dict[str, Any]:
         "key": document.key,
         "filename": document.filename,
         "content_type": document.content_type,
+        "detected_type": document.detected_type,
         "size": document.size_bytes,
         "sha256": document.sha256,
         "version": document.revision,

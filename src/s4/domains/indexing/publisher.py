@@ -53,6 +53,7 @@ class Change:
     document: Document | None = None
     rows: list[ChunkRow] = field(default_factory=list)
     pages: int | None = None
+    detected_type: str | None = None
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
@@ -302,6 +303,7 @@ class Publisher:
             error_message=None,
             chunks=len(change.rows),
             pages=change.pages,
+            detected_type=change.detected_type,
             indexed_at=now,
         )
         metrics.DOCUMENTS_INDEXED.labels("ready", "").inc()

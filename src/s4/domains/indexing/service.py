@@ -100,6 +100,7 @@ class IndexingService:
                 document=document,
                 rows=rows,
                 pages=len(text.pages) or None,
+                detected_type=text.content_type,
             )
         )
         log.info("documents.indexed", document_id=document_id, chunks=len(rows))
@@ -131,6 +132,7 @@ class IndexingService:
             stage=None,
             error_code=code,
             error_message=message,
+            detected_type=error.details.get("detected_type"),
         )
         metrics.DOCUMENTS_INDEXED.labels("failed", code).inc()
 

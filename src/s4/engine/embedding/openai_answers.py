@@ -31,6 +31,19 @@ class AnswerTooLargeError(Exception):
     """The body is longer than the vectors that were asked for can be."""
 
 
+class WordlessError(Exception):
+    """What a library raised, by its name alone."""
+
+
+def wordless(error: BaseException) -> WordlessError:
+    """Stands in for `error` as a cause. Its own words may be the provider's, who likes to repeat the text that he does
+    not take, and tracebacks are logged."""
+    names = [type(one).__name__ for one in (error, error.__cause__) if one is not None]
+    if isinstance(error, APIStatusError):
+        names.append(f"status {error.status_code}")
+    return WordlessError(", ".join(names)).with_traceback(error.__traceback__)
+
+
 class AnswerBound:
     """Cuts bodies off at `bytes_max` while they come, so that no answer fills the memory."""
 
@@ -101,7 +114,7 @@ def checked(answer: CreateEmbeddingResponse, *, count: int, dimension: int | Non
         # Double precision, so that what is beyond single precision is seen below rather than warned of.
         vectors = np.array([rows[position] for position in range(count)], dtype=np.float64) if whole else None
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise NotWell("bad_answer", paid=True) from error
+        raise NotWell("bad_answer", paid=True) from wordless(error)
     if vectors is None or vectors.ndim != 2:
         raise NotWell("bad_answer", paid=True)
     if dimension is not None and vectors.shape[1] != dimension:

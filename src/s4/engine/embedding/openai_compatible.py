@@ -42,7 +42,14 @@ from s4.engine.embedding import approximate
 from s4.engine.embedding.base import Answered, Vectors, fingerprint, slug, unheard
 from s4.engine.embedding.breaker import Breaker, NotWell
 from s4.engine.embedding.known import CANARY, KnownModel, ModelMemory
-from s4.engine.embedding.openai_answers import AnswerBound, AnswerTooLargeError, RefusedError, checked, sorted_status
+from s4.engine.embedding.openai_answers import (
+    AnswerBound,
+    AnswerTooLargeError,
+    RefusedError,
+    checked,
+    sorted_status,
+    wordless,
+)
 from s4.kernel.errors import DocumentRejected, Unavailable
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
 
@@ -333,14 +340,14 @@ class OpenAICompatibleEmbedder:
                     encoding_format=dialect.encoding_format or omit,
                 )
         except APIStatusError as error:
-            raise sorted_status(error) from error
+            raise sorted_status(error) from wordless(error)
         except (TimeoutError, APITimeoutError) as error:
-            raise NotWell("timeout") from error
+            raise NotWell("timeout") from wordless(error)
         except APIConnectionError as error:
-            raise NotWell("no_connection") from error
+            raise NotWell("no_connection") from wordless(error)
         except (APIError, AttributeError, TypeError, ValueError, RecursionError, AnswerTooLargeError) as error:
             # What the library throws when the body is no JSON, or JSON of another shape.
-            raise NotWell("bad_answer", paid=True) from error
+            raise NotWell("bad_answer", paid=True) from wordless(error)
 
     def _billed_tokens(self, answer: CreateEmbeddingResponse, texts: Sequence[str]) -> int:
         billed = getattr(getattr(answer, "usage", None), "prompt_tokens", None)

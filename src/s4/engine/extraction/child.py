@@ -71,7 +71,8 @@ def _attempt(request: dict[str, Any], answer: Callable[[dict[str, Any]], dict[st
     try:
         return {"ok": answer(request)}
     except DocumentRejected as rejected:
-        return {"error": {"code": rejected.code, "message": rejected.message}}
+        detected = rejected.details.get("detected_type")
+        return {"error": {"code": rejected.code, "message": rejected.message, "detected_type": detected}}
     except MemoryError:
         gc.collect()  # frees what the failed attempt held in cycles, so that the answer fits
         return {"spent": "memory"}

@@ -1,9 +1,9 @@
 """What the pool and its children say to each other: frames of JSON behind an eight-byte length.
 
 A child first says `{"ready": true}` or `{"failed": reason}`. To each request `{path, filename, content_type, limits,
-seconds_max}` it answers `{"ok": <ExtractedText>}`, `{"error": {code, message}}`, `{"spent": "memory"}` when it ran into
-its own limit, or `{"unreadable": reason}` when the path cannot be read; an answer to a request also carries
-`memory_bytes`, the most memory that the child has used so far.
+seconds_max}` it answers `{"ok": <ExtractedText>}`, `{"error": {code, message, detected_type}}`, `{"spent": "memory"}`
+when it ran into its own limit, or `{"unreadable": reason}` when the path cannot be read; an answer to a request also
+carries `memory_bytes`, the most memory that the child has used so far.
 """
 
 import json

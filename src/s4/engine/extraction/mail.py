@@ -27,12 +27,13 @@ _DEPTH_MAX = 50  # of multiparts in multiparts; honest mail has four
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """`headers` as lines; `body` as texts with True for HTML."""
+    """`headers` as lines; `body` as texts with True for HTML; `warnings` about their letters."""
 
     headers: str
     subject: str | None
     body: list[tuple[str, bool]]
     attachments: list[Member]
+    warnings: tuple[str, ...]
 
 
 def read_mail(data: bytes) -> Mail:
@@ -42,21 +43,24 @@ def read_mail(data: bytes) -> Mail:
         assert isinstance(message, EmailMessage)
         headers = [(name, str(message[name])) for name in _SHOWN_HEADERS if message[name]]
         body = message.get_body(preferencelist=("plain", "html"))
-        texts = [_body_text(body)] if body is not None else []
+        bodies = [body] if body is not None else []
         attachments: list[Member] = []
         for part in _leaves(message):
             if part is body or _is_left_out(part):
                 continue
             if _continues_body(part):
-                texts.append(_body_text(part))
+                bodies.append(part)
             else:
                 attachments.append(_attachment(part, len(attachments) + 1))
+        decoded = [_body_text(part) for part in bodies]
     except MALFORMED as error:
         raise ValueError("not a readable e-mail") from error
     if attachments:
         headers.append(("Attachments", ", ".join(member.name for member in attachments)))
     lines = "\n".join(f"{name}: {' '.join(value.split())}" for name, value in headers)
-    return Mail(lines, dict(headers).get("Subject"), texts, attachments)
+    texts = [(text, is_html) for text, is_html, _ in decoded]
+    warnings = tuple(warning for _, _, warned in decoded for warning in warned)
+    return Mail(lines, dict(headers).get("Subject"), texts, attachments, warnings)
 
 
 def _with_readable_headers(data: bytes) -> bytes:
@@ -93,10 +97,11 @@ def _continues_body(part: MIMEPart) -> bool:
     return part.get_content_type() in ("text/plain", "text/html") and _is_inline(part)
 
 
-def _body_text(part: MIMEPart) -> tuple[str, bool]:
+def _body_text(part: MIMEPart) -> tuple[str, bool, tuple[str, ...]]:
     payload = part.get_payload(decode=True)
     decoded = decode_text(payload, charset=part.get_content_charset()) if isinstance(payload, bytes) else None
-    return decoded[0] if decoded is not None else "", part.get_content_subtype() == "html"
+    text, warnings = decoded if decoded is not None else ("", ())
+    return text, part.get_content_subtype() == "html", warnings
 
 
 def _attachment(part: MIMEPart, number: int) -> Member:

@@ -67,7 +67,8 @@ class ExtractionPool:
         """The text of the file at `path`. `filename` and `content_type` are what the tenant said; they only
         tell text formats apart.
 
-        Raises `DocumentRejected` when the file is the reason, `Unavailable` when the machine is.
+        Raises `DocumentRejected` when the file is the reason, with `details["detected_type"]` if that was found out;
+        `Unavailable` when the machine is.
         """
         request = self._request(path, filename, content_type)
         answer = await self._lanes.run(lambda: self._read(request))
@@ -181,7 +182,12 @@ class ExtractionPool:
         refusal = answer.get("error")
         if not isinstance(refusal, dict):
             raise self._lost(ChildLost("crashed"))
-        raise DocumentRejected(str(refusal.get("message")), code=str(refusal.get("code")))
+        detected = refusal.get("detected_type")
+        raise DocumentRejected(
+            str(refusal.get("message")),
+            code=str(refusal.get("code")),
+            details={"detected_type": str(detected)} if detected is not None else None,
+        )
 
 
 def _closing() -> Unavailable:

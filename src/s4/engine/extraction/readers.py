@@ -95,17 +95,22 @@ class _Read:
 
 
 def extract(path: Path, *, filename: str, declared: str | None, limits: Limits) -> ExtractedText:
-    """Raises `DocumentRejected`; `MemoryError` and `OSError` pass through."""
+    """Raises `DocumentRejected`, with `details["detected_type"]` if there is a reader for the file; `MemoryError` and
+    `OSError` pass through."""
     return _extract(path, filename, declared, limits, Unpacking(limits.archives))
 
 
 def _extract(path: Path, filename: str, declared: str | None, limits: Limits, unpacking: Unpacking) -> ExtractedText:
     detected = detect(path, filename=filename, declared=declared, unpacked_bytes_max=limits.unpacked_bytes_max)
-    read = _read(path, filename, detected, limits, unpacking)
-    if not read.text.strip():
-        raise failures.empty(paged=bool(read.pages))
-    if len(read.text) > limits.text_chars_max:
-        raise failures.too_long(limits.text_chars_max)
+    try:
+        read = _read(path, filename, detected, limits, unpacking)
+        if not read.text.strip():
+            raise failures.empty(paged=bool(read.pages))
+        if len(read.text) > limits.text_chars_max:
+            raise failures.too_long(limits.text_chars_max)
+    except DocumentRejected as rejected:
+        rejected.details["detected_type"] = detected.content_type
+        raise
     warnings = tuple(dict.fromkeys(read.warnings + _blank_pages(read)))  # a packed file has said so already
     title = _title(read)
     return ExtractedText(read.text, read.pages, read.headings, title, detected.content_type, warnings)
@@ -235,11 +240,12 @@ def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
         raise failures.too_large()
     with failures.parsing():
         mail = read_mail(path.read_bytes())
-    text, headings = clean(mail.headers), list[HeadingSpan]()
+    text, headings, warnings = clean(mail.headers), list[HeadingSpan](), [*mail.warnings]
     for content, is_html in mail.body:
         read = _read_html(clean(content)) if is_html else _Read(clean(content).strip())
         offset = len(text) + 2
         headings += (HeadingSpan(one.level, one.title, one.char_start + offset) for one in read.headings)
+        warnings += read.warnings
         text = f"{text}\n\n{read.text.rstrip()}"
     parts = Parts(text.strip(), headings, text_chars_max=limits.text_chars_max)
     try:
@@ -248,7 +254,8 @@ def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
     except failures.NestedTooDeep as rejected:  # the mail itself is read in any case
         for member in mail.attachments:
             parts.refuse(member.name, rejected)
-    return _Read(parts.text, (), parts.headings, mail.subject, parts.warnings, title_from_heading=False)
+    warnings += parts.warnings
+    return _Read(parts.text, (), parts.headings, mail.subject, tuple(warnings), title_from_heading=False)
 
 
 def _read_archive(path: Path, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:

@@ -19,7 +19,7 @@ from s4.entrypoints.cli import (
     upload_command,
 )
 from s4.entrypoints.cli.options import examples
-from s4.entrypoints.cli.output import JSON_FLAG, print_error
+from s4.entrypoints.cli.output import JSON_FLAG, print_error, stand_in_for_closed_streams
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -64,6 +64,7 @@ def _options(
 
 def main() -> None:
     """The console script."""
+    stand_in_for_closed_streams()
     sys.exit(run(sys.argv[1:]))
 
 

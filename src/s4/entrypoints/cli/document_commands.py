@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,12 @@ _STDOUT = Path("-")
 _BULK = 1000  # most ids that one request may name
 
 
+class Status(StrEnum):
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(
@@ -48,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 def list_documents(
     prefix: Annotated[str | None, typer.Option(help="Only documents whose key begins so.")] = None,
-    status: Annotated[str | None, typer.Option(help="processing, ready or failed.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only documents in this state.")] = None,
     category: Annotated[str | None, typer.Option(help="Only documents of this category.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most documents to list.")] = 100,
     url: Url = DEFAULT_URL,

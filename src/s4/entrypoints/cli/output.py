@@ -4,13 +4,17 @@ With `--json` stdout holds JSON and nothing else: one document, or of a command 
 that came from documents or names is made harmless first: a terminal obeys control characters.
 """
 
+import errno
+import io
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +23,30 @@ JSON_FLAG = "--json"
 
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """They let a name look like another."""
+
+
+class _Closed(io.TextIOBase):
+    """A stdout that was closed before the command began (`>&-`): Python has none then."""
+
+    def write(self, _text: str, /) -> int:
+        raise _nobody_reads()
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """For bytes."""
+        raise _nobody_reads()
+
+
+def _nobody_reads() -> OSError:
+    return OSError(errno.EBADF, "it is closed, so nothing can be written", "stdout")
+
+
+def stand_in_for_closed_streams() -> None:
+    """To be called once. What would go to a closed stdout is an error, what would go to a closed stderr is lost."""
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (stays open as long as the process)
 
 
 def harmless(text: str) -> str:

@@ -13,6 +13,7 @@ from s4.entrypoints.cli.options import (
     Server,
     TenantKey,
     Url,
+    WrongUsage,
     examples,
     scalar,
     tenant_client,
@@ -70,6 +71,8 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find documents by what they say."""
+    if not query.strip():
+        raise WrongUsage("Say what to look for.")
     conditions = [parse_condition(condition) for condition in filter_ or ()]
     with tenant_client(Server(url, tenant_key, ca_file)) as s4:
         found = s4.search(

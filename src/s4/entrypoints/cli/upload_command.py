@@ -154,10 +154,8 @@ def sync(
     options = _options(prefix, metadata, wait, timeout, parallel, dry_run=dry_run, retry_failed=retry_failed)
     if not directory.is_dir():
         raise WrongUsage(f"There is no directory {directory}.")
-    if delete and not (options.prefix or yes or dry_run):
-        raise WrongUsage("Without --prefix, --delete is about all documents of the tenant: say --yes if you mean that.")
-    if delete and as_json and not (yes or dry_run):
-        raise WrongUsage("With --json nobody is asked: say --yes to delete, or --dry-run.")
+    if delete and not yes:
+        _guard(options.prefix, as_json=as_json, dry_run=dry_run)
     finder = _finder([directory], options, include, exclude, hidden=hidden)
     with _reporting(as_json=as_json, dry_run=dry_run) as report:
         run = asyncio.run(_transfer(server, finder, report, options))
@@ -168,6 +166,19 @@ def sync(
             elif extras:
                 report.extra = len(extras)
     _exit(report)
+
+
+def _guard(prefix: str, *, as_json: bool, dry_run: bool) -> None:
+    """What must be meant before anything is looked at. A dry run goes on, and tells it."""
+    if not prefix:
+        said = "Without --prefix, --delete is about all documents of the tenant: say --yes if you mean that."
+    elif as_json:
+        said = "With --json nobody is asked: say --yes to delete, or --dry-run."
+    else:
+        return
+    if not dry_run:
+        raise WrongUsage(said)
+    print_note(f"Without --dry-run this would be refused. {said}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,15 +244,18 @@ def _delete(
 ) -> None:
     from s4.entrypoints.cli.transfer.extras import delete
 
+    empty = finder.files_found == 0 and not yes
+    if empty:
+        done = "would be" if dry_run else "was"
+        print_note(f"{finder.paths[0]} holds no files, so nothing {done} deleted: say --yes if you mean that.")
+        report.refused = True
     if dry_run:
-        for extra in extras:
+        for extra in () if empty else extras:
             report.ended(extra.outcome)
         return
+    if empty:
+        return
     if not yes:
-        if finder.files_found == 0:
-            print_note(f"{finder.paths[0]} holds no files, so nothing was deleted: say --yes if you mean that.")
-            report.refused = True
-            return
         for extra in extras[:SHOWN_DELETIONS_MAX]:
             print_note(f"  {extra.outcome.path}")
         if len(extras) > SHOWN_DELETIONS_MAX:

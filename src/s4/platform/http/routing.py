@@ -3,7 +3,10 @@
 FastAPI reads and parses a body before it runs dependencies, so a dependency that authenticates comes after
 200 MiB of a stranger's upload. Here the route's own handler does it first:
 
-    credentials → context → permission → admission (rates, quotas) → body → endpoint
+    credentials → context → permission → admission (rates, quotas) → address → body → endpoint
+
+A query parameter that a route does not know is refused by its name: a filter that is misspelt would answer everything,
+as if it had been obeyed. Public routes take any, for balancers and scrapers add their own.
 
 What any route may refuse is said here once, for the OpenAPI document: `_common_errors`. A route names what else it
 may: `responses=error_responses(409, 412)`.
@@ -12,13 +15,15 @@ may: `responses=error_responses(409, 412)`.
 An endpoint receives what was proved through `CurrentTenant` or `CurrentAdmin`.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import unquote_to_bytes
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import ParamTypes
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import Request
@@ -38,6 +43,9 @@ ADMIN_KEY_HEADER = "X-Admin-Key"
 PERMISSION_EXTENSION = "x-s4-permission"
 STREAMS_EXTENSION = "x-s4-streams-body"
 UNCOUNTED_EXTENSION = "x-s4-uncounted"
+QUERY_PREFIX_EXTENSION = "x-s4-query-prefix"
+
+_PARAMETER_CHARS_MAX = 100  # of an unknown one that an answer repeats
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -85,11 +93,13 @@ def _bearer_tokens(request: Request) -> list[str]:
 
 
 class S4Route(APIRoute):
-    """A route that cannot be made without a permission. `streams_body` leaves the body to the endpoint."""
+    """A route that cannot be made without a permission. `streams_body` leaves the body to the endpoint; parameters
+    that begin with `query_prefix` are the endpoint's to read, whatever they are called."""
 
     s4_permission: Permission
     s4_streams_body: bool
     s4_counted: bool
+    s4_query_prefix: str | None
 
     def __init__(
         self,
@@ -106,15 +116,20 @@ class S4Route(APIRoute):
         self.s4_permission = Permission(extra[PERMISSION_EXTENSION])
         self.s4_streams_body = bool(extra.get(STREAMS_EXTENSION))
         self.s4_counted = not extra.get(UNCOUNTED_EXTENSION)
+        self.s4_query_prefix = extra.get(QUERY_PREFIX_EXTENSION)
         super().__init__(path, endpoint, openapi_extra=extra, **options)
 
     def get_route_handler(self) -> _Handler:
         answer = super().get_route_handler()
+        parameters = get_flat_params(self.dependant)
+        known = {field.alias for field in parameters if getattr(field.field_info, "in_", None) is ParamTypes.query}
 
         async def handler(request: Request) -> Response:
             exchange_of(request).counted = self.s4_counted
             await _admit(request, self.s4_permission)
             _check_address(request)
+            if self.s4_permission is not Permission.PUBLIC:
+                _check_parameters(request, known, self.s4_query_prefix)
             return await answer(request if self.s4_streams_body else await _with_small_body(request))
 
         return handler
@@ -154,6 +169,18 @@ def _check_address(request: Request) -> None:
         unquote_to_bytes(request.scope.get("raw_path") or b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequest("The path is not UTF-8 once its percent signs are decoded.") from error
+
+
+def _check_parameters(request: Request, known: Set[str], prefix: str | None) -> None:
+    for name in request.query_params:
+        if name in known or (prefix is not None and name.startswith(prefix)):
+            continue
+        names = sorted(known) + ([f"{prefix}<field>"] if prefix is not None else [])
+        raise InvalidRequest(
+            f"There is no query parameter {name[:_PARAMETER_CHARS_MAX]!r} here"
+            + (f"; known are: {', '.join(names)}." if names else ", nor any other."),
+            details={"parameter": name[:_PARAMETER_CHARS_MAX], "known": names},
+        )
 
 
 async def _with_small_body(request: Request) -> Request:
@@ -238,6 +265,7 @@ class DomainRouter(APIRouter):
         permission: Permission,
         streams_body: bool = False,
         counted: bool = True,
+        query_prefix: str | None = None,
         **options: Unpack[RouteOptions],
     ) -> Callable[[_Endpoint], _Endpoint]:
         """A route of `method`; `get`, `post` and the others are short for it. `counted`: as one of the calls that a
@@ -247,6 +275,8 @@ class DomainRouter(APIRouter):
             extra[STREAMS_EXTENSION] = True
         if not counted:
             extra[UNCOUNTED_EXTENSION] = True
+        if query_prefix is not None:
+            extra[QUERY_PREFIX_EXTENSION] = query_prefix
         options["openapi_extra"] = extra
         options["responses"] = _common_errors(permission, path) | options.get("responses", {})
         options["dependencies"] = [*options.get("dependencies", ()), *_security_of(permission)]
@@ -255,9 +285,15 @@ class DomainRouter(APIRouter):
     # The base class lets a route go without a permission; that is what these take away, hence the ignores.
 
     def get(  # type: ignore[override]
-        self, path: str, *, permission: Permission, counted: bool = True, **options: Unpack[RouteOptions]
+        self,
+        path: str,
+        *,
+        permission: Permission,
+        counted: bool = True,
+        query_prefix: str | None = None,
+        **options: Unpack[RouteOptions],
     ) -> Callable[[_Endpoint], _Endpoint]:
-        return self.route_for("GET", path, permission=permission, counted=counted, **options)
+        return self.route_for("GET", path, permission=permission, counted=counted, query_prefix=query_prefix, **options)
 
     def head(  # type: ignore[override]
         self, path: str, *, permission: Permission, **options: Unpack[RouteOptions]

@@ -21,6 +21,7 @@ PROCESSING: dict[str, Any] = {
     "error_code": None,
     "error_message": None,
     "indexed_at": None,
+    "detected_type": None,
 }
 """What new content makes of a document. `chunks` and `pages` stay until the new ones are known."""
 
@@ -144,6 +145,7 @@ def document(row: sa.Row[Any]) -> Document:
         uploaded_at=row.uploaded_at,
         updated_at=row.updated_at,
         status=DocumentStatus(row.status),
+        detected_type=row.detected_type,
         stage=row.stage,
         error_code=row.error_code,
         error_message=row.error_message,

@@ -40,7 +40,7 @@ def _written_out(value: object) -> object:
 Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for an end state.")]
 Disposition = Annotated[
     Literal["attachment", "inline"],
-    Query(description="`inline` is obeyed for types that cannot run scripts."),
+    Query(description="`inline` is obeyed for types that cannot run scripts, and where the bytes are no other."),
 ]
 Moment = Annotated[datetime, BeforeValidator(_written_out)]
 Range = Annotated[str | None, Header(alias="Range")]
@@ -61,7 +61,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
     router = DomainRouter(tags=["documents"])
     read = Permission.DOCUMENTS_READ
 
-    @router.get("/documents", permission=read, response_model=DocumentPage)
+    @router.get("/documents", permission=read, response_model=DocumentPage, query_prefix=_METADATA_PREFIX)
     async def list_documents(
         context: CurrentTenant,
         request: Request,
@@ -108,7 +108,11 @@ def reading_router(documents: DocumentService) -> DomainRouter:
         if not Preconditions.parse(if_none_match=request.headers.get("if-none-match")).check_read(document.revision):
             return not_modified(tag)
         headers = download_headers(
-            filename=document.filename, content_type=document.content_type, etag=tag, inline_wanted=inline
+            filename=document.filename,
+            content_type=document.content_type,
+            detected_type=document.detected_type,
+            etag=tag,
+            inline_wanted=inline,
         )
         part = parse_range(
             request.headers.get("range"),
