@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from s4.domains.documents import DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.plans import PlanService
-from s4.domains.tenants import NewTenant, TenantChain, TenantService
+from s4.domains.tenants import CreationMemory, NewTenant, TenantChain, TenantLifecycle, TenantService
 from s4.domains.tenants import queries as tenant_queries
 from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.ids import RandomBytes, TenantId
@@ -85,7 +86,11 @@ class MiniProcess:
         plans = PlanService(
             self.database, Records(Collection.PLANS, self.database, self.chains), tenant_queries.count_on_plan
         )
-        self.tenants = TenantService(self.database, self.chains, plans, random)
+        memory = CreationMemory(remembered=timedelta(hours=24), secret="of the tests")
+        self.tenants = TenantService(self.database, self.chains, plans, random, memory)
+        self.lifecycle = TenantLifecycle(
+            self.database, self.tenants, plans, Events(self.database, random), grace=ALIVE_LONG
+        )
         self.documents = DocumentService(
             self.database,
             self.store,  # type: ignore[arg-type]
