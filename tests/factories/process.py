@@ -6,7 +6,7 @@ clean up happens. Several may live at once, as replicas do.
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from s4.domains.documents import DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
@@ -41,6 +41,11 @@ class MortalDatabase(Database):
     def __init__(self, shared: Database) -> None:
         self.__dict__.update(shared.__dict__)
         self.dead = False
+        self.ahead = timedelta(0)
+
+    async def now(self, connection: Connection) -> datetime:
+        """The shared clock, or `ahead` of it."""
+        return await super().now(connection) + self.ahead
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         if self.dead:

@@ -22,7 +22,7 @@ from s4.domains.events import Events
 from s4.domains.indexing import Generation, IndexingService, Publisher
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
-from s4.domains.maintenance import Deployment, MaintenanceLimits, MaintenanceService
+from s4.domains.maintenance import Departures, Deployment, MaintenanceLimits, MaintenanceService
 from s4.domains.maintenance.deployment import open_deployment
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
@@ -241,6 +241,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         core.queue,
         core.chains,
         core.tenants,
+        Departures(core.database, core.lifecycle),
         core.documents,
         publisher,
         generation,

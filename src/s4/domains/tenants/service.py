@@ -158,6 +158,15 @@ class TenantService:
         """Follows the tenant's chain in the bucket."""
         return await self._chains.adopt(subject(tenant_id))
 
+    async def forget_claims(self) -> int:
+        """Idempotency-Keys that are old: what their first keys came of is gone with them."""
+
+        async def forget(connection: Connection) -> int:
+            now = await self._database.now(connection)
+            return await queries.forget_claims(connection, before=now - self._memory.remembered)
+
+        return await self._database.transact(forget)
+
     async def _read(self, connection: Connection, tenant_id: TenantId) -> Tenant | None:
         row = await queries.get(connection, tenant_id, await self._database.now(connection))
         return _tenant(row, await usage.calls_this_month(connection, tenant_id)) if row is not None else None
