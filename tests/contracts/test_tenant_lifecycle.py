@@ -34,6 +34,10 @@ NOW = timedelta(0)
 STEPS = ["tenant.sealed", "tenant.committed", "tenant.settled"]
 
 
+on_one_database = pytest.mark.parametrize("catalog_url", ["sqlite"], indirect=True)
+"""What does not depend on the database's own ways."""
+
+
 @pytest.fixture(autouse=True)
 def _disarm() -> Iterator[None]:
     yield
@@ -108,6 +112,7 @@ async def test_a_creator_that_died_is_repeated_and_there_is_one_tenant(
     assert await count(survivor) == 1
 
 
+@on_one_database
 async def test_the_same_key_for_another_request_is_a_conflict_that_names_the_tenant(process: MiniProcess) -> None:
     first, _ = await process.tenants.create(OWNER, ACME, idempotency_key="order-7")
     with pytest.raises(Conflict) as refused:
@@ -136,6 +141,7 @@ async def test_a_key_that_is_remembered_too_long_counts_as_forgotten(process: Mi
     assert second.tenant_id != first.tenant_id
 
 
+@on_one_database
 async def test_who_reads_the_catalog_cannot_make_a_key_of_what_is_remembered(process: MiniProcess) -> None:
     """Without the server's secret the same claim makes another key."""
     _, key = await process.tenants.create(OWNER, ACME, idempotency_key="order-7")
@@ -148,6 +154,7 @@ async def test_who_reads_the_catalog_cannot_make_a_key_of_what_is_remembered(pro
         await stranger.tenants.create(OWNER, ACME, idempotency_key="order-7")
 
 
+@on_one_database
 async def test_a_catalog_that_was_lost_still_knows_which_tenant_a_key_made(
     process: MiniProcess, store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -180,6 +187,7 @@ async def acme(process: MiniProcess, new: NewTenant = ACME) -> tuple[Tenant, str
     return await process.tenants.create(OWNER, new)
 
 
+@on_one_database
 async def test_a_change_is_in_the_bucket_and_keeps_what_it_does_not_name(
     process: MiniProcess, store: ObjectStore
 ) -> None:
@@ -220,6 +228,7 @@ async def test_an_act_that_is_repeated_is_noted_and_told_once(process: MiniProce
     assert told == [("tenant.suspended", {"tenant_id": tenant.tenant_id, "reason": "unpaid"})]
 
 
+@on_one_database
 async def test_the_trail_tells_before_and_after_and_no_hash(process: MiniProcess) -> None:
     tenant, _ = await acme(process)
     await process.lifecycle.suspend(OWNER, tenant.tenant_id, reason="unpaid")
@@ -275,6 +284,7 @@ async def test_a_plan_that_ends_is_followed_by_the_next_before_anybody_notes_it(
     assert (await actions(process, tenant.tenant_id))[-1] == "tenant.plan_expired"
 
 
+@on_one_database
 async def test_a_plan_without_an_end_renews_itself(process: MiniProcess) -> None:
     tenant, key = await acme(process)
     async with process.database.read() as connection:
@@ -285,6 +295,7 @@ async def test_a_plan_without_an_end_renews_itself(process: MiniProcess) -> None
     assert (await enter(process, key)).plan.plan_id == "premium"
 
 
+@on_one_database
 async def test_a_plans_end_must_be_to_come_and_its_next_must_exist(process: MiniProcess) -> None:
     tenant, _ = await acme(process)
     async with process.database.read() as connection:
@@ -326,6 +337,7 @@ async def test_a_tenant_that_is_being_deleted_is_shut_out_and_comes_back_unharme
     assert await depart(process) == {}, "it is not being deleted any more"
 
 
+@on_one_database
 async def test_deleting_again_moves_the_end_of_the_grace_not(process: MiniProcess) -> None:
     context, _ = await leaving(process)
     first = (await process.tenants.get(context.tenant_id)).delete_after
@@ -354,6 +366,7 @@ async def test_after_its_grace_nothing_of_a_tenant_is_left_in_the_catalog_and_it
     assert set(head["body"]) == {"status", "created_at", "deleted_at"}, "nothing of whom it was"
 
 
+@on_one_database
 async def test_the_second_step_can_be_asked_for_and_never_comes_first(process: MiniProcess) -> None:
     tenant, _ = await acme(process)
     with pytest.raises(Conflict):
@@ -364,6 +377,7 @@ async def test_the_second_step_can_be_asked_for_and_never_comes_first(process: M
         await process.tenants.get(tenant.tenant_id)
 
 
+@on_one_database
 async def test_a_namesake_of_a_deleted_tenant_is_another_and_sees_nothing_of_it(process: MiniProcess) -> None:
     context, _ = await leaving(process)
     await process.lifecycle.finish_deletion(OWNER, context.tenant_id)
@@ -377,6 +391,7 @@ async def test_a_namesake_of_a_deleted_tenant_is_another_and_sees_nothing_of_it(
         await process.documents.get(inside, process.documents.id_for_key(context, "a"))
 
 
+@on_one_database
 async def test_the_idempotency_key_of_a_deleted_tenant_brings_nobody_back(process: MiniProcess) -> None:
     tenant, _ = await process.tenants.create(OWNER, ACME, idempotency_key="order-7")
     await process.lifecycle.delete(OWNER, tenant.tenant_id)
@@ -405,6 +420,7 @@ async def test_what_a_late_writer_brings_into_a_deleted_tenant_goes_with_the_nex
         assert await read(process, sa.select(table).where(table.c.tenant_id == context.tenant_id)) == [], table.name
 
 
+@on_one_database
 async def test_a_catalog_that_is_made_anew_knows_a_tombstone_as_a_tombstone(
     process: MiniProcess, store: ObjectStore, tmp_path: Path
 ) -> None:

@@ -52,9 +52,11 @@ class Tenant(Model):
 
 
 class NewTenant(Tenant):
-    """A tenant just created. Its `api_key` is in this answer only."""
+    """A tenant just created. Its `api_key` is in this answer only. `replayed`: an earlier request with the same
+    Idempotency-Key had created it."""
 
     api_key: str
+    replayed: bool = False
 
 
 class TenantPage(Model):

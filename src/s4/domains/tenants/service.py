@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +41,15 @@ class CreationMemory:
     secret: str
 
 
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A tenant and its first key. `replayed`: it had been created before, by the same request."""
+
+    tenant: Tenant
+    api_key: str = field(repr=False)
+    replayed: bool = False
+
+
 class _Unchanged(Exception):
     """There is nothing to commit: the sealing transaction is taken back."""
 
@@ -60,6 +69,11 @@ class TenantService:
     async def create(
         self, context: AdminContext, new: NewTenant, *, idempotency_key: str | None = None
     ) -> tuple[Tenant, str]:
+        """As `create_once`; answers with the tenant and its first key."""
+        created = await self.create_once(context, new, idempotency_key=idempotency_key)
+        return created.tenant, created.api_key
+
+    async def create_once(self, context: AdminContext, new: NewTenant, *, idempotency_key: str | None) -> Created:
         """Commits the tenant's first head with a first key that may do everything a tenant may.
 
         Answers with the tenant and the key, which is stored only as a hash. Ids are never reused, so a namesake is
@@ -99,9 +113,9 @@ class TenantService:
             return _found(await self._read(connection, tenant_id))
 
         try:
-            return await self._chains.commit(subject(tenant_id), seal=seal, settled=settled), key.plaintext
+            return Created(await self._chains.commit(subject(tenant_id), seal=seal, settled=settled), key.plaintext)
         except _Unchanged:
-            return await self.get(tenant_id), key.plaintext
+            return Created(await self.get(tenant_id), key.plaintext, replayed=True)
 
     async def change(self, tenant_id: TenantId, decide: Decide, *, noted: Noted) -> Tenant | None:
         """Commits what `decide` answers with. The tenant as it is then; None once it is deleted. Raises `NotFound`,

@@ -31,7 +31,7 @@ class TenantsOperations(ServerOperations):
         headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
         path = f"{API}/admin/tenants"
         reply = yield from self.send(Request(method="POST", path=path, json=tenant, headers=headers, repeatable=True))
-        return reply.parse(NewTenant)
+        return reply.parse(NewTenant, replayed=reply.headers.get("idempotency-replayed") == "true")
 
     @operation
     def get_tenant(self, tenant_id: str) -> Flow[Tenant]:

@@ -46,14 +46,16 @@ def _add_finding(router: DomainRouter, tenants: TenantService) -> None:
         responses=error_responses(409),
     )
     async def create_tenant(
-        admin: CurrentAdmin, request: TenantCreate, idempotency_key: IdempotencyKey = None
+        admin: CurrentAdmin, request: TenantCreate, response: Response, idempotency_key: IdempotencyKey = None
     ) -> TenantCreated:
         """A new tenant and its first key, which is shown in this answer only: and again in a repeat's, with the same
         Idempotency-Key within 24 hours."""
         new = NewTenant(request.name, request.email, request.company, request.plan_id, request.external_id)
         repeatable = checked_idempotency_key(idempotency_key)
-        tenant, api_key = await tenants.create(admin, new, idempotency_key=repeatable)
-        return TenantCreated(**TenantOut.of(tenant).model_dump(), api_key=api_key)
+        created = await tenants.create_once(admin, new, idempotency_key=repeatable)
+        if created.replayed:
+            response.headers["Idempotency-Replayed"] = "true"
+        return TenantCreated(**TenantOut.of(created.tenant).model_dump(), api_key=created.api_key)
 
     @router.get("/tenants", permission=Permission.ADMIN_READ, response_model=TenantPage)
     async def list_tenants(
