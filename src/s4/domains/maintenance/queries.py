@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from s4.domains.documents.models import document_fields, documents, idempotency_keys, upload_reservations
 from s4.domains.documents.queries import rows
+from s4.domains.events.models import events
 from s4.domains.indexing.models import document_index, index_tables
 from s4.domains.maintenance.models import deployment
 from s4.domains.tenants.models import tenants
@@ -24,6 +25,7 @@ GOES_WITH_ITS_TENANT = (
     jobs,
     job_turns,
     usage_balances,
+    events,
 )
 """Tables whose rows leave the catalog when their tenant has become a tombstone."""
 
