@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.factories.command_line import documents
-from tests.factories.deployment import Deployment, clean_environment
+from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 CLIENT = page("docs/guide/client.md")
 COMMAND_LINE = page("docs/guide/command-line.md")
+TENANTS = page("docs/guide/tenants.md")
 
 
 @pytest.fixture
@@ -31,6 +32,15 @@ def test_the_command_lines_guide_does_what_it_says(served: Deployment, tenant: d
     assert (folder / "travel-policy.docx").read_bytes() == (
         folder / "samples/documents/travel-policy.docx"
     ).read_bytes()
+
+
+def test_the_walk_through_a_tenants_life_does_what_it_says(served: Deployment, folder: Path) -> None:
+    environment = {"S4_URL": served.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
+    printed = run_blocks(executed_blocks(TENANTS, "bash"), folder, served.url, environment)
+
+    assert "starter" in printed[0]
+    assert "Deleted tenant Initech" in printed[-1]
+    assert (folder / "keys.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.fixture

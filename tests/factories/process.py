@@ -6,14 +6,15 @@ clean up happens. Several may live at once, as replicas do.
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from s4.domains.documents import DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.plans import PlanService
-from s4.domains.tenants import NewTenant, TenantChain, TenantService
+from s4.domains.tenants import CreationMemory, NewTenant, TenantChain, TenantLifecycle, TenantService
 from s4.domains.tenants import queries as tenant_queries
 from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.ids import RandomBytes, TenantId
@@ -40,6 +41,11 @@ class MortalDatabase(Database):
     def __init__(self, shared: Database) -> None:
         self.__dict__.update(shared.__dict__)
         self.dead = False
+        self.ahead = timedelta(0)
+
+    async def now(self, connection: Connection) -> datetime:
+        """The shared clock, or `ahead` of it."""
+        return await super().now(connection) + self.ahead
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         if self.dead:
@@ -85,7 +91,11 @@ class MiniProcess:
         plans = PlanService(
             self.database, Records(Collection.PLANS, self.database, self.chains), tenant_queries.count_on_plan
         )
-        self.tenants = TenantService(self.database, self.chains, plans, random)
+        memory = CreationMemory(remembered=timedelta(hours=24), secret="of the tests")
+        self.tenants = TenantService(self.database, self.chains, plans, random, memory)
+        self.lifecycle = TenantLifecycle(
+            self.database, self.tenants, plans, Events(self.database, random), grace=ALIVE_LONG
+        )
         self.documents = DocumentService(
             self.database,
             self.store,  # type: ignore[arg-type]

@@ -99,6 +99,23 @@ def _dead_creator(scene: Scene) -> None:
     broken_off(scene, "tenant.sealed", lambda: create_tenant(scene, scene.survivor.url))
 
 
+def _with_another(scene: Scene) -> None:
+    """A second tenant, with a document that is ready."""
+    with_documents(scene)
+    created = create_tenant(scene, scene.survivor.url).json()
+    with httpx.Client(
+        base_url=f"{scene.survivor.url}/api/v1", headers={"X-Tenant-Key": created["api_key"]}, timeout=60
+    ) as other:
+        calls.stored(calls.put(other, "theirs", "a departing wording", CHANGED))
+    scene.work()
+
+
+def _with_one_that_leaves(scene: Scene) -> None:
+    """Its grace is over."""
+    _with_another(scene)
+    delete_tenant(scene, scene.survivor.url)
+
+
 def _dead_planner(scene: Scene) -> None:
     with_documents(scene)
     broken_off(scene, "record.sealed", lambda: create_plan(scene, scene.survivor.url))
@@ -234,6 +251,15 @@ def create_tenant(scene: Scene, url: str) -> httpx.Response:
         return admin.post("/admin/tenants", json={"name": "Second"})
 
 
+def delete_tenant(scene: Scene, url: str) -> httpx.Response:
+    """The other one, of two."""
+    with scene.admin() as admin:
+        listed = admin.get("/admin/tenants").json()["tenants"]
+    other = next(tenant["id"] for tenant in listed if tenant["id"] != scene.tenant_id)
+    with scene.admin_at(url) as admin:
+        return admin.delete(f"/admin/tenants/{other}")
+
+
 def create_plan(scene: Scene, url: str) -> httpx.Response:
     with scene.admin_at(url) as admin:
         return admin.post("/admin/plans", json={"id": "gold", "name": "Gold"})
@@ -345,6 +371,24 @@ ACTS = [
         in_api=("tenant.sealed", "tenant.committed", "tenant.settled"),
         prepare=with_documents,
         may_answer=frozenset({201}),
+    ),
+    Act(
+        "delete-tenant",
+        delete_tenant,
+        Expected(UNTOUCHED, alone=True),
+        in_api=("tenant.sealed", "tenant.committed", "tenant.settled"),
+        prepare=_with_another,
+        may_answer=frozenset({202}),
+    ),
+    Act(
+        "depart",
+        _sweep(maintenance.DEPARTURES),
+        Expected(UNTOUCHED, alone=True),
+        in_worker=(
+            *("depart.plans_followed", "tenant.sealed", "tenant.committed", "tenant.settled"),
+            *("depart.buried", "depart.forgotten"),
+        ),
+        prepare=_with_one_that_leaves,
     ),
     Act(
         "create-plan",

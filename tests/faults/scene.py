@@ -46,6 +46,7 @@ SETTINGS = FAST | {
     "S4_STORE_PART_BYTES": str(5 * MIB),  # the least that S3 takes
     "S4_JOB_LEASE_SECONDS": "60",  # beats are rare, so that hardly any process is stopped in the middle of one
     "S4_COMMIT_WAIT_SECONDS": "3",
+    "S4_TENANT_DELETE_GRACE_DAYS": "0",
 }
 NO_GRACE = {"S4_GARBAGE_GRACE_SECONDS": "0", "S4_UPLOAD_SECONDS_MAX": "0.001", "S4_INDEX_GRACE_SECONDS": "0"}
 """For sweeps: whatever is dead may go at once."""
@@ -234,7 +235,8 @@ async def _let_time_pass(connection: Connection) -> None:
 
 async def _postpone_regular_tasks(connection: Connection) -> None:
     """A worker fires them at its first breath otherwise; here each case says which sweep runs."""
-    for kind in (maintenance.RESOLVE, maintenance.RECONCILE, maintenance.COLLECT, maintenance.OPTIMIZE):
+    sweeps = (maintenance.RESOLVE, maintenance.RECONCILE, maintenance.COLLECT, maintenance.OPTIMIZE)
+    for kind in (*sweeps, maintenance.DEPARTURES):
         await connection.execute(
             upsert(connection, schedule, {"task": kind, "next_at": datetime.now(UTC) + A_LONG_TIME}, conflict=["task"])
         )

@@ -80,6 +80,13 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/admin/tenants"): Call({"json": {"name": "Intruder"}}),
     ("GET", "/api/v1/admin/tenants"): Call(),
     ("GET", "/api/v1/admin/tenants/{tenant_id}"): Call(),
+    ("PUT", "/api/v1/admin/tenants/{tenant_id}"): Call({"json": {"name": "Intruder"}}),
+    ("DELETE", "/api/v1/admin/tenants/{tenant_id}"): Call(),
+    ("PUT", "/api/v1/admin/tenants/{tenant_id}/plan"): Call({"json": {"plan_id": "enterprise"}}),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/suspend"): Call(),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/activate"): Call(),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/reset-usage"): Call(),
+    ("GET", "/api/v1/profile"): Call(),
 }
 
 

@@ -6,7 +6,7 @@ from s4 import __version__
 from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
-from s4.domains.tenants.routes import tenants_router
+from s4.domains.tenants.routes import profile_router, tenants_router
 from s4.entrypoints.admissions import call_admission, rate_admission, take_back_refused
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
@@ -45,7 +45,8 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         reading_router(core.documents),
         changes_router(core.documents),
         search_router(core.search),
-        tenants_router(core.tenants),
+        tenants_router(core.tenants, core.lifecycle),
+        profile_router(core.tenants, core.plans),
         plans_router(core.plans),
     ):
         domains.include_router(router)

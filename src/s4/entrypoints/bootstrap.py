@@ -19,14 +19,15 @@ from s4.domains.calls import CallBudget
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.indexing import Generation, IndexingService, Publisher
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
-from s4.domains.maintenance import Deployment, MaintenanceLimits, MaintenanceService
+from s4.domains.maintenance import Departures, Deployment, MaintenanceLimits, MaintenanceService
 from s4.domains.maintenance.deployment import open_deployment
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
-from s4.domains.tenants import TenantChain, TenantService
+from s4.domains.tenants import CreationMemory, TenantChain, TenantLifecycle, TenantService
 from s4.domains.tenants import queries as tenant_queries
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
@@ -71,6 +72,7 @@ class Core:
     records: dict[Collection, Records]
     plans: PlanService
     tenants: TenantService
+    lifecycle: TenantLifecycle
     access: AccessService
     documents: DocumentService
     uploads: Uploads
@@ -168,6 +170,10 @@ def _core(
     records = {collection: Records(collection, database, chains) for collection in Collection}
     plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
+    admin_key = settings.admin_api_key.get_secret_value()
+    memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
+    tenants = TenantService(database, chains, plans, RANDOM, memory)
+    events = Events(database, RANDOM)
     return Core(
         settings=settings,
         database=database,
@@ -181,8 +187,11 @@ def _core(
         calls=CallBudget(database, SystemClock(), owner=base32(RANDOM(16))),
         records=records,
         plans=plans,
-        tenants=TenantService(database, chains, plans, RANDOM),
-        access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
+        tenants=tenants,
+        lifecycle=TenantLifecycle(
+            database, tenants, plans, events, grace=timedelta(days=settings.tenant_delete_grace_days)
+        ),
+        access=AccessService(database, admin_api_key=admin_key),
         documents=DocumentService(
             database,
             store,
@@ -246,6 +255,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         core.queue,
         core.chains,
         core.tenants,
+        Departures(core.database, core.lifecycle),
         core.documents,
         publisher,
         generation,

@@ -327,6 +327,14 @@ class Settings(BaseModel):
     )
     index_handles_max: int = Field(200, ge=1, description="Open tables; about 43 KB each.")
 
+    # -- tenants
+    tenant_delete_grace_days: float = Field(
+        7.0,
+        ge=0,
+        le=3650,
+        description="How long a tenant that is being deleted is shut out but can be brought back. Then it is gone.",
+    )
+
     # -- maintenance
     sweep_seconds: float = Field(900.0, gt=0, description="How often reconcilers look for what was left behind.")
     garbage_grace_seconds: float = Field(

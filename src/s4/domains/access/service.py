@@ -40,17 +40,19 @@ class AccessService:
                 presented,
             )
         async with self._database.read() as connection:
-            key = await tenant_queries.key(connection, parsed.prefix)
             now = await self._database.now(connection)
+            key = await tenant_queries.key(connection, parsed.prefix, now)
         if key is None or not credentials.matches(plaintext, key.hash) or key.state != "live":
             _refuse("unknown", "This key is not known.", presented)
         if key.revoked_at is not None and key.revoked_at <= now:
             _refuse("revoked", "This key was revoked.", presented)
         if key.expires_at is not None and key.expires_at <= now:
             _refuse("expired", "This key has expired.", presented)
-        if key.status == TenantStatus.SUSPENDED:
+        if key.status != TenantStatus.ACTIVE:
             metrics.AUTH_FAILURES.labels("suspended").inc()
-            raise Forbidden("This tenant is suspended; ask the operator.", code="tenant_suspended")
+            is_leaving = key.status == TenantStatus.DELETING
+            said = "This tenant is being deleted" if is_leaving else "This tenant is suspended"
+            raise Forbidden(f"{said}; ask the operator.", code="tenant_suspended")
         scopes = frozenset(Permission(scope) for scope in key.scopes) & TENANT_SCOPES
         plan = plan_from(key.plan_id, key.plan_body).limits
         return TenantContext(TenantId(key.tenant_id), KeyId(key.prefix), scopes, plan, presented.origin)
@@ -66,7 +68,8 @@ class AccessService:
     async def for_job(self, tenant_id: str) -> TenantContext:
         """A context for background work on behalf of a tenant. Raises `NotFound` when it is gone."""
         async with self._database.read() as connection:
-            row = await tenant_queries.with_plan(connection, TenantId(tenant_id))
+            now = await self._database.now(connection)
+            row = await tenant_queries.with_plan(connection, TenantId(tenant_id), now)
         if row is None:
             raise NotFound("No such tenant.")
         return TenantContext(TenantId(tenant_id), None, TENANT_SCOPES, plan_from(row.plan_id, row.plan_body).limits)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,7 +19,9 @@ from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Publisher
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing import queries as index_queries
 from s4.domains.maintenance import queries
+from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
+from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantService
 from s4.engine.vectors import VectorStore
 from s4.kernel import keys
@@ -40,6 +42,7 @@ COLLECT = "maintenance.collect"
 OPTIMIZE = "maintenance.optimize"
 REBUILD = "maintenance.rebuild"
 RESOLVE = "maintenance.resolve"
+DEPARTURES = "maintenance.departures"
 
 _BATCH = 500  # rows of one transaction
 _PARALLEL = 8  # chains read at once during rebuild
@@ -58,18 +61,6 @@ class MaintenanceLimits:
     commit_lease: timedelta
 
 
-@dataclass(slots=True)
-class Report:
-    """What a reconciler mended, by action."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, action: str, count: int = 1) -> None:
-        if count:
-            self.counts[action] = self.counts.get(action, 0) + count
-            metrics.RECONCILED.labels(action).inc(count)
-
-
 class MaintenanceService:
     """Runs in workers, called by the scheduler, or at once by an operator."""
 
@@ -81,6 +72,7 @@ class MaintenanceService:
         queue: Queue,
         chains: Chains,
         tenants: TenantService,
+        departures: Departures,
         documents: DocumentService,
         publisher: Publisher,
         generation: Generation,
@@ -95,6 +87,7 @@ class MaintenanceService:
         self._queue = queue
         self._chains = chains
         self._tenants = tenants
+        self._departures = departures
         self._documents = documents
         self._publisher = publisher
         self._generation = generation
@@ -112,6 +105,7 @@ class MaintenanceService:
                 COLLECT: self.collect,
                 OPTIMIZE: self.optimize,
                 REBUILD: self.rebuild,
+                DEPARTURES: self.depart,
             }.items()
         } | {index_jobs.OPTIMIZE: JobHandler(self.optimize_table)}
 
@@ -139,6 +133,7 @@ class MaintenanceService:
             RegularTask(RECONCILE, sweep),
             RegularTask(COLLECT, 4 * sweep),
             RegularTask(OPTIMIZE, sweep),
+            RegularTask(DEPARTURES, sweep),
         ]
 
     async def ensure_adopted(self) -> None:
@@ -155,7 +150,7 @@ class MaintenanceService:
         return report
 
     async def reconcile(self) -> Report:
-        """Overdue uploads, documents without a job or without an index, old idempotency keys."""
+        """Overdue uploads, documents without a job or without an index, old idempotency keys of both kinds."""
         report = Report()
         report.add("released", await self._release_overdue())
         failpoint("reconcile.released")
@@ -171,7 +166,12 @@ class MaintenanceService:
             "forgotten_idempotency",
             await self._database.transact(lambda c: idempotency.forget(c, before=now - self._limits.idempotency)),
         )
+        report.add("forgotten_claims", await self._tenants.forget_claims())
         return report
+
+    async def depart(self) -> Report:
+        """Plans that have ended, tenants whose grace is over, and what tombstones left behind."""
+        return await self._departures.run()
 
     async def _release_overdue(self) -> int:
         async def release(connection: Connection) -> int:
@@ -277,7 +277,8 @@ class MaintenanceService:
             tenant_id = prefix.removeprefix(keys.TENANTS).rstrip("/")
             if is_tenant_id(tenant_id):
                 await self._tenants.adopt(TenantId(tenant_id))
-                await self._collect_tenant(TenantId(tenant_id), report)
+                if not await self._tenants.is_deleted(TenantId(tenant_id)):
+                    await self._collect_tenant(TenantId(tenant_id), report)
         return report
 
     async def _adopt_records(self) -> int:

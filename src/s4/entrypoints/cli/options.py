@@ -107,11 +107,25 @@ def async_tenant_client(server: Server, *, patient: bool = False) -> "AsyncS4Cli
     return AsyncS4Client(server.url, api_key=present_key(server.tenant_key), retry=retry, ca_file=server.ca_file)
 
 
-def admin_client(url: str, key: str | None, data_dir: Path, ca_file: Path | None) -> "S4AdminClient":
+def admin_client(
+    url: str, key: str | None, data_dir: Path, ca_file: Path | None, *, patient: bool = False
+) -> "S4AdminClient":
     from s4client import RetryPolicy, S4AdminClient
 
     admin_key = key.strip() if key else _saved_admin_key(data_dir)
-    return S4AdminClient(url, api_key=admin_key, retry=RetryPolicy(attempts_max=ATTEMPTS_MAX), ca_file=ca_file)
+    retry = RetryPolicy(attempts_max=PATIENT_ATTEMPTS_MAX if patient else ATTEMPTS_MAX)
+    return S4AdminClient(url, api_key=admin_key, retry=retry, ca_file=ca_file)
+
+
+def pairs(given: Sequence[str], *, hint: str) -> dict[str, str]:
+    """`["year=2024", "author=Ada"]`, the values as they stand there."""
+    found = {}
+    for pair in given:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{pair!r} is not of the form name=value.", param_hint=hint)
+        found[name] = value
+    return found
 
 
 def examples(*lines: str) -> str:
@@ -149,12 +163,6 @@ def scalar(text: str) -> str | int | float | bool | None:
     return value if value is None or isinstance(value, str | int | float | bool) else text
 
 
-def parse_metadata(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_metadata(given: Sequence[str]) -> dict[str, Any]:
     """`["year=2024", "author=Ada"]`."""
-    metadata = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise typer.BadParameter(f"{pair!r} is not of the form name=value.", param_hint="--metadata")
-        metadata[name] = scalar(value)
-    return metadata
+    return {name: scalar(value) for name, value in pairs(given, hint="--metadata").items()}

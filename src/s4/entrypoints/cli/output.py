@@ -109,11 +109,16 @@ def console(*, err: bool = False) -> "Console":
     return Console(stderr=err, highlight=False, markup=False, emoji=False)
 
 
+def print_row(cells: Sequence[str]) -> None:
+    """One line of cells, as soon as it is known: tabs between them."""
+    _write(sys.stdout, "\t".join(map(harmless, cells)))
+
+
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for a person, tab-separated lines for a pipe."""
     if not sys.stdout.isatty():
         for row in rows:
-            _write(sys.stdout, "\t".join(map(harmless, row)))
+            print_row(row)
         return
     from rich.table import Table
     from rich.text import Text

@@ -16,13 +16,13 @@ from s4.kernel.errors import InvalidRequest
 from s4.kernel.permissions import Permission
 from s4.platform.http.body import raw_body
 from s4.platform.http.errors import error_responses
+from s4.platform.http.idempotency import IdempotencyKey, checked_idempotency_key
 from s4.platform.http.multipart import MultipartStream
 from s4.platform.http.names import clean_content_type, safe_filename
 from s4.platform.http.preconditions import Preconditions, etag
 from s4.platform.http.routing import CurrentTenant, DomainRouter
 
 KEY_BYTES_MAX = 1024  # as S3's own keys
-_IDEMPOTENCY_KEY_CHARS_MAX = 200
 _UNKNOWN = "application/octet-stream"
 
 _FORM: dict[str, Any] = {
@@ -52,11 +52,6 @@ _BYTES: dict[str, Any] = {
         "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", description="Repeating a request with it takes effect once within 24 hours."),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +93,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
             filename=file.filename,
             content_type=_content_type(file.content_type, file.filename),
             key=checked_key(before["key"]) if before.get("key") else None,
-            idempotency_key=_checked_idempotency_key(idempotency_key),
+            idempotency_key=checked_idempotency_key(idempotency_key),
             create_only=True,
         )
 
@@ -148,7 +143,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
             content_type=_content_type(clean_content_type(content_type), filename),
             key=checked_key(key),
             metadata=document_metadata.parse(_utf8(x_s4_metadata), limits.metadata) if x_s4_metadata else {},
-            idempotency_key=_checked_idempotency_key(idempotency_key),
+            idempotency_key=checked_idempotency_key(idempotency_key),
             declared_bytes=body.size_bytes,
             preconditions=Preconditions.parse(if_match=if_match, if_none_match=if_none_match),
         )
@@ -168,12 +163,6 @@ def checked_key(key: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in key):
         raise InvalidRequest("A key must not hold control characters.")
     return key
-
-
-def _checked_idempotency_key(value: str | None) -> str | None:
-    if value is not None and not 0 < len(value) <= _IDEMPOTENCY_KEY_CHARS_MAX:
-        raise InvalidRequest(f"An Idempotency-Key has 1 to {_IDEMPOTENCY_KEY_CHARS_MAX} characters.")
-    return value
 
 
 def _content_type(declared: str, filename: str) -> str:

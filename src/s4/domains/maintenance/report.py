@@ -1,0 +1,17 @@
+"""What a reconciler answers with."""
+
+from dataclasses import dataclass, field
+
+from s4.platform.telemetry import metrics
+
+
+@dataclass(slots=True)
+class Report:
+    """What a reconciler mended, by action."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, action: str, count: int = 1) -> None:
+        if count:
+            self.counts[action] = self.counts.get(action, 0) + count
+            metrics.RECONCILED.labels(action).inc(count)
