@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from s4.domains.documents import DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.plans import PlanService
 from s4.domains.tenants import NewTenant, TenantChain, TenantService
 from s4.domains.tenants import queries as tenant_queries
@@ -19,7 +20,7 @@ from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.ids import RandomBytes, TenantId
 from s4.kernel.keys import Collection
 from s4.kernel.permissions import TENANT_SCOPES, AdminRole
-from s4.kernel.plans import UNLIMITED
+from s4.kernel.plans import UNLIMITED, PlanLimits
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import Queue
@@ -79,7 +80,11 @@ class MiniProcess:
             self.database,
             self.store,  # type: ignore[arg-type]  # forwards everything
             random,
-            [TenantChain(), DocumentChain(self.queue), *map(RecordChain, Collection)],
+            [
+                TenantChain(),
+                DocumentChain(self.queue, Events(self.database, random), _is_news),
+                *map(RecordChain, Collection),
+            ],
             ChainTimings(lease=lease, wait=timedelta(seconds=20)),
         )
         plans = PlanService(
@@ -122,8 +127,12 @@ class MiniProcess:
         return await self.uploads.receive(context, request, content=chunks([content]))
 
 
-def context_of(tenant_id: TenantId) -> TenantContext:
-    return TenantContext(tenant_id, None, TENANT_SCOPES, UNLIMITED)
+def context_of(tenant_id: TenantId, plan: PlanLimits = UNLIMITED) -> TenantContext:
+    return TenantContext(tenant_id, None, TENANT_SCOPES, plan)
+
+
+async def _is_news(_: Connection) -> bool:
+    return True
 
 
 async def chunks(parts: Iterable[bytes]) -> AsyncIterator[bytes]:

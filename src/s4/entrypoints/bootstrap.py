@@ -18,11 +18,12 @@ from s4.domains.access import AccessService
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.indexing import Generation, IndexingService, Publisher
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.maintenance import Deployment, MaintenanceLimits, MaintenanceService
-from s4.domains.maintenance.deployment import open_deployment
+from s4.domains.maintenance.deployment import is_serving, open_deployment
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.tenants import TenantChain, TenantService
@@ -147,7 +148,7 @@ def _core(
         database,
         store,
         RANDOM,
-        [TenantChain(), DocumentChain(queue), *map(RecordChain, Collection)],
+        [TenantChain(), DocumentChain(queue, Events(database, RANDOM), is_serving), *map(RecordChain, Collection)],
         ChainTimings(
             lease=timedelta(seconds=settings.commit_lease_seconds),
             wait=timedelta(seconds=settings.commit_wait_seconds),

@@ -168,13 +168,19 @@ class MaintenanceService:
         return report
 
     async def _release_overdue(self) -> int:
-        async def release(connection: Connection) -> int:
-            now = await self._database.now(connection)
-            overdue = await reservations.expired(connection, now, limit=_BATCH)
-            for tenant_id, version_id in overdue:
-                freed = await reservations.drop(connection, version_id)
-                await usage.release(connection, tenant_id, freed)
-            return len(overdue)
+        async with self._database.read() as connection:
+            overdue = await reservations.expired(connection, await self._database.now(connection), limit=_BATCH)
+        return sum([await self._release(*upload) for upload in overdue])
+
+    async def _release(self, tenant_id: TenantId, document_id: DocumentId, version_id: VersionId) -> bool:
+        """Unless its writer has sealed it: then it is settled, or its ticket resolved, and that needs the room."""
+
+        async def release(connection: Connection) -> bool:
+            held = await reservations.lock(connection, version_id)
+            if held is None or await self._chains.is_ticketed(connection, document_subject(tenant_id, document_id)):
+                return False
+            await usage.release(connection, tenant_id, await reservations.drop(connection, version_id))
+            return True
 
         return await self._database.transact(release)
 
@@ -340,7 +346,7 @@ class MaintenanceService:
         async def check(connection: Connection) -> bool:
             if await self._chains.is_ticketed(connection, document_subject(tenant_id, document_id)):
                 return True
-            return any([await reservations.alive(connection, version) for version in versions])
+            return any([await reservations.lock(connection, version) is not None for version in versions])
 
         return await self._database.transact(check)
 

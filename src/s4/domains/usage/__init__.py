@@ -1,5 +1,22 @@
-"""What a tenant holds, to the byte: one balance per tenant, moved in the transactions that change documents."""
+"""What a tenant holds, to the byte: one balance per tenant, moved in the transactions that change documents; and what
+it takes in the bucket, by class, from listings."""
 
-from s4.domains.usage.queries import Balance, adjust, balance, open_balance, release, reserve
+from s4.domains.usage.model import Balance, Crossing, Holding, Room, StorageClass
+from s4.domains.usage.queries import storage
+from s4.domains.usage.queries.balances import balance, correct, lock, open_balance, release, reserve, settle
 
-__all__ = ["Balance", "adjust", "balance", "open_balance", "release", "reserve"]
+__all__ = [
+    "Balance",
+    "Crossing",
+    "Holding",
+    "Room",
+    "StorageClass",
+    "balance",
+    "correct",
+    "lock",
+    "open_balance",
+    "release",
+    "reserve",
+    "settle",
+    "storage",
+]
