@@ -71,6 +71,9 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "get_tenant": ("ten_a",),
     "list_tenants_page": (),
     "iter_tenants": (),
+    "storage": (),
+    "tenant_storage": ("ten_a",),
+    "recount_tenant": ("ten_a",),
 }
 
 

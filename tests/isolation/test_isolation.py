@@ -80,6 +80,9 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/admin/tenants"): Call({"json": {"name": "Intruder"}}),
     ("GET", "/api/v1/admin/tenants"): Call(),
     ("GET", "/api/v1/admin/tenants/{tenant_id}"): Call(),
+    ("GET", "/api/v1/admin/tenants/{tenant_id}/storage"): Call(),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/recount"): Call(),
+    ("GET", "/api/v1/admin/storage"): Call(),
 }
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from s4 import __version__
 from s4.domains.access import AccessService
-from s4.domains.documents import DocumentChain, DocumentService, Uploads
+from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
@@ -70,6 +70,7 @@ class Core:
     access: AccessService
     documents: DocumentService
     uploads: Uploads
+    accounts: Accounts
     search: SearchService
 
     @property
@@ -187,6 +188,7 @@ def _core(
                 idempotency=timedelta(hours=settings.idempotency_hours),
             ),
         ),
+        accounts=Accounts(database),
         search=SearchService(
             database,
             vectors,
@@ -237,6 +239,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         publisher,
         generation,
         core.deployment,
+        core.accounts,
         list(core.records.values()),
         MaintenanceLimits(
             upload_duration_max=timedelta(seconds=settings.upload_seconds_max),

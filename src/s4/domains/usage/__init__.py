@@ -3,7 +3,7 @@ it takes in the bucket, by class, from listings."""
 
 from s4.domains.usage.model import Balance, Crossing, Holding, Room, StorageClass
 from s4.domains.usage.queries import storage
-from s4.domains.usage.queries.balances import balance, correct, lock, open_balance, release, reserve, settle
+from s4.domains.usage.queries.balances import balance, correct, lock, open_balance, release, reserve, settle, total
 
 __all__ = [
     "Balance",
@@ -19,4 +19,5 @@ __all__ = [
     "reserve",
     "settle",
     "storage",
+    "total",
 ]

@@ -30,10 +30,18 @@ async def balance(connection: Connection, tenant_id: TenantId) -> Balance:
     return _balance(row) if row is not None else Balance()
 
 
-async def lock(connection: Connection, tenant_id: TenantId) -> Balance:
-    """The balance, which nobody else moves until this transaction ends."""
+async def total(connection: Connection) -> Balance:
+    """Of all tenants."""
+    columns = (_OF.stored_bytes, _OF.reserved_bytes, _OF.documents, _OF.reserved_documents)
+    row = (await connection.execute(sa.select(*(sa.func.coalesce(sa.func.sum(each), 0) for each in columns)))).one()
+    return Balance(*map(int, row))
+
+
+async def lock(connection: Connection, tenant_id: TenantId) -> Balance | None:
+    """The balance, which nobody else moves until this transaction ends. None for a tenant that has none."""
     held = sa.select(usage_balances).where(_OF.tenant_id == tenant_id).with_for_update()
-    return _balance((await connection.execute(held)).one())
+    row = (await connection.execute(held)).one_or_none()
+    return _balance(row) if row is not None else None
 
 
 async def reserve(
@@ -44,7 +52,7 @@ async def reserve(
 
     Raises `LimitReached` (403 `quota_exceeded`) when `at_least` is not there.
     """
-    held = await lock(connection, tenant_id)
+    held = await lock(connection, tenant_id) or Balance()
     size_bytes = bytes_at_most
     if plan.storage_bytes_max is not None:
         free_bytes = plan.storage_bytes_max - held.stored_bytes - held.reserved_bytes
