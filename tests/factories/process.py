@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from s4.domains.documents import DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
+from s4.domains.documents import Accounts, DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.plans import PlanService
+from s4.domains.plans.model import Plan
 from s4.domains.tenants import NewTenant, TenantChain, TenantService
 from s4.domains.tenants import queries as tenant_queries
 from s4.kernel.context import AdminContext, TenantContext
@@ -87,16 +88,17 @@ class MiniProcess:
             ],
             ChainTimings(lease=lease, wait=timedelta(seconds=20)),
         )
-        plans = PlanService(
+        self.plans = PlanService(
             self.database, Records(Collection.PLANS, self.database, self.chains), tenant_queries.count_on_plan
         )
-        self.tenants = TenantService(self.database, self.chains, plans, random)
+        self.tenants = TenantService(self.database, self.chains, self.plans, random)
         self.documents = DocumentService(
             self.database,
             self.store,  # type: ignore[arg-type]
             self.chains,
             MetadataLimits(bytes_max=65_536, depth_max=8, values_max=1000),
         )
+        self.accounts = Accounts(self.database)
         self.uploads = Uploads(
             self.database,
             self.store,  # type: ignore[arg-type]
@@ -111,9 +113,12 @@ class MiniProcess:
         self.store.dead = True
         raise ProcessDied
 
-    async def tenant(self, name: str = "Acme") -> TenantContext:
-        tenant, _ = await self.tenants.create(OWNER, NewTenant(name, None, None, "local"))
-        return context_of(tenant.tenant_id)
+    async def tenant(self, name: str = "Acme", *, plan: Plan | None = None) -> TenantContext:
+        """On the unlimited plan, or on a new one."""
+        if plan is not None:
+            await self.plans.create(OWNER, plan)
+        tenant, _ = await self.tenants.create(OWNER, NewTenant(name, None, None, plan.id if plan else "local"))
+        return context_of(tenant.tenant_id, plan.limits if plan else UNLIMITED)
 
     async def put(
         self,
