@@ -145,7 +145,7 @@ def _with_losses(scene: Scene) -> None:
         version_id = new_version_id(secrets.token_bytes)
         room = await usage.reserve(connection, tenant_id, UNLIMITED, at_least=usage.Room(77, 0), bytes_at_most=77)
         await reservations.add(
-            connection, tenant_id, document_id, version_id, room=room, idempotency_hash=None, now=now, expires_at=now
+            connection, tenant_id, document_id, version_id, room=room, key_hash=None, now=now, expires_at=now
         )
         await connection.execute(sa.delete(jobs))
         await connection.execute(sa.delete(document_index).where(document_index.c.document_id == document_id))

@@ -20,8 +20,8 @@ def upgrade() -> None:
         ("upload_reservations", "reserved_documents", sa.BigInteger()),
     ):
         op.add_column(table, sa.Column(name, kind, nullable=False, server_default="0"))
-    op.add_column("upload_reservations", sa.Column("idempotency_hash", sa.String(length=64), nullable=True))
-    op.create_index("ix_upload_reservations_tenant_id", "upload_reservations", ["tenant_id", "idempotency_hash"])
+    op.add_column("upload_reservations", sa.Column("key_hash", sa.String(length=64), nullable=True))
+    op.create_index("ix_upload_reservations_tenant_id", "upload_reservations", ["tenant_id", "key_hash"])
     op.create_table(
         "storage_classes",
         sa.Column("tenant_id", sa.String(length=40), nullable=False),

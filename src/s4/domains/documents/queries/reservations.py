@@ -23,7 +23,7 @@ async def add(
     version_id: VersionId,
     *,
     room: Room,
-    idempotency_hash: str | None,
+    key_hash: str | None,
     now: datetime,
     expires_at: datetime,
 ) -> None:
@@ -34,7 +34,7 @@ async def add(
             document_id=document_id,
             reserved_bytes=room.size_bytes,
             reserved_documents=room.documents,
-            idempotency_hash=idempotency_hash,
+            key_hash=key_hash,
             created_at=now,
             expires_at=expires_at,
         )
@@ -66,12 +66,10 @@ async def drop(connection: Connection, version_id: VersionId) -> Room:
     return held
 
 
-async def is_under_way(
-    connection: Connection, tenant_id: TenantId, idempotency_hash: str, *, other_than: VersionId
-) -> bool:
+async def is_under_way(connection: Connection, tenant_id: TenantId, key_hash: str, *, other_than: VersionId) -> bool:
     """Whether another upload with this Idempotency-Key holds a reservation."""
     found = sa.select(_OF.version_id).where(
-        _OF.tenant_id == tenant_id, _OF.idempotency_hash == idempotency_hash, _OF.version_id != other_than
+        _OF.tenant_id == tenant_id, upload_reservations.c.key_hash == key_hash, _OF.version_id != other_than
     )
     return (await connection.execute(found.limit(1))).one_or_none() is not None
 

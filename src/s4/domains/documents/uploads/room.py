@@ -66,7 +66,7 @@ class UploadRooms:
             opened.document_id,
             opened.version_id,
             room=promised,
-            idempotency_hash=request.idempotency_hash,
+            key_hash=request.idempotency_hash,
             now=now,
             expires_at=now + self._duration_max,
         )
