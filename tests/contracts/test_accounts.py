@@ -7,13 +7,15 @@ from typing import Any
 import obstore
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from s4.domains import usage
-from s4.domains.documents.models import upload_reservations
+from s4.domains.documents.models import documents, upload_reservations
 from s4.domains.events.models import events
 from s4.domains.plans.model import Plan
 from s4.domains.tenants import NewTenant
 from s4.domains.usage import StorageClass
+from s4.kernel import keys
 from s4.kernel.keys import ObjectKey
 from s4.kernel.units import KIB
 from s4.platform import faults
@@ -141,3 +143,40 @@ async def test_the_room_of_an_overdue_upload_is_given_back_but_not_of_one_that_i
 
         await die_at("upload.streamed", "n")
         assert await reconciled_when_overdue() == usage.Balance(10, 0, 1, 0)
+
+
+async def test_bytes_that_went_behind_its_back_are_told_and_their_document_stays(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        acme = await house.tenant()
+        lost, _ = await house.put(acme, "k", b"12345"), await house.put(acme, "n", b"123")
+        assert (await house.parts.maintenance.collect()).drift_bytes == 0
+        await house.core.store.delete([keys.content(lost.tenant_id, lost.document_id, lost.version_id)])
+
+        with structlog.testing.capture_logs() as logs:
+            report = await house.parts.maintenance.collect()
+
+        assert report.drift_bytes == 5
+        assert [line["document_id"] for line in logs if line["event"] == "maintenance.content_differs"] == [
+            lost.document_id
+        ]
+        assert len(await house.all(acme)) == 2
+
+
+async def test_a_foreign_key_among_a_documents_own_makes_none_of_them_garbage(tmp_path: Path) -> None:
+    """The head cannot be read, so the catalog does not know the document: that is no reason to delete its bytes."""
+    async with open_house(tmp_path, **NO_GRACE) as house:
+        acme = await house.tenant()
+        document = await house.put(acme, "k", b"12345")
+        of_document = keys.document(document.tenant_id, document.document_id)
+        await house.core.store.put(keys.document_head(document.tenant_id, document.document_id, 2), b"no head")
+        await house.core.store.put(ObjectKey(f"{of_document}k/foreign"), b"between head and version")
+        await house.core.database.transact(forget_documents)
+
+        await house.parts.maintenance.collect()
+
+        key = keys.content(document.tenant_id, document.document_id, document.version_id)
+        assert await house.core.store.get(key) == b"12345"
+
+
+async def forget_documents(connection: Connection) -> None:
+    await connection.execute(sa.delete(documents))
