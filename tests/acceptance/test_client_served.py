@@ -78,6 +78,9 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "confirm_deletion": ("ten_a",),
     "list_tenants_page": (),
     "iter_tenants": (),
+    "storage": (),
+    "tenant_storage": ("ten_a",),
+    "recount_tenant": ("ten_a",),
 }
 
 

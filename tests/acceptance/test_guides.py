@@ -12,6 +12,7 @@ from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 CLIENT = page("docs/guide/client.md")
+QUOTAS = page("docs/guide/quotas.md")
 COMMAND_LINE = page("docs/guide/command-line.md")
 TENANTS = page("docs/guide/tenants.md")
 
@@ -83,3 +84,22 @@ def test_a_program_that_uses_the_client_is_checked_by_its_types(folder: Path, pr
     errors = [line for line in checked.stdout.splitlines() if ": error: " in line]
     assert [line for line in errors if line.startswith("guide.py")] == []
     assert {line.rpartition("[")[2].rstrip("]") for line in errors} == {"arg-type", "attr-defined"}
+
+
+def test_the_guide_to_quotas_does_what_it_says(served: Deployment, folder: Path) -> None:
+    program = folder / "quotas.py"
+    program.write_text("\n\n".join(executed_blocks(QUOTAS, "python")).replace(ADDRESS, served.url), encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, program],
+        cwd=folder,
+        env=clean_environment() | {"S4_ADMIN_API_KEY": ADMIN_KEY},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    refused, recounted, quota, *_ = done.stdout.splitlines()
+    figures = {"resource": "storage", "limit": 1_000_000, "used": 700_000, "reserved": 0, "requested": 400_000}
+    assert refused == str(figures)
+    assert (recounted, quota) == ("False 700000", "700000 1000000")

@@ -4,6 +4,7 @@
 holds all of them together against the registry: a new fail-point must find its acts here, or the tests fail.
 """
 
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from s4.domains.indexing.models import document_index
 from s4.domains.maintenance import service as maintenance
 from s4.kernel import keys
 from s4.kernel.ids import DocumentId, TenantId, new_commit_id, new_version_id
+from s4.kernel.plans import UNLIMITED
 from s4.platform import faults
 from s4.platform.database import Connection
 from s4.platform.jobs import SYSTEM, JobRequest
@@ -158,9 +160,9 @@ def _with_losses(scene: Scene) -> None:
         tenant_id = TenantId(scene.tenant_id)
         now = await scene.house.core.database.now(connection)
         version_id = new_version_id(secrets.token_bytes)
-        await usage.reserve(connection, tenant_id, 77, storage_limit_bytes=None)
+        room = await usage.reserve(connection, tenant_id, UNLIMITED, at_least=usage.Room(77, 0), bytes_at_most=77)
         await reservations.add(
-            connection, tenant_id, document_id, version_id, reserved_bytes=77, now=now, expires_at=now
+            connection, tenant_id, document_id, version_id, room=room, key_hash=None, now=now, expires_at=now
         )
         await connection.execute(sa.delete(jobs))
         await connection.execute(sa.delete(document_index).where(document_index.c.document_id == document_id))
@@ -207,6 +209,14 @@ def upload(scene: Scene, url: str) -> httpx.Response:
 
 def upload_large(scene: Scene, url: str) -> httpx.Response:
     return _put(scene, url, "large", LARGE, CHANGED, **{"Idempotency-Key": "once"})
+
+
+def upload_undeclared(scene: Scene, url: str) -> httpx.Response:
+    """Without a Content-Length, and longer than the first step of its room."""
+    pieces = (LARGE[start : start + MIB] for start in range(0, len(LARGE), MIB))
+    with scene.tenant_at(url) as tenant:
+        headers = {"Content-Type": "text/plain", "X-S4-Metadata": json.dumps(CHANGED), "Idempotency-Key": "once"}
+        return tenant.put("/documents/by-key/large", content=pieces, headers=headers)
 
 
 def upload_refused(scene: Scene, url: str) -> httpx.Response:
@@ -306,6 +316,16 @@ ACTS = [
         upload_large,
         Expected(UNTOUCHED | {"large": LARGE}, frozenset({"large"}), frozenset({"large"})),
         in_api=("object.part_written", *RECEIVING, *SEALING),
+        in_worker=("index.claimed",),
+        prepare=with_documents,
+        may_answer=frozenset({201}),
+        has_idempotency_key=True,
+    ),
+    Act(
+        "upload-undeclared",
+        upload_undeclared,
+        Expected(UNTOUCHED | {"large": LARGE}, frozenset({"large"}), frozenset({"large"})),
+        in_api=("object.part_written", "upload.grown", *RECEIVING, *SEALING),
         in_worker=("index.claimed",),
         prepare=with_documents,
         may_answer=frozenset({201}),

@@ -235,8 +235,14 @@ async def _let_time_pass(connection: Connection) -> None:
 
 async def _postpone_regular_tasks(connection: Connection) -> None:
     """A worker fires them at its first breath otherwise; here each case says which sweep runs."""
-    sweeps = (maintenance.RESOLVE, maintenance.RECONCILE, maintenance.COLLECT, maintenance.OPTIMIZE)
-    for kind in (*sweeps, maintenance.DEPARTURES):
+    for kind in (
+        maintenance.RESOLVE,
+        maintenance.RECONCILE,
+        maintenance.COLLECT,
+        maintenance.RECOUNT,
+        maintenance.OPTIMIZE,
+        maintenance.DEPARTURES,
+    ):
         await connection.execute(
             upsert(connection, schedule, {"task": kind, "next_at": datetime.now(UTC) + A_LONG_TIME}, conflict=["task"])
         )

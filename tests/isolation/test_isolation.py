@@ -87,6 +87,9 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/admin/tenants/{tenant_id}/activate"): Call(),
     ("POST", "/api/v1/admin/tenants/{tenant_id}/reset-usage"): Call(),
     ("GET", "/api/v1/profile"): Call(),
+    ("GET", "/api/v1/admin/tenants/{tenant_id}/storage"): Call(),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/recount"): Call(),
+    ("GET", "/api/v1/admin/storage"): Call(),
 }
 
 

@@ -3,7 +3,13 @@
 from fastapi import FastAPI
 
 from s4 import __version__
-from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
+from s4.domains.documents.routes import (
+    UploadRouteLimits,
+    accounts_router,
+    changes_router,
+    reading_router,
+    uploads_router,
+)
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.tenants.routes import profile_router, tenants_router
@@ -48,6 +54,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         tenants_router(core.tenants, core.lifecycle),
         profile_router(core.tenants, core.plans),
         plans_router(core.plans),
+        accounts_router(core.accounts),
     ):
         domains.include_router(router)
     app.include_router(operations_router(core, state))

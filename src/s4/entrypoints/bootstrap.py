@@ -16,7 +16,7 @@ import structlog
 from s4 import __version__
 from s4.domains.access import AccessService
 from s4.domains.calls import CallBudget
-from s4.domains.documents import DocumentChain, DocumentService, Uploads
+from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
@@ -24,7 +24,7 @@ from s4.domains.indexing import Generation, IndexingService, Publisher
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.maintenance import Departures, Deployment, MaintenanceLimits, MaintenanceService
-from s4.domains.maintenance.deployment import open_deployment
+from s4.domains.maintenance.deployment import is_serving, open_deployment
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.tenants import CreationMemory, TenantChain, TenantLifecycle, TenantService
@@ -76,6 +76,7 @@ class Core:
     access: AccessService
     documents: DocumentService
     uploads: Uploads
+    accounts: Accounts
     search: SearchService
 
     def sweeps(self) -> Sequence[Callable[[], Awaitable[None]]]:
@@ -161,7 +162,7 @@ def _core(
         database,
         store,
         RANDOM,
-        [TenantChain(), DocumentChain(queue), *map(RecordChain, Collection)],
+        [TenantChain(), DocumentChain(queue, Events(database, RANDOM), is_serving), *map(RecordChain, Collection)],
         ChainTimings(
             lease=timedelta(seconds=settings.commit_lease_seconds),
             wait=timedelta(seconds=settings.commit_wait_seconds),
@@ -209,6 +210,7 @@ def _core(
                 idempotency=timedelta(hours=settings.idempotency_hours),
             ),
         ),
+        accounts=Accounts(database),
         search=SearchService(
             database,
             vectors,
@@ -260,6 +262,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         publisher,
         generation,
         core.deployment,
+        core.accounts,
         list(core.records.values()),
         core.calls,
         MaintenanceLimits(

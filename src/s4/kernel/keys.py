@@ -26,6 +26,8 @@ ObjectPrefix = NewType("ObjectPrefix", str)
 REVISION_DIGITS = 12
 
 DEPLOYMENT = ObjectKey("system/deployment.json")
+EVERYTHING = ObjectPrefix("")
+"""The whole bucket, as far as it is this deployment's."""
 TENANTS = ObjectPrefix("tenants/")
 SYSTEM = ObjectPrefix("system/")
 INDICES = ObjectPrefix("indices/")

@@ -24,6 +24,7 @@ FAILPOINTS: Mapping[str, str] = {
     # -- upload
     "upload.opened": "Room is reserved; no byte of the content was read.",
     "object.part_written": "A part of a large object is on its way; more follows, and nothing is visible.",
+    "upload.grown": "Room for the next part of an upload is reserved; its bytes are not on their way to the store.",
     "upload.received": "All bytes went to the store and the request is complete; the content is not visible.",
     "upload.streamed": "The content is visible in the bucket; no head names it.",
     "upload.released": "A refused upload gave its room back; its bytes may still be there.",

@@ -20,10 +20,12 @@ from s4client.models.documents import (
 from s4client.models.plans import Plan, PlanList, ServiceLevel
 from s4client.models.search import Passage, SearchResult, SearchResults
 from s4client.models.server import Health
+from s4client.models.storage import Balance, Holding, Recount, Storage, TenantStorage
 from s4client.models.tenants import NewTenant, Profile, ProfileUsage, Tenant, TenantPage
 
 __all__ = [
     "END_STATES",
+    "Balance",
     "BulkDeletion",
     "ContentStat",
     "Document",
@@ -33,6 +35,7 @@ __all__ = [
     "DocumentStat",
     "DocumentText",
     "Health",
+    "Holding",
     "MetadataUpdate",
     "Model",
     "NewTenant",
@@ -41,10 +44,13 @@ __all__ = [
     "PlanList",
     "Profile",
     "ProfileUsage",
+    "Recount",
     "SearchResult",
     "SearchResults",
     "ServiceLevel",
+    "Storage",
     "Tenant",
     "TenantPage",
+    "TenantStorage",
     "TextPage",
 ]

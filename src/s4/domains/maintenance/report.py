@@ -10,6 +10,8 @@ class Report:
     """What a reconciler mended, by action."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    drift_bytes: int = 0
+    """Between what the catalog says of bytes and what there is."""
 
     def add(self, action: str, count: int = 1) -> None:
         if count:

@@ -176,7 +176,17 @@ INDEX_REREADS = Counter("s4_search_rereads_total", "Searches repeated because th
 # -- reconcilers
 RECONCILED = Counter(
     "s4_reconciled_total",
-    "What reconcilers mended (adopted, abandoned, released, requeued, collected, pruned). More than a "
-    "trickle means crashes.",
+    "What reconcilers mended (adopted, abandoned, released, requeued, collected, pruned, recounted). More than a "
+    "trickle means crashes; `recounted` at all means a bug.",
     ["action"],
+)
+USAGE_DRIFT_BYTES = Gauge(
+    "s4_usage_drift_bytes",
+    "Bytes by which tenants' balances differed from the last recount, which put them right. Above 0: report it, with "
+    "the log's `usage.drifted`.",
+)
+STORAGE_DRIFT_BYTES = Gauge(
+    "s4_storage_drift_bytes",
+    "Bytes of live documents that the last listing of the bucket did not find. Above 0: somebody deletes behind S4's "
+    "back; the log's `maintenance.content_differs` names the documents.",
 )

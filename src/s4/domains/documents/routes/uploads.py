@@ -4,6 +4,7 @@ import dataclasses
 import mimetypes
 import unicodedata
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
@@ -86,6 +87,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
             file_bytes_max=limits.bytes_max,
             idle_seconds_max=limits.idle_seconds_max,
             seconds_max=limits.seconds_max,
+            refusal=partial(uploads.too_large, context),
         )
         file = await form.next_file()
         before = form.fields
@@ -94,6 +96,8 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
             content_type=_content_type(file.content_type, file.filename),
             key=checked_key(before["key"]) if before.get("key") else None,
             idempotency_key=checked_idempotency_key(idempotency_key),
+            bytes_at_least=form.file_bytes_at_least,
+            bytes_at_most=form.file_bytes_at_most,
             create_only=True,
         )
 
@@ -137,6 +141,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
             bytes_max=limits.bytes_max,
             idle_seconds_max=limits.idle_seconds_max,
             seconds_max=limits.seconds_max,
+            refusal=partial(uploads.too_large, context),
         )
         upload = UploadRequest(
             filename=filename,

@@ -1,0 +1,1 @@
+"""Statements on balances and on what the bucket holds."""
