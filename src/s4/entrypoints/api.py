@@ -7,10 +7,11 @@ from s4.domains.documents.routes import UploadRouteLimits, changes_router, readi
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.tenants.routes import tenants_router
+from s4.domains.usage.routes import usage_router
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
-from s4.platform.http.middleware import HttpLimits, HttpMiddleware
+from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
 from s4.platform.http.routing import DomainRouter, undeclared_routes
 
 API_VERSION = "1"
@@ -44,8 +45,13 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         search_router(core.search),
         tenants_router(core.tenants),
         plans_router(core.plans),
+        usage_router(core.usage),
     ):
         domains.include_router(router)
+
+    def metered(finished: Finished) -> None:
+        core.meter.observe(finished, draining=state.draining)
+
     app.include_router(operations_router(core, state))
     app.include_router(domains, prefix="/api/v1")
     app.include_router(domains, prefix="/api", include_in_schema=False)
@@ -58,6 +64,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             quiet_routes=_QUIET,
         ),
         random=RANDOM,
+        observers=(metered,),
     )
     undeclared = undeclared_routes(app)
     if undeclared:

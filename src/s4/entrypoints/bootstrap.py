@@ -6,7 +6,7 @@ close what they opened, in reverse order.
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,6 +18,7 @@ from s4.domains.access import AccessService
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import EventKind, Events
 from s4.domains.indexing import Generation, IndexingService, Publisher
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
@@ -27,6 +28,7 @@ from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.tenants import TenantChain, TenantService
 from s4.domains.tenants import queries as tenant_queries
+from s4.domains.usage import LedgerKeeper, Meter, Prices, UsageService
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
 from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
@@ -39,7 +41,7 @@ from s4.kernel.keys import Collection
 from s4.kernel.settings import EmbeddingProvider, Settings
 from s4.platform import faults
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
-from s4.platform.database import Database, migrate, open_database
+from s4.platform.database import Connection, Database, migrate, open_database
 from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.objects import ObjectStore, open_store
@@ -65,6 +67,9 @@ class Core:
     deployment: Deployment
     records: dict[Collection, Records]
     plans: PlanService
+    events: Events
+    meter: Meter
+    usage: UsageService
     tenants: TenantService
     access: AccessService
     documents: DocumentService
@@ -128,10 +133,15 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         except Unavailable as error:
             # Uploads and keyword searches need no provider; the embedder's watch goes on asking.
             log.warning("embedding.unavailable_at_start", error=error.message)
+        events = Events(database, RANDOM)
+        meter = _meter(settings, database, events)
+        stack.push_async_callback(meter.aclose)
+        meter.start()
+        store.observer = meter.stored
         vectors = _vectors(settings, store)
         stack.push_async_callback(vectors.close)
         await vectors.preload()
-        yield _core(settings, database, store, deployment, embedder, vectors)
+        yield _core(settings, database, store, deployment, embedder, vectors, events, meter)
 
 
 def _core(
@@ -141,6 +151,8 @@ def _core(
     deployment: Deployment,
     embedder: Embedder,
     vectors: VectorStore,
+    events: Events,
+    meter: Meter,
 ) -> Core:
     queue = Queue(database, RANDOM)
     chains = Chains(
@@ -167,6 +179,9 @@ def _core(
         deployment=deployment,
         records=records,
         plans=plans,
+        events=events,
+        meter=meter,
+        usage=UsageService(database, _prices(settings)),
         tenants=TenantService(database, chains, plans, RANDOM),
         access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
         documents=DocumentService(
@@ -196,6 +211,31 @@ def _core(
                 query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + _EMBEDDER_FIRST,
             ),
         ),
+    )
+
+
+def _meter(settings: Settings, database: Database, events: Events) -> Meter:
+    async def approaching(connection: Connection, tenant_id: str, data: Mapping[str, object]) -> None:
+        await events.emit(connection, tenant_id, EventKind.API_CALLS_LIMIT_APPROACHING, data)
+
+    return Meter(
+        database,
+        SystemClock(),
+        RANDOM,
+        limits=tenant_queries.call_limits,
+        approaching=approaching,
+        every=timedelta(seconds=settings.usage_flush_seconds),
+    )
+
+
+def _prices(settings: Settings) -> Prices:
+    return Prices(
+        currency=settings.price_currency,
+        stored_gib_month=settings.price_stored_gib_month,
+        store_writes_thousand=settings.price_store_writes_thousand,
+        store_reads_thousand=settings.price_store_reads_thousand,
+        embedding_million_tokens=settings.price_embedding_million_tokens,
+        out_gib=settings.price_out_gib,
     )
 
 
@@ -246,10 +286,11 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
             commit_lease=timedelta(seconds=settings.commit_lease_seconds),
         ),
     )
-    handlers: dict[str, JobHandler] = indexing.handlers() | maintenance.handlers()
+    keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
+    handlers: dict[str, JobHandler] = indexing.handlers() | maintenance.handlers() | keeper.handlers()
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
-    scheduler = Scheduler(core.database, core.queue, leases, maintenance.regular_tasks())
+    scheduler = Scheduler(core.database, core.queue, leases, [*maintenance.regular_tasks(), *keeper.regular_tasks()])
     try:
         yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
     finally:

@@ -104,6 +104,7 @@ class DocumentChain:
             await idempotency.remember(connection, head)
         if content_changed:
             await self._queue.enqueue(connection, jobs.index(tenant_id, document_id))
+            await usage.add(connection, tenant_id, head.committed_at, {"documents_uploaded": 1})
 
     async def _bury(self, connection: Connection, head: Head, row: Any) -> None:
         tenant_id, document_id = TenantId(head.subject.tenant_id), DocumentId(head.subject.subject_id)
@@ -116,3 +117,5 @@ class DocumentChain:
             await usage.adjust(connection, tenant_id, stored_bytes=-row.size_bytes, documents=-1)
         await self._queue.forget(connection, jobs.index(tenant_id, document_id))
         await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))
+        if row is not None and row.state == LIVE:
+            await usage.add(connection, tenant_id, head.committed_at, {"documents_deleted": 1})

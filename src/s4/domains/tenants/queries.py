@@ -1,5 +1,6 @@
 """All SQL on tenants and keys."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -91,6 +92,7 @@ async def ids(connection: Connection) -> list[TenantId]:
 
 
 _PLAN_OF_TENANT = sa.and_(records.c.collection == Collection.PLANS.value, records.c.name == tenants.c.plan_id)
+_PARAMETERS_MAX = 500  # ids in one IN (…)
 _PLAN = (tenants.c.plan_id, records.c.body.label("plan_body"))
 
 
@@ -118,6 +120,21 @@ async def count_on_plan(connection: Connection, plan_id: str) -> int:
         sa.select(sa.func.count()).where(tenants.c.plan_id == plan_id, tenants.c.state == "live")
     )
     return int(found.scalar_one())
+
+
+async def call_limits(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, int]:
+    """Calls a month by tenant, of those whose plan limits them."""
+    found: dict[str, int] = {}
+    for start in range(0, len(tenant_ids), _PARAMETERS_MAX):
+        some = tenant_ids[start : start + _PARAMETERS_MAX]
+        rows = await connection.execute(
+            sa.select(tenants.c.tenant_id, *_PLAN)
+            .join(records, _PLAN_OF_TENANT)
+            .where(tenants.c.tenant_id.in_(some), tenants.c.state == "live")
+        )
+        limits = {row.tenant_id: row.plan_body.get("api_calls_limit") for row in rows}
+        found.update({tenant_id: limit for tenant_id, limit in limits.items() if limit is not None})
+    return found
 
 
 async def counts_by_status(connection: Connection) -> dict[str, int]:

@@ -1,5 +1,40 @@
-"""What a tenant holds, to the byte: one balance per tenant, moved in the transactions that change documents."""
+"""What a tenant holds, to the byte, and what it used, by the hour.
 
-from s4.domains.usage.queries import Balance, adjust, balance, open_balance, release, reserve
+The balance, one per tenant, is moved in the transactions that change documents. The ledger (`ledger.py` says which
+rows there are) is fed by the meter of every process (`meter.py`), by the transactions that store, delete and index
+documents (`add`), and by an hourly sample of the balances (`keeper.py`).
+"""
 
-__all__ = ["Balance", "adjust", "balance", "open_balance", "release", "reserve"]
+from s4.domains.usage.costs import Prices
+from s4.domains.usage.keeper import LedgerKeeper
+from s4.domains.usage.meter import Meter
+from s4.domains.usage.queries import (
+    Balance,
+    add,
+    adjust,
+    balance,
+    calls_this_month,
+    last_activity,
+    open_balance,
+    release,
+    reserve,
+    reset_calls,
+)
+from s4.domains.usage.service import UsageService
+
+__all__ = [
+    "Balance",
+    "LedgerKeeper",
+    "Meter",
+    "Prices",
+    "UsageService",
+    "add",
+    "adjust",
+    "balance",
+    "calls_this_month",
+    "last_activity",
+    "open_balance",
+    "release",
+    "reserve",
+    "reset_calls",
+]

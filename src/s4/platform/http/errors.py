@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from s4.kernel.errors import S4Error
+from s4.platform.http.exchange import exchange_of
 
 log = structlog.get_logger(__name__)
 
@@ -147,8 +148,9 @@ def _headers_of(error: S4Error) -> dict[str, str]:
     return headers
 
 
-async def _on_s4_error(_request: Request, error: Exception) -> Response:
+async def _on_s4_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, S4Error)
+    exchange_of(request).error_code = error.code
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         event = log.error if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else log.warning
         event("http.request_failed", code=error.code, message=error.message, exc_info=error)

@@ -24,6 +24,8 @@ class Exchange:
     bytes_in: int = 0
     bytes_out: int = 0
     status: int | None = None
+    error_code: str | None = None
+    """Of the answer's envelope, when it tells of an error that S4 foresaw."""
     body_received: bool = False
     """The whole request body has arrived, or there was none."""
     answered_at: float | None = None

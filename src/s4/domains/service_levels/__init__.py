@@ -1,0 +1,1 @@
+"""What plans promise of a month, and whether it was kept: availability and latency from the ledger."""
