@@ -58,6 +58,7 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "wait_all": ([NOW],),
     "search": ("q",),
     "profile": (),
+    "usage": (),
 }
 ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
@@ -71,6 +72,12 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "get_tenant": ("ten_a",),
     "list_tenants_page": (),
     "iter_tenants": (),
+    "tenant_usage": ("ten_a",),
+    "system_analytics": (),
+    "top_tenants": (),
+    "endpoint_analytics": (),
+    "service_levels": (),
+    "service_level_report": ("ten_a",),
 }
 
 

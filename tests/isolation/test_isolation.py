@@ -80,6 +80,13 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/admin/tenants"): Call({"json": {"name": "Intruder"}}),
     ("GET", "/api/v1/admin/tenants"): Call(),
     ("GET", "/api/v1/admin/tenants/{tenant_id}"): Call(),
+    ("GET", "/api/v1/usage"): Call(),
+    ("GET", "/api/v1/admin/tenants/{tenant_id}/usage"): Call(),
+    ("GET", "/api/v1/admin/analytics/system"): Call(),
+    ("GET", "/api/v1/admin/analytics/tenants"): Call(),
+    ("GET", "/api/v1/admin/analytics/endpoints"): Call(),
+    ("GET", "/api/v1/admin/sla"): Call(),
+    ("GET", "/api/v1/admin/sla/report"): Call(),
 }
 
 

@@ -3,9 +3,11 @@
 from fastapi import FastAPI
 
 from s4 import __version__
+from s4.domains.analytics.routes import analytics_router
 from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
+from s4.domains.service_levels.routes import service_levels_router
 from s4.domains.tenants.routes import tenants_router
 from s4.domains.usage.routes import usage_router
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
@@ -46,6 +48,8 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         tenants_router(core.tenants),
         plans_router(core.plans),
         usage_router(core.usage),
+        analytics_router(core.analytics),
+        service_levels_router(core.service_levels),
     ):
         domains.include_router(router)
 

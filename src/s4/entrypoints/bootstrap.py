@@ -15,6 +15,7 @@ import structlog
 
 from s4 import __version__
 from s4.domains.access import AccessService
+from s4.domains.analytics import AnalyticsService
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
@@ -26,6 +27,7 @@ from s4.domains.maintenance import Deployment, MaintenanceLimits, MaintenanceSer
 from s4.domains.maintenance.deployment import open_deployment
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
+from s4.domains.service_levels import ServiceLevels
 from s4.domains.tenants import TenantChain, TenantService
 from s4.domains.tenants import queries as tenant_queries
 from s4.domains.usage import LedgerKeeper, Meter, Prices, UsageService
@@ -70,6 +72,8 @@ class Core:
     events: Events
     meter: Meter
     usage: UsageService
+    analytics: AnalyticsService
+    service_levels: ServiceLevels
     tenants: TenantService
     access: AccessService
     documents: DocumentService
@@ -167,6 +171,8 @@ def _core(
     )
     records = {collection: Records(collection, database, chains) for collection in Collection}
     plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
+    tenants = TenantService(database, chains, plans, RANDOM)
+    usage = UsageService(database, _prices(settings))
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
     return Core(
         settings=settings,
@@ -181,8 +187,10 @@ def _core(
         plans=plans,
         events=events,
         meter=meter,
-        usage=UsageService(database, _prices(settings)),
-        tenants=TenantService(database, chains, plans, RANDOM),
+        usage=usage,
+        analytics=AnalyticsService(database, tenants, usage),
+        service_levels=ServiceLevels(database, events),
+        tenants=tenants,
         access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
         documents=DocumentService(
             database,
@@ -287,10 +295,15 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         ),
     )
     keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
-    handlers: dict[str, JobHandler] = indexing.handlers() | maintenance.handlers() | keeper.handlers()
+    regular = (maintenance, keeper, core.service_levels)
+    handlers: dict[str, JobHandler] = indexing.handlers()
+    for domain in regular:
+        handlers |= domain.handlers()
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
-    scheduler = Scheduler(core.database, core.queue, leases, [*maintenance.regular_tasks(), *keeper.regular_tasks()])
+    scheduler = Scheduler(
+        core.database, core.queue, leases, [task for domain in regular for task in domain.regular_tasks()]
+    )
     try:
         yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
     finally:

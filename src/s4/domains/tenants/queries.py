@@ -122,6 +122,24 @@ async def count_on_plan(connection: Connection, plan_id: str) -> int:
     return int(found.scalar_one())
 
 
+async def names(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, str]:
+    """By id, of those few that are asked for; deleted ones too."""
+    found = await connection.execute(
+        sa.select(tenants.c.tenant_id, tenants.c.name).where(tenants.c.tenant_id.in_(tenant_ids))
+    )
+    return {row.tenant_id: row.name for row in found}
+
+
+async def created_between(connection: Connection, start: datetime, end: datetime) -> int:
+    """How many of the live tenants were made from `start` up to, not including, `end`."""
+    found = await connection.execute(
+        sa.select(sa.func.count()).where(
+            tenants.c.state == "live", tenants.c.created_at >= start, tenants.c.created_at < end
+        )
+    )
+    return int(found.scalar_one())
+
+
 async def call_limits(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, int]:
     """Calls a month by tenant, of those whose plan limits them."""
     found: dict[str, int] = {}

@@ -14,9 +14,11 @@ from s4.entrypoints.cli import (
     document_commands,
     search_command,
     server_commands,
+    sla_commands,
     status_commands,
     tenant_commands,
     upload_command,
+    usage_commands,
 )
 from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error
@@ -44,6 +46,8 @@ def build() -> typer.Typer:
     for commands in (
         server_commands,
         tenant_commands,
+        usage_commands,
+        sla_commands,
         upload_command,
         document_commands,
         search_command,

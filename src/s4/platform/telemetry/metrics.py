@@ -169,6 +169,12 @@ USAGE_FLUSHES = Counter(
     ["outcome"],
 )
 
+SLA_TOLD = Counter(
+    "s4_sla_told_total",
+    "Tenants that were told that their month is `at_risk` or `breached`: `s4 sla` says whose, `s4 sla report` why.",
+    ["state"],
+)
+
 # -- reconcilers
 RECONCILED = Counter(
     "s4_reconciled_total",

@@ -32,6 +32,26 @@ async def balance(connection: Connection, tenant_id: TenantId) -> Balance:
     return Balance(row.stored_bytes, row.reserved_bytes, row.documents) if row is not None else Balance()
 
 
+async def held_by_all(connection: Connection) -> Balance:
+    """What everybody holds together."""
+    sums = [sa.func.coalesce(sa.func.sum(usage_balances.c[name]), 0) for name in ("stored_bytes", "reserved_bytes")]
+    row = (
+        await connection.execute(sa.select(*sums, sa.func.coalesce(sa.func.sum(usage_balances.c.documents), 0)))
+    ).one()
+    return Balance(*(int(number) for number in row))
+
+
+async def largest(connection: Connection, limit: int) -> list[tuple[str, int]]:
+    """The tenants that store the most bytes, the most first."""
+    rows = await connection.execute(
+        sa.select(usage_balances.c.tenant_id, usage_balances.c.stored_bytes)
+        .where(usage_balances.c.stored_bytes > 0)
+        .order_by(usage_balances.c.stored_bytes.desc(), usage_balances.c.tenant_id)
+        .limit(limit)
+    )
+    return [(row.tenant_id, row.stored_bytes) for row in rows]
+
+
 async def reserve(
     connection: Connection, tenant_id: TenantId, size_bytes: int, *, storage_limit_bytes: int | None
 ) -> None:
