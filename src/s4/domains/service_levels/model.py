@@ -10,6 +10,8 @@ from s4.domains.usage.service import search_p95_seconds
 AT_RISK_SPENT = 0.8  # of the budget: early enough to do something about the rest of the month
 SEARCHES_MIN = 100  # below, the slowest five of a hundred are one or two, and one cold start is a trend
 
+_DIGITS = 9  # 1 - 0.99 is a little more than 0.01, and eight of ten failures would be less than 80 %
+
 
 class State(StrEnum):
     NO_OBJECTIVE = "no_objective"
@@ -50,7 +52,9 @@ class Level:
     @property
     def failures_allowed(self) -> float | None:
         """By the promise, of as many requests as there were."""
-        return (1 - self.objective.availability) * self.requests if self.objective is not None else None
+        if self.objective is None:
+            return None
+        return round((1 - self.objective.availability) * self.requests, _DIGITS)
 
     @property
     def budget_spent(self) -> float | None:
