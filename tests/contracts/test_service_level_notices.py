@@ -34,7 +34,7 @@ async def test_each_is_told_once_by_however_many_workers(catalog: Database) -> N
     process = MiniProcess(catalog, open_store(Settings(store_url="memory://")))
     free, _ = await process.tenants.create(OWNER, NewTenant("Free", None, None, "free"))
     local, _ = await process.tenants.create(OWNER, NewTenant("Local", None, None, "local"))
-    levels = [ServiceLevels(catalog, Events(catalog, secrets.token_bytes)) for _ in range(2)]
+    levels = [ServiceLevels(catalog, process.plans, Events(catalog, secrets.token_bytes)) for _ in range(2)]
 
     async def happen(at: datetime, amounts: Mapping[str, int]) -> None:
         entries = [(tenant.tenant_id, at, amounts) for tenant in (free, local)]

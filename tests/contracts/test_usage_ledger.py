@@ -238,8 +238,9 @@ async def test_the_most_and_the_active_are_found_among_tenants_not_among_shards(
     day = Grain.DAY.floor(NOW)
     async with catalog.read() as connection:
         top = await reading.top(connection, Grain.DAY, day, NEXT_MONTH, by="calls", limit=2)
-        active = await reading.active_tenants(connection, day, NEXT_MONTH)
-        before = await reading.active_tenants(connection, MONTH, day)
+        spans = [(Grain.DAY, day, NEXT_MONTH), (Grain.DAY, day, Grain.DAY.following(day)), (Grain.DAY, MONTH, day),
+                 (Grain.MONTH, MONTH, NEXT_MONTH)]  # fmt: skip
+        active = [await reading.active_tenants(connection, *span) for span in spans]
     assert top == [(OTHER, 5), (ACME, 3)]
-    assert (active, before) == (3, 0)
+    assert active == [3, 3, 0, 3]
     assert len(SHARDS) == 32

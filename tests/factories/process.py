@@ -82,10 +82,10 @@ class MiniProcess:
             [TenantChain(), DocumentChain(self.queue), *map(RecordChain, Collection)],
             ChainTimings(lease=lease, wait=timedelta(seconds=20)),
         )
-        plans = PlanService(
+        self.plans = PlanService(
             self.database, Records(Collection.PLANS, self.database, self.chains), tenant_queries.count_on_plan
         )
-        self.tenants = TenantService(self.database, self.chains, plans, random)
+        self.tenants = TenantService(self.database, self.chains, self.plans, random)
         self.documents = DocumentService(
             self.database,
             self.store,  # type: ignore[arg-type]

@@ -189,7 +189,7 @@ def _core(
         meter=meter,
         usage=usage,
         analytics=AnalyticsService(database, tenants, usage),
-        service_levels=ServiceLevels(database, events),
+        service_levels=ServiceLevels(database, plans, events),
         tenants=tenants,
         access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
         documents=DocumentService(

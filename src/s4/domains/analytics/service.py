@@ -88,7 +88,7 @@ class AnalyticsService:
             span = reported_span(period, first, last, now)
             hours = await reading.system_series(connection, Grain.HOUR, span.start, span.end)
             units = await reading.system_series(connection, span.grain, span.start, span.end)
-            active = await reading.active_tenants(connection, span.start, span.end)
+            active = await reading.active_tenants(connection, span.grain, span.start, _last(span))
             new = await tenant_queries.created_between(connection, span.start, span.end)
             if span.end > now or not units:
                 held = await balances.held_by_all(connection)
@@ -136,6 +136,11 @@ class AnalyticsService:
             endpoint.hours[row.hour] += row.requests
         most = sorted(found.values(), key=lambda each: (-each.requests, each.route, each.method))
         return span, most[:limit], sum(each.requests for each in most)
+
+
+def _last(span: Span) -> datetime:
+    """A month's row is of the whole month, though the span ends with today."""
+    return Grain.MONTH.following(span.start) if span.grain is Grain.MONTH else span.end
 
 
 def _hour(at: datetime, amounts: dict[str, int] | None) -> Hour:

@@ -1,7 +1,7 @@
 """Measuring, judging, telling."""
 
-from collections import Counter
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,23 +9,25 @@ from typing import Any
 import structlog
 
 from s4.domains.events import EventKind, Events
-from s4.domains.plans import ServiceLevel
-from s4.domains.plans.model import plan_from
+from s4.domains.plans import PlanService, ServiceLevel
 from s4.domains.service_levels import queries
 from s4.domains.service_levels.model import Level, State
-from s4.domains.usage.ledger import ADDED, Grain
+from s4.domains.usage.ledger import Grain
 from s4.domains.usage.queries import reading
 from s4.kernel.errors import NotFound
 from s4.kernel.ids import TenantId
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import JobHandler, JobRun, RegularTask, record_success
 from s4.platform.telemetry import metrics
+from s4.platform.telemetry.metrics import HTTP_BUCKETS_SECONDS
 
 log = structlog.get_logger()
 
 JUDGE = "service_levels.judge"
 _EVERY = timedelta(minutes=5)  # of reading a row for each tenant: a quarter of a second for ten thousand
 _AFTERWARDS = timedelta(days=1)  # so long a month that is over is judged, for meters whose last batch had to wait
+Promises = Mapping[str, ServiceLevel | None]
+"""By plan."""
 _KINDS = {State.AT_RISK: EventKind.SLA_AT_RISK, State.BREACHED: EventKind.SLA_BREACHED}
 
 
@@ -71,8 +73,9 @@ class Report:
 class ServiceLevels:
     """Answers the operator, and as a regular task tells tenants."""
 
-    def __init__(self, database: Database, events: Events) -> None:
+    def __init__(self, database: Database, plans: PlanService, events: Events) -> None:
         self._database = database
+        self._plans = plans
         self._events = events
 
     # -- answers
@@ -80,18 +83,23 @@ class ServiceLevels:
     async def month(self, start: datetime | None, *, tenant_id: TenantId | None, limit: int) -> Month:
         """Plans, and the tenants whose promise is nearest to being broken or is, at most `limit`. Without `start` the
         running month. Raises `NotFound` for a tenant that is none."""
+        promises = await self._promises()
         async with self._database.read() as connection:
             now = await self._database.now(connection)
             month = start or Grain.MONTH.floor(now)
             end = Grain.MONTH.following(month)
-            rows = await queries.measured(connection, month, tenant_id)
+            rows = await _rows(connection, month, tenant_id, limit)
+            sums = await queries.by_plan(connection, month)
             unattributed = await reading.nobodys_failures(connection, month, end)
         closed = now >= end
-        tenants = [_tenant_level(row, closed=closed) for row in rows]
-        if tenant_id is not None and not tenants:
-            raise NotFound("No such tenant.")
+        tenants = [_tenant_level(row, promises, closed=closed) for row in rows]
         tenants.sort(key=lambda each: (-(each.level.budget_spent or 0.0), -each.level.requests, each.tenant_id))
-        return Month(month, closed, unattributed, _plan_levels(rows, closed=closed), tenants[:limit])
+        plans = [
+            PlanLevel(row.plan_id, row.tenants, _level(row, promises, closed=closed))
+            for row in sums
+            if tenant_id is None or row.plan_id == tenants[0].plan_id
+        ]
+        return Month(month, closed, unattributed, plans, tenants[:limit])
 
     async def report(self, tenant_id: TenantId, start: datetime | None) -> Report:
         """Raises `NotFound`."""
@@ -121,17 +129,25 @@ class ServiceLevels:
         return count
 
     async def _judge(self, month: datetime, now: datetime) -> int:
+        promises = await self._promises()
+        targets = [promise.latency_p95_ms / 1000 for promise in promises.values() if promise is not None]
+        if not targets:
+            return 0
+        slow_from = bisect_left(HTTP_BUCKETS_SECONDS, min(targets))
         async with self._database.read() as connection:
-            rows = await queries.measured(connection, month)
+            rows = await queries.troubled(connection, month, slow_from)
             known = await queries.told(connection, month)
         closed = now >= Grain.MONTH.following(month)
         count = 0
         for row in rows:
-            tenant = _tenant_level(row, closed=closed)
+            tenant = _tenant_level(row, promises, closed=closed)
             state = tenant.level.state
             if state in _KINDS and (tenant.tenant_id, state.value) not in known:
                 count += await self._tell(month, tenant, now)
         return count
+
+    async def _promises(self) -> Promises:
+        return {plan.id: plan.slo for plan in await self._plans.all()}
 
     async def _tell(self, month: datetime, tenant: TenantLevel, now: datetime) -> bool:
         state = tenant.level.state
@@ -162,26 +178,24 @@ class ServiceLevels:
         return True
 
 
-def _tenant_level(row: Any, *, closed: bool) -> TenantLevel:
-    objective = plan_from(row.plan_id, row.plan_body).slo
+async def _rows(connection: Connection, month: datetime, tenant_id: TenantId | None, limit: int) -> list[Any]:
+    """One tenant's, or of those with failures all and of the others as many as are wanted."""
+    if tenant_id is not None:
+        row = await queries.one(connection, month, tenant_id)
+        if row is None:
+            raise NotFound("No such tenant.")
+        return [row]
+    failing: Sequence[Any] = await queries.failing(connection, month)
+    return [*failing, *await queries.busiest(connection, month, max(0, limit - len(failing)))]
+
+
+def _level(row: Any, promises: Promises, *, closed: bool) -> Level:
     amounts = {name: int(row._mapping[name]) for name in queries.MEASURED}
-    return TenantLevel(row.tenant_id, row.name, row.plan_id, Level.of(amounts, objective, closed=closed))
+    return Level.of(amounts, promises.get(row.plan_id), closed=closed)
 
 
-def _plan_levels(rows: Any, *, closed: bool) -> list[PlanLevel]:
-    sums: dict[str, Counter[str]] = {}
-    objectives: dict[str, ServiceLevel | None] = {}
-    tenants: Counter[str] = Counter()
-    for row in rows:
-        objectives[row.plan_id] = plan_from(row.plan_id, row.plan_body).slo
-        tenants[row.plan_id] += 1
-        sums.setdefault(row.plan_id, Counter(dict.fromkeys(ADDED, 0))).update(
-            {name: int(row._mapping[name]) for name in queries.MEASURED}
-        )
-    return [
-        PlanLevel(plan_id, tenants[plan_id], Level.of(sums[plan_id], objectives[plan_id], closed=closed))
-        for plan_id in sorted(sums)
-    ]
+def _tenant_level(row: Any, promises: Promises, *, closed: bool) -> TenantLevel:
+    return TenantLevel(row.tenant_id, row.name, row.plan_id, _level(row, promises, closed=closed))
 
 
 def _event_data(month: datetime, tenant: TenantLevel) -> Mapping[str, Any]:

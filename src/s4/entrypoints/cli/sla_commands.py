@@ -20,7 +20,6 @@ def register(app: typer.Typer) -> None:
     sla.command(epilog=examples("s4 sla show", "s4 sla show --plans", "s4 sla show --month 2026-01 --json"))(show)
     sla.command(
         epilog=examples(
-            "s4 sla report $(s4 tenant list | head -1 | cut -f 1)",
             "s4 sla report $(s4 tenant list | head -1 | cut -f 1) --month 2026-01 > report.md",
         )
     )(report)

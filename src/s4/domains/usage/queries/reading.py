@@ -44,8 +44,14 @@ async def system_series(
     return {row.start: _amounts(row) for row in rows}
 
 
-async def active_tenants(connection: Connection, start: datetime, end: datetime) -> int:
-    """How many tenants asked for anything in whole days: of those with a row in one of the months, those with a day."""
+async def active_tenants(connection: Connection, grain: Grain, start: datetime, end: datetime) -> int:
+    """How many tenants asked for anything in a day, in a month, or in several days: of those with a row in one of the
+    months, those with one of the days."""
+    if grain.following(start) == end:
+        wanted = sa.select(sa.func.count()).where(
+            *_within(grain, start, end), usage_ledger.c.requests > 0, sa.not_(_OF_EVERYBODY)
+        )
+        return int((await connection.execute(wanted)).scalar_one())
     months, days = usage_ledger.alias("months"), usage_ledger.alias("days")
     a_day = sa.exists().where(
         days.c.tenant_id == months.c.tenant_id,
