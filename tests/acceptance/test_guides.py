@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories.command_line import documents
-from tests.factories.deployment import Deployment, clean_environment
+from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 CLIENT = page("docs/guide/client.md")
@@ -31,6 +31,22 @@ def test_the_command_lines_guide_does_what_it_says(served: Deployment, tenant: d
     assert (folder / "travel-policy.docx").read_bytes() == (
         folder / "samples/documents/travel-policy.docx"
     ).read_bytes()
+
+
+def test_the_guide_to_usage_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    own, operator, levels = run_blocks(
+        executed_blocks(page("docs/guide/usage.md"), "bash"),
+        folder,
+        served.url,
+        tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY},
+    )
+
+    assert own.splitlines()[-2].startswith("20"), "the month's row"
+    assert (folder / "hours.csv").read_text().startswith("start,calls,")
+    assert "top_tenants_by_storage" in operator
+    assert "/search" in operator
+    assert "unattributed_failures" in levels
+    assert (folder / "report.md").read_text().startswith("# Service level of ")
 
 
 @pytest.fixture
