@@ -58,6 +58,7 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "wait_all": ([NOW],),
     "search": ("q",),
     "profile": (),
+    "usage": (),
 }
 ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
@@ -81,6 +82,12 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "storage": (),
     "tenant_storage": ("ten_a",),
     "recount_tenant": ("ten_a",),
+    "tenant_usage": ("ten_a",),
+    "system_analytics": (),
+    "top_tenants": (),
+    "endpoint_analytics": (),
+    "service_levels": (),
+    "service_level_report": ("ten_a",),
 }
 
 

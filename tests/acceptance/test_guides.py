@@ -44,6 +44,22 @@ def test_the_walk_through_a_tenants_life_does_what_it_says(served: Deployment, f
     assert (folder / "keys.jsonl").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_guide_to_usage_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    own, operator, levels = run_blocks(
+        executed_blocks(page("docs/guide/usage.md"), "bash"),
+        folder,
+        served.url,
+        tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY},
+    )
+
+    assert own.splitlines()[-2].startswith("20"), "the month's row"
+    assert (folder / "hours.csv").read_text().startswith("start,calls,")
+    assert "top_tenants_by_storage" in operator
+    assert "/search" in operator
+    assert "unattributed_failures" in levels
+    assert (folder / "report.md").read_text().startswith("# Service level of ")
+
+
 @pytest.fixture
 def program(folder: Path) -> Path:
     """The client's guide as one program."""

@@ -134,8 +134,10 @@ def clean_environment() -> dict[str, str]:
 FAST = {
     "S4_EMBEDDING_PROVIDER": "deterministic",
     "S4_JOB_POLL_SECONDS": "0.05",
+    "S4_USAGE_FLUSH_SECONDS": "0.05",
 }
-"""Settings that make tests quick without changing what they prove: words instead of meaning, a quick poll."""
+"""Settings that make tests quick without changing what they prove: words instead of meaning, a quick poll, a
+ledger that is current."""
 
 
 @contextlib.contextmanager

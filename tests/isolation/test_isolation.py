@@ -90,6 +90,13 @@ CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/api/v1/admin/tenants/{tenant_id}/storage"): Call(),
     ("POST", "/api/v1/admin/tenants/{tenant_id}/recount"): Call(),
     ("GET", "/api/v1/admin/storage"): Call(),
+    ("GET", "/api/v1/usage"): Call(),
+    ("GET", "/api/v1/admin/tenants/{tenant_id}/usage"): Call(),
+    ("GET", "/api/v1/admin/analytics/system"): Call(),
+    ("GET", "/api/v1/admin/analytics/tenants"): Call(),
+    ("GET", "/api/v1/admin/analytics/endpoints"): Call(),
+    ("GET", "/api/v1/admin/sla"): Call(),
+    ("GET", "/api/v1/admin/sla/report"): Call(),
 }
 
 

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from s4 import __version__
+from s4.domains.analytics.routes import analytics_router
 from s4.domains.documents.routes import (
     UploadRouteLimits,
     accounts_router,
@@ -12,12 +13,14 @@ from s4.domains.documents.routes import (
 )
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
+from s4.domains.service_levels.routes import service_levels_router
 from s4.domains.tenants.routes import profile_router, tenants_router
+from s4.domains.usage.routes import usage_router
 from s4.entrypoints.admissions import call_admission, rate_admission, take_back_refused
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
-from s4.platform.http.middleware import HttpLimits, HttpMiddleware
+from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
 from s4.platform.http.routing import DomainRouter, undeclared_routes
 from s4.platform.rates import Rate
 
@@ -55,8 +58,15 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         profile_router(core.tenants, core.plans),
         plans_router(core.plans),
         accounts_router(core.accounts),
+        usage_router(core.usage),
+        analytics_router(core.analytics),
+        service_levels_router(core.service_levels),
     ):
         domains.include_router(router)
+
+    def metered(finished: Finished) -> None:
+        core.meter.observe(finished, draining=state.draining)
+
     app.include_router(operations_router(core, state))
     app.include_router(domains, prefix="/api/v1")
     app.include_router(domains, prefix="/api", include_in_schema=False)
@@ -69,7 +79,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             quiet_routes=_QUIET,
         ),
         random=RANDOM,
-        observers=(take_back_refused(core.calls),),
+        observers=(take_back_refused(core.calls), metered),
     )
     undeclared = undeclared_routes(app)
     if undeclared:

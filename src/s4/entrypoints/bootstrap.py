@@ -6,7 +6,7 @@ close what they opened, in reverse order.
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,11 +15,12 @@ import structlog
 
 from s4 import __version__
 from s4.domains.access import AccessService
+from s4.domains.analytics import AnalyticsService
 from s4.domains.calls import CallBudget
 from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
-from s4.domains.events import Events
+from s4.domains.events import EventKind, Events
 from s4.domains.indexing import Generation, IndexingService, Publisher
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
@@ -27,8 +28,10 @@ from s4.domains.maintenance import Departures, Deployment, MaintenanceLimits, Ma
 from s4.domains.maintenance.deployment import is_serving, open_deployment
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
+from s4.domains.service_levels import ServiceLevels
 from s4.domains.tenants import CreationMemory, TenantChain, TenantLifecycle, TenantService
 from s4.domains.tenants import queries as tenant_queries
+from s4.domains.usage import LedgerKeeper, Meter, Prices, UsageService
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
 from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
@@ -42,7 +45,7 @@ from s4.kernel.keys import Collection
 from s4.kernel.settings import EmbeddingProvider, Settings
 from s4.platform import faults
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
-from s4.platform.database import Database, migrate, open_database
+from s4.platform.database import Connection, Database, migrate, open_database
 from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.objects import ObjectStore, open_store
@@ -71,6 +74,11 @@ class Core:
     calls: CallBudget
     records: dict[Collection, Records]
     plans: PlanService
+    events: Events
+    meter: Meter
+    usage: UsageService
+    analytics: AnalyticsService
+    service_levels: ServiceLevels
     tenants: TenantService
     lifecycle: TenantLifecycle
     access: AccessService
@@ -140,10 +148,15 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         except Unavailable as error:
             # Uploads and keyword searches need no provider; the embedder's watch goes on asking.
             log.warning("embedding.unavailable_at_start", error=error.message)
+        events = Events(database, RANDOM)
+        meter = _meter(settings, database, events)
+        stack.push_async_callback(meter.aclose)
+        meter.start()
+        store.observer = meter.stored
         vectors = _vectors(settings, store)
         stack.push_async_callback(vectors.close)
         await vectors.preload()
-        core = _core(settings, database, store, deployment, embedder, vectors)
+        core = _core(settings, database, store, deployment, embedder, vectors, events, meter)
         stack.push_async_callback(core.buckets.aclose)
         stack.push_async_callback(core.calls.aclose)
         yield core
@@ -156,13 +169,15 @@ def _core(
     deployment: Deployment,
     embedder: Embedder,
     vectors: VectorStore,
+    events: Events,
+    meter: Meter,
 ) -> Core:
     queue = Queue(database, RANDOM)
     chains = Chains(
         database,
         store,
         RANDOM,
-        [TenantChain(), DocumentChain(queue, Events(database, RANDOM), is_serving), *map(RecordChain, Collection)],
+        [TenantChain(), DocumentChain(queue, events, is_serving), *map(RecordChain, Collection)],
         ChainTimings(
             lease=timedelta(seconds=settings.commit_lease_seconds),
             wait=timedelta(seconds=settings.commit_wait_seconds),
@@ -170,11 +185,11 @@ def _core(
     )
     records = {collection: Records(collection, database, chains) for collection in Collection}
     plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
+    usage = UsageService(database, _prices(settings))
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
     admin_key = settings.admin_api_key.get_secret_value()
     memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
     tenants = TenantService(database, chains, plans, RANDOM, memory)
-    events = Events(database, RANDOM)
     return Core(
         settings=settings,
         database=database,
@@ -193,6 +208,11 @@ def _core(
             database, tenants, plans, events, grace=timedelta(days=settings.tenant_delete_grace_days)
         ),
         access=AccessService(database, admin_api_key=admin_key),
+        events=events,
+        meter=meter,
+        usage=usage,
+        analytics=AnalyticsService(database, tenants, usage),
+        service_levels=ServiceLevels(database, plans, events),
         documents=DocumentService(
             database,
             store,
@@ -221,6 +241,34 @@ def _core(
                 query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + _EMBEDDER_FIRST,
             ),
         ),
+    )
+
+
+def _meter(settings: Settings, database: Database, events: Events) -> Meter:
+    async def approaching(connection: Connection, tenant_id: str, data: Mapping[str, object]) -> None:
+        await events.emit(connection, tenant_id, EventKind.API_CALLS_LIMIT_APPROACHING, data)
+
+    async def limits(connection: Connection, tenant_ids: Sequence[str]) -> Mapping[str, int]:
+        return await tenant_queries.call_limits(connection, tenant_ids, await database.now(connection))
+
+    return Meter(
+        database,
+        SystemClock(),
+        RANDOM,
+        limits=limits,
+        approaching=approaching,
+        every=timedelta(seconds=settings.usage_flush_seconds),
+    )
+
+
+def _prices(settings: Settings) -> Prices:
+    return Prices(
+        currency=settings.price_currency,
+        stored_gib_month=settings.price_stored_gib_month,
+        store_writes_thousand=settings.price_store_writes_thousand,
+        store_reads_thousand=settings.price_store_reads_thousand,
+        embedding_million_tokens=settings.price_embedding_million_tokens,
+        out_gib=settings.price_out_gib,
     )
 
 
@@ -274,10 +322,16 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
             commit_lease=timedelta(seconds=settings.commit_lease_seconds),
         ),
     )
-    handlers: dict[str, JobHandler] = indexing.handlers() | maintenance.handlers()
+    keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
+    regular = (maintenance, keeper, core.service_levels)
+    handlers: dict[str, JobHandler] = indexing.handlers()
+    for domain in regular:
+        handlers |= domain.handlers()
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
-    scheduler = Scheduler(core.database, core.queue, leases, maintenance.regular_tasks())
+    scheduler = Scheduler(
+        core.database, core.queue, leases, [task for domain in regular for task in domain.regular_tasks()]
+    )
     try:
         yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
     finally:

@@ -133,6 +133,13 @@ def embedding_group(tenant_id: TenantId, space: str, group_hash: str) -> ObjectK
     return ObjectKey(f"{embeddings(tenant_id)}{space}/{group_hash[:2]}/{group_hash}")
 
 
+def owner(key: str) -> TenantId | None:
+    """The tenant below whose part of the bucket a key or a prefix lies."""
+    area, _, rest = key.partition("/")
+    name = rest.partition("/")[0]
+    return TenantId(name) if f"{area}/" in (TENANTS, INDICES) and is_tenant_id(name) else None
+
+
 class KeyKind(StrEnum):
     """What an object is, by its key alone."""
 

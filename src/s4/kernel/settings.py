@@ -334,6 +334,39 @@ class Settings(BaseModel):
         le=3650,
         description="How long a tenant that is being deleted is shut out but can be brought back. Then it is gone.",
     )
+    # -- metering
+    usage_flush_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="How long a process keeps what it metered in memory: one transaction each time, and what a "
+        "`kill -9` loses.",
+    )
+    usage_hours_days: int = Field(
+        400,
+        ge=33,
+        description="How many days the ledger keeps hours and endpoints; days and months stay. Ten thousand busy "
+        "tenants write some 100 MB of hours a day.",
+    )
+    price_currency: str = Field("USD", description="What the prices are in: a word that stands beside every estimate.")
+    price_stored_gib_month: float = Field(
+        0.023,
+        ge=0,
+        description="Of a GiB stored for a month of 730 hours. The defaults are list prices of S3 and of "
+        "a small embedding model; estimates are as good as what is set here.",
+    )
+    price_store_writes_thousand: float = Field(
+        0.005, ge=0, description="Of 1,000 requests to the store that write or list (S3's class PUT)."
+    )
+    price_store_reads_thousand: float = Field(
+        0.0004, ge=0, description="Of 1,000 requests to the store that read (S3's class GET)."
+    )
+    price_embedding_million_tokens: float = Field(
+        0.02,
+        ge=0,
+        description="Of a million tokens that were embedded; those from the cache cost nothing. 0 for a "
+        "model of one's own.",
+    )
+    price_out_gib: float = Field(0.09, ge=0, description="Of a GiB that was sent to callers.")
 
     # -- maintenance
     sweep_seconds: float = Field(900.0, gt=0, description="How often reconcilers look for what was left behind.")

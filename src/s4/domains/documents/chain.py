@@ -107,6 +107,7 @@ class DocumentChain:
             await idempotency.remember(connection, head)
         if content_changed:
             await self._queue.enqueue(connection, jobs.index(tenant_id, document_id))
+            await usage.add(connection, tenant_id, head.committed_at, {"documents_uploaded": 1})
         replaced = Room(row.size_bytes, 1) if was_live else Room(0)
         await self._move_balance(
             connection, head, Room(body["size"] - replaced.size_bytes, 1 - replaced.documents), released
@@ -123,6 +124,7 @@ class DocumentChain:
         await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))
         if row is not None and row.state == LIVE:
             await self._move_balance(connection, head, Room(-row.size_bytes, -1), Room(0))
+            await usage.add(connection, tenant_id, head.committed_at, {"documents_deleted": 1})
 
     async def _move_balance(self, connection: Connection, head: Head, stored: Room, released: Room) -> None:
         tenant_id = TenantId(head.subject.tenant_id)

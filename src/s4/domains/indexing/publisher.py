@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from s4.domains import usage
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing import jobs, queries
@@ -54,6 +56,8 @@ class Change:
     rows: list[ChunkRow] = field(default_factory=list)
     pages: int | None = None
     detected_type: str | None = None
+    use: Mapping[str, int] = field(default_factory=dict)
+    """What the work took, for the ledger: told with the publication, or not at all."""
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
@@ -275,6 +279,7 @@ class Publisher:
             else:
                 await self._make_searchable(connection, change, row, now)
             await self._queue.finish(connection, change.job)
+        await _meter(connection, tenant_id, now, [change for change in batch if change not in lost])
         return lost
 
     async def _make_searchable(self, connection: Connection, change: Change, row: Any, now: datetime) -> None:
@@ -309,6 +314,14 @@ class Publisher:
         metrics.DOCUMENTS_INDEXED.labels("ready", "").inc()
         if change.document is not None:
             metrics.FRESHNESS_SECONDS.observe((now - change.document.updated_at).total_seconds())
+
+
+async def _meter(connection: Connection, tenant_id: TenantId, now: datetime, changes: list[Change]) -> None:
+    used: Counter[str] = Counter()
+    for change in changes:
+        used.update(change.use)
+    if used:
+        await usage.add(connection, tenant_id, now, used)
 
 
 def _settle(changes: list[Change], error: Exception | None) -> None:

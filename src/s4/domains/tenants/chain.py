@@ -73,7 +73,7 @@ class TenantChain:
         }
         reset_at = _moment(body.get("usage_reset_at"))
         if reset_at is not None and reset_at == head.committed_at:
-            await usage.restart_calls(connection, tenant_id, reset_at)
+            await usage.reset_calls(connection, tenant_id, reset_at)
         is_new = await queries.state(connection, tenant_id) != LIVE
         await queries.put(connection, values)
         await queries.replace_keys(

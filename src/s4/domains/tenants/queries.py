@@ -1,6 +1,6 @@
 """All SQL on tenants, keys and the Idempotency-Keys that made tenants."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -141,6 +141,9 @@ async def ids(connection: Connection) -> list[TenantId]:
     return [TenantId(text) for text in found.scalars()]
 
 
+_PARAMETERS_MAX = 500  # ids in one IN (…)
+
+
 def _with_plan_in_force(selected: sa.Select[Any], now: datetime) -> sa.Select[Any]:
     plan_id = plan_in_force(now)
     of_tenant = sa.and_(records.c.collection == Collection.PLANS.value, records.c.name == plan_id)
@@ -200,6 +203,36 @@ async def departing(connection: Connection, now: datetime, *, limit: int) -> lis
     )
     found = await connection.execute(over.order_by(tenants.c.delete_after).limit(limit))
     return [TenantId(text) for text in found.scalars()]
+
+
+async def names(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, str]:
+    """By id, of those few that are asked for; deleted ones too."""
+    found = await connection.execute(
+        sa.select(tenants.c.tenant_id, tenants.c.name).where(tenants.c.tenant_id.in_(tenant_ids))
+    )
+    return {row.tenant_id: row.name for row in found}
+
+
+async def created_between(connection: Connection, start: datetime, end: datetime) -> int:
+    """How many of the live tenants were made from `start` up to, not including, `end`."""
+    found = await connection.execute(
+        sa.select(sa.func.count()).where(
+            tenants.c.state == "live", tenants.c.created_at >= start, tenants.c.created_at < end
+        )
+    )
+    return int(found.scalar_one())
+
+
+async def call_limits(connection: Connection, tenant_ids: Sequence[str], now: datetime) -> dict[str, int]:
+    """Calls a month by tenant, of those whose plan limits them."""
+    found: dict[str, int] = {}
+    for start in range(0, len(tenant_ids), _PARAMETERS_MAX):
+        some = tenant_ids[start : start + _PARAMETERS_MAX]
+        wanted = _with_plan_in_force(sa.select(tenants.c.tenant_id).select_from(tenants), now)
+        rows = await connection.execute(wanted.where(tenants.c.tenant_id.in_(some), tenants.c.state == "live"))
+        limits = {row.tenant_id: row.plan_body.get("api_calls_limit") for row in rows}
+        found.update({tenant_id: limit for tenant_id, limit in limits.items() if limit is not None})
+    return found
 
 
 async def counts_by_status(connection: Connection) -> dict[str, int]:

@@ -1,17 +1,31 @@
-"""What a tenant holds, to the byte: one balance per tenant, moved in the transactions that change documents; and what
-it takes in the bucket, by class, from listings."""
+"""What a tenant holds, to the byte, and what it used, by the hour.
 
+The balance, one per tenant, is moved in the transactions that change documents; beside it stands what the tenant takes
+in the bucket, by class, from listings. The ledger (`ledger.py` says which rows there are) is fed by the meter of every
+process (`meter.py`), by the transactions that store, delete and index documents (`add`), and by an hourly sample of
+the balances (`keeper.py`).
+"""
+
+from s4.domains.usage.costs import Prices
+from s4.domains.usage.keeper import LedgerKeeper
+from s4.domains.usage.meter import Meter
 from s4.domains.usage.model import Balance, Crossing, Holding, Room, StorageClass
 from s4.domains.usage.queries import storage
 from s4.domains.usage.queries.balances import balance, correct, lock, open_balance, release, reserve, settle, total
-from s4.domains.usage.queries.calls import calls_this_month, last_activity, restart_calls
+from s4.domains.usage.queries.writing import add, calls_this_month, last_activity, reset_calls
+from s4.domains.usage.service import UsageService
 
 __all__ = [
     "Balance",
     "Crossing",
     "Holding",
+    "LedgerKeeper",
+    "Meter",
+    "Prices",
     "Room",
     "StorageClass",
+    "UsageService",
+    "add",
     "balance",
     "calls_this_month",
     "correct",
@@ -20,7 +34,7 @@ __all__ = [
     "open_balance",
     "release",
     "reserve",
-    "restart_calls",
+    "reset_calls",
     "settle",
     "storage",
     "total",

@@ -15,9 +15,11 @@ from s4.entrypoints.cli import (
     plan_commands,
     search_command,
     server_commands,
+    sla_commands,
     status_commands,
     tenant_commands,
     upload_command,
+    usage_commands,
 )
 from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error, stand_in_for_closed_streams
@@ -46,6 +48,8 @@ def build() -> typer.Typer:
         server_commands,
         tenant_commands,
         plan_commands,
+        usage_commands,
+        sla_commands,
         upload_command,
         document_commands,
         search_command,

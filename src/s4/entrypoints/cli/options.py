@@ -55,6 +55,7 @@ ConfigFile = Annotated[
     typer.Option("--config", envvar="S4_CONFIG", show_default=False, help="A TOML file with settings."),
 ]
 Json = Annotated[bool, typer.Option(JSON_FLAG, help="One JSON document on stdout and nothing else.")]
+Csv = Annotated[bool, typer.Option("--csv", help="A table with a line of headings, for a spreadsheet.")]
 JsonLines = Annotated[
     bool, typer.Option(JSON_FLAG, help="One JSON object a line on stdout: each file as it ends, last the summary.")
 ]

@@ -131,6 +131,32 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console().print(table)
 
 
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_csv: bool) -> None:
+    """The same table as CSV, or as `print_table` shows it."""
+    if as_csv:
+        import csv
+
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        if rows:
+            table.writerow(rows[0])
+        table.writerows([_cell(value) for value in row.values()] for row in rows)
+        sys.stdout.flush()
+        return
+    shown = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    print_table(list(rows[0]) if rows else (), shown)
+
+
+def print_page(text: str) -> None:
+    """A text of many lines."""
+    for line in text.splitlines():
+        print_line(line)
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet runs what begins like a formula, and a tenant chooses its name."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+
+
 @dataclass(frozen=True, slots=True)
 class Bar:
     """`advance` takes how many bytes have gone since the last call, `describe` a new text before the bar."""

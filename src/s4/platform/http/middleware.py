@@ -36,6 +36,7 @@ _SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",  # a tenant's data; an endpoint that allows caching says so itself
 }
+_NOT_CALLS = frozenset({"quota_exceeded", "rate_limited"})  # as the HTTP contract says
 _UNREAD_BYTES_KEPT = 64 * KIB  # the server skips so little by itself, and the connection stays usable
 
 # A stranger is read from just long enough for the refusal to cross the world. A tenant whose upload exceeds a
@@ -66,6 +67,11 @@ class Finished:
     status: int
     seconds: float
     client_address: str | None
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it counts as one of the calls that a plan allows; of a tenant's request."""
+        return self.exchange.counted and self.exchange.error_code not in _NOT_CALLS
 
 
 Observer = Callable[[Finished], None]

@@ -8,8 +8,9 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which nothing here looks at
 
-# OpenTelemetry's buckets for http.server.request.duration, in seconds.
-_HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+# OpenTelemetry's buckets for http.server.request.duration, in seconds. The ledger's sketches have the same: other
+# bounds need columns of their own there.
+HTTP_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _STAGE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0)
 _FRESHNESS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 
@@ -26,7 +27,7 @@ HTTP_SECONDS = Histogram(
     "s4_http_request_duration_seconds",
     "Time to the last byte of the answer. When it rises, compare with the store's and the stages' durations.",
     ["method", "route", "status_class"],
-    buckets=_HTTP_SECONDS,
+    buckets=HTTP_BUCKETS_SECONDS,
 )
 HTTP_IN_FLIGHT = Gauge("s4_http_requests_in_flight", "Requests now in work. Near the limit: add replicas.")
 HTTP_BYTES = Counter(
@@ -166,12 +167,26 @@ SEARCH_SECONDS = Histogram(
     "s4_search_stage_duration_seconds",
     "Duration of a stage of a search (embed, open, fetch, verify, total). The stage that grew is the one to look at.",
     ["stage"],
-    buckets=_HTTP_SECONDS,
+    buckets=HTTP_BUCKETS_SECONDS,
 )
 INDEX_COMMITS = Counter(
     "s4_index_commits_total", "Writes to index tables by outcome (ok, conflict, lost_lease).", ["outcome"]
 )
 INDEX_REREADS = Counter("s4_search_rereads_total", "Searches repeated because the table's version moved meanwhile.")
+
+# -- metering
+USAGE_FLUSHES = Counter(
+    "s4_usage_flushes_total",
+    "Batches of a meter by outcome: `ok`, `deferred` (the catalog was away; the batch waits in memory), `failed`. "
+    "Anything but `ok` growing: a kill of this process now would lose what waits.",
+    ["outcome"],
+)
+
+SLA_TOLD = Counter(
+    "s4_sla_told_total",
+    "Tenants that were told that their month is `at_risk` or `breached`: `s4 sla` says whose, `s4 sla report` why.",
+    ["state"],
+)
 
 # -- reconcilers
 RECONCILED = Counter(

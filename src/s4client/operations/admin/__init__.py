@@ -1,11 +1,12 @@
 """What the administrator's key opens, by subject."""
 
+from s4client.operations.admin.analytics import AnalyticsOperations
 from s4client.operations.admin.plans import PlansOperations
 from s4client.operations.admin.storage import StorageOperations
 from s4client.operations.admin.tenants import TenantsOperations
 
 
-class AdminOperations(TenantsOperations, PlansOperations, StorageOperations):
+class AdminOperations(TenantsOperations, PlansOperations, StorageOperations, AnalyticsOperations):
     """Everything that an administrator can do."""
 
     credential_header = "X-Admin-Key"

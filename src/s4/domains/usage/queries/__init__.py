@@ -1,1 +1,1 @@
-"""Statements on balances and on what the bucket holds."""
+"""All SQL on what tenants hold and use: balances, the bucket by class, the ledger's writing and its reading."""

@@ -151,3 +151,14 @@ def _refusal(message: str, resource: str, figures: tuple[int, int, int, int]) ->
 
 def _balance(row: sa.Row[Any]) -> Balance:
     return Balance(row.stored_bytes, row.reserved_bytes, row.documents, row.reserved_documents)
+
+
+async def largest(connection: Connection, limit: int) -> list[tuple[str, int]]:
+    """The tenants that store the most bytes, the most first."""
+    rows = await connection.execute(
+        sa.select(_OF.tenant_id, _OF.stored_bytes)
+        .where(_OF.stored_bytes > 0)
+        .order_by(_OF.stored_bytes.desc(), _OF.tenant_id)
+        .limit(limit)
+    )
+    return [(row.tenant_id, row.stored_bytes) for row in rows]
