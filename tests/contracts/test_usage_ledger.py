@@ -108,7 +108,7 @@ async def test_thresholds_are_told_once_each_although_two_processes_cross_them_t
 
     async with catalog.read() as connection:
         told = [row.data for row in await connection.execute(sa.select(events).order_by(events.c.at))]
-    assert [(data["percent"], data["api_calls_limit"]) for data in told] == [(80, 100), (95, 100), (100, 100)]
+    assert [(data["threshold_percent"], data["api_calls_limit"]) for data in told] == [(80, 100), (95, 100), (100, 100)]
     assert (await month_of(catalog, ACME))["calls"] == 120
 
 

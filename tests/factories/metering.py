@@ -39,7 +39,7 @@ def new_meter(
         return {tenant_id: limit for tenant_id, limit in limits.items() if tenant_id in tenant_ids}
 
     async def approaching(_: Connection, tenant_id: str, data: Mapping[str, object]) -> None:
-        events.append((tenant_id, int(str(data["percent"]))))
+        events.append((tenant_id, int(str(data["threshold_percent"]))))
 
     return Meter(
         database,

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from s4.domains.usage.calls import class_of, is_call, plain_route
+from s4.domains.usage.calls import class_of, plain_route
 from s4.domains.usage.ledger import NOBODY, SEARCH_BUCKETS, Call, Grain
 from s4.domains.usage.queries import writing
 from s4.kernel import keys
@@ -110,7 +110,7 @@ class Meter:
         noted["failures"] += failed
         noted["bytes_in"] += exchange.bytes_in
         noted["bytes_out"] += exchange.bytes_out
-        if is_call(finished.method, route, finished.status, exchange.error_code):
+        if finished.is_call:
             noted["calls"] += 1
             noted[f"calls_{class_of(finished.method, route)}"] += 1
         if route == "/search" and finished.status < 400:
@@ -209,12 +209,7 @@ class Meter:
             known = percent if of_limit == limit else 0
             crossed = [each for each in THRESHOLDS_PERCENT if known < each and count * 100 >= each * limit]
             for each in crossed:
-                data = {
-                    "threshold_percent": each,
-                    "api_calls_count": count,
-                    "api_calls_limit": limit,
-                    "month": f"{month:%Y-%m}",
-                }
-                await self._approaching(connection, tenant_id, data)
+                said = {"threshold_percent": each, "api_calls_count": count, "api_calls_limit": limit}
+                await self._approaching(connection, tenant_id, said | {"month": f"{month:%Y-%m}"})
             if crossed:
                 await writing.remember_told(connection, tenant_id, month, percent=crossed[-1], limit=limit)

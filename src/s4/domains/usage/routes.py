@@ -62,7 +62,7 @@ def usage_router(usage: UsageService) -> DomainRouter:
     """A tenant about itself."""
     router = DomainRouter(tags=["usage"])
 
-    @router.get("/usage", permission=Permission.USAGE_READ, response_model=UsageOut, responses=TABLE)
+    @router.get("/usage", permission=Permission.USAGE_READ, counted=False, response_model=UsageOut, responses=TABLE)
     async def get_usage(
         context: CurrentTenant,
         wants_csv: WantsCsv,
