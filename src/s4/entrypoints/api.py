@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from s4 import __version__
+from s4.domains.access.routes import administrators_router, child_keys_router, keys_router, tenant_keys_router
 from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
@@ -44,6 +45,10 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         search_router(core.search),
         tenants_router(core.tenants),
         plans_router(core.plans),
+        child_keys_router(core.keys),
+        keys_router(core.keys),
+        tenant_keys_router(core.keys),
+        administrators_router(core.administrators),
     ):
         domains.include_router(router)
     app.include_router(operations_router(core, state))

@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 
 from s4 import __version__
-from s4.domains.access import AccessService
+from s4.domains.access import AccessService, AdministratorService, KeyService
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
@@ -66,6 +66,8 @@ class Core:
     records: dict[Collection, Records]
     plans: PlanService
     tenants: TenantService
+    administrators: AdministratorService
+    keys: KeyService
     access: AccessService
     documents: DocumentService
     uploads: Uploads
@@ -155,6 +157,7 @@ def _core(
     )
     records = {collection: Records(collection, database, chains) for collection in Collection}
     plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
+    administrators = AdministratorService(database, records[Collection.ADMINS], RANDOM)
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
     return Core(
         settings=settings,
@@ -168,7 +171,14 @@ def _core(
         records=records,
         plans=plans,
         tenants=TenantService(database, chains, plans, RANDOM),
-        access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
+        administrators=administrators,
+        keys=KeyService(database, chains, RANDOM),
+        access=AccessService(
+            database,
+            administrators,
+            admin_api_key=settings.admin_api_key.get_secret_value(),
+            failures_per_minute=settings.auth_failures_per_minute,
+        ),
         documents=DocumentService(
             database,
             store,

@@ -54,6 +54,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         server = _Server(config)
         _stop_on_signals(server, state, settings.drain_seconds)
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(core.access.notes_kept())
             if with_worker:
                 await stack.enter_async_context(_WorkerChild(settings, state))
             host, port = listening.getsockname()[:2]

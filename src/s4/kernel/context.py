@@ -21,7 +21,8 @@ NOWHERE = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did something, as the audit trail names him: `kind` is admin, tenant or system."""
+    """Who did something, as the audit trail names him: `kind` is admin, tenant, system, or stranger for who was
+    refused."""
 
     kind: str
     name: str
@@ -29,6 +30,22 @@ class Actor:
 
 
 SYSTEM_ACTOR = Actor("system", "s4")
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """The part of a tenant's documents that a bound key may see and change: those whose key begins with `key_prefix`,
+    and whose metadata have these values in these fields. With neither it is all of them."""
+
+    key_prefix: str | None = None
+    fields: tuple[tuple[str, str | float | bool], ...] = ()
+
+    @property
+    def binds(self) -> bool:
+        return self.key_prefix is not None or bool(self.fields)
+
+
+UNRESTRICTED = Restriction()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,7 @@ class TenantContext:
     permissions: frozenset[Permission]
     plan: PlanLimits
     origin: Origin = NOWHERE
+    restriction: Restriction = UNRESTRICTED
 
     @property
     def actor(self) -> Actor:

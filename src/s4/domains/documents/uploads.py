@@ -17,8 +17,8 @@ from typing import Any
 
 from s4.domains import usage
 from s4.domains.documents.chain import subject
-from s4.domains.documents.model import Document, DocumentStatus
-from s4.domains.documents.queries import idempotency, reservations, rows
+from s4.domains.documents.model import Document, DocumentStatus, missing
+from s4.domains.documents.queries import idempotency, reservations, rows, scope
 from s4.domains.documents.queries.idempotency import RememberedAnswer
 from s4.kernel import keys
 from s4.kernel.clock import parse_rfc3339, rfc3339
@@ -134,7 +134,14 @@ class Uploads:
         context.require(Permission.DOCUMENTS_WRITE)
         if (request.declared_bytes or 0) > self._limits.bytes_max:
             raise self._too_large()
-        opened = await self._database.transact(lambda c: self._open(c, context.tenant_id, request))
+        scope.require_key_within(context.restriction, request.key)
+
+        async def open_(connection: Connection) -> _Opened:
+            if request.key is not None:
+                await _require_visible(connection, context, document_id_for_key(context.tenant_id, request.key))
+            return await self._open(connection, context.tenant_id, request)
+
+        opened = await self._database.transact(open_)
         failpoint("upload.opened")
         if opened.remembered is not None:
             return await self._replay(context.tenant_id, request, opened.remembered, content, finish)
@@ -142,16 +149,18 @@ class Uploads:
         try:
             stored, complete = await self._stream(context.tenant_id, opened, request, content, finish)
             failpoint("upload.streamed")
+            scope.require_within(context.restriction, request.key, complete.metadata or {})
 
             async def seal(connection: Connection, now: datetime) -> Draft:
                 nonlocal sealed
                 sealed = False
+                await _require_visible(connection, context, opened.document_id)
                 draft = await self._seal(connection, now, context.tenant_id, opened, complete, stored)
                 sealed = True
                 return draft
 
             async def settled(connection: Connection, head: Head) -> UploadResult:
-                document = await rows.get(connection, context.tenant_id, opened.document_id)
+                document = await rows.live(connection, context.tenant_id, opened.document_id)
                 made = _document(context.tenant_id, opened.document_id, head.revision, head.body)
                 return UploadResult(
                     document if document is not None and document.revision == head.revision else made,
@@ -215,7 +224,7 @@ class Uploads:
     async def _check_current(
         self, connection: Connection, tenant_id: TenantId, document_id: DocumentId, request: UploadRequest
     ) -> Document | None:
-        current = await rows.get(connection, tenant_id, document_id)
+        current = await rows.live(connection, tenant_id, document_id)
         if request.create_only and current is not None:
             raise Conflict("A document with this key exists; PUT replaces it.", details={"document_id": document_id})
         request.preconditions.check_write(current.revision if current is not None else None)
@@ -339,6 +348,14 @@ class Uploads:
             await self._store.delete([keys.content(tenant_id, opened.document_id, opened.version_id)])
         except Unavailable:
             return
+
+
+async def _require_visible(connection: Connection, context: TenantContext, document_id: DocumentId) -> None:
+    """What stands where a bound key writes is its own to replace, or nothing. Raises `NotFound`."""
+    if not context.restriction.binds or await rows.live(connection, context.tenant_id, document_id) is None:
+        return
+    if await rows.get(connection, context, document_id) is None:
+        raise missing()
 
 
 def _hashed(idempotency_key: str) -> str:

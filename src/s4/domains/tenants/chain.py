@@ -71,6 +71,8 @@ class TenantChain:
                     "created_at": parse_rfc3339(key["created_at"]),
                     "expires_at": parse_rfc3339(key["expires_at"]) if key["expires_at"] else None,
                     "revoked_at": parse_rfc3339(key["revoked_at"]) if key["revoked_at"] else None,
+                    "key_prefix": key.get("key_prefix"),  # heads of older releases bind no keys
+                    "fields": key.get("fields"),
                 }
                 for key in body["keys"]
             ],

@@ -37,8 +37,10 @@ async def advance(connection: Connection, tenant_id: str, to_revision: int) -> b
 
 
 async def replace_keys(connection: Connection, tenant_id: str, keys: list[dict[str, Any]]) -> None:
-    """The head's list of keys is the whole truth."""
-    await connection.execute(sa.delete(tenant_keys).where(tenant_keys.c.tenant_id == tenant_id))
+    """The head's list of keys is the whole truth, but for child keys, which no head names."""
+    await connection.execute(
+        sa.delete(tenant_keys).where(tenant_keys.c.tenant_id == tenant_id, tenant_keys.c.parent.is_(None))
+    )
     if keys:
         await connection.execute(sa.insert(tenant_keys), keys)
 
@@ -91,13 +93,24 @@ async def ids(connection: Connection) -> list[TenantId]:
 
 
 _PLAN_OF_TENANT = sa.and_(records.c.collection == Collection.PLANS.value, records.c.name == tenants.c.plan_id)
+_PARENT = tenant_keys.alias("parent")
 _PLAN = (tenants.c.plan_id, records.c.body.label("plan_body"))
 
 
 async def key(connection: Connection, prefix: str) -> sa.Row[Any] | None:
-    """A key by its public part, with its tenant's state, status and plan: all that a request needs, in one look."""
+    """A key by its public part, with its parent, its tenant's state, status and plan: all that a request needs, in
+    one look."""
     found = await connection.execute(
-        sa.select(tenant_keys, tenants.c.status, tenants.c.state, *_PLAN)
+        sa.select(
+            tenant_keys,
+            _PARENT.c.prefix.label("parent_prefix"),
+            _PARENT.c.expires_at.label("parent_expires_at"),
+            _PARENT.c.revoked_at.label("parent_revoked_at"),
+            tenants.c.status,
+            tenants.c.state,
+            *_PLAN,
+        )
+        .outerjoin(_PARENT, sa.and_(_PARENT.c.prefix == tenant_keys.c.parent, _PARENT.c.parent.is_(None)))
         .join(tenants, tenants.c.tenant_id == tenant_keys.c.tenant_id)
         .join(records, _PLAN_OF_TENANT)
         .where(tenant_keys.c.prefix == prefix)

@@ -3,7 +3,10 @@
 FastAPI reads and parses a body before it runs dependencies, so a dependency that authenticates comes after
 200 MiB of a stranger's upload. Here the route's own handler does it first:
 
-    credentials → context → permission → admission (rates, quotas) → body → endpoint
+    credentials → context → permission → bounds → admission (rates, quotas) → body → endpoint
+
+A key that is bound to a part of the documents (`context.restriction`) is refused by every route, unless the route's
+router says that what it serves stays within the bounds: `DomainRouter(serves_bound_keys=True)`.
 
 What any route may refuse is said here once, for the OpenAPI document: `_common_errors`. A route names what else it
 may: `responses=error_responses(409, 412)`.
@@ -26,7 +29,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from s4.kernel.context import AdminContext, Origin, TenantContext
-from s4.kernel.errors import InvalidRequest, Unauthenticated, UnsupportedMediaType
+from s4.kernel.errors import Forbidden, InvalidRequest, Unauthenticated, UnsupportedMediaType
 from s4.kernel.permissions import ADMIN_PERMISSIONS, Permission
 from s4.platform.http.body import read_small_body
 from s4.platform.http.errors import error_responses
@@ -37,6 +40,7 @@ TENANT_KEY_HEADER = "X-Tenant-Key"
 ADMIN_KEY_HEADER = "X-Admin-Key"
 PERMISSION_EXTENSION = "x-s4-permission"
 STREAMS_EXTENSION = "x-s4-streams-body"
+BOUNDED_EXTENSION = "x-s4-serves-bound-keys"
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -88,6 +92,7 @@ class S4Route(APIRoute):
 
     s4_permission: Permission
     s4_streams_body: bool
+    s4_serves_bound_keys: bool
 
     def __init__(
         self,
@@ -103,20 +108,21 @@ class S4Route(APIRoute):
         # The base class asks for the handler while it is being made, and again for every inclusion.
         self.s4_permission = Permission(extra[PERMISSION_EXTENSION])
         self.s4_streams_body = bool(extra.get(STREAMS_EXTENSION))
+        self.s4_serves_bound_keys = bool(extra.get(BOUNDED_EXTENSION))
         super().__init__(path, endpoint, openapi_extra=extra, **options)
 
     def get_route_handler(self) -> _Handler:
         answer = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            await _admit(request, self.s4_permission)
+            await _admit(request, self.s4_permission, serves_bound_keys=self.s4_serves_bound_keys)
             _check_address(request)
             return await answer(request if self.s4_streams_body else await _with_small_body(request))
 
         return handler
 
 
-async def _admit(request: Request, permission: Permission) -> None:
+async def _admit(request: Request, permission: Permission, *, serves_bound_keys: bool) -> None:
     if permission is Permission.PUBLIC:
         return
     authenticator: Authenticator = request.app.state.s4_authenticator
@@ -133,6 +139,8 @@ async def _admit(request: Request, permission: Permission) -> None:
     exchange.plan_id = context.plan.plan_id
     structlog.contextvars.bind_contextvars(tenant_id=context.tenant_id)
     context.require(permission)
+    if context.restriction.binds and not serves_bound_keys:
+        raise Forbidden("This key is bound to a part of the documents, and what this route does is not.")
     request.state.s4_context = context
     for admission in request.app.state.s4_admissions:
         await admission(context, request)
@@ -223,7 +231,9 @@ class DomainRouter(APIRouter):
         prefix: str = "",
         tags: list[Any] | None = None,
         responses: dict[int | str, dict[str, Any]] | None = None,
+        serves_bound_keys: bool = False,
     ) -> None:
+        self._serves_bound_keys = serves_bound_keys
         super().__init__(prefix=prefix, tags=tags, responses=responses, route_class=S4Route, redirect_slashes=False)
 
     def route_for(
@@ -239,6 +249,8 @@ class DomainRouter(APIRouter):
         extra = {**options.get("openapi_extra", {}), PERMISSION_EXTENSION: permission.value}
         if streams_body:
             extra[STREAMS_EXTENSION] = True
+        if self._serves_bound_keys:
+            extra[BOUNDED_EXTENSION] = True
         options["openapi_extra"] = extra
         options["responses"] = _common_errors(permission, path) | options.get("responses", {})
         options["dependencies"] = [*options.get("dependencies", ()), *_security_of(permission)]
