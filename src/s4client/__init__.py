@@ -38,6 +38,8 @@ from s4client.errors import (
 )
 from s4client.flow import RetryPolicy
 from s4client.models import (
+    Administrator,
+    AdministratorList,
     BulkDeletion,
     ContentStat,
     Document,
@@ -47,7 +49,10 @@ from s4client.models import (
     DocumentStat,
     DocumentText,
     Health,
+    KeyList,
     MetadataUpdate,
+    NewAdministrator,
+    NewKey,
     NewTenant,
     Passage,
     Plan,
@@ -57,11 +62,14 @@ from s4client.models import (
     SearchResults,
     ServiceLevel,
     Tenant,
+    TenantKey,
     TenantPage,
     TextPage,
 )
 
 __all__ = [
+    "Administrator",
+    "AdministratorList",
     "AsyncS4AdminClient",
     "AsyncS4Client",
     "BulkDeletion",
@@ -80,7 +88,10 @@ __all__ = [
     "Health",
     "InvalidArgument",
     "InvalidRequest",
+    "KeyList",
     "MetadataUpdate",
+    "NewAdministrator",
+    "NewKey",
     "NewTenant",
     "NotFound",
     "Passage",
@@ -105,6 +116,7 @@ __all__ = [
     "ServiceLevel",
     "ServiceUnavailable",
     "Tenant",
+    "TenantKey",
     "TenantPage",
     "TenantSuspended",
     "TextPage",

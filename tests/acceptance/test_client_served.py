@@ -58,6 +58,11 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "wait_all": ([NOW],),
     "search": ("q",),
     "profile": (),
+    "list_keys": (),
+    "create_key": ("website", ["search"]),
+    "create_child_key": (["search"],),
+    "rotate_key": ("a" * 12,),
+    "revoke_key": ("a" * 12,),
 }
 ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
@@ -71,6 +76,15 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "get_tenant": ("ten_a",),
     "list_tenants_page": (),
     "iter_tenants": (),
+    "list_tenant_keys": ("ten_a",),
+    "create_tenant_key": ("ten_a", "website", ["search"]),
+    "rotate_tenant_key": ("ten_a", "a" * 12),
+    "revoke_tenant_key": ("ten_a", "a" * 12),
+    "regenerate_key": ("ten_a",),
+    "list_administrators": (),
+    "create_administrator": ("ada", "auditor"),
+    "rotate_administrator": ("ada",),
+    "revoke_administrator": ("ada",),
 }
 
 

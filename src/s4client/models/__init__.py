@@ -17,6 +17,7 @@ from s4client.models.documents import (
     MetadataUpdate,
     TextPage,
 )
+from s4client.models.keys import Administrator, AdministratorList, KeyList, NewAdministrator, NewKey, TenantKey
 from s4client.models.plans import Plan, PlanList, ServiceLevel
 from s4client.models.search import Passage, SearchResult, SearchResults
 from s4client.models.server import Health
@@ -24,6 +25,8 @@ from s4client.models.tenants import NewTenant, Profile, ProfileUsage, Tenant, Te
 
 __all__ = [
     "END_STATES",
+    "Administrator",
+    "AdministratorList",
     "BulkDeletion",
     "ContentStat",
     "Document",
@@ -33,8 +36,11 @@ __all__ = [
     "DocumentStat",
     "DocumentText",
     "Health",
+    "KeyList",
     "MetadataUpdate",
     "Model",
+    "NewAdministrator",
+    "NewKey",
     "NewTenant",
     "Passage",
     "Plan",
@@ -45,6 +51,7 @@ __all__ = [
     "SearchResults",
     "ServiceLevel",
     "Tenant",
+    "TenantKey",
     "TenantPage",
     "TextPage",
 ]

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from s4.entrypoints.cli import (
+    admin_commands,
     config_commands,
     document_commands,
+    key_commands,
     search_command,
     server_commands,
     status_commands,
@@ -44,6 +46,8 @@ def build() -> typer.Typer:
     for commands in (
         server_commands,
         tenant_commands,
+        key_commands,
+        admin_commands,
         upload_command,
         document_commands,
         search_command,

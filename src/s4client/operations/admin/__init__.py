@@ -1,10 +1,11 @@
 """What the administrator's key opens, by subject."""
 
+from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
 from s4client.operations.admin.plans import PlansOperations
 from s4client.operations.admin.tenants import TenantsOperations
 
 
-class AdminOperations(TenantsOperations, PlansOperations):
+class AdminOperations(TenantsOperations, TenantKeysOperations, AdministratorsOperations, PlansOperations):
     """Everything that an administrator can do."""
 
     credential_header = "X-Admin-Key"

@@ -1,6 +1,5 @@
 """Who administers."""
 
-
 from s4.domains.access.administrators import AdministratorService
 from s4.domains.access.schemas import (
     AdministratorCreate,
