@@ -1,5 +1,6 @@
 """Who is asking. A context is minted by `domains/access` from a credential, or for a job from its row, nowhere else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from s4.kernel.errors import Forbidden
@@ -39,6 +40,10 @@ class Restriction:
 
     key_prefix: str | None = None
     fields: tuple[tuple[str, str | float | bool], ...] = ()
+
+    @classmethod
+    def of(cls, key_prefix: str | None, fields: Mapping[str, str | float | bool] | None) -> "Restriction":
+        return cls(key_prefix, tuple(sorted((fields or {}).items())))
 
     @property
     def binds(self) -> bool:

@@ -263,9 +263,10 @@ def _narrowed(parent: Restriction, wanted: Restriction) -> Restriction:
         raise Forbidden(f"The parent is bound to keys that begin with {parent.key_prefix!r}.")
     fields = dict(wanted.fields)
     for field, value in parent.fields:
-        if fields.setdefault(field, value) != value or type(fields[field]) is not type(value):
+        said = fields.setdefault(field, value)
+        if said != value or isinstance(said, bool) is not isinstance(value, bool):  # in Python True is 1
             raise Forbidden(f"The parent is bound to one value of {field!r}, and not to this one.")
-    return Restriction(prefix, tuple(fields.items()))
+    return Restriction.of(prefix, fields)
 
 
 def _is_last_manager(keys: Sequence[Mapping[str, Any]], key: Mapping[str, Any], now: datetime) -> bool:
@@ -312,7 +313,7 @@ def _scopes(entry: Mapping[str, Any]) -> frozenset[Permission]:
 
 
 def _restriction(entry: Mapping[str, Any]) -> Restriction:
-    return Restriction(entry.get("key_prefix"), tuple((entry.get("fields") or {}).items()))
+    return Restriction.of(entry.get("key_prefix"), entry.get("fields"))
 
 
 def _status(entry: Mapping[str, Any], now: datetime) -> str:

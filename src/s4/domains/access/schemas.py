@@ -49,7 +49,7 @@ class Bounds(BaseModel):
 
     @property
     def restriction(self) -> Restriction:
-        return Restriction(self.key_prefix, tuple((self.filter or {}).items()))
+        return Restriction.of(self.key_prefix, self.filter)
 
 
 class KeyCreate(Bounds):

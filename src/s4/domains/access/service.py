@@ -170,4 +170,4 @@ class AccessService:
 def _restriction(key: Any) -> Restriction:
     if key.key_prefix is None and not key.fields:
         return UNRESTRICTED
-    return Restriction(key.key_prefix, tuple((key.fields or {}).items()))
+    return Restriction.of(key.key_prefix, key.fields)
