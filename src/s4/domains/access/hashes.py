@@ -1,24 +1,24 @@
 """Telling a valid key from a guess without a statement per guess.
 
-While an address or a prefix is throttled, its keys are held against hashes in memory first. A prefix's hash never
-changes, so what is remembered can refuse; to accept, the catalog is asked as ever. Prefixes not met before are looked
-up together, one statement for all that came within a moment: a flood of guesses costs the catalog no more than a
-trickle, and a valid key that is new to this process waits that moment and passes.
+While an address or a prefix is throttled, a key must match before it may ask the catalog by itself. One that was valid
+here before matches what is remembered, and passes. All others are looked up together, one statement for all that came
+within a moment: a flood of guesses costs the catalog no more than a trickle, every guess waits alike whether its prefix
+exists or not, and a valid key that is new to this process waits that moment too, and passes.
 """
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 
 from s4.kernel.errors import LimitReached
+from s4.platform.security import credentials
+from s4.platform.security.credentials import ParsedKey
 
 FetchHashes = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
 """The hashes of those prefixes that exist."""
 
-_REMEMBERED_MAX = 20_000  # about 200 bytes each
-_ABSENT_SECONDS = 60.0  # a prefix that was nobody's may become somebody's when a catalog is rebuilt
+_REMEMBERED_MAX = 20_000  # valid keys, about 200 bytes each; a prefix's hash never changes
 _BATCH_SECONDS = 0.1  # at most ten statements a second, and so much longer takes a first request in a flood
 _BATCH_MAX = 500  # prefixes in one statement
 _WAITING_MAX = 5_000  # more than a process can be sent in ten batches
@@ -29,23 +29,24 @@ class Hashes:
 
     def __init__(self, fetch: FetchHashes) -> None:
         self._fetch = fetch
-        self._remembered: OrderedDict[str, tuple[str | None, float]] = OrderedDict()
+        self._remembered: OrderedDict[str, str] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[str | None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def learn(self, prefix: str, stored_hash: str | None) -> None:
-        """What a look-up found; None for nothing."""
-        self._remembered[prefix] = (stored_hash, time.monotonic())
+    def learn(self, prefix: str, stored_hash: str) -> None:
+        """Of a key that was valid a moment ago."""
+        self._remembered[prefix] = stored_hash
         self._remembered.move_to_end(prefix)
         if len(self._remembered) > _REMEMBERED_MAX:
             self._remembered.popitem(last=False)
 
-    async def get(self, prefix: str) -> str | None:
-        """The prefix's hash, None when it is nobody's. Raises `LimitReached` when too many ask, and what the catalog
-        raises."""
-        stored_hash, at = self._remembered.get(prefix, (None, -_ABSENT_SECONDS))
-        if stored_hash is not None or time.monotonic() - at < _ABSENT_SECONDS:
-            return stored_hash
+    async def match(self, parsed: ParsedKey) -> bool:
+        """Whether the key may be valid. Raises `LimitReached` when too many ask, and what the catalog raises."""
+        if credentials.matches(parsed.plaintext, self._remembered.get(parsed.prefix)):
+            return True
+        return credentials.matches(parsed.plaintext, await self._looked_up(parsed.prefix))
+
+    async def _looked_up(self, prefix: str) -> str | None:
         future = self._waiting.get(prefix)
         if future is None:
             if len(self._waiting) >= _WAITING_MAX:
@@ -58,9 +59,7 @@ class Hashes:
     async def _answer(self) -> None:
         while self._waiting:  # ends: nobody waits any more
             await asyncio.sleep(_BATCH_SECONDS)
-            batch = dict(list(self._waiting.items())[:_BATCH_MAX])
-            for prefix in batch:
-                del self._waiting[prefix]
+            batch = {prefix: self._waiting.pop(prefix) for prefix in list(self._waiting)[:_BATCH_MAX]}
             try:
                 found = await self._fetch(batch)
             except Exception as error:  # whoever asked is told, and the others go on
@@ -69,5 +68,4 @@ class Hashes:
                     future.exception()  # it is read here, should the caller have gone away meanwhile
                 continue
             for prefix, future in batch.items():
-                self.learn(prefix, found.get(prefix))
                 future.set_result(found.get(prefix))

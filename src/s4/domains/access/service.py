@@ -68,9 +68,9 @@ class AccessService:
             key = await tenant_queries.key(connection, parsed.prefix)
             now = await self._database.now(connection)
         known = key.hash if key is not None else None
-        self._tenant_hashes.learn(parsed.prefix, known)
         if not credentials.matches(plaintext, known) or key is None or key.state != "live":
             self._guessed("unknown", "This key is not known.", presented, prefix=parsed.prefix, known=key)
+        self._tenant_hashes.learn(key.prefix, key.hash)
         self._require_in_force(key, now, presented)
         if key.status == TenantStatus.SUSPENDED:
             self._count("suspended", presented, key)
@@ -101,10 +101,10 @@ class AccessService:
         await self._doubt(self._admin_hashes, parsed, presented)
         found, now = await self._administrators.by_prefix(parsed.prefix)
         known = found[1]["hash"] if found is not None else None
-        self._admin_hashes.learn(parsed.prefix, known)
         if not credentials.matches(plaintext, known) or found is None:
             self._guessed("unknown", "This is not an administrator's key.", presented, prefix=parsed.prefix)
         administrator, key = found
+        self._admin_hashes.learn(key["prefix"], key["hash"])
         if key["expires_at"] is not None and key["expires_at"] <= now:
             self._count("expired", presented)
             raise Unauthenticated("This key has expired.")
@@ -123,9 +123,8 @@ class AccessService:
 
     async def _doubt(self, hashes: Hashes, parsed: ParsedKey, presented: Credentials) -> None:
         """After many failures only a key that would match may ask the catalog. Raises `LimitReached`."""
-        if self._throttle.exceeded(presented.origin.address, parsed.prefix) and not credentials.matches(
-            parsed.plaintext, await hashes.get(parsed.prefix)
-        ):
+        exceeded = self._throttle.exceeded(presented.origin.address, parsed.prefix)
+        if exceeded and not await hashes.match(parsed):
             self._guessed("unknown", "", presented, prefix=parsed.prefix)
 
     def _require_in_force(self, key: Any, now: datetime, presented: Credentials) -> None:
