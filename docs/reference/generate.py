@@ -105,7 +105,8 @@ def errors_page() -> str:
     page += [
         "",
         *_prose("""A request whose fields do not fit the schema is a 422 `invalid_request` with `details.fields`. Plans
-            and rates are not enforced in this release, so `quota_exceeded` and `rate_limited` are not met yet."""),
+            and rates are not enforced in this release, so `quota_exceeded` is not met yet, and `rate_limited` only by
+            who guesses keys."""),
         "",
         "## Codes of failed documents",
         "",

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.factories.command_line import documents
-from tests.factories.deployment import Deployment, clean_environment
+from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 CLIENT = page("docs/guide/client.md")
 COMMAND_LINE = page("docs/guide/command-line.md")
+KEYS = page("docs/guide/keys.md")
 
 
 @pytest.fixture
@@ -31,6 +32,17 @@ def test_the_command_lines_guide_does_what_it_says(served: Deployment, tenant: d
     assert (folder / "travel-policy.docx").read_bytes() == (
         folder / "samples/documents/travel-policy.docx"
     ).read_bytes()
+
+
+def test_the_keys_guide_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    environment = tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY}
+
+    printed = run_blocks(executed_blocks(KEYS, "bash"), folder, served.url, environment)
+
+    assert "website\tactive\tdocuments:read search" in printed[0]
+    assert "Revoked " in printed[2]
+    assert "sales" in printed[4]
+    assert "Revoked ada." in printed[6]
 
 
 @pytest.fixture

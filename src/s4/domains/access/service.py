@@ -125,7 +125,7 @@ class AccessService:
         """After many failures only a key that would match may ask the catalog. Raises `LimitReached`."""
         exceeded = self._throttle.exceeded(presented.origin.address, parsed.prefix)
         if exceeded and not await hashes.match(parsed):
-            self._guessed("unknown", "", presented, prefix=parsed.prefix)
+            self._guessed("unknown", "This key is not known.", presented, prefix=parsed.prefix)
 
     def _require_in_force(self, key: Any, now: datetime, presented: Credentials) -> None:
         """A key that was valid is no guess: it is told what became of it, however many others fail."""
