@@ -171,6 +171,20 @@ def test_nothing_is_written_outside_nor_moved_there(scene: Scene) -> None:
     assert scene.outside_as_it_is() == before
 
 
+def test_an_idempotency_key_of_another_key_replays_nothing_from_outside(scene: Scene) -> None:
+    """Whoever knows all that was said, bytes too, learns no more by saying it again."""
+    said = {
+        "data": {"metadata": '{"department": "board"}'}, "files": {"file": ("a.txt", b"x")},
+        "headers": {"Idempotency-Key": "theirs"},
+    }  # fmt: skip
+    made = scene.tenant.post("/documents", **said)
+    assert made.status_code in (200, 201)
+    again = scene.bound.post("/documents", **said)
+    assert_refused(again, 403, "forbidden")
+    assert made.json()["document_id"] not in again.text
+    scene.tenant.delete(f"/documents/{made.json()['document_id']}")
+
+
 def test_what_is_written_inside_is_seen(scene: Scene) -> None:
     key = "sales/new.txt"
     for _ in range(2):

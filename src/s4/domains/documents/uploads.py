@@ -134,17 +134,12 @@ class Uploads:
         context.require(Permission.DOCUMENTS_WRITE)
         if (request.declared_bytes or 0) > self._limits.bytes_max:
             raise self._too_large()
-        scope.require_key_within(context.restriction, request.key)
-
-        async def open_(connection: Connection) -> _Opened:
-            if request.key is not None:
-                await _require_visible(connection, context, document_id_for_key(context.tenant_id, request.key))
-            return await self._open(connection, context.tenant_id, request)
-
-        opened = await self._database.transact(open_)
+        opened = await self._database.transact(lambda c: self._open_within(c, context, request, finish))
         failpoint("upload.opened")
         if opened.remembered is not None:
-            return await self._replay(context.tenant_id, request, opened.remembered, content, finish)
+            replayed = await self._replay(context.tenant_id, request, opened.remembered, content, finish)
+            scope.require_within(context.restriction, replayed.document.key, replayed.document.metadata)
+            return replayed
         sealed = False
         try:
             stored, complete = await self._stream(context.tenant_id, opened, request, content, finish)
@@ -180,6 +175,18 @@ class Uploads:
             raise
 
     # -- open
+
+    async def _open_within(
+        self, connection: Connection, context: TenantContext, request: UploadRequest, finish: FinishRequest | None
+    ) -> _Opened:
+        """`_open`, where the caller's bounds allow it. What follows the bytes is judged after them."""
+        if finish is None:
+            scope.require_within(context.restriction, request.key, request.metadata or {})
+        else:
+            scope.require_key_within(context.restriction, request.key)
+        if request.key is not None:
+            await _require_visible(connection, context, document_id_for_key(context.tenant_id, request.key))
+        return await self._open(connection, context.tenant_id, request)
 
     async def _open(self, connection: Connection, tenant_id: TenantId, request: UploadRequest) -> _Opened:
         now = await self._database.now(connection)
