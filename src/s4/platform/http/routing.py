@@ -252,7 +252,7 @@ class DomainRouter(APIRouter):
         if self._serves_bound_keys:
             extra[BOUNDED_EXTENSION] = True
         options["openapi_extra"] = extra
-        options["responses"] = _common_errors(permission, path) | options.get("responses", {})
+        options["responses"] = _common_errors(permission, self.prefix + path) | options.get("responses", {})
         options["dependencies"] = [*options.get("dependencies", ()), *_security_of(permission)]
         return self.api_route(path, methods=[method], **options)
 
