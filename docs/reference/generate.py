@@ -105,8 +105,7 @@ def errors_page() -> str:
     page += [
         "",
         *_prose("""A request whose fields do not fit the schema is a 422 `invalid_request` with `details.fields`. What
-            `quota_exceeded` says of a plan's limits stands in [the guide](../guide/quotas.md). Rates are not enforced
-            in this release, so `rate_limited` is not met yet."""),
+            `quota_exceeded` says of a plan's limits stands in [the guide](../guide/quotas.md)."""),
         "",
         "## Codes of failed documents",
         "",

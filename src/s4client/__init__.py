@@ -38,6 +38,8 @@ from s4client.errors import (
 )
 from s4client.flow import RetryPolicy
 from s4client.models import (
+    Administrator,
+    AdministratorList,
     Balance,
     BulkDeletion,
     ContentStat,
@@ -50,7 +52,10 @@ from s4client.models import (
     EndpointAnalytics,
     Health,
     Holding,
+    KeyList,
     MetadataUpdate,
+    NewAdministrator,
+    NewKey,
     NewTenant,
     Passage,
     Plan,
@@ -65,6 +70,7 @@ from s4client.models import (
     Storage,
     SystemAnalytics,
     Tenant,
+    TenantKey,
     TenantPage,
     TenantStorage,
     TextPage,
@@ -75,6 +81,8 @@ from s4client.models import (
 )
 
 __all__ = [
+    "Administrator",
+    "AdministratorList",
     "AsyncS4AdminClient",
     "AsyncS4Client",
     "Balance",
@@ -96,7 +104,10 @@ __all__ = [
     "Holding",
     "InvalidArgument",
     "InvalidRequest",
+    "KeyList",
     "MetadataUpdate",
+    "NewAdministrator",
+    "NewKey",
     "NewTenant",
     "NotFound",
     "Passage",
@@ -126,6 +137,7 @@ __all__ = [
     "Storage",
     "SystemAnalytics",
     "Tenant",
+    "TenantKey",
     "TenantPage",
     "TenantStorage",
     "TenantSuspended",

@@ -59,6 +59,11 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "search": ("q",),
     "profile": (),
     "usage": (),
+    "list_keys": (),
+    "create_key": ("website", ["search"]),
+    "create_child_key": (["search"],),
+    "rotate_key": ("a" * 12,),
+    "revoke_key": ("a" * 12,),
 }
 ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
@@ -88,6 +93,15 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "endpoint_analytics": (),
     "service_levels": (),
     "service_level_report": ("ten_a",),
+    "list_tenant_keys": ("ten_a",),
+    "create_tenant_key": ("ten_a", "website", ["search"]),
+    "rotate_tenant_key": ("ten_a", "a" * 12),
+    "revoke_tenant_key": ("ten_a", "a" * 12),
+    "regenerate_key": ("ten_a",),
+    "list_administrators": (),
+    "create_administrator": ("ada", "auditor"),
+    "rotate_administrator": ("ada",),
+    "revoke_administrator": ("ada",),
 }
 
 

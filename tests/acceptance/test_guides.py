@@ -15,6 +15,7 @@ CLIENT = page("docs/guide/client.md")
 QUOTAS = page("docs/guide/quotas.md")
 COMMAND_LINE = page("docs/guide/command-line.md")
 TENANTS = page("docs/guide/tenants.md")
+KEYS = page("docs/guide/keys.md")
 
 
 @pytest.fixture
@@ -58,6 +59,17 @@ def test_the_guide_to_usage_does_what_it_says(served: Deployment, tenant: dict[s
     assert "/search" in operator
     assert "unattributed_failures" in levels
     assert (folder / "report.md").read_text().startswith("# Service level of ")
+
+
+def test_the_keys_guide_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    environment = tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY}
+
+    printed = run_blocks(executed_blocks(KEYS, "bash"), folder, served.url, environment)
+
+    assert "website\tactive\tdocuments:read search" in printed[0]
+    assert "Revoked " in printed[2]
+    assert "sales" in printed[4]
+    assert "Revoked ada." in printed[6]
 
 
 @pytest.fixture

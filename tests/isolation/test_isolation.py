@@ -34,6 +34,7 @@ KEY = f"{CANARY}-key/é.txt"
 TEXT = f"Shared words about tides. {CANARY}text stands only here."
 METADATA = {f"{CANARY}field": f"{CANARY}value", "category": f"{CANARY}category", "year": 2026}
 NO_SUCH_KEY = "never/existed.txt"
+NO_SUCH_PREFIX = "a" * 12
 NO_SUCH_TENANT = "ten_" + "a" * 26
 MODES = ("hybrid", "semantic", "keyword")
 ADMIN_PERMISSIONS = {"admin:read", "admin:write", "admin:manage"}
@@ -71,6 +72,20 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/documents/{document_id}/reprocess"): Call(),
     ("POST", "/api/v1/documents/bulk-delete"): Call({"json": {"document_ids": [NEVER_EXISTED]}}),
     ("POST", "/api/v1/search"): Call({"json": {"query": "tides"}}),
+    ("GET", "/api/v1/keys"): Call(),
+    ("POST", "/api/v1/keys"): Call({"json": {"name": "mine", "scopes": ["search"]}}),
+    ("POST", "/api/v1/keys/child"): Call({"json": {"scopes": ["search"]}}),
+    ("POST", "/api/v1/keys/{prefix}/rotate"): Call(),
+    ("DELETE", "/api/v1/keys/{prefix}"): Call(),
+    ("GET", "/api/v1/admin/tenants/{tenant_id}/keys"): Call(),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/keys"): Call({"json": {"name": "x", "scopes": ["search"]}}),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/keys/{prefix}/rotate"): Call(),
+    ("DELETE", "/api/v1/admin/tenants/{tenant_id}/keys/{prefix}"): Call(),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/regenerate-key"): Call(),
+    ("GET", "/api/v1/admin/administrators"): Call(),
+    ("POST", "/api/v1/admin/administrators"): Call({"json": {"name": "intruder", "role": "owner"}}),
+    ("POST", "/api/v1/admin/administrators/{name}/rotate"): Call(),
+    ("DELETE", "/api/v1/admin/administrators/{name}"): Call(),
     ("GET", "/api/v1/plans"): Call(),
     ("GET", "/api/v1/admin/plans"): Call(),
     ("POST", "/api/v1/admin/plans"): Call({"json": {"id": "intruder", "name": "Intruder"}}),
@@ -127,6 +142,11 @@ class Victim:
     caller: httpx.Client
     document: dict[str, Any]
 
+    @property
+    def prefix(self) -> str:
+        """Of its key."""
+        return str(self.caller.headers["X-Tenant-Key"].split("_")[1])
+
     def state(self) -> tuple[Any, ...]:
         """Everything that B can see of what it has."""
         document_id = self.document["document_id"]
@@ -156,8 +176,13 @@ def intruder(deployment: Deployment) -> Iterator[httpx.Client]:
         yield caller
 
 
-def address(path: str, *, document_id: str = NEVER_EXISTED, key: str = NO_SUCH_KEY) -> str:
-    known = {"{document_id}": document_id, "{key}": quote(key), "{tenant_id}": NO_SUCH_TENANT, "{plan_id}": "none"}
+def address(
+    path: str, *, document_id: str = NEVER_EXISTED, key: str = NO_SUCH_KEY, prefix: str = NO_SUCH_PREFIX
+) -> str:
+    known = {
+        "{document_id}": document_id, "{key}": quote(key), "{tenant_id}": NO_SUCH_TENANT, "{plan_id}": "none",
+        "{prefix}": prefix, "{name}": "nobody",
+    }  # fmt: skip
     for name, value in known.items():
         path = path.replace(name, value)
     assert "{" not in path, f"{path} has a parameter that this test does not know"
@@ -232,13 +257,13 @@ def test_what_is_anothers_answers_exactly_as_what_never_was(
         if permission not in TENANT_PERMISSIONS or "{" not in path or CALLS[method, path].creates:
             continue
         body = CALLS[method, path].body
-        theirs = address(path, document_id=victim.document["document_id"], key=KEY)
+        theirs = address(path, document_id=victim.document["document_id"], key=KEY, prefix=victim.prefix)
         answer = request(intruder, deployment.url, method, theirs, **body)
         absent = request(intruder, deployment.url, method, address(path), **body)
         assert answer.status_code == 404, (method, path, answer.text)
         assert comparable(answer) == comparable(absent), (method, path)
         tried.add((method, path))
-    assert len(tried) >= 11
+    assert len(tried) >= 13
     assert victim.state() == before
 
 

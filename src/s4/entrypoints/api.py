@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from s4 import __version__
+from s4.domains.access.routes import administrators_router, child_keys_router, keys_router, tenant_keys_router
 from s4.domains.analytics.routes import analytics_router
 from s4.domains.documents.routes import (
     UploadRouteLimits,
@@ -61,6 +62,10 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         usage_router(core.usage),
         analytics_router(core.analytics),
         service_levels_router(core.service_levels),
+        child_keys_router(core.keys),
+        keys_router(core.keys),
+        tenant_keys_router(core.keys),
+        administrators_router(core.administrators),
     ):
         domains.include_router(router)
 

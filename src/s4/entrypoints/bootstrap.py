@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 
 from s4 import __version__
-from s4.domains.access import AccessService
+from s4.domains.access import AccessService, AdministratorService, KeyService
 from s4.domains.analytics import AnalyticsService
 from s4.domains.calls import CallBudget
 from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
@@ -81,6 +81,8 @@ class Core:
     service_levels: ServiceLevels
     tenants: TenantService
     lifecycle: TenantLifecycle
+    administrators: AdministratorService
+    keys: KeyService
     access: AccessService
     documents: DocumentService
     uploads: Uploads
@@ -186,6 +188,7 @@ def _core(
     records = {collection: Records(collection, database, chains) for collection in Collection}
     plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
     usage = UsageService(database, _prices(settings))
+    administrators = AdministratorService(database, records[Collection.ADMINS], RANDOM)
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
     admin_key = settings.admin_api_key.get_secret_value()
     memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
@@ -207,7 +210,14 @@ def _core(
         lifecycle=TenantLifecycle(
             database, tenants, plans, events, grace=timedelta(days=settings.tenant_delete_grace_days)
         ),
-        access=AccessService(database, admin_api_key=admin_key),
+        administrators=administrators,
+        keys=KeyService(database, tenants, RANDOM),
+        access=AccessService(
+            database,
+            administrators,
+            admin_api_key=admin_key,
+            failures_per_minute=settings.auth_failures_per_minute,
+        ),
         events=events,
         meter=meter,
         usage=usage,

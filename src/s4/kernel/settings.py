@@ -61,6 +61,12 @@ class Settings(BaseModel):
         None,
         description="The administrator's key, at least 32 characters. Embedded mode mints and saves one.",
     )
+    auth_failures_per_minute: int = Field(
+        30,
+        ge=1,
+        description="Attempts with unknown keys, from one address or with one key's prefix, that are answered 401; "
+        "further ones are answered 429 and cost the catalog nothing. Valid keys always pass. Counted by each process.",
+    )
     log_format: LogFormat = LogFormat.JSON
     log_level: str = Field("info", description="debug, info, warning or error.")
     metrics_token: SecretStr | None = Field(

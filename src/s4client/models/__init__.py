@@ -17,6 +17,7 @@ from s4client.models.documents import (
     MetadataUpdate,
     TextPage,
 )
+from s4client.models.keys import Administrator, AdministratorList, KeyList, NewAdministrator, NewKey, TenantKey
 from s4client.models.plans import Plan, PlanList, ServiceLevel
 from s4client.models.search import Passage, SearchResult, SearchResults
 from s4client.models.server import Health
@@ -47,6 +48,8 @@ from s4client.models.usage import (
 
 __all__ = [
     "END_STATES",
+    "Administrator",
+    "AdministratorList",
     "Balance",
     "BulkDeletion",
     "CallsShare",
@@ -65,9 +68,12 @@ __all__ = [
     "Health",
     "Holding",
     "HourOfSystem",
+    "KeyList",
     "MeasuredLevel",
     "MetadataUpdate",
     "Model",
+    "NewAdministrator",
+    "NewKey",
     "NewTenant",
     "Passage",
     "Period",
@@ -87,6 +93,7 @@ __all__ = [
     "StorageShare",
     "SystemAnalytics",
     "Tenant",
+    "TenantKey",
     "TenantPage",
     "TenantServiceLevel",
     "TenantStorage",

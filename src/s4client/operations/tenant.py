@@ -1,4 +1,4 @@
-"""What a tenant's key opens: documents, waiting for them, and searching in them."""
+"""What a tenant's key opens: documents, waiting for them, searching in them, and keys."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,12 +7,13 @@ from typing import Any, Literal
 from s4client.flow import Flow, Request, operation
 from s4client.models import Granularity, Profile, SearchResults, Usage
 from s4client.operations.common import API, given
+from s4client.operations.keys import KeysOperations
 from s4client.operations.waiting import WaitingOperations
 
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 
 
-class TenantOperations(WaitingOperations):
+class TenantOperations(WaitingOperations, KeysOperations):
     """Everything that a tenant can do."""
 
     credential_header = "X-Tenant-Key"

@@ -9,7 +9,7 @@ audit_entries = sa.Table(
     metadata,
     sa.Column("entry_id", sa.String(40), primary_key=True),
     sa.Column("at", UtcDateTime, nullable=False, index=True),
-    sa.Column("actor_kind", sa.String(16), nullable=False, comment="admin, tenant, system"),
+    sa.Column("actor_kind", sa.String(16), nullable=False, comment="admin, tenant, system, stranger"),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("action", sa.String(64), nullable=False, comment="plan.update, tenant.suspend"),
     sa.Column("subject", sa.Text, nullable=False, comment="plan/free, tenant/ten_…"),

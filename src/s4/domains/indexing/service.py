@@ -164,7 +164,7 @@ class IndexingService:
     async def _current(self, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
         """The document, unless it is gone or its content is searchable already."""
         async with self._database.read() as connection:
-            document = await document_rows.get(connection, tenant_id, document_id)
+            document = await document_rows.live(connection, tenant_id, document_id)
             if document is None:
                 return None
             known = await queries.searchable_revision(connection, tenant_id, self._generation.id, document_id)

@@ -89,6 +89,8 @@ class TenantChain:
                     "created_at": parse_rfc3339(key["created_at"]),
                     "expires_at": _moment(key["expires_at"]),
                     "revoked_at": _moment(key["revoked_at"]),
+                    "key_prefix": key.get("key_prefix"),  # heads of older releases bind no keys
+                    "fields": key.get("fields"),
                 }
                 for key in body["keys"]
             ],

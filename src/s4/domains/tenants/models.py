@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from s4.platform.database import JsonValue, UtcDateTime, metadata
+from s4.platform.database import JsonValue, PlainText, UtcDateTime, metadata
 
 tenants = sa.Table(
     "tenants",
@@ -37,6 +37,9 @@ tenant_keys = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
+    sa.Column("key_prefix", PlainText, comment="Bound to documents whose key begins so."),
+    sa.Column("fields", JsonValue, comment="Bound to documents with these values in these metadata fields."),
+    sa.Column("parent", sa.String(32), comment="Of a child key, which is in no head and dies with its parent."),
 )
 
 tenant_claims = sa.Table(

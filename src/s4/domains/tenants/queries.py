@@ -42,8 +42,10 @@ async def advance(connection: Connection, tenant_id: str, to_revision: int) -> b
 
 
 async def replace_keys(connection: Connection, tenant_id: str, keys: list[dict[str, Any]]) -> None:
-    """The head's list of keys is the whole truth."""
-    await connection.execute(sa.delete(tenant_keys).where(tenant_keys.c.tenant_id == tenant_id))
+    """The head's list of keys is the whole truth, but for child keys, which no head names."""
+    await connection.execute(
+        sa.delete(tenant_keys).where(tenant_keys.c.tenant_id == tenant_id, tenant_keys.c.parent.is_(None))
+    )
     if keys:
         await connection.execute(sa.insert(tenant_keys), keys)
 
@@ -141,6 +143,7 @@ async def ids(connection: Connection) -> list[TenantId]:
     return [TenantId(text) for text in found.scalars()]
 
 
+_PARENT = tenant_keys.alias("parent")
 _PARAMETERS_MAX = 500  # ids in one IN (…)
 
 
@@ -153,9 +156,19 @@ def _with_plan_in_force(selected: sa.Select[Any], now: datetime) -> sa.Select[An
 
 
 async def key(connection: Connection, prefix: str, now: datetime) -> sa.Row[Any] | None:
-    """A key by its public part, with its tenant's state, status and plan: all that a request needs, in one look."""
-    of_key = sa.select(tenant_keys, tenants.c.status, tenants.c.state).join(
-        tenants, tenants.c.tenant_id == tenant_keys.c.tenant_id
+    """A key by its public part, with its parent, its tenant's state, status and plan: all that a request needs, in
+    one look."""
+    of_key = (
+        sa.select(
+            tenant_keys,
+            _PARENT.c.prefix.label("parent_prefix"),
+            _PARENT.c.expires_at.label("parent_expires_at"),
+            _PARENT.c.revoked_at.label("parent_revoked_at"),
+            tenants.c.status,
+            tenants.c.state,
+        )
+        .outerjoin(_PARENT, sa.and_(_PARENT.c.prefix == tenant_keys.c.parent, _PARENT.c.parent.is_(None)))
+        .join(tenants, tenants.c.tenant_id == tenant_keys.c.tenant_id)
     )
     found = await connection.execute(_with_plan_in_force(of_key, now).where(tenant_keys.c.prefix == prefix))
     return cast("sa.Row[Any] | None", found.one_or_none())

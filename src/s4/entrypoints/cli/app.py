@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from s4.entrypoints.cli import (
+    admin_commands,
     config_commands,
     document_commands,
+    key_commands,
     plan_commands,
     search_command,
     server_commands,
@@ -50,6 +52,8 @@ def build() -> typer.Typer:
         plan_commands,
         usage_commands,
         sla_commands,
+        key_commands,
+        admin_commands,
         upload_command,
         document_commands,
         search_command,

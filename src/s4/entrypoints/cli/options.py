@@ -1,8 +1,10 @@
 """Options that several commands share: which server, who asks, in which form to answer."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +55,10 @@ CaFile = Annotated[
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", envvar="S4_CONFIG", show_default=False, help="A TOML file with settings."),
+]
+Overlap = Annotated[str, typer.Option(help="How long the old key still opens: 30m, 24h, 7d.")]
+ExpiresIn = Annotated[
+    str | None, typer.Option(show_default=False, help="When the key expires, counted from now: 12h, 90d.")
 ]
 Json = Annotated[bool, typer.Option(JSON_FLAG, help="One JSON document on stdout and nothing else.")]
 Csv = Annotated[bool, typer.Option("--csv", help="A table with a line of headings, for a spreadsheet.")]
@@ -162,6 +168,15 @@ def scalar(text: str) -> str | int | float | bool | None:
     except (ValueError, RecursionError):
         return text
     return value if value is None or isinstance(value, str | int | float | bool) else text
+
+
+def parse_duration(text: str) -> timedelta:
+    """`90s`, `15m`, `24h`, `7d`."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if match is None:
+        raise WrongUsage(f"{text!r} is not a time like 90s, 15m, 24h or 7d.")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    return timedelta(**{unit: int(match[1])})
 
 
 def parse_metadata(given: Sequence[str]) -> dict[str, Any]:

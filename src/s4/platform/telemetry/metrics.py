@@ -40,6 +40,11 @@ AUTH_FAILURES = Counter(
     "Refused credentials by reason. A burst of `unknown` is somebody guessing: look at the addresses in the log.",
     ["reason"],
 )
+AUTH_THROTTLED = Counter(
+    "s4_auth_throttled_total",
+    "Refused credentials that were answered 429, after too many from their address or with their prefix. While it "
+    "grows somebody is guessing, and is slowed: look at the addresses in the log, and close the proxy to them.",
+)
 
 RATE_LIMITED = Counter(
     "s4_rate_limited_total", "Requests refused because their tenant's plan allows fewer per second. Who: see the log."

@@ -1,12 +1,20 @@
 """What the administrator's key opens, by subject."""
 
 from s4client.operations.admin.analytics import AnalyticsOperations
+from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
 from s4client.operations.admin.plans import PlansOperations
 from s4client.operations.admin.storage import StorageOperations
 from s4client.operations.admin.tenants import TenantsOperations
 
 
-class AdminOperations(TenantsOperations, PlansOperations, StorageOperations, AnalyticsOperations):
+class AdminOperations(
+    TenantsOperations,
+    TenantKeysOperations,
+    AdministratorsOperations,
+    PlansOperations,
+    StorageOperations,
+    AnalyticsOperations,
+):
     """Everything that an administrator can do."""
 
     credential_header = "X-Admin-Key"

@@ -58,7 +58,7 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
 
 def reading_router(documents: DocumentService) -> DomainRouter:
     """Routes that change nothing."""
-    router = DomainRouter(tags=["documents"])
+    router = DomainRouter(tags=["documents"], serves_bound_keys=True)
     read = Permission.DOCUMENTS_READ
 
     @router.get("/documents", permission=read, response_model=DocumentPage, query_prefix=_METADATA_PREFIX)

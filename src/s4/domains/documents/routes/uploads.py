@@ -65,7 +65,7 @@ class UploadRouteLimits:
 
 def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
     """Routes that take a document's bytes; their bodies are streamed after authentication."""
-    router = DomainRouter(tags=["documents"])
+    router = DomainRouter(tags=["documents"], serves_bound_keys=True)
 
     @router.post(
         "/documents",

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from s4.domains.documents.chain import subject
-from s4.domains.documents.model import Document
-from s4.domains.documents.queries import idempotency, rows
+from s4.domains.documents.model import Document, missing
+from s4.domains.documents.queries import idempotency, rows, scope
 from s4.domains.documents.queries.idempotency import RememberedAnswer
 from s4.domains.documents.uploads.model import (
     FinishRequest,
@@ -92,24 +92,28 @@ class Uploads:
         `content` raises; then nothing of it is visible.
         """
         context.require(Permission.DOCUMENTS_WRITE)
-        opened = await self._database.transact(lambda c: self._open(c, context, request))
+        opened = await self._database.transact(lambda c: self._open_within(c, context, request, finish))
         failpoint("upload.opened")
         if opened.remembered is not None:
-            return await self._replay(context.tenant_id, request, opened.remembered, content, finish)
+            replayed = await self._replay(context.tenant_id, request, opened.remembered, content, finish)
+            scope.require_within(context.restriction, replayed.document.key, replayed.document.metadata)
+            return replayed
         sealed = False
         try:
             stored, complete = await self._stream(context, opened, request, content, finish)
             failpoint("upload.streamed")
+            scope.require_within(context.restriction, request.key, complete.metadata or {})
 
             async def seal(connection: Connection, now: datetime) -> Draft:
                 nonlocal sealed
                 sealed = False
+                await _require_visible(connection, context, opened.document_id)
                 draft = await self._seal(connection, now, context, opened, complete, stored)
                 sealed = True
                 return draft
 
             async def settled(connection: Connection, head: Head) -> UploadResult:
-                document = await rows.get(connection, context.tenant_id, opened.document_id)
+                document = await rows.live(connection, context.tenant_id, opened.document_id)
                 made = document_from(context.tenant_id, opened.document_id, head.revision, head.body)
                 return UploadResult(
                     document if document is not None and document.revision == head.revision else made,
@@ -129,6 +133,18 @@ class Uploads:
             raise
 
     # -- open
+
+    async def _open_within(
+        self, connection: Connection, context: TenantContext, request: UploadRequest, finish: FinishRequest | None
+    ) -> Opened:
+        """`_open`, where the caller's bounds allow it. What follows the bytes is judged after them."""
+        if finish is None:
+            scope.require_within(context.restriction, request.key, request.metadata or {})
+        else:
+            scope.require_key_within(context.restriction, request.key)
+        if request.key is not None:
+            await _require_visible(connection, context, document_id_for_key(context.tenant_id, request.key))
+        return await self._open(connection, context, request)
 
     async def _open(self, connection: Connection, context: TenantContext, request: UploadRequest) -> Opened:
         now = await self._database.now(connection)
@@ -166,7 +182,7 @@ class Uploads:
     async def _check_current(
         self, connection: Connection, tenant_id: TenantId, document_id: DocumentId, request: UploadRequest
     ) -> Document | None:
-        current = await rows.get(connection, tenant_id, document_id)
+        current = await rows.live(connection, tenant_id, document_id)
         if request.create_only and current is not None:
             raise Conflict("A document with this key exists; PUT replaces it.", details={"document_id": document_id})
         request.preconditions.check_write(current.revision if current is not None else None)
@@ -292,3 +308,11 @@ class Uploads:
             await self._store.delete([keys.content(tenant_id, opened.document_id, opened.version_id)])
         except Unavailable:
             return
+
+
+async def _require_visible(connection: Connection, context: TenantContext, document_id: DocumentId) -> None:
+    """What stands where a bound key writes is its own to replace, or nothing. Raises `NotFound`."""
+    if not context.restriction.binds or await rows.live(connection, context.tenant_id, document_id) is None:
+        return
+    if await rows.get(connection, context, document_id) is None:
+        raise missing()
