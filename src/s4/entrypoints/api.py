@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from s4 import __version__
+from s4.domains.audit.routes import audit_router
 from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
@@ -44,6 +45,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         search_router(core.search),
         tenants_router(core.tenants),
         plans_router(core.plans),
+        audit_router(core.audit),
     ):
         domains.include_router(router)
     app.include_router(operations_router(core, state))
@@ -58,6 +60,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             quiet_routes=_QUIET,
         ),
         random=RANDOM,
+        observers=(lambda finished: core.calls.note(finished),),
     )
     undeclared = undeclared_routes(app)
     if undeclared:

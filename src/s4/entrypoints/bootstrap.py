@@ -15,6 +15,7 @@ import structlog
 
 from s4 import __version__
 from s4.domains.access import AccessService
+from s4.domains.audit import AuditService, CallRecorder, Sealer, Verifier
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
@@ -40,7 +41,7 @@ from s4.kernel.settings import EmbeddingProvider, Settings
 from s4.platform import faults
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
-from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
+from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits, regular_handlers, regular_tasks
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.objects import ObjectStore, open_store
 from s4.platform.telemetry import logs, metrics
@@ -70,6 +71,8 @@ class Core:
     documents: DocumentService
     uploads: Uploads
     search: SearchService
+    calls: CallRecorder
+    audit: AuditService
 
     @property
     def generation(self) -> Generation:
@@ -196,7 +199,13 @@ def _core(
                 query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + _EMBEDDER_FIRST,
             ),
         ),
+        calls=CallRecorder(database, RANDOM),
+        audit=AuditService(database, _verifier(settings, database, store)),
     )
+
+
+def _verifier(settings: Settings, database: Database, store: ObjectStore) -> Verifier:
+    return Verifier(database, store, every=timedelta(hours=settings.audit_verify_hours))
 
 
 def _generation(settings: Settings, embedder: Embedder) -> Generation:
@@ -246,10 +255,14 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
             commit_lease=timedelta(seconds=settings.commit_lease_seconds),
         ),
     )
-    handlers: dict[str, JobHandler] = indexing.handlers() | maintenance.handlers()
+    sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
+    regular = [*sealer.regular_jobs(), *_verifier(settings, core.database, core.store).regular_jobs()]
+    handlers: dict[str, JobHandler] = (
+        indexing.handlers() | maintenance.handlers() | regular_handlers(core.database, regular)
+    )
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
-    scheduler = Scheduler(core.database, core.queue, leases, maintenance.regular_tasks())
+    scheduler = Scheduler(core.database, core.queue, leases, [*maintenance.regular_tasks(), *regular_tasks(regular)])
     try:
         yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
     finally:

@@ -310,6 +310,20 @@ class Settings(BaseModel):
     index_cache_bytes: Size = Field(256 * MIB, description="Memory for index pages, shared by all tenants.")
     index_handles_max: int = Field(200, ge=1, description="Open tables; about 43 KB each.")
 
+    # -- audit
+    audit_seal_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How often the audit trail is sealed: hashed into the chain and written to the bucket. Until then "
+        "whoever can write to the database could change an entry unseen; shorter: more small objects.",
+    )
+    audit_verify_hours: float = Field(
+        24.0,
+        gt=0,
+        description="How often a worker compares the whole trail with its sealed batches (`s4_audit_chain_ok`). One "
+        "request to the store per batch.",
+    )
+
     # -- maintenance
     sweep_seconds: float = Field(900.0, gt=0, description="How often reconcilers look for what was left behind.")
     garbage_grace_seconds: float = Field(

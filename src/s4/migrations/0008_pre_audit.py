@@ -1,0 +1,42 @@
+"""The sealing of the audit trail; whom notices were told to, and mail."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0008"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+# As it was when this step was written; the models may move on.
+MOMENT = sa.String(27).with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
+
+
+def upgrade() -> None:
+    for column in (
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("count", sa.Integer(), nullable=False, server_default="1"),
+        sa.Column("batch", sa.BigInteger(), nullable=True),
+        sa.Column("position", sa.BigInteger(), nullable=True),
+        sa.Column("hash", sa.String(length=64), nullable=True),
+    ):
+        op.add_column("audit_entries", column)
+    op.create_index("ix_audit_entries_batch", "audit_entries", ["batch", "position"])
+    op.create_index("ix_audit_entries_tenant_id", "audit_entries", ["tenant_id", "at"])
+    op.create_table(
+        "audit_batches",
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("last_position", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("sealed_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name="pk_audit_batches"),
+    )
+    op.create_table(
+        "audit_checks",
+        sa.Column("singleton", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("batches", sa.BigInteger(), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("singleton", name="pk_audit_checks"),
+    )
