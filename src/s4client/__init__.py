@@ -38,6 +38,10 @@ from s4client.errors import (
 )
 from s4client.flow import RetryPolicy
 from s4client.models import (
+    AuditEntry,
+    AuditPage,
+    AuditProblem,
+    AuditVerification,
     BulkDeletion,
     ContentStat,
     Document,
@@ -64,6 +68,10 @@ from s4client.models import (
 __all__ = [
     "AsyncS4AdminClient",
     "AsyncS4Client",
+    "AuditEntry",
+    "AuditPage",
+    "AuditProblem",
+    "AuditVerification",
     "BulkDeletion",
     "Conflict",
     "ContentStat",

@@ -206,7 +206,7 @@ async def test_a_batch_that_was_changed_or_removed_in_the_bucket_is_found(
     genuine = await store.get(key)
     batch = Batch.from_bytes(genuine)
     (sealed,) = batch.entries
-    forged = Entry(**{name: getattr(sealed.entry, name) for name in Entry.__slots__} | {"actor": "eve"})  # type: ignore[attr-defined]
+    forged = Entry(**{name: getattr(sealed.entry, name) for name in Entry.__slots__} | {"actor": "eve"})
 
     await store.put(key, _with(batch, [(forged, sealed.digest)]).to_bytes())
     assert str((await verify()).problem).startswith("changed in the bucket: batch 2, entry 2 ")

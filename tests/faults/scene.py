@@ -19,6 +19,8 @@ import httpx
 import sqlalchemy as sa
 import uvicorn
 
+from s4.domains.audit.sealer import SEAL
+from s4.domains.audit.verifier import VERIFY
 from s4.domains.documents.models import upload_reservations
 from s4.domains.maintenance import service as maintenance
 from s4.entrypoints.api import create_app
@@ -234,7 +236,8 @@ async def _let_time_pass(connection: Connection) -> None:
 
 async def _postpone_regular_tasks(connection: Connection) -> None:
     """A worker fires them at its first breath otherwise; here each case says which sweep runs."""
-    for kind in (maintenance.RESOLVE, maintenance.RECONCILE, maintenance.COLLECT, maintenance.OPTIMIZE):
+    sweeps = (maintenance.RESOLVE, maintenance.RECONCILE, maintenance.COLLECT, maintenance.OPTIMIZE)
+    for kind in (*sweeps, SEAL, VERIFY):
         await connection.execute(
             upsert(connection, schedule, {"task": kind, "next_at": datetime.now(UTC) + A_LONG_TIME}, conflict=["task"])
         )

@@ -77,6 +77,8 @@ CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/api/v1/admin/plans/{plan_id}"): Call(),
     ("PUT", "/api/v1/admin/plans/{plan_id}"): Call({"json": {"name": "Intruder"}}),
     ("DELETE", "/api/v1/admin/plans/{plan_id}"): Call(),
+    ("GET", "/api/v1/admin/audit"): Call(),
+    ("GET", "/api/v1/admin/audit/verify"): Call(),
     ("POST", "/api/v1/admin/tenants"): Call({"json": {"name": "Intruder"}}),
     ("GET", "/api/v1/admin/tenants"): Call(),
     ("GET", "/api/v1/admin/tenants/{tenant_id}"): Call(),

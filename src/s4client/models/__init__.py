@@ -3,6 +3,7 @@
 Sizes are bytes, times are aware, offsets count Unicode code points.
 """
 
+from s4client.models.audit import AuditEntry, AuditPage, AuditProblem, AuditVerification
 from s4client.models.base import Model
 from s4client.models.documents import (
     END_STATES,
@@ -24,6 +25,10 @@ from s4client.models.tenants import NewTenant, Profile, ProfileUsage, Tenant, Te
 
 __all__ = [
     "END_STATES",
+    "AuditEntry",
+    "AuditPage",
+    "AuditProblem",
+    "AuditVerification",
     "BulkDeletion",
     "ContentStat",
     "Document",

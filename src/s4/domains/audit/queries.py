@@ -106,14 +106,20 @@ async def page(connection: Connection, wanted: Wanted, request: PageRequest) -> 
 
 def _conditions(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     columns = audit_entries.c
-    said: list[tuple[object, sa.ColumnElement[bool]]] = [
-        (wanted.tenant_id, columns.tenant_id == wanted.tenant_id),
-        (wanted.actor, columns.actor == wanted.actor),
-        (wanted.action, columns.action == wanted.action),
-        (wanted.since, columns.at >= wanted.since),
-        (wanted.until, columns.at < wanted.until),
+    conditions = [
+        column == value
+        for column, value in (
+            (columns.tenant_id, wanted.tenant_id),
+            (columns.actor, wanted.actor),
+            (columns.action, wanted.action),
+        )
+        if value is not None
     ]
-    return [condition for value, condition in said if value is not None]
+    if wanted.since is not None:
+        conditions.append(columns.at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(columns.at < wanted.until)
+    return conditions
 
 
 # -- sealing

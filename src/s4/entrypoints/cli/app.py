@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from s4.entrypoints.cli import (
+    audit_commands,
     config_commands,
     document_commands,
     search_command,
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
     for commands in (
         server_commands,
         tenant_commands,
+        audit_commands,
         upload_command,
         document_commands,
         search_command,

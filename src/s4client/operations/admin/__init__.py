@@ -1,10 +1,11 @@
 """What the administrator's key opens, by subject."""
 
+from s4client.operations.admin.audit import AuditOperations
 from s4client.operations.admin.plans import PlansOperations
 from s4client.operations.admin.tenants import TenantsOperations
 
 
-class AdminOperations(TenantsOperations, PlansOperations):
+class AdminOperations(TenantsOperations, PlansOperations, AuditOperations):
     """Everything that an administrator can do."""
 
     credential_header = "X-Admin-Key"
