@@ -19,6 +19,7 @@ import httpx
 import sqlalchemy as sa
 import uvicorn
 
+from s4.domains.announcements.jobs import TELL
 from s4.domains.audit.sealer import SEAL
 from s4.domains.audit.verifier import VERIFY
 from s4.domains.documents.models import upload_reservations
@@ -237,7 +238,7 @@ async def _let_time_pass(connection: Connection) -> None:
 async def _postpone_regular_tasks(connection: Connection) -> None:
     """A worker fires them at its first breath otherwise; here each case says which sweep runs."""
     sweeps = (maintenance.RESOLVE, maintenance.RECONCILE, maintenance.COLLECT, maintenance.OPTIMIZE)
-    for kind in (*sweeps, SEAL, VERIFY):
+    for kind in (*sweeps, SEAL, VERIFY, TELL):
         await connection.execute(
             upsert(connection, schedule, {"task": kind, "next_at": datetime.now(UTC) + A_LONG_TIME}, conflict=["task"])
         )

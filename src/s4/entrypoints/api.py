@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from s4 import __version__
+from s4.domains.announcements.routes import maintenance_admission, notices_router, status_router
 from s4.domains.audit.routes import audit_router
 from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
 from s4.domains.plans.routes import plans_router
@@ -15,7 +16,7 @@ from s4.platform.http.middleware import HttpLimits, HttpMiddleware
 from s4.platform.http.routing import DomainRouter, undeclared_routes
 
 API_VERSION = "1"
-_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/status"})
 
 _DESCRIPTION = """
 Upload documents, find them by meaning. Every tenant route takes the tenant's key in `X-Tenant-Key` or as a bearer
@@ -28,7 +29,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     settings = core.settings
     app = FastAPI(title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False)
     app.state.s4_authenticator = core.access
-    app.state.s4_admissions = ()
+    app.state.s4_admissions = (maintenance_admission(core.board),)
     install_error_handlers(app)
     domains = DomainRouter()
     upload_limits = UploadRouteLimits(
@@ -46,9 +47,11 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         tenants_router(core.tenants),
         plans_router(core.plans),
         audit_router(core.audit),
+        notices_router(core.notices),
     ):
         domains.include_router(router)
     app.include_router(operations_router(core, state))
+    app.include_router(status_router(core.board))
     app.include_router(domains, prefix="/api/v1")
     app.include_router(domains, prefix="/api", include_in_schema=False)
     app.add_middleware(

@@ -15,10 +15,12 @@ import structlog
 
 from s4 import __version__
 from s4.domains.access import AccessService
+from s4.domains.announcements import Board, NoticeService, Teller
 from s4.domains.audit import AuditService, CallRecorder, Sealer, Verifier
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.indexing import Generation, IndexingService, Publisher
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
@@ -73,6 +75,8 @@ class Core:
     search: SearchService
     calls: CallRecorder
     audit: AuditService
+    notices: NoticeService
+    board: Board
 
     @property
     def generation(self) -> Generation:
@@ -201,6 +205,8 @@ def _core(
         ),
         calls=CallRecorder(database, RANDOM),
         audit=AuditService(database, _verifier(settings, database, store)),
+        notices=NoticeService(database, records[Collection.NOTICES], queue, RANDOM),
+        board=Board(database, records[Collection.NOTICES]),
     )
 
 
@@ -256,7 +262,9 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         ),
     )
     sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
-    regular = [*sealer.regular_jobs(), *_verifier(settings, core.database, core.store).regular_jobs()]
+    verifier = _verifier(settings, core.database, core.store)
+    teller = Teller(core.database, core.records[Collection.NOTICES], Events(core.database, RANDOM))
+    regular = [*sealer.regular_jobs(), *verifier.regular_jobs(), *teller.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers() | maintenance.handlers() | regular_handlers(core.database, regular)
     )

@@ -40,3 +40,11 @@ def upgrade() -> None:
         sa.Column("problem", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("singleton", name="pk_audit_checks"),
     )
+    op.create_table(
+        "notices_told",
+        sa.Column("notice", sa.String(length=40), nullable=False),
+        sa.Column("occasion", sa.String(length=40), nullable=False),
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("told_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("notice", "occasion", "tenant_id", name="pk_notices_told"),
+    )

@@ -18,6 +18,14 @@ from s4client.models.documents import (
     MetadataUpdate,
     TextPage,
 )
+from s4client.models.notices import (
+    Incident,
+    IncidentList,
+    IncidentUpdate,
+    MaintenanceWindow,
+    MaintenanceWindowList,
+    ServiceStatus,
+)
 from s4client.models.plans import Plan, PlanList, ServiceLevel
 from s4client.models.search import Passage, SearchResult, SearchResults
 from s4client.models.server import Health
@@ -38,6 +46,11 @@ __all__ = [
     "DocumentStat",
     "DocumentText",
     "Health",
+    "Incident",
+    "IncidentList",
+    "IncidentUpdate",
+    "MaintenanceWindow",
+    "MaintenanceWindowList",
     "MetadataUpdate",
     "Model",
     "NewTenant",
@@ -49,6 +62,7 @@ __all__ = [
     "SearchResult",
     "SearchResults",
     "ServiceLevel",
+    "ServiceStatus",
     "Tenant",
     "TenantPage",
     "TextPage",

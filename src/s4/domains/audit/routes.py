@@ -9,6 +9,7 @@ from s4.domains.audit.schemas import AuditEntryOut, AuditPage, AuditVerification
 from s4.domains.audit.service import AuditService
 from s4.kernel.pages import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest
 from s4.kernel.permissions import Permission
+from s4.platform.http.errors import error_responses
 from s4.platform.http.routing import CurrentAdmin, DomainRouter
 from s4.platform.http.times import Moment, aware
 
@@ -35,7 +36,9 @@ def audit_router(audit: AuditService) -> DomainRouter:
         found, next_cursor = await audit.page(admin, wanted, PageRequest(limit=limit, cursor=cursor))
         return AuditPage(entries=[AuditEntryOut.of(each) for each in found], next_cursor=next_cursor)
 
-    @router.get("/verify", permission=Permission.ADMIN_READ, response_model=AuditVerification)
+    @router.get(
+        "/verify", permission=Permission.ADMIN_READ, response_model=AuditVerification, responses=error_responses(404)
+    )
     async def verify_audit_trail(
         admin: CurrentAdmin,
         after: Annotated[int, Query(ge=0, le=10**11, description="Begin after this batch, whose end is trusted.")] = 0,

@@ -61,7 +61,8 @@ class Authenticator(Protocol):
 
 
 Admission = Callable[[TenantContext, Request], Awaitable[None]]
-"""Looks at a tenant's call before its body is read: rate, quota, maintenance. Raises `LimitReached`, `Unavailable`;
+"""Looks at a tenant's call before its body is read: rate, quota, maintenance. `request.state.s4_permission` is what the
+route demands. Raises `LimitReached`, `Unavailable`;
 headers go into `exchange_of(request).response_headers`."""
 
 
@@ -134,6 +135,7 @@ async def _admit(request: Request, permission: Permission) -> None:
     structlog.contextvars.bind_contextvars(tenant_id=context.tenant_id)
     context.require(permission)
     request.state.s4_context = context
+    request.state.s4_permission = permission
     for admission in request.app.state.s4_admissions:
         await admission(context, request)
 

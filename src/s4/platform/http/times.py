@@ -11,14 +11,14 @@ from s4.kernel.errors import InvalidRequest
 _NUMBER = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.IGNORECASE)
 
 
-def _written_out(value: object) -> object:
+def written_out(value: object) -> object:
     """pydantic would take a number for seconds since 1970, which the contract does not know."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
     return value
 
 
-Moment = Annotated[datetime, BeforeValidator(_written_out)]
+Moment = Annotated[datetime, BeforeValidator(written_out)]
 """As it was written; `aware` makes a time in UTC of it."""
 
 

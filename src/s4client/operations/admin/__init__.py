@@ -1,11 +1,12 @@
 """What the administrator's key opens, by subject."""
 
 from s4client.operations.admin.audit import AuditOperations
+from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
 from s4client.operations.admin.tenants import TenantsOperations
 
 
-class AdminOperations(TenantsOperations, PlansOperations, AuditOperations):
+class AdminOperations(TenantsOperations, PlansOperations, AuditOperations, NoticesOperations):
     """Everything that an administrator can do."""
 
     credential_header = "X-Admin-Key"
