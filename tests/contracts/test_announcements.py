@@ -1,4 +1,4 @@
-"""Windows on every database: each tenant is told once for each occasion, whoever tells; every replica's board agrees."""
+"""Windows on every database: each tenant is told once for each occasion, whoever tells; all boards agree."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Moments in query parameters."""
+"""Moments in query parameters and bodies."""
 
 import re
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.IGNORECASE)
 
 def written_out(value: object) -> object:
     """pydantic would take a number for seconds since 1970, which the contract does not know."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
+    if isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
         raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
     return value
 
