@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from s4.domains.announcements import Board, NoticeService, Teller
+from s4.domains.announcements import Board, Contacts, Mailbox, NoticeService, Teller
 from s4.domains.announcements.board import HEADER
 from s4.domains.announcements.model import Impact, IncidentState, Mode, Window, WindowPlan, WindowState
 from s4.domains.audit.models import audit_entries
@@ -23,6 +23,7 @@ from s4.kernel.permissions import TENANT_SCOPES, AdminRole, Permission
 from s4.kernel.settings import Settings
 from s4.platform.chains import Records
 from s4.platform.database import Database
+from s4.platform.jobs import Queue
 from s4.platform.objects import ObjectStore, open_store
 from tests.factories.process import OWNER, MiniProcess
 
@@ -55,7 +56,15 @@ def notices(process: MiniProcess, records: Records) -> NoticeService:
 
 @pytest.fixture
 def teller(catalog: Database, records: Records) -> Teller:
-    return Teller(catalog, records, Events(catalog, secrets.token_bytes))
+    return teller_of(catalog, records)
+
+
+def teller_of(catalog: Database, records: Records) -> Teller:
+    """Without a mail server."""
+    mailbox = Mailbox(
+        catalog, Queue(catalog, secrets.token_bytes), Contacts(catalog, records), secrets.token_bytes, None
+    )
+    return Teller(catalog, records, Events(catalog, secrets.token_bytes), mailbox)
 
 
 def plan(starts_in: timedelta = 2 * DAY, length: timedelta = HOUR, **options: Any) -> WindowPlan:
@@ -78,7 +87,7 @@ async def test_every_tenant_is_told_once_of_a_window_whoever_tells(
 ) -> None:
     tenants = [(await process.tenant()).tenant_id for _ in range(5)]
     window, state = await notices.schedule(OWNER, plan(message="New disks", mode=Mode.READ_ONLY))
-    tellers = [Teller(catalog, records, Events(catalog, secrets.token_bytes)) for _ in range(3)]
+    tellers = [teller_of(catalog, records) for _ in range(3)]
 
     await asyncio.gather(*(teller.tell() for teller in tellers))
     await tellers[0].tell()

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from s4 import __version__
-from s4.domains.announcements.routes import maintenance_admission, notices_router, status_router
+from s4.domains.announcements.routes import mail_router, maintenance_admission, notices_router, status_router
 from s4.domains.audit.routes import audit_router
 from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
 from s4.domains.plans.routes import plans_router
@@ -48,6 +48,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         plans_router(core.plans),
         audit_router(core.audit),
         notices_router(core.notices),
+        mail_router(core.contacts, core.mailbox),
     ):
         domains.include_router(router)
     app.include_router(operations_router(core, state))

@@ -15,7 +15,8 @@ import structlog
 
 from s4 import __version__
 from s4.domains.access import AccessService
-from s4.domains.announcements import Board, NoticeService, Teller
+from s4.domains.announcements import Board, Contacts, Mailbox, NoticeService, Teller
+from s4.domains.announcements.smtp import MailServer
 from s4.domains.audit import AuditService, CallRecorder, Sealer, Verifier
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
@@ -77,6 +78,8 @@ class Core:
     audit: AuditService
     notices: NoticeService
     board: Board
+    contacts: Contacts
+    mailbox: Mailbox
 
     @property
     def generation(self) -> Generation:
@@ -162,6 +165,7 @@ def _core(
     )
     records = {collection: Records(collection, database, chains) for collection in Collection}
     plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
+    contacts = Contacts(database, records[Collection.NOTICES])
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
     return Core(
         settings=settings,
@@ -207,7 +211,16 @@ def _core(
         audit=AuditService(database, _verifier(settings, database, store)),
         notices=NoticeService(database, records[Collection.NOTICES], queue, RANDOM),
         board=Board(database, records[Collection.NOTICES]),
+        contacts=contacts,
+        mailbox=Mailbox(database, queue, contacts, RANDOM, _mail_server(settings)),
     )
+
+
+def _mail_server(settings: Settings) -> MailServer | None:
+    if settings.smtp_url is None:
+        return None
+    assert settings.smtp_from is not None, "the settings demand both"
+    return MailServer(settings.smtp_url.get_secret_value(), settings.smtp_from)
 
 
 def _verifier(settings: Settings, database: Database, store: ObjectStore) -> Verifier:
@@ -263,10 +276,13 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     )
     sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
     verifier = _verifier(settings, core.database, core.store)
-    teller = Teller(core.database, core.records[Collection.NOTICES], Events(core.database, RANDOM))
+    teller = Teller(core.database, core.records[Collection.NOTICES], Events(core.database, RANDOM), core.mailbox)
     regular = [*sealer.regular_jobs(), *verifier.regular_jobs(), *teller.regular_jobs()]
     handlers: dict[str, JobHandler] = (
-        indexing.handlers() | maintenance.handlers() | regular_handlers(core.database, regular)
+        indexing.handlers()
+        | maintenance.handlers()
+        | core.mailbox.handlers()
+        | regular_handlers(core.database, regular)
     )
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)

@@ -324,6 +324,16 @@ class Settings(BaseModel):
         "request to the store per batch.",
     )
 
+    # -- mail
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Mail server for tenants' contacts: `smtp://user:password@host:25`, `smtp+starttls://…`, "
+        "`smtps://…`. Unset: no mail is written.",
+    )
+    smtp_from: str | None = Field(
+        None, pattern=r"^[^\r\n]*@[^\r\n]+$", description="Sender of mails: `S4 <s4@example.com>`."
+    )
+
     # -- maintenance
     sweep_seconds: float = Field(900.0, gt=0, description="How often reconcilers look for what was left behind.")
     garbage_grace_seconds: float = Field(
@@ -334,6 +344,15 @@ class Settings(BaseModel):
         ge=0,
         description="How long superseded versions of an index table stay for readers. Longer than any search.",
     )
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _names_a_mail_server(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            url = urlsplit(secret.get_secret_value())
+            if url.scheme not in ("smtp", "smtp+starttls", "smtps") or not url.hostname:
+                raise ValueError("must be smtp://host, smtp+starttls://host or smtps://host")
+        return secret
 
     @field_validator("log_level")
     @classmethod
@@ -387,6 +406,8 @@ class Settings(BaseModel):
                 "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
                 "machine's own"
             )
+        if self.smtp_url is not None and self.smtp_from is None:
+            raise ValueError("smtp_url needs smtp_from: whom mails come from")
         if self.chunk_overlap_tokens * 2 > self.chunk_tokens_max:
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
         if self.environment is Environment.PRODUCTION:

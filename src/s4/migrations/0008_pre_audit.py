@@ -48,3 +48,19 @@ def upgrade() -> None:
         sa.Column("told_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("notice", "occasion", "tenant_id", name="pk_notices_told"),
     )
+    op.create_table(
+        "mails",
+        sa.Column("mail_id", sa.String(length=40), nullable=False),
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("template", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("ended_at", MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("mail_id", name="pk_mails"),
+    )
+    op.create_index("ix_mails_created_at", "mails", ["created_at", "mail_id"])

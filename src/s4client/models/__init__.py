@@ -19,11 +19,15 @@ from s4client.models.documents import (
     TextPage,
 )
 from s4client.models.notices import (
+    Contact,
+    ContactList,
     Incident,
     IncidentList,
     IncidentUpdate,
+    MailList,
     MaintenanceWindow,
     MaintenanceWindowList,
+    SentMail,
     ServiceStatus,
 )
 from s4client.models.plans import Plan, PlanList, ServiceLevel
@@ -38,6 +42,8 @@ __all__ = [
     "AuditProblem",
     "AuditVerification",
     "BulkDeletion",
+    "Contact",
+    "ContactList",
     "ContentStat",
     "Document",
     "DocumentDetail",
@@ -49,6 +55,7 @@ __all__ = [
     "Incident",
     "IncidentList",
     "IncidentUpdate",
+    "MailList",
     "MaintenanceWindow",
     "MaintenanceWindowList",
     "MetadataUpdate",
@@ -61,6 +68,7 @@ __all__ = [
     "ProfileUsage",
     "SearchResult",
     "SearchResults",
+    "SentMail",
     "ServiceLevel",
     "ServiceStatus",
     "Tenant",

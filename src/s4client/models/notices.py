@@ -55,3 +55,37 @@ class ServiceStatus(Model):
     at: datetime
     maintenance: tuple[MaintenanceWindow, ...] = ()
     incidents: tuple[Incident, ...] = ()
+
+
+class Contact(Model):
+    """Whom a tenant wants to be written to, and of what: `maintenance`, `incidents`, `account`."""
+
+    email: str
+    roles: tuple[str, ...] = ("maintenance", "incidents", "account")
+
+
+class ContactList(Model):
+    """All contacts of a tenant."""
+
+    contacts: tuple[Contact, ...]
+
+
+class SentMail(Model):
+    """A mail, and what became of it: `waiting`, `sent`, `failed`."""
+
+    mail_id: str
+    tenant_id: str
+    recipient: str
+    template: str
+    subject: str
+    state: str
+    attempts: int
+    error: str | None = None
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+class MailList(Model):
+    """Newest first."""
+
+    mails: tuple[SentMail, ...]

@@ -1,15 +1,20 @@
 """Notices: what the operator says, and what everybody may read."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import Query, Request, Response
 
 from s4.domains.announcements.board import REFRESH, Board
+from s4.domains.announcements.mail import Contact, Contacts, Mailbox
 from s4.domains.announcements.schemas import (
+    ContactList,
     IncidentIn,
     IncidentList,
     IncidentOut,
     IncidentUpdateIn,
+    MailList,
+    MailOut,
     StatusOut,
     WindowIn,
     WindowList,
@@ -17,6 +22,8 @@ from s4.domains.announcements.schemas import (
 )
 from s4.domains.announcements.service import NoticeService
 from s4.kernel.context import TenantContext
+from s4.kernel.ids import parse_tenant_id
+from s4.kernel.pages import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX
 from s4.kernel.permissions import Permission
 from s4.platform.http.errors import error_responses
 from s4.platform.http.exchange import exchange_of
@@ -75,6 +82,38 @@ def notices_router(notices: NoticeService) -> DomainRouter:
         return IncidentOut.of(await notices.update_incident(admin, incident_id, request.state, request.message))
 
     return router
+
+
+def mail_router(contacts: Contacts, mailbox: Mailbox) -> DomainRouter:
+    """Whom mail goes to, and what became of it."""
+    router = DomainRouter(prefix="/admin", tags=["notices"])
+
+    @router.get("/tenants/{tenant_id}/contacts", permission=Permission.ADMIN_READ, response_model=ContactList)
+    async def get_contacts(admin: CurrentAdmin, tenant_id: str) -> ContactList:
+        """Whom the tenant wants to be written to. None as long as nobody said."""
+        return _contacts(await contacts.get(admin, parse_tenant_id(tenant_id)))
+
+    @router.put("/tenants/{tenant_id}/contacts", permission=Permission.ADMIN_WRITE, response_model=ContactList)
+    async def set_contacts(admin: CurrentAdmin, tenant_id: str, request: ContactList) -> ContactList:
+        """The whole list anew. Mail is sent where a server is configured (`S4_SMTP_URL`)."""
+        wanted = [(each.email, tuple(dict.fromkeys(each.roles))) for each in request.contacts]
+        return _contacts(await contacts.set(admin, parse_tenant_id(tenant_id), wanted))
+
+    @router.get("/mails", permission=Permission.ADMIN_READ, response_model=MailList)
+    async def list_mails(
+        admin: CurrentAdmin,
+        tenant_id: Annotated[str | None, Query(max_length=40)] = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT_MAX)] = PAGE_LIMIT_DEFAULT,
+    ) -> MailList:
+        """What was posted, newest first, and whether the mail server took it."""
+        rows = await mailbox.newest(admin, tenant_id=tenant_id, limit=limit)
+        return MailList(mails=[MailOut.model_validate(row, from_attributes=True) for row in rows])
+
+    return router
+
+
+def _contacts(found: Sequence[Contact]) -> ContactList:
+    return ContactList.model_validate({"contacts": [{"email": email, "roles": roles} for email, roles in found]})
 
 
 def maintenance_admission(board: Board) -> Admission:

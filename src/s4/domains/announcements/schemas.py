@@ -1,7 +1,7 @@
 """HTTP shapes of notices."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -20,6 +20,8 @@ from s4.platform.http.times import aware, written_out
 _LEAD_SECONDS_MAX = 90 * 86_400  # a quarter: whoever plans further ahead is not helped by a header on every answer
 _DAY_SECONDS = 86_400
 
+EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$"
+"""As HTML has it, in ASCII: no blank, no comma, no line end can come into a header or an envelope."""
 Message = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NOT_BLANK)]
 Time = Annotated[AwareDatetime, BeforeValidator(written_out)]
@@ -133,6 +135,44 @@ class MaintenanceNotice(BaseModel):
     mode: Mode
     message: str
     state: WindowState
+
+
+class ContactIO(BaseModel):
+    """Whom to write to, and of what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: Annotated[str, StringConstraints(max_length=320, pattern=EMAIL)]
+    roles: Annotated[list[Literal["maintenance", "incidents", "account"]], Field(min_length=1, max_length=3)] = [
+        "maintenance",
+        "incidents",
+        "account",
+    ]
+
+
+class ContactList(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    contacts: Annotated[list[ContactIO], Field(max_length=50)]
+
+
+class MailOut(BaseModel):
+    """A mail, and what became of it; without its text."""
+
+    mail_id: str
+    tenant_id: str
+    recipient: str
+    template: str
+    subject: str
+    state: Literal["waiting", "sent", "failed"]
+    attempts: int
+    error: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class MailList(BaseModel):
+    mails: list[MailOut]
 
 
 class StatusOut(BaseModel):

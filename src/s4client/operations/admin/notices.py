@@ -5,7 +5,15 @@ from datetime import datetime
 from typing import Literal
 
 from s4client.flow import Flow, Request, operation
-from s4client.models import Incident, IncidentList, MaintenanceWindow, MaintenanceWindowList
+from s4client.models import (
+    Contact,
+    ContactList,
+    Incident,
+    IncidentList,
+    MailList,
+    MaintenanceWindow,
+    MaintenanceWindowList,
+)
 from s4client.operations.common import API, ServerOperations, given, segment
 
 MaintenanceMode = Literal["announce", "read_only"]
@@ -89,6 +97,31 @@ class NoticesOperations(ServerOperations):
         path = f"{API}/admin/incidents/{segment(incident_id)}/updates"
         body = given(state=state, message=message)
         return (yield from self.send(Request(method="POST", path=path, json=body, repeatable=False))).parse(Incident)
+
+    @operation
+    def get_contacts(self, tenant_id: str) -> Flow[ContactList]:
+        """Whom a tenant wants to be written to."""
+        return (yield from self.send(Request(method="GET", path=_contacts(tenant_id), repeatable=True))).parse(
+            ContactList
+        )
+
+    @operation
+    def set_contacts(self, tenant_id: str, contacts: Sequence[Contact]) -> Flow[ContactList]:
+        """The whole list anew."""
+        body = {"contacts": [contact.model_dump(mode="json") for contact in contacts]}
+        request = Request(method="PUT", path=_contacts(tenant_id), json=body, repeatable=True)
+        return (yield from self.send(request)).parse(ContactList)
+
+    @operation
+    def list_mails(self, *, tenant_id: str | None = None, limit: int | None = None) -> Flow[MailList]:
+        """What was mailed, newest first, and whether the mail server took it."""
+        params = given(tenant_id=tenant_id, limit=limit)
+        request = Request(method="GET", path=f"{API}/admin/mails", params=params, repeatable=True)
+        return (yield from self.send(request)).parse(MailList)
+
+
+def _contacts(tenant_id: str) -> str:
+    return f"{API}/admin/tenants/{segment(tenant_id)}/contacts"
 
 
 def _path(window_id: str) -> str:
