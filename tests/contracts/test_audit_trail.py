@@ -1,6 +1,8 @@
 """The sealed audit trail, on every database: nothing is skipped, nothing can be changed unseen, nothing forks."""
 
 import asyncio
+import hashlib
+import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import zstandard
 
 from s4.domains import audit
 from s4.domains.audit import Sealer, Verifier
@@ -85,6 +88,21 @@ async def test_what_is_sealed_holds_and_what_comes_later_continues_the_chain(
     assert [(row.subject, row.batch, row.position) for row in await rows(catalog)] == [
         ("plan/a", 1, 1), ("plan/b", 1, 2), ("plan/c", 2, 3),
     ]  # fmt: skip
+
+
+async def test_an_auditor_can_check_the_chain_without_s4(catalog: Database, store: ObjectStore, sealer: Sealer) -> None:
+    """As the guide says it: with zstd, JSON and SHA-256."""
+    for subject in ("plan/a", "plan/é"):
+        await act(catalog, subject, subject)
+        await sealer.seal()
+    previous = "0" * 64
+    for sequence in (1, 2):
+        unpacked = zstandard.ZstdDecompressor().decompress(await store.get(keys.audit_batch(sequence)))
+        for each in json.loads(unpacked)["entries"]:
+            entry = json.dumps(each["entry"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+            previous = hashlib.sha256((previous + entry).encode()).hexdigest()
+            assert each["hash"] == previous
+    assert (await rows(catalog))[-1].hash == previous
 
 
 async def test_an_act_that_commits_after_its_neighbours_were_sealed_is_sealed_next(

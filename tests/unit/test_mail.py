@@ -57,9 +57,9 @@ def smtp_url(postbox: Postbox) -> Iterator[str]:
     class AnyPort(Controller):
         def _trigger_server(self) -> None:
             """The base class connects to the port that it was told, which is 0 here."""
-            assert self.server is not None
-            self.port = self.server.sockets[0].getsockname()[1]
-            super()._trigger_server()
+            server: Any = self.server
+            self.port = server.sockets[0].getsockname()[1]
+            super()._trigger_server()  # type: ignore[no-untyped-call]
 
     controller = AnyPort(postbox, hostname="127.0.0.1", port=0)
     controller.start()
