@@ -277,6 +277,47 @@ async def test_a_sealer_that_dies_between_bucket_and_catalog_is_completed_by_the
     assert (await verify()).problem is None
 
 
+class Overtaken:
+    """A store through which a writer is overtaken, once, at the moment of its first create."""
+
+    def __init__(self, store: ObjectStore, overtake: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._overtake: Callable[[], Awaitable[None]] | None = overtake
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def create(self, *arguments: Any, **options: Any) -> Any:
+        if self._overtake is not None:
+            overtake, self._overtake = self._overtake, None
+            await overtake()
+        return await self._store.create(*arguments, **options)
+
+
+async def test_a_sealer_that_was_overtaken_by_one_that_died_completes_the_others_batch(
+    catalog: Database, store: ObjectStore, sealer: Sealer, verify: Verify
+) -> None:
+    def die() -> None:
+        raise Died
+
+    async def overtake() -> None:
+        await act(catalog, "plan/b")
+        faults.arm({"audit.written": die})
+        try:
+            with pytest.raises(Died):
+                await sealer.seal()
+        finally:
+            faults.arm({})
+
+    await act(catalog, "plan/a")
+    slow = Sealer(catalog, Overtaken(store, overtake), secrets.token_bytes, every=DAY)  # type: ignore[arg-type]
+
+    assert await slow.seal() == 2
+
+    assert [(row.subject, row.batch) for row in await rows(catalog)] == [("plan/a", 1), ("plan/b", 1)]
+    assert (await verify()).problem is None
+
+
 async def test_sealers_that_run_at_once_make_one_chain(catalog: Database, store: ObjectStore, verify: Verify) -> None:
     await act(catalog, *(f"plan/{n}" for n in range(40)))
     sealers = [Sealer(catalog, store, secrets.token_bytes, every=DAY) for _ in range(4)]
@@ -305,8 +346,10 @@ async def test_a_new_catalog_adopts_the_trail_before_it_seals_anything_of_its_ow
     (tmp_path / "new").mkdir()
     new = open_catalog(sqlite_url(tmp_path / "new"))
     try:
+        sealer_of_new = Sealer(new, store, secrets.token_bytes, every=DAY)
+        assert await sealer_of_new.seal() == 3, "also while it has nothing of its own"
         await act(new, "plan/after")
-        await Sealer(new, store, secrets.token_bytes, every=DAY).seal()
+        assert await sealer_of_new.seal() == 1
 
         after = await rows(new)
         assert [tuple(row) for row in after[:3]] == [tuple(row) for row in before]
