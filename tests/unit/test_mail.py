@@ -176,7 +176,7 @@ def test_an_address_that_could_say_more_than_an_address_is_refused(address: str)
 
 @pytest.mark.parametrize(
     "settings",
-    [{"smtp_url": "http://mail"}, {"smtp_url": "smtp://"}, {"smtp_url": "smtp://mail"},
+    [{"smtp_url": "http://mail"}, {"smtp_url": "smtp://"}, {"smtp_url": "mail.example.com:25"},
      {"smtp_url": "smtp://mail", "smtp_from": "s4@example.com\nBcc: x@y"}],
 )  # fmt: skip
 def test_settings_that_can_send_nothing_are_refused(settings: dict[str, Any]) -> None:

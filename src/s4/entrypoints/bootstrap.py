@@ -219,7 +219,6 @@ def _core(
 def _mail_server(settings: Settings) -> MailServer | None:
     if settings.smtp_url is None:
         return None
-    assert settings.smtp_from is not None, "the settings demand both"
     return MailServer(settings.smtp_url.get_secret_value(), settings.smtp_from)
 
 

@@ -330,8 +330,10 @@ class Settings(BaseModel):
         description="Mail server for tenants' contacts: `smtp://user:password@host:25`, `smtp+starttls://…`, "
         "`smtps://…`. Unset: no mail is written.",
     )
-    smtp_from: str | None = Field(
-        None, pattern=r"^[^\r\n]*@[^\r\n]+$", description="Sender of mails: `S4 <s4@example.com>`."
+    smtp_from: str = Field(
+        "S4 <s4@localhost>",
+        pattern=r"^[^\r\n]*@[^\r\n]+$",
+        description="Sender of mails. Most servers refuse the default: name an address of your own domain.",
     )
 
     # -- maintenance
@@ -406,8 +408,6 @@ class Settings(BaseModel):
                 "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
                 "machine's own"
             )
-        if self.smtp_url is not None and self.smtp_from is None:
-            raise ValueError("smtp_url needs smtp_from: whom mails come from")
         if self.chunk_overlap_tokens * 2 > self.chunk_tokens_max:
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
         if self.environment is Environment.PRODUCTION:
