@@ -5,7 +5,8 @@ import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -404,3 +405,12 @@ async def noted(catalog: Database) -> tuple[int, str | None]:
     async with catalog.read() as connection:
         row = (await connection.execute(sa.select(audit_checks.c.batches, audit_checks.c.problem))).one()
         return row.batches, row.problem
+
+
+def test_a_number_is_hashed_alike_whichever_database_gave_it_back() -> None:
+    """JSONB gives a float of 1e22 back as a whole number: a trail that moves to PostgreSQL must still hold."""
+    entry = Entry(
+        entry_id="aud_a", at=datetime(2026, 1, 1, tzinfo=UTC), actor_kind="admin", actor="ada", action="a", subject="s",
+        after={"limit": 1e22, "prices": [2.0, {"yearly": -0.0}]},
+    )  # fmt: skip
+    assert entry.canonical() == replace(entry, after={"limit": 10**22, "prices": [2, {"yearly": 0}]}).canonical()
