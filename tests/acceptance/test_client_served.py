@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ NOW = s4client.Document(
     document_id="doc_a", filename="a", content_type="text/plain", size=1, sha256="0", status="processing",
     uploaded_at="2026-01-02T03:04:05Z",
 )  # fmt: skip
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
+    "service_status": (),
     "plans": (),
     "upload": (b"x",),
     "put_by_key": ("a/b", b"x"),
@@ -67,12 +70,26 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
 }
 ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
+    "service_status": (),
     "plans": (),
     "list_all_plans": (),
     "get_plan": ("free",),
     "create_plan": (s4client.Plan(id="gold", name="Gold"),),
     "replace_plan": (s4client.Plan(id="gold", name="Gold"),),
     "delete_plan": ("gold",),
+    "list_maintenance_windows": (),
+    "schedule_maintenance": (NOON, NOON + timedelta(hours=1)),
+    "replace_maintenance": ("win_a", NOON, NOON + timedelta(hours=1)),
+    "end_maintenance": ("win_a",),
+    "list_incidents": (),
+    "open_incident": ("Slow",),
+    "update_incident": ("inc_a", "resolved"),
+    "get_contacts": ("ten_a",),
+    "set_contacts": ("ten_a", [s4client.Contact(email="ada@example.com")]),
+    "list_mails": (),
+    "list_audit_page": (),
+    "iter_audit": (),
+    "verify_audit": (),
     "create_tenant": ("Acme",),
     "get_tenant": ("ten_a",),
     "update_tenant": ("ten_a", {"name": "Acme"}),
@@ -147,7 +164,7 @@ def test_the_client_can_ask_for_everything_that_the_server_has(served: Deploymen
 
     assert routes - set().union(*covered.values()) == set()
     unknown = {request for request, found in covered.items() if not found}
-    assert unknown - {("GET", "/health/ready")} == AHEAD_OF_THE_SERVER
+    assert unknown - {("GET", "/health/ready"), ("GET", "/status")} == AHEAD_OF_THE_SERVER
 
 
 @pytest.mark.parametrize(("blocking", "asynchronous"), [(S4Client, AsyncS4Client), (S4AdminClient, AsyncS4AdminClient)])

@@ -1,5 +1,6 @@
 """The guides' examples, executed as they stand there."""
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ QUOTAS = page("docs/guide/quotas.md")
 COMMAND_LINE = page("docs/guide/command-line.md")
 TENANTS = page("docs/guide/tenants.md")
 KEYS = page("docs/guide/keys.md")
+AUDIT = page("docs/guide/audit.md")
+MAINTENANCE = page("docs/guide/maintenance.md")
 
 
 @pytest.fixture
@@ -70,6 +73,28 @@ def test_the_keys_guide_does_what_it_says(served: Deployment, tenant: dict[str, 
     assert "Revoked " in printed[2]
     assert "sales" in printed[4]
     assert "Revoked ada." in printed[6]
+
+
+@pytest.fixture
+def operator(served: Deployment) -> dict[str, str]:
+    """The environment of whoever holds the administrator's key."""
+    return {"S4_URL": served.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
+
+
+def test_the_guide_to_the_audit_trail_does_what_it_says(
+    served: Deployment, operator: dict[str, str], folder: Path
+) -> None:
+    printed = run_blocks(executed_blocks(AUDIT, "bash"), folder, served.url, operator)
+    assert "tenant.create" in printed[0]
+    assert "The trail holds: " in printed[1]
+    exported = [json.loads(line) for line in (folder / "trail.jsonl").read_text().splitlines()]
+    assert {"tenant.create", "http.post"} <= {entry["action"] for entry in exported}
+
+
+def test_the_guide_to_maintenance_does_what_it_says(served: Deployment, operator: dict[str, str], folder: Path) -> None:
+    printed = run_blocks(executed_blocks(MAINTENANCE, "bash"), folder, served.url, operator)
+    assert "is cancelled: 2036-12-01 02:00 to 2036-12-01 04:00, read_only." in printed[0]
+    assert "is resolved: This is over: Searches are slow." in printed[1]
 
 
 @pytest.fixture

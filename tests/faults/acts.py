@@ -13,6 +13,7 @@ import httpx
 import sqlalchemy as sa
 
 from s4.domains import usage
+from s4.domains.audit.sealer import SEAL
 from s4.domains.documents.chain import subject
 from s4.domains.documents.queries import reservations
 from s4.domains.indexing import jobs as index_jobs
@@ -465,6 +466,13 @@ ACTS = [
         Expected(UNTOUCHED),
         in_worker=("record.fenced", "record.resolved"),
         prepare=_dead_planner,
+    ),
+    Act(
+        "seal-audit",
+        _sweep(SEAL),
+        Expected(UNTOUCHED),
+        in_worker=("audit.written", "audit.settled"),
+        prepare=with_documents,
     ),
     Act(
         "collect",

@@ -2,7 +2,8 @@
 
 The letters are those of the invariants: everything acknowledged is present and hash-equal (1), what was deleted is gone
 (2), balances are exact (3), every live document is indexed exactly once at its latest revision and nothing else is (4),
-no orphan object is left after a sweep (5), no job or ticket is stuck (7), one effect (9), each text paid for once (12).
+no orphan object is left after a sweep (5), no job or ticket is stuck (7), one effect (9), the audit chain holds (10),
+each text paid for once (12).
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.domains import usage
+from s4.domains.audit import Verifier
 from s4.domains.documents.models import documents, upload_reservations
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing import queries as index_queries
@@ -25,7 +27,7 @@ from s4.platform.jobs import SYSTEM
 from s4.platform.jobs.models import jobs
 from tests.factories import calls
 from tests.factories.house import House
-from tests.faults.scene import Scene
+from tests.faults.scene import A_LONG_TIME, Scene
 
 _ROUNDS = 6  # of waiting and working until nothing is left: more than a job has attempts
 
@@ -94,6 +96,9 @@ def check(scene: Scene, expected: Expected, *, step: str | None = None) -> None:
     assert not any(held.leftovers.values()), f"I7: {held.leftovers}"
     if expected.alone:
         assert scene.do(_tenants_known(scene.house)) == {scene.tenant_id}, "I2: something of a deleted tenant is left"
+    core = scene.house.core
+    trail = scene.do(Verifier(core.database, core.store, every=A_LONG_TIME).verify())
+    assert trail.problem is None, f"I10: {trail.problem}"
     paid = Counter(scene.provider.texts)
     # A group that was paid and not stored is paid again: the one step where that cannot be helped.
     times_max = 2 if step == "index.group_answered" else 1

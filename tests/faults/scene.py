@@ -19,6 +19,9 @@ import httpx
 import sqlalchemy as sa
 import uvicorn
 
+from s4.domains.announcements.jobs import TELL
+from s4.domains.audit.sealer import SEAL
+from s4.domains.audit.verifier import VERIFY
 from s4.domains.documents.models import upload_reservations
 from s4.domains.maintenance import service as maintenance
 from s4.entrypoints.api import create_app
@@ -242,6 +245,9 @@ async def _postpone_regular_tasks(connection: Connection) -> None:
         maintenance.RECOUNT,
         maintenance.OPTIMIZE,
         maintenance.DEPARTURES,
+        SEAL,
+        VERIFY,
+        TELL,
     ):
         await connection.execute(
             upsert(connection, schedule, {"task": kind, "next_at": datetime.now(UTC) + A_LONG_TIME}, conflict=["task"])

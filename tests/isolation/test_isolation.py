@@ -51,6 +51,8 @@ class Call:
 
 _FILE: dict[str, Any] = {"files": {"file": ("mine.txt", b"mine", "text/plain")}}
 
+WINDOW = {"starts_at": "2036-01-01T00:00:00Z", "ends_at": "2036-01-01T01:00:00Z"}
+
 CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/"): Call(),
     ("GET", "/health"): Call(),
@@ -92,6 +94,19 @@ CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/api/v1/admin/plans/{plan_id}"): Call(),
     ("PUT", "/api/v1/admin/plans/{plan_id}"): Call({"json": {"name": "Intruder"}}),
     ("DELETE", "/api/v1/admin/plans/{plan_id}"): Call(),
+    ("GET", "/status"): Call(),
+    ("GET", "/api/v1/admin/tenants/{tenant_id}/contacts"): Call(),
+    ("PUT", "/api/v1/admin/tenants/{tenant_id}/contacts"): Call({"json": {"contacts": []}}),
+    ("GET", "/api/v1/admin/mails"): Call(),
+    ("GET", "/api/v1/admin/maintenance-windows"): Call(),
+    ("POST", "/api/v1/admin/maintenance-windows"): Call({"json": WINDOW}),
+    ("PUT", "/api/v1/admin/maintenance-windows/{window_id}"): Call({"json": WINDOW}),
+    ("DELETE", "/api/v1/admin/maintenance-windows/{window_id}"): Call(),
+    ("GET", "/api/v1/admin/incidents"): Call(),
+    ("POST", "/api/v1/admin/incidents"): Call({"json": {"title": "Intruder"}}),
+    ("POST", "/api/v1/admin/incidents/{incident_id}/updates"): Call({"json": {"state": "resolved"}}),
+    ("GET", "/api/v1/admin/audit"): Call(),
+    ("GET", "/api/v1/admin/audit/verify"): Call(),
     ("POST", "/api/v1/admin/tenants"): Call({"json": {"name": "Intruder"}}),
     ("GET", "/api/v1/admin/tenants"): Call(),
     ("GET", "/api/v1/admin/tenants/{tenant_id}"): Call(),
@@ -181,7 +196,8 @@ def address(
 ) -> str:
     known = {
         "{document_id}": document_id, "{key}": quote(key), "{tenant_id}": NO_SUCH_TENANT, "{plan_id}": "none",
-        "{prefix}": prefix, "{name}": "nobody",
+        "{prefix}": prefix, "{name}": "nobody", "{window_id}": "win_" + "a" * 26,
+        "{incident_id}": "inc_" + "a" * 26,
     }  # fmt: skip
     for name, value in known.items():
         path = path.replace(name, value)
@@ -209,7 +225,7 @@ def test_every_route_declares_its_permission_and_stands_in_the_matrix(routes: di
 
 def test_only_routes_of_the_process_and_the_plans_on_offer_are_public(routes: dict[tuple[str, str], str]) -> None:
     public = {path for (_, path), permission in routes.items() if permission == "public"}
-    assert public == {"/", "/health", "/health/live", "/health/ready", "/api/v1/plans"}
+    assert public == {"/", "/health", "/health/live", "/health/ready", "/status", "/api/v1/plans"}
     admin = {path for (_, path), permission in routes.items() if permission in ADMIN_PERMISSIONS}
     assert admin == {path for _, path in routes if path.startswith("/api/v1/admin/")}
 

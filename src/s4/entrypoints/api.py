@@ -5,6 +5,8 @@ from fastapi import FastAPI
 from s4 import __version__
 from s4.domains.access.routes import administrators_router, child_keys_router, keys_router, tenant_keys_router
 from s4.domains.analytics.routes import analytics_router
+from s4.domains.announcements.routes import mail_router, maintenance_admission, notices_router, status_router
+from s4.domains.audit.routes import audit_router
 from s4.domains.documents.routes import (
     UploadRouteLimits,
     accounts_router,
@@ -26,7 +28,7 @@ from s4.platform.http.routing import DomainRouter, undeclared_routes
 from s4.platform.rates import Rate
 
 API_VERSION = "1"
-_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/status"})
 
 _DESCRIPTION = """
 Upload documents, find them by meaning. Every tenant route takes the tenant's key in `X-Tenant-Key` or as a bearer
@@ -40,7 +42,11 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     app = FastAPI(title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False)
     app.state.s4_authenticator = core.access
     default_rate = Rate(settings.rate_limit_requests_per_second, settings.rate_limit_burst)
-    app.state.s4_admissions = (rate_admission(core.buckets, default_rate), call_admission(core.calls))
+    app.state.s4_admissions = (
+        rate_admission(core.buckets, default_rate),
+        maintenance_admission(core.board),
+        call_admission(core.calls),
+    )
     install_error_handlers(app)
     domains = DomainRouter()
     upload_limits = UploadRouteLimits(
@@ -56,7 +62,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         changes_router(core.documents),
         search_router(core.search),
         tenants_router(core.tenants, core.lifecycle),
-        profile_router(core.tenants, core.plans),
+        profile_router(core.tenants, core.plans, core.board.for_profile),
         plans_router(core.plans),
         accounts_router(core.accounts),
         usage_router(core.usage),
@@ -66,6 +72,9 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         keys_router(core.keys),
         tenant_keys_router(core.keys),
         administrators_router(core.administrators),
+        audit_router(core.audit),
+        notices_router(core.notices),
+        mail_router(core.contacts, core.mailbox),
     ):
         domains.include_router(router)
 
@@ -73,6 +82,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         core.meter.observe(finished, draining=state.draining)
 
     app.include_router(operations_router(core, state))
+    app.include_router(status_router(core.board))
     app.include_router(domains, prefix="/api/v1")
     app.include_router(domains, prefix="/api", include_in_schema=False)
     app.add_middleware(
@@ -84,7 +94,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             quiet_routes=_QUIET,
         ),
         random=RANDOM,
-        observers=(take_back_refused(core.calls), metered),
+        observers=(take_back_refused(core.calls), metered, core.admin_calls.note),
     )
     undeclared = undeclared_routes(app)
     if undeclared:

@@ -16,6 +16,9 @@ import structlog
 from s4 import __version__
 from s4.domains.access import AccessService, AdministratorService, KeyService
 from s4.domains.analytics import AnalyticsService
+from s4.domains.announcements import Board, Contacts, Mailbox, NoticeService, Teller
+from s4.domains.announcements.smtp import MailServer
+from s4.domains.audit import AuditService, CallRecorder, Sealer, Verifier
 from s4.domains.calls import CallBudget
 from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
@@ -46,7 +49,7 @@ from s4.kernel.settings import EmbeddingProvider, Settings
 from s4.platform import faults
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Connection, Database, migrate, open_database
-from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
+from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits, regular_handlers, regular_tasks
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.objects import ObjectStore, open_store
 from s4.platform.rates import LocalBuckets, open_shared
@@ -88,6 +91,12 @@ class Core:
     uploads: Uploads
     accounts: Accounts
     search: SearchService
+    admin_calls: CallRecorder
+    audit: AuditService
+    notices: NoticeService
+    board: Board
+    contacts: Contacts
+    mailbox: Mailbox
 
     def sweeps(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """What a process that answers requests has to do every few seconds."""
@@ -189,6 +198,7 @@ def _core(
     plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
     usage = UsageService(database, _prices(settings))
     administrators = AdministratorService(database, records[Collection.ADMINS], RANDOM)
+    contacts = Contacts(database, records[Collection.NOTICES])
     assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
     admin_key = settings.admin_api_key.get_secret_value()
     memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
@@ -251,6 +261,12 @@ def _core(
                 query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + _EMBEDDER_FIRST,
             ),
         ),
+        admin_calls=CallRecorder(database, RANDOM),
+        audit=AuditService(database, _verifier(settings, database, store)),
+        notices=NoticeService(database, records[Collection.NOTICES], queue, RANDOM),
+        board=Board(database, records[Collection.NOTICES]),
+        contacts=contacts,
+        mailbox=Mailbox(database, queue, contacts, RANDOM, _mail_server(settings)),
     )
 
 
@@ -280,6 +296,16 @@ def _prices(settings: Settings) -> Prices:
         embedding_million_tokens=settings.price_embedding_million_tokens,
         out_gib=settings.price_out_gib,
     )
+
+
+def _mail_server(settings: Settings) -> MailServer | None:
+    if settings.smtp_url is None:
+        return None
+    return MailServer(settings.smtp_url.get_secret_value(), settings.smtp_from)
+
+
+def _verifier(settings: Settings, database: Database, store: ObjectStore) -> Verifier:
+    return Verifier(database, store, every=timedelta(hours=settings.audit_verify_hours))
 
 
 def _generation(settings: Settings, embedder: Embedder) -> Generation:
@@ -333,15 +359,27 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         ),
     )
     keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
-    regular = (maintenance, keeper, core.service_levels)
-    handlers: dict[str, JobHandler] = indexing.handlers()
-    for domain in regular:
-        handlers |= domain.handlers()
+    sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
+    verifier = _verifier(settings, core.database, core.store)
+    teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
+    regular = [*sealer.regular_jobs(), *verifier.regular_jobs(), *teller.regular_jobs()]
+    handlers: dict[str, JobHandler] = (
+        indexing.handlers()
+        | maintenance.handlers()
+        | keeper.handlers()
+        | core.service_levels.handlers()
+        | core.mailbox.handlers()
+        | regular_handlers(core.database, regular)
+    )
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
-    scheduler = Scheduler(
-        core.database, core.queue, leases, [task for domain in regular for task in domain.regular_tasks()]
-    )
+    tasks = [
+        *maintenance.regular_tasks(),
+        *keeper.regular_tasks(),
+        *core.service_levels.regular_tasks(),
+        *regular_tasks(regular),
+    ]
+    scheduler = Scheduler(core.database, core.queue, leases, tasks)
     try:
         yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
     finally:

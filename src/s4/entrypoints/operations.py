@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from s4 import __version__
+from s4.domains.audit import service as audit
 from s4.domains.maintenance.deployment import current_state
 from s4.entrypoints.bootstrap import Core
 from s4.kernel.errors import Unauthenticated, Unavailable
@@ -88,6 +89,7 @@ async def refresh_gauges(core: Core) -> None:
             depth = await core.queue.depth(connection)
             oldest = await core.queue.oldest_ready(connection)
             now = await core.database.now(connection)
+            await audit.refresh_gauges(core.database, connection)
     except Unavailable:
         return
     metrics.QUEUE_DEPTH.clear()

@@ -32,6 +32,7 @@ TENANTS = ObjectPrefix("tenants/")
 SYSTEM = ObjectPrefix("system/")
 INDICES = ObjectPrefix("indices/")
 PROBES = ObjectPrefix("system/probes/")
+AUDIT = ObjectPrefix("system/audit/")
 EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
 
 
@@ -42,6 +43,11 @@ def probe(name: str) -> ObjectKey:
 def embedding_model(name: str) -> ObjectKey:
     """What is known of a provider's model; `name` is of `[a-z0-9.-]`."""
     return ObjectKey(f"{EMBEDDING_MODELS}{name}.json")
+
+
+def audit_batch(sequence: int) -> ObjectKey:
+    """A sealed piece of the audit trail."""
+    return ObjectKey(f"{AUDIT}{sequence:0{REVISION_DIGITS}d}.json.zst")
 
 
 class Collection(StrEnum):

@@ -373,6 +373,31 @@ class Settings(BaseModel):
         "model of one's own.",
     )
     price_out_gib: float = Field(0.09, ge=0, description="Of a GiB that was sent to callers.")
+    # -- audit
+    audit_seal_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How often the audit trail is sealed: hashed into the chain and written to the bucket. Until then "
+        "whoever can write to the database could change an entry unseen; shorter: more small objects.",
+    )
+    audit_verify_hours: float = Field(
+        24.0,
+        gt=0,
+        description="How often a worker compares the whole trail with its sealed batches (`s4_audit_chain_ok`). One "
+        "request to the store per batch.",
+    )
+
+    # -- mail
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Mail server for tenants' contacts: `smtp://user:password@host:25`, `smtp+starttls://…`, "
+        "`smtps://…`. Unset: no mail is written.",
+    )
+    smtp_from: str = Field(
+        "S4 <s4@localhost>",
+        pattern=r"^[^\r\n]*@[^\r\n]+$",
+        description="Sender of mails. Most servers refuse the default: name an address of your own domain.",
+    )
 
     # -- maintenance
     sweep_seconds: float = Field(900.0, gt=0, description="How often reconcilers look for what was left behind.")
@@ -384,6 +409,15 @@ class Settings(BaseModel):
         ge=0,
         description="How long superseded versions of an index table stay for readers. Longer than any search.",
     )
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _names_a_mail_server(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            url = urlsplit(secret.get_secret_value())
+            if url.scheme not in ("smtp", "smtp+starttls", "smtps") or not url.hostname:
+                raise ValueError("must be smtp://host, smtp+starttls://host or smtps://host")
+        return secret
 
     @field_validator("log_level")
     @classmethod

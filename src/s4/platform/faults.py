@@ -48,6 +48,9 @@ FAILPOINTS: Mapping[str, str] = {
     "record.fenced": "A dead writer's revision of a record is decided in the bucket; the catalog does not know.",
     "record.resolved": "A dead writer's ticket is gone and the record moved.",
     "record.adopted": "The catalog moved to the record's newest head in the bucket.",
+    # -- audit
+    "audit.written": "A batch of the audit trail is in the bucket; the catalog's rows are not marked.",
+    "audit.settled": "A batch's rows are marked and the catalog knows it; the job is not finished.",
     # -- index
     "index.claimed": "A worker holds the job and has read the document's row; nothing was done.",
     "index.extracted": "The text was taken from the file; it is not stored.",

@@ -3,6 +3,7 @@
 Sizes are bytes, times are aware, offsets count Unicode code points.
 """
 
+from s4client.models.audit import AuditEntry, AuditPage, AuditProblem, AuditVerification
 from s4client.models.base import Model
 from s4client.models.documents import (
     END_STATES,
@@ -18,6 +19,18 @@ from s4client.models.documents import (
     TextPage,
 )
 from s4client.models.keys import Administrator, AdministratorList, KeyList, NewAdministrator, NewKey, TenantKey
+from s4client.models.notices import (
+    Contact,
+    ContactList,
+    Incident,
+    IncidentList,
+    IncidentUpdate,
+    MailList,
+    MaintenanceWindow,
+    MaintenanceWindowList,
+    SentMail,
+    ServiceStatus,
+)
 from s4client.models.plans import Plan, PlanList, ServiceLevel
 from s4client.models.search import Passage, SearchResult, SearchResults
 from s4client.models.server import Health
@@ -50,9 +63,15 @@ __all__ = [
     "END_STATES",
     "Administrator",
     "AdministratorList",
+    "AuditEntry",
+    "AuditPage",
+    "AuditProblem",
+    "AuditVerification",
     "Balance",
     "BulkDeletion",
     "CallsShare",
+    "Contact",
+    "ContactList",
     "ContentStat",
     "CostEstimate",
     "Document",
@@ -68,7 +87,13 @@ __all__ = [
     "Health",
     "Holding",
     "HourOfSystem",
+    "Incident",
+    "IncidentList",
+    "IncidentUpdate",
     "KeyList",
+    "MailList",
+    "MaintenanceWindow",
+    "MaintenanceWindowList",
     "MeasuredLevel",
     "MetadataUpdate",
     "Model",
@@ -85,10 +110,12 @@ __all__ = [
     "Recount",
     "SearchResult",
     "SearchResults",
+    "SentMail",
     "ServiceLevel",
     "ServiceLevelDay",
     "ServiceLevelReport",
     "ServiceLevels",
+    "ServiceStatus",
     "Storage",
     "StorageShare",
     "SystemAnalytics",

@@ -32,7 +32,7 @@ from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains, Records
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, record_success
+from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, regular_handler
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 
@@ -102,7 +102,7 @@ class MaintenanceService:
 
     def handlers(self) -> dict[str, JobHandler]:
         return {
-            kind: JobHandler(self._recorded(kind, task))
+            kind: regular_handler(self._database, kind, self._logged(kind, task))
             for kind, task in {
                 RESOLVE: self.resolve,
                 RECONCILE: self.reconcile,
@@ -114,19 +114,11 @@ class MaintenanceService:
             }.items()
         } | {index_jobs.OPTIMIZE: JobHandler(self.optimize_table)}
 
-    def _recorded(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[JobRun], Awaitable[bool]]:
-        async def run(job: JobRun) -> bool:
+    def _logged(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
             report = await task()
             if report.counts:
                 log.info("maintenance.mended", kind=kind, counts=report.counts)
-
-            async def finish(connection: Connection) -> None:
-                await job.finish(connection)
-                await record_success(connection, kind, now=await self._database.now(connection))
-
-            await self._database.transact(finish)
-            metrics.SCHEDULE_LAST_SUCCESS.labels(kind).set_to_current_time()
-            return True
 
         return run
 

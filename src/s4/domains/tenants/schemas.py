@@ -1,7 +1,7 @@
 """HTTP shapes of tenants: for the administrator, and of the profile that a tenant sees."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -141,3 +141,4 @@ class ProfileOut(BaseModel):
     usage: ProfileUsage
     created_at: datetime
     status: TenantStatus
+    maintenance: list[dict[str, Any]] = Field(description="Windows that are announced or under way.")

@@ -11,9 +11,11 @@ import typer
 
 from s4.entrypoints.cli import (
     admin_commands,
+    audit_commands,
     config_commands,
     document_commands,
     key_commands,
+    notice_commands,
     plan_commands,
     search_command,
     server_commands,
@@ -54,6 +56,8 @@ def build() -> typer.Typer:
         sla_commands,
         key_commands,
         admin_commands,
+        audit_commands,
+        notice_commands,
         upload_command,
         document_commands,
         search_command,

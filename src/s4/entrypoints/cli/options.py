@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -168,6 +168,15 @@ def scalar(text: str) -> str | int | float | bool | None:
     except (ValueError, RecursionError):
         return text
     return value if value is None or isinstance(value, str | int | float | bool) else text
+
+
+def moment(text: str) -> datetime:
+    """`2026-01-31`, or with a time; without a zone it is UTC."""
+    try:
+        said = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a time such as 2026-01-31T12:00:00Z.") from error
+    return said if said.tzinfo is not None else said.replace(tzinfo=UTC)
 
 
 def parse_duration(text: str) -> timedelta:

@@ -67,6 +67,8 @@ class Finished:
     status: int
     seconds: float
     client_address: str | None
+    path: str = ""
+    """As it was asked for: unbounded, and a stranger's choice."""
 
     @property
     def is_call(self) -> bool:
@@ -140,7 +142,7 @@ class HttpMiddleware:
         client = scope.get("client")
         address = client[0] if client else None
         for observe in self._observers:
-            observe(Finished(exchange, method, route, status, seconds, address))
+            observe(Finished(exchange, method, route, status, seconds, address, scope["path"]))
         event = log.debug if route in self._limits.quiet_routes else log.info
         event(
             "http.request_finished",

@@ -74,7 +74,8 @@ class Authenticator(Protocol):
 
 
 Admission = Callable[[TenantContext, Request], Awaitable[None]]
-"""Looks at a tenant's call before its body is read: rate, quota, maintenance. Raises `LimitReached`, `Unavailable`;
+"""Looks at a tenant's call before its body is read: rate, quota, maintenance. `request.state.s4_permission` is what the
+route demands. Raises `LimitReached`, `Unavailable`;
 headers go into `exchange_of(request).response_headers`."""
 
 
@@ -157,6 +158,7 @@ async def _admit(request: Request, permission: Permission, *, serves_bound_keys:
     exchange.tenant_id = context.tenant_id
     exchange.plan_id = context.plan.plan_id
     structlog.contextvars.bind_contextvars(tenant_id=context.tenant_id)
+    request.state.s4_permission = permission
     for admission in request.app.state.s4_admissions:
         await admission(context, request)
     context.require(permission)

@@ -59,6 +59,22 @@ CALLS_WRITTEN_OFF = Counter(
     "Calls in blocks of processes that were killed: so many at most were debited from tenants and never made.",
 )
 
+# -- audit
+AUDIT_CHAIN_OK = Gauge(
+    "s4_audit_chain_ok",
+    "1 while the last verification found the audit trail as it was sealed. 0: somebody changed it; run "
+    "`s4 audit verify`, which names the first bad entry.",
+)
+AUDIT_UNSEALED_SECONDS = Gauge(
+    "s4_audit_unsealed_seconds",
+    "Age of the oldest entry that is not sealed yet. Well above `S4_AUDIT_SEAL_SECONDS`: no worker runs, or the bucket "
+    "does not take the batch; look for `audit.seal` among the failed jobs.",
+)
+AUDIT_OVERFLOW = Counter(
+    "s4_audit_overflow_total",
+    "Calls that the audit trail had no room for, because the catalog was away too long; the trail says how many.",
+)
+
 # -- object store
 STORE_REQUESTS = Counter(
     "s4_store_requests_total",

@@ -1,7 +1,9 @@
 """What the administrator's key opens, by subject."""
 
 from s4client.operations.admin.analytics import AnalyticsOperations
+from s4client.operations.admin.audit import AuditOperations
 from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
+from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
 from s4client.operations.admin.storage import StorageOperations
 from s4client.operations.admin.tenants import TenantsOperations
@@ -14,6 +16,8 @@ class AdminOperations(
     PlansOperations,
     StorageOperations,
     AnalyticsOperations,
+    AuditOperations,
+    NoticesOperations,
 ):
     """Everything that an administrator can do."""
 

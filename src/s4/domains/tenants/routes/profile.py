@@ -1,13 +1,19 @@
 """What a tenant sees of itself."""
 
+from collections.abc import Callable
+from typing import Any
+
 from s4.domains.plans import PlanService
 from s4.domains.tenants.schemas import ProfileOut, ProfilePlan, ProfileUsage
 from s4.domains.tenants.service import TenantService
 from s4.kernel.permissions import Permission
 from s4.platform.http.routing import CurrentTenant, DomainRouter
 
+Announced = Callable[[str], list[dict[str, Any]]]
+"""The maintenance windows that a tenant is to know of."""
 
-def profile_router(tenants: TenantService, plans: PlanService) -> DomainRouter:
+
+def profile_router(tenants: TenantService, plans: PlanService, announced: Announced) -> DomainRouter:
     router = DomainRouter(tags=["usage"])
 
     @router.get("/profile", permission=Permission.USAGE_READ, counted=False, response_model=ProfileOut)
@@ -38,6 +44,7 @@ def profile_router(tenants: TenantService, plans: PlanService) -> DomainRouter:
             ),
             created_at=tenant.created_at,
             status=tenant.status,
+            maintenance=announced(tenant.tenant_id),
         )
 
     return router
