@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from s4.domains.documents import DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.plans import PlanService
 from s4.domains.tenants import NewTenant, TenantChain, TenantService
 from s4.domains.tenants import queries as tenant_queries
@@ -79,7 +80,7 @@ class MiniProcess:
             self.database,
             self.store,  # type: ignore[arg-type]  # forwards everything
             random,
-            [TenantChain(), DocumentChain(self.queue), *map(RecordChain, Collection)],
+            [TenantChain(), DocumentChain(self.queue, Events(self.database, random)), *map(RecordChain, Collection)],
             ChainTimings(lease=lease, wait=timedelta(seconds=20)),
         )
         plans = PlanService(

@@ -7,6 +7,7 @@ from s4.domains.documents.routes import UploadRouteLimits, changes_router, readi
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.tenants.routes import tenants_router
+from s4.domains.webhooks.routes import webhooks_router
 from s4.entrypoints.admissions import call_admission, rate_admission, take_back_refused
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
@@ -47,6 +48,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         search_router(core.search),
         tenants_router(core.tenants),
         plans_router(core.plans),
+        webhooks_router(core.webhooks),
     ):
         domains.include_router(router)
     app.include_router(operations_router(core, state))

@@ -19,6 +19,7 @@ from s4.domains.calls import CallBudget
 from s4.domains.documents import DocumentChain, DocumentService, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.indexing import Generation, IndexingService, Publisher
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.indexing.service import IndexingLimits
@@ -28,6 +29,7 @@ from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.tenants import TenantChain, TenantService
 from s4.domains.tenants import queries as tenant_queries
+from s4.domains.webhooks import DeliveryPump, PumpLimits, WebhookService
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
 from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
@@ -38,14 +40,17 @@ from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.keys import Collection
-from s4.kernel.settings import EmbeddingProvider, Settings
+from s4.kernel.settings import EmbeddingProvider, Environment, Settings
 from s4.platform import faults
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.objects import ObjectStore, open_store
+from s4.platform.outbound import Allowance, Outbound, OutboundTimings
+from s4.platform.outbound.addresses import parse_networks
 from s4.platform.rates import LocalBuckets, open_shared
+from s4.platform.security.sealing import Sealer
 from s4.platform.telemetry import logs, metrics
 
 log = structlog.get_logger()
@@ -69,7 +74,9 @@ class Core:
     buckets: Buckets
     calls: CallBudget
     records: dict[Collection, Records]
+    events: Events
     plans: PlanService
+    webhooks: WebhookService
     tenants: TenantService
     access: AccessService
     documents: DocumentService
@@ -94,6 +101,7 @@ class WorkerParts:
     scheduler: Scheduler
     heartbeat: Heartbeat
     indexing: IndexingService
+    pump: DeliveryPump
     maintenance: MaintenanceService
 
 
@@ -155,11 +163,12 @@ def _core(
     vectors: VectorStore,
 ) -> Core:
     queue = Queue(database, RANDOM)
+    events = Events(database, RANDOM)
     chains = Chains(
         database,
         store,
         RANDOM,
-        [TenantChain(), DocumentChain(queue), *map(RecordChain, Collection)],
+        [TenantChain(), DocumentChain(queue, events), *map(RecordChain, Collection)],
         ChainTimings(
             lease=timedelta(seconds=settings.commit_lease_seconds),
             wait=timedelta(seconds=settings.commit_wait_seconds),
@@ -180,7 +189,9 @@ def _core(
         buckets=_buckets(settings, deployment),
         calls=CallBudget(database, SystemClock(), owner=base32(RANDOM(16))),
         records=records,
+        events=events,
         plans=plans,
+        webhooks=_webhooks(settings, database, records[Collection.WEBHOOKS]),
         tenants=TenantService(database, chains, plans, RANDOM),
         access=AccessService(database, admin_api_key=settings.admin_api_key.get_secret_value()),
         documents=DocumentService(
@@ -228,13 +239,14 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     scratch_dir.mkdir(parents=True, exist_ok=True)
     extraction = make_extraction(settings)
     leases = Leases(core.database, owner=owner, duration=lease)
-    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, generation)
+    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.events, generation)
     indexing = IndexingService(
         core.database,
         core.store,
         extraction,
         core.embedder,
         publisher,
+        core.events,
         generation,
         IndexingLimits(settings.chunk_tokens_max, settings.chunk_overlap_tokens, settings.chunks_max),
         scratch_dir=scratch_dir,
@@ -261,13 +273,17 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
             commit_lease=timedelta(seconds=settings.commit_lease_seconds),
         ),
     )
-    handlers: dict[str, JobHandler] = indexing.handlers() | maintenance.handlers()
+    handlers: dict[str, JobHandler] = indexing.handlers() | core.webhooks.handlers() | maintenance.handlers()
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
-    scheduler = Scheduler(core.database, core.queue, leases, maintenance.regular_tasks())
+    regular = [*core.webhooks.regular_tasks(), *maintenance.regular_tasks()]
+    scheduler = Scheduler(core.database, core.queue, leases, regular)
+    outbound = make_outbound(settings)
+    pump = DeliveryPump(core.database, core.webhooks, outbound, RANDOM, _pump_limits(settings))
     try:
-        yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
+        yield WorkerParts(worker, scheduler, heartbeat, indexing, pump, maintenance)
     finally:
+        await outbound.aclose()
         await extraction.aclose()
 
 
@@ -316,6 +332,41 @@ def _worker_limits(settings: Settings) -> WorkerLimits:
         backoff=timedelta(seconds=settings.job_backoff_seconds),
         backoff_max=timedelta(seconds=settings.job_backoff_max_seconds),
         patience=timedelta(hours=settings.job_patience_hours),
+    )
+
+
+def _webhooks(settings: Settings, database: Database, records: Records) -> WebhookService:
+    assert settings.secret_key is not None, "load_settings fills it in or refuses"
+    return WebhookService(
+        database,
+        records,
+        Sealer([settings.secret_key.get_secret_value()], RANDOM),
+        _allowance(settings),
+        RANDOM,
+        retention=timedelta(days=settings.webhooks_retention_days),
+    )
+
+
+def make_outbound(settings: Settings) -> Outbound:
+    """What sends to addresses that tenants named."""
+    timings = OutboundTimings(
+        connect=timedelta(seconds=settings.webhooks_connect_timeout_seconds),
+        total=timedelta(seconds=settings.webhooks_timeout_seconds),
+    )
+    return Outbound(_allowance(settings), timings)
+
+
+def _allowance(settings: Settings) -> Allowance:
+    embedded = settings.environment is Environment.EMBEDDED
+    return Allowance(settings.webhooks_allow_http or embedded, parse_networks(settings.webhooks_allowed_networks))
+
+
+def _pump_limits(settings: Settings) -> PumpLimits:
+    return PumpLimits(
+        places=settings.webhooks_concurrency,
+        attempt=timedelta(seconds=settings.webhooks_timeout_seconds),
+        retry=timedelta(seconds=settings.webhooks_retry_seconds),
+        patience=timedelta(hours=settings.webhooks_patience_hours),
     )
 
 

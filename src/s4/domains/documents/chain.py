@@ -14,6 +14,7 @@ from s4.domains import usage
 from s4.domains.documents import jobs
 from s4.domains.documents.metadata import flatten
 from s4.domains.documents.queries import idempotency, reservations, rows
+from s4.domains.events import EventKind, Events
 from s4.kernel import keys
 from s4.kernel.clock import parse_rfc3339
 from s4.kernel.ids import DocumentId, TenantId, VersionId
@@ -31,14 +32,20 @@ def subject(tenant_id: TenantId, document_id: DocumentId) -> Subject:
     return Subject(KIND, tenant_id, document_id)
 
 
+def told_of(row: Any) -> dict[str, Any]:
+    """What every event of a document says of it; `row` is the catalog's."""
+    return {"document_id": row.document_id, "key": row.key, "filename": row.filename, "version": row.revision}
+
+
 class DocumentChain:
     """A `ChainKind`."""
 
     name = KIND
     steps = KIND
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, events: Events) -> None:
         self._queue = queue
+        self._events = events
 
     def head_key(self, subject: Subject, revision: int) -> ObjectKey:
         return keys.document_head(TenantId(subject.tenant_id), DocumentId(subject.subject_id), revision)
@@ -114,5 +121,12 @@ class DocumentChain:
         await rows.replace_fields(connection, tenant_id, document_id, [])
         if row is not None and row.state == LIVE:
             await usage.adjust(connection, tenant_id, stored_bytes=-row.size_bytes, documents=-1)
+            await self._events.emit(
+                connection,
+                tenant_id,
+                EventKind.DOCUMENT_DELETED,
+                told_of(row) | {"version": head.revision},
+                once=f"{document_id}/{head.revision}",
+            )
         await self._queue.forget(connection, jobs.index(tenant_id, document_id))
         await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))

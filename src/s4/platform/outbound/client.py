@@ -139,11 +139,6 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
                         raise
         raise AssertionError("unreachable: there is an address, and the last attempt returns or raises")
 
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        raise AddressRefused("A URL does not name a socket of this machine.")
-
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
