@@ -31,6 +31,7 @@ from s4client.errors import (
     S4WaitTimeout,
     ServerError,
     ServiceUnavailable,
+    SignatureInvalid,
     TenantSuspended,
     Unauthorized,
     UnexpectedAnswer,
@@ -40,6 +41,8 @@ from s4client.flow import RetryPolicy
 from s4client.models import (
     BulkDeletion,
     ContentStat,
+    Delivery,
+    DeliveryPage,
     Document,
     DocumentDetail,
     DocumentFailure,
@@ -49,6 +52,7 @@ from s4client.models import (
     Health,
     MetadataUpdate,
     NewTenant,
+    NewWebhook,
     Passage,
     Plan,
     PlanList,
@@ -59,7 +63,11 @@ from s4client.models import (
     Tenant,
     TenantPage,
     TextPage,
+    Webhook,
+    WebhookEvent,
+    WebhookList,
 )
+from s4client.webhooks import verify_webhook
 
 __all__ = [
     "AsyncS4AdminClient",
@@ -67,6 +75,8 @@ __all__ = [
     "BulkDeletion",
     "Conflict",
     "ContentStat",
+    "Delivery",
+    "DeliveryPage",
     "Document",
     "DocumentDetail",
     "DocumentFailure",
@@ -82,6 +92,7 @@ __all__ = [
     "InvalidRequest",
     "MetadataUpdate",
     "NewTenant",
+    "NewWebhook",
     "NotFound",
     "Passage",
     "PayloadTooLarge",
@@ -104,6 +115,7 @@ __all__ = [
     "ServerError",
     "ServiceLevel",
     "ServiceUnavailable",
+    "SignatureInvalid",
     "Tenant",
     "TenantPage",
     "TenantSuspended",
@@ -111,4 +123,8 @@ __all__ = [
     "Unauthorized",
     "UnexpectedAnswer",
     "UnsupportedMediaType",
+    "Webhook",
+    "WebhookEvent",
+    "WebhookList",
+    "verify_webhook",
 ]

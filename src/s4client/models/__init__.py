@@ -21,11 +21,14 @@ from s4client.models.plans import Plan, PlanList, ServiceLevel
 from s4client.models.search import Passage, SearchResult, SearchResults
 from s4client.models.server import Health
 from s4client.models.tenants import NewTenant, Profile, ProfileUsage, Tenant, TenantPage
+from s4client.models.webhooks import Delivery, DeliveryPage, NewWebhook, Webhook, WebhookEvent, WebhookList
 
 __all__ = [
     "END_STATES",
     "BulkDeletion",
     "ContentStat",
+    "Delivery",
+    "DeliveryPage",
     "Document",
     "DocumentDetail",
     "DocumentFailure",
@@ -36,6 +39,7 @@ __all__ = [
     "MetadataUpdate",
     "Model",
     "NewTenant",
+    "NewWebhook",
     "Passage",
     "Plan",
     "PlanList",
@@ -47,4 +51,7 @@ __all__ = [
     "Tenant",
     "TenantPage",
     "TextPage",
+    "Webhook",
+    "WebhookEvent",
+    "WebhookList",
 ]

@@ -7,11 +7,12 @@ from s4client.flow import Flow, Request, operation
 from s4client.models import Profile, SearchResults
 from s4client.operations.common import API, given
 from s4client.operations.waiting import WaitingOperations
+from s4client.operations.webhooks import WebhooksOperations
 
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 
 
-class TenantOperations(WaitingOperations):
+class TenantOperations(WaitingOperations, WebhooksOperations):
     """Everything that a tenant can do."""
 
     credential_header = "X-Tenant-Key"
