@@ -58,6 +58,16 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "wait_all": ([NOW],),
     "search": ("q",),
     "profile": (),
+    "list_webhooks": (),
+    "create_webhook": ("https://hooks.example.com/",),
+    "get_webhook": ("whk_a",),
+    "replace_webhook": ("whk_a", "https://hooks.example.com/"),
+    "delete_webhook": ("whk_a",),
+    "rotate_webhook_secret": ("whk_a",),
+    "test_webhook": ("whk_a",),
+    "list_deliveries_page": ("whk_a",),
+    "iter_deliveries": ("whk_a",),
+    "replay_delivery": ("whk_a", "dlv_a"),
 }
 ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
@@ -71,6 +81,8 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "get_tenant": ("ten_a",),
     "list_tenants_page": (),
     "iter_tenants": (),
+    "list_tenant_webhooks": ("ten_a",),
+    "create_tenant_webhook": ("ten_a", "https://hooks.example.com/"),
 }
 
 

@@ -17,6 +17,7 @@ from s4.entrypoints.cli import (
     status_commands,
     tenant_commands,
     upload_command,
+    webhook_commands,
 )
 from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error
@@ -47,6 +48,7 @@ def build() -> typer.Typer:
         upload_command,
         document_commands,
         search_command,
+        webhook_commands,
         status_commands,
         config_commands,
     ):
