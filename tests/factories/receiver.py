@@ -18,6 +18,8 @@ class Received:
         return dict(json.loads(self.body))
 
 
+_SECONDS_MAX = 120  # a bound for what hangs, on a machine that is busy with other tests
+
 Answer = Callable[[Received], "int | tuple[int, str] | None"]
 """Status, or status and further header lines; None hangs until the receiver closes."""
 
@@ -39,7 +41,7 @@ class Receiver:
 
     async def until(self, count: int) -> list[Received]:
         """As soon as so many came."""
-        async with asyncio.timeout(30), self.arrived:
+        async with asyncio.timeout(_SECONDS_MAX), self.arrived:
             await self.arrived.wait_for(lambda: len(self.got) >= count)
         return self.got
 

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         )
     )(create)
     webhook.command("list", epilog=examples("s4 webhook list", "s4 webhook list --json"))(list_webhooks)
-    webhook.command(epilog=examples(f"s4 webhook test {_FIRST}"))(test)
+    webhook.command("test", epilog=examples(f"s4 webhook test {_FIRST}"))(ping)
     webhook.command(epilog=examples(f"s4 webhook deliveries {_FIRST}", f"s4 webhook deliveries {_FIRST} --state dead"))(
         deliveries
     )
@@ -74,7 +74,7 @@ def list_webhooks(
     print_table(("id", "url", "events", "state"), [_webhook_row(each) for each in webhooks])
 
 
-def test(
+def ping(
     webhook_id: WebhookId,
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
