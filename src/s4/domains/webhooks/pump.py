@@ -166,8 +166,8 @@ class DeliveryPump:
 
     async def _attempt(self, claimed: Claimed) -> None:
         delivery = claimed.delivery
-        failpoint("webhook.claimed")
         try:
+            failpoint("webhook.claimed")
             outcome = await self._send(claimed)
             failpoint("webhook.answered")
             await self._settle(claimed, outcome)
