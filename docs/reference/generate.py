@@ -203,7 +203,14 @@ def _type_name(field: FieldInfo) -> str:
         return "size"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in kind)
-    names = {str: "text", int: "whole number", float: "number", Path: "path", SecretStr: "secret"}
+    names = {
+        bool: "`true`, `false`",
+        str: "text",
+        int: "whole number",
+        float: "number",
+        Path: "path",
+        SecretStr: "secret",
+    }
     return names[cast(type, kind)]
 
 
@@ -217,6 +224,8 @@ def _default(field: FieldInfo) -> str:
         return ""
     if _is_size(field):
         return f"`{human_size(value).replace('.0 ', ' ')}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if isinstance(value, float):
         return f"`{value:g}`"
     return f"`{value.value if isinstance(value, enum.Enum) else value}`"

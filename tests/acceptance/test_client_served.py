@@ -67,6 +67,16 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "create_child_key": (["search"],),
     "rotate_key": ("a" * 12,),
     "revoke_key": ("a" * 12,),
+    "list_webhooks": (),
+    "create_webhook": ("https://hooks.example.com/",),
+    "get_webhook": ("whk_a",),
+    "replace_webhook": ("whk_a", "https://hooks.example.com/"),
+    "delete_webhook": ("whk_a",),
+    "rotate_webhook_secret": ("whk_a",),
+    "test_webhook": ("whk_a",),
+    "list_deliveries_page": ("whk_a",),
+    "iter_deliveries": ("whk_a",),
+    "replay_delivery": ("whk_a", "dlv_a"),
 }
 ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "health": (),
@@ -119,6 +129,8 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "create_administrator": ("ada", "auditor"),
     "rotate_administrator": ("ada",),
     "revoke_administrator": ("ada",),
+    "list_tenant_webhooks": ("ten_a",),
+    "create_tenant_webhook": ("ten_a", "https://hooks.example.com/"),
 }
 
 

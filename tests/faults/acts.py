@@ -29,6 +29,7 @@ from s4.platform.jobs.models import jobs
 from tests.factories import calls
 from tests.faults.invariants import Expected
 from tests.faults.scene import MIB, Scene
+from tests.servers import free_ports
 
 BEFORE = "the ancient wording"
 AFTER = "the modern wording"
@@ -122,6 +123,14 @@ def _with_one_that_leaves(scene: Scene) -> None:
 def _dead_planner(scene: Scene) -> None:
     with_documents(scene)
     broken_off(scene, "record.sealed", lambda: create_plan(scene, scene.survivor.url))
+
+
+def _with_a_webhook(scene: Scene) -> None:
+    """Nobody listens at its address: an attempt passes the same steps whatever comes of it."""
+    with_documents(scene)
+    with scene.tenant() as tenant:
+        hook = {"url": f"http://127.0.0.1:{free_ports(1)[0]}/", "events": ["*"]}
+        assert tenant.post("/webhooks", json=hook).status_code == 201
 
 
 def _behind_its_bucket(scene: Scene) -> None:
@@ -276,6 +285,12 @@ def create_plan(scene: Scene, url: str) -> httpx.Response:
         return admin.post("/admin/plans", json={"id": "gold", "name": "Gold"})
 
 
+def ping_webhook(scene: Scene, url: str) -> httpx.Response:
+    with scene.tenant_at(url) as tenant:
+        (webhook,) = tenant.get("/webhooks").json()["webhooks"]
+        return tenant.post(f"/webhooks/{webhook['id']}/test")
+
+
 def _sweep(kind: str) -> Callable[[Scene, str], None]:
     return lambda scene, _: scene.enqueue(JobRequest(kind, SYSTEM, kind, {}))
 
@@ -418,6 +433,14 @@ ACTS = [
         in_api=("record.sealed", "record.committed", "record.settled"),
         prepare=with_documents,
         may_answer=frozenset({201, 409}),
+    ),
+    Act(
+        "ping-webhook",
+        ping_webhook,
+        Expected(UNTOUCHED),
+        in_worker=("webhook.claimed", "webhook.answered"),
+        prepare=_with_a_webhook,
+        may_answer=frozenset({202}),
     ),
     Act(
         "take-over",  # from a writer that died with its ticket

@@ -36,6 +36,7 @@ METADATA = {f"{CANARY}field": f"{CANARY}value", "category": f"{CANARY}category",
 NO_SUCH_KEY = "never/existed.txt"
 NO_SUCH_PREFIX = "a" * 12
 NO_SUCH_TENANT = "ten_" + "a" * 26
+NO_SUCH_WEBHOOK, NO_SUCH_DELIVERY = "whk_" + "a" * 26, "dlv_" + "a" * 26
 MODES = ("hybrid", "semantic", "keyword")
 ADMIN_PERMISSIONS = {"admin:read", "admin:write", "admin:manage"}
 TENANT_PERMISSIONS = {"documents:read", "documents:write", "search", "usage:read", "keys:manage"}
@@ -50,6 +51,7 @@ class Call:
 
 
 _FILE: dict[str, Any] = {"files": {"file": ("mine.txt", b"mine", "text/plain")}}
+_HOOK: dict[str, Any] = {"url": "https://hooks.example.com/mine", "events": ["*"]}
 
 WINDOW = {"starts_at": "2036-01-01T00:00:00Z", "ends_at": "2036-01-01T01:00:00Z"}
 
@@ -88,6 +90,17 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/api/v1/admin/administrators"): Call({"json": {"name": "intruder", "role": "owner"}}),
     ("POST", "/api/v1/admin/administrators/{name}/rotate"): Call(),
     ("DELETE", "/api/v1/admin/administrators/{name}"): Call(),
+    ("GET", "/api/v1/webhooks"): Call(),
+    ("POST", "/api/v1/webhooks"): Call({"json": _HOOK}),
+    ("GET", "/api/v1/webhooks/{webhook_id}"): Call(),
+    ("PUT", "/api/v1/webhooks/{webhook_id}"): Call({"json": _HOOK}),
+    ("DELETE", "/api/v1/webhooks/{webhook_id}"): Call(),
+    ("POST", "/api/v1/webhooks/{webhook_id}/rotate-secret"): Call({"json": {}}),
+    ("POST", "/api/v1/webhooks/{webhook_id}/test"): Call(),
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): Call(),
+    ("POST", "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay"): Call(),
+    ("GET", "/api/v1/admin/tenants/{tenant_id}/webhooks"): Call(),
+    ("POST", "/api/v1/admin/tenants/{tenant_id}/webhooks"): Call({"json": _HOOK}),
     ("GET", "/api/v1/plans"): Call(),
     ("GET", "/api/v1/admin/plans"): Call(),
     ("POST", "/api/v1/admin/plans"): Call({"json": {"id": "intruder", "name": "Intruder"}}),
@@ -156,6 +169,19 @@ class Victim:
 
     caller: httpx.Client
     document: dict[str, Any]
+    webhook: dict[str, Any]
+    delivery: dict[str, Any]
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """For `address`."""
+        return {
+            "document_id": self.document["document_id"],
+            "key": KEY,
+            "prefix": self.prefix,
+            "webhook_id": self.webhook["id"],
+            "delivery_id": self.delivery["id"],
+        }
 
     @property
     def prefix(self) -> str:
@@ -170,6 +196,8 @@ class Victim:
         return (
             document,
             self.caller.get("/documents").json(),
+            self.caller.get("/webhooks").json(),
+            [each["id"] for each in self.caller.get(f"/webhooks/{self.webhook['id']}/deliveries").json()["deliveries"]],
             self.caller.get(f"/documents/{document_id}/download").content,
             self.caller.get(f"/documents/{document_id}/text").json(),
             [result["document_id"] for result in search(self.caller, "tides")["results"]],
@@ -180,7 +208,10 @@ class Victim:
 def victim(deployment: Deployment) -> Iterator[Victim]:
     with new_tenant(deployment, f"{CANARY} Limited") as caller:
         document = upload_ready(caller, TEXT, filename=f"{CANARY}-name.txt", key=KEY, metadata=METADATA)
-        yield Victim(caller, document)
+        hook = {"url": f"https://hooks.invalid/{CANARY}", "events": ["document.failed"], "description": CANARY}
+        webhook = caller.post("/webhooks", json=hook).json()
+        delivery = caller.post(f"/webhooks/{webhook['id']}/test").json()
+        yield Victim(caller, document, webhook, delivery)
 
 
 @pytest.fixture
@@ -192,12 +223,18 @@ def intruder(deployment: Deployment) -> Iterator[httpx.Client]:
 
 
 def address(
-    path: str, *, document_id: str = NEVER_EXISTED, key: str = NO_SUCH_KEY, prefix: str = NO_SUCH_PREFIX
+    path: str,
+    *,
+    document_id: str = NEVER_EXISTED,
+    key: str = NO_SUCH_KEY,
+    prefix: str = NO_SUCH_PREFIX,
+    webhook_id: str = NO_SUCH_WEBHOOK,
+    delivery_id: str = NO_SUCH_DELIVERY,
 ) -> str:
     known = {
         "{document_id}": document_id, "{key}": quote(key), "{tenant_id}": NO_SUCH_TENANT, "{plan_id}": "none",
         "{prefix}": prefix, "{name}": "nobody", "{window_id}": "win_" + "a" * 26,
-        "{incident_id}": "inc_" + "a" * 26,
+        "{incident_id}": "inc_" + "a" * 26, "{webhook_id}": webhook_id, "{delivery_id}": delivery_id,
     }  # fmt: skip
     for name, value in known.items():
         path = path.replace(name, value)
@@ -249,7 +286,7 @@ def test_every_route_refuses_wrong_credentials_with_401_and_does_nothing(
             if permission == "public":
                 continue
             other_role = {"X-Tenant-Key": tenant_key} if permission in ADMIN_PERMISSIONS else {"X-Admin-Key": ADMIN_KEY}
-            target = address(path, document_id=victim.document["document_id"], key=KEY).replace("/api/v1", prefix)
+            target = address(path, **victim.ids).replace("/api/v1", prefix)
             for headers in (*wrong_for_all, other_role):
                 answer = request(stranger, deployment.url, method, target, headers=headers, **CALLS[method, path].body)
                 if method == "HEAD":
@@ -273,7 +310,7 @@ def test_what_is_anothers_answers_exactly_as_what_never_was(
         if permission not in TENANT_PERMISSIONS or "{" not in path or CALLS[method, path].creates:
             continue
         body = CALLS[method, path].body
-        theirs = address(path, document_id=victim.document["document_id"], key=KEY, prefix=victim.prefix)
+        theirs = address(path, **victim.ids)
         answer = request(intruder, deployment.url, method, theirs, **body)
         absent = request(intruder, deployment.url, method, address(path), **body)
         assert answer.status_code == 404, (method, path, answer.text)
@@ -384,19 +421,24 @@ def test_no_byte_of_a_tenant_reaches_another_by_any_route(
     deployment: Deployment, victim: Victim, intruder: httpx.Client, routes: dict[tuple[str, str], str]
 ) -> None:
     """Every route, called with ids that are one's own, another's and nobody's; then what is public."""
-    secret = [CANARY, victim.caller.headers["X-Tenant-Key"], CANARY.encode().hex()]
+    secret = [CANARY, victim.webhook["secret"], victim.caller.headers["X-Tenant-Key"], CANARY.encode().hex()]
     own = intruder.get("/documents/by-key/mine").json()["document_id"]
-    targets = [(own, "mine"), (victim.document["document_id"], KEY), (NEVER_EXISTED, NO_SUCH_KEY)]
+    nobodys = {"webhook_id": NO_SUCH_WEBHOOK, "delivery_id": NO_SUCH_DELIVERY}
+    targets = [
+        {"document_id": own, "key": "mine", **nobodys},
+        victim.ids,
+        {"document_id": NEVER_EXISTED, "key": NO_SUCH_KEY, **nobodys},
+    ]
     answers = []
     for (method, path), permission in routes.items():
         if permission in ADMIN_PERMISSIONS:
             continue
-        for (document_id, key), prefix in itertools.product(targets, ("/api/v1", "/api")):
+        for ids, prefix in itertools.product(targets, ("/api/v1", "/api")):
             if method in ("DELETE", "PUT"):
                 own = ended(intruder, put(intruder, "mine", "Mine, and tides.").json()["document_id"])["document_id"]
-            if key == KEY and CALLS[method, path].creates:
+            if ids["key"] == KEY and CALLS[method, path].creates:
                 continue  # the answer names the key that was sent
-            target = address(path, document_id=document_id, key=key).replace("/api/v1", prefix)
+            target = address(path, **ids).replace("/api/v1", prefix)
             answers.append(request(intruder, deployment.url, method, target, **CALLS[method, path].body))
     answers += [intruder.get(deployment.url + path) for path in ("/metrics", "/openapi.json", "/docs", "/nothing")]
     assert {answer.status_code for answer in answers} >= {200, 201, 202, 204, 404}

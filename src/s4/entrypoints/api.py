@@ -19,6 +19,7 @@ from s4.domains.search.routes import search_router
 from s4.domains.service_levels.routes import service_levels_router
 from s4.domains.tenants.routes import profile_router, tenants_router
 from s4.domains.usage.routes import usage_router
+from s4.domains.webhooks.routes import webhooks_router
 from s4.entrypoints.admissions import call_admission, rate_admission, take_back_refused
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
@@ -75,6 +76,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         audit_router(core.audit),
         notices_router(core.notices),
         mail_router(core.contacts, core.mailbox),
+        webhooks_router(core.webhooks),
     ):
         domains.include_router(router)
 

@@ -35,6 +35,7 @@ from s4.domains.service_levels import ServiceLevels
 from s4.domains.tenants import CreationMemory, TenantChain, TenantLifecycle, TenantService
 from s4.domains.tenants import queries as tenant_queries
 from s4.domains.usage import LedgerKeeper, Meter, Prices, UsageService
+from s4.domains.webhooks import DeliveryPump, PumpLimits, WebhookService
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
 from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
@@ -45,14 +46,17 @@ from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.keys import Collection
-from s4.kernel.settings import EmbeddingProvider, Settings
+from s4.kernel.settings import EmbeddingProvider, Environment, Settings
 from s4.platform import faults
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Connection, Database, migrate, open_database
 from s4.platform.jobs import JobHandler, Leases, Queue, Scheduler, Worker, WorkerLimits, regular_handlers, regular_tasks
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.objects import ObjectStore, open_store
+from s4.platform.outbound import Allowance, Outbound, OutboundTimings
+from s4.platform.outbound.addresses import parse_networks
 from s4.platform.rates import LocalBuckets, open_shared
+from s4.platform.security import sealing
 from s4.platform.telemetry import logs, metrics
 
 log = structlog.get_logger()
@@ -76,12 +80,13 @@ class Core:
     buckets: Buckets
     calls: CallBudget
     records: dict[Collection, Records]
-    plans: PlanService
     events: Events
+    plans: PlanService
     meter: Meter
     usage: UsageService
     analytics: AnalyticsService
     service_levels: ServiceLevels
+    webhooks: WebhookService
     tenants: TenantService
     lifecycle: TenantLifecycle
     administrators: AdministratorService
@@ -116,6 +121,7 @@ class WorkerParts:
     scheduler: Scheduler
     heartbeat: Heartbeat
     indexing: IndexingService
+    pump: DeliveryPump
     maintenance: MaintenanceService
 
 
@@ -215,6 +221,7 @@ def _core(
         buckets=_buckets(settings, deployment),
         calls=CallBudget(database, SystemClock(), owner=base32(RANDOM(16))),
         records=records,
+        events=events,
         plans=plans,
         tenants=tenants,
         lifecycle=TenantLifecycle(
@@ -228,11 +235,11 @@ def _core(
             admin_api_key=admin_key,
             failures_per_minute=settings.auth_failures_per_minute,
         ),
-        events=events,
         meter=meter,
         usage=usage,
         analytics=AnalyticsService(database, tenants, usage),
         service_levels=ServiceLevels(database, plans, events),
+        webhooks=_webhooks(settings, database, records[Collection.WEBHOOKS]),
         documents=DocumentService(
             database,
             store,
@@ -323,13 +330,14 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     scratch_dir.mkdir(parents=True, exist_ok=True)
     extraction = make_extraction(settings)
     leases = Leases(core.database, owner=owner, duration=lease)
-    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, generation)
+    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.events, generation)
     indexing = IndexingService(
         core.database,
         core.store,
         extraction,
         core.embedder,
         publisher,
+        core.events,
         generation,
         IndexingLimits(settings.chunk_tokens_max, settings.chunk_overlap_tokens, settings.chunks_max),
         scratch_dir=scratch_dir,
@@ -365,6 +373,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     regular = [*sealer.regular_jobs(), *verifier.regular_jobs(), *teller.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()
+        | core.webhooks.handlers()
         | maintenance.handlers()
         | keeper.handlers()
         | core.service_levels.handlers()
@@ -376,13 +385,17 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     tasks = [
         *maintenance.regular_tasks(),
         *keeper.regular_tasks(),
+        *core.webhooks.regular_tasks(),
         *core.service_levels.regular_tasks(),
         *regular_tasks(regular),
     ]
     scheduler = Scheduler(core.database, core.queue, leases, tasks)
+    outbound = make_outbound(settings)
+    pump = DeliveryPump(core.database, core.webhooks, outbound, RANDOM, _pump_limits(settings))
     try:
-        yield WorkerParts(worker, scheduler, heartbeat, indexing, maintenance)
+        yield WorkerParts(worker, scheduler, heartbeat, indexing, pump, maintenance)
     finally:
+        await outbound.aclose()
         await extraction.aclose()
 
 
@@ -431,6 +444,41 @@ def _worker_limits(settings: Settings) -> WorkerLimits:
         backoff=timedelta(seconds=settings.job_backoff_seconds),
         backoff_max=timedelta(seconds=settings.job_backoff_max_seconds),
         patience=timedelta(hours=settings.job_patience_hours),
+    )
+
+
+def _webhooks(settings: Settings, database: Database, records: Records) -> WebhookService:
+    assert settings.secret_key is not None, "load_settings fills it in or refuses"
+    return WebhookService(
+        database,
+        records,
+        sealing.Sealer([settings.secret_key.get_secret_value()], RANDOM),
+        _allowance(settings),
+        RANDOM,
+        retention=timedelta(days=settings.webhooks_retention_days),
+    )
+
+
+def make_outbound(settings: Settings) -> Outbound:
+    """What sends to addresses that tenants named."""
+    timings = OutboundTimings(
+        connect=timedelta(seconds=settings.webhooks_connect_timeout_seconds),
+        total=timedelta(seconds=settings.webhooks_timeout_seconds),
+    )
+    return Outbound(_allowance(settings), timings)
+
+
+def _allowance(settings: Settings) -> Allowance:
+    embedded = settings.environment is Environment.EMBEDDED
+    return Allowance(settings.webhooks_allow_http or embedded, parse_networks(settings.webhooks_allowed_networks))
+
+
+def _pump_limits(settings: Settings) -> PumpLimits:
+    return PumpLimits(
+        places=settings.webhooks_concurrency,
+        attempt=timedelta(seconds=settings.webhooks_timeout_seconds),
+        retry=timedelta(seconds=settings.webhooks_retry_seconds),
+        patience=timedelta(hours=settings.webhooks_patience_hours),
     )
 
 

@@ -7,6 +7,7 @@ everything else receives the value it needs as an argument. `docs/reference/sett
 import functools
 import logging
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, get_args
 from urllib.parse import urlsplit
@@ -66,6 +67,11 @@ class Settings(BaseModel):
         ge=1,
         description="Attempts with unknown keys, from one address or with one key's prefix, that are answered 401; "
         "further ones are answered 429 and cost the catalog nothing. Valid keys always pass. Counted by each process.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="At least 32 random characters, under which secrets that S4 must read again (those of webhooks) "
+        "are encrypted. Keep it as you keep the bucket: without it they are lost. Embedded mode mints and saves one.",
     )
     log_format: LogFormat = LogFormat.JSON
     log_level: str = Field("info", description="debug, info, warning or error.")
@@ -373,6 +379,7 @@ class Settings(BaseModel):
         "model of one's own.",
     )
     price_out_gib: float = Field(0.09, ge=0, description="Of a GiB that was sent to callers.")
+
     # -- audit
     audit_seal_seconds: float = Field(
         60.0,
@@ -397,6 +404,36 @@ class Settings(BaseModel):
         "S4 <s4@localhost>",
         pattern=r"^[^\r\n]*@[^\r\n]+$",
         description="Sender of mails. Most servers refuse the default: name an address of your own domain.",
+    )
+
+    # -- webhooks
+    webhooks_allow_http: bool = Field(
+        False,
+        description="Webhooks may begin with `http://`: what is sent can be read on the way. Embedded mode allows it.",
+    )
+    webhooks_allowed_networks: str = Field(
+        "",
+        description="Networks of your own that webhooks may reach: `10.1.0.0/16, fd00:1::/32`. Without it only public "
+        "addresses: tenants could otherwise ask your machines through S4.",
+    )
+    webhooks_concurrency: int = Field(
+        32,
+        ge=1,
+        description="Deliveries at once in a worker, beside its documents; a tenant takes a quarter at most. Each is "
+        "an open connection.",
+    )
+    webhooks_connect_timeout_seconds: float = Field(3.0, gt=0, description="To resolve an endpoint's name and connect.")
+    webhooks_timeout_seconds: float = Field(
+        10.0, gt=0, description="For the whole delivery. Longer: slow endpoints succeed, and hold their place longer."
+    )
+    webhooks_retry_seconds: float = Field(
+        15.0, gt=0, description="First pause before a repeat; doubles each time, up to two hours."
+    )
+    webhooks_patience_hours: float = Field(
+        24.0, gt=0, description="How long a delivery is repeated before it is `dead`. It can be replayed then."
+    )
+    webhooks_retention_days: float = Field(
+        30.0, gt=0, description="How long events and deliveries are kept to be looked at and replayed."
     )
 
     # -- maintenance
@@ -424,6 +461,23 @@ class Settings(BaseModel):
     def _known_level(cls, text: str) -> str:
         if text.upper() not in logging.getLevelNamesMapping():
             raise ValueError("must be debug, info, warning or error")
+        return text
+
+    @field_validator("secret_key")
+    @classmethod
+    def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and _is_weak(key.get_secret_value()):
+            raise ValueError("must be at least 32 random characters, for example from `openssl rand -hex 32`")
+        return key
+
+    @field_validator("webhooks_allowed_networks")
+    @classmethod
+    def _names_networks(cls, text: str) -> str:
+        try:
+            for part in filter(None, map(str.strip, text.split(","))):
+                ip_network(part)
+        except ValueError as error:
+            raise ValueError("must be networks such as 10.1.0.0/16, separated by commas") from error
         return text
 
     @field_validator("store_url")
@@ -475,12 +529,21 @@ class Settings(BaseModel):
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
         if self.environment is Environment.PRODUCTION:
             key = self.admin_api_key.get_secret_value() if self.admin_api_key else ""
-            if len(key) < 32 or len(set(key)) < 10:
+            if _is_weak(key):
                 raise ValueError(
                     "S4_ADMIN_API_KEY is missing or weak: set one of at least 32 random characters, for example "
                     "from `openssl rand -hex 32`"
                 )
+            if self.secret_key is None:
+                raise ValueError(
+                    "S4_SECRET_KEY is missing: set one of at least 32 random characters, for example from "
+                    "`openssl rand -hex 32`, and keep it: what is encrypted under it is lost without it"
+                )
         return self
+
+
+def _is_weak(key: str) -> bool:
+    return len(key) < 32 or len(set(key)) < 10  # 128 bits, if they are hexadecimal digits; no `aaaa…`
 
 
 @functools.cache

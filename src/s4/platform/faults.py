@@ -64,6 +64,9 @@ FAILPOINTS: Mapping[str, str] = {
     "index.replaced_removed": "The replaced rows are out of the table; the catalog names the version before.",
     "index.tidied": "The catalog names the version without the replaced rows.",
     "unindex.claimed": "A worker holds the job of a deleted document; its rows are there.",
+    # -- webhooks
+    "webhook.claimed": "A delivery is claimed and its attempt counted; nothing was sent.",
+    "webhook.answered": "The endpoint has answered; the catalog does not know.",
     # -- maintenance
     "optimize.planned": "The lease on the table is held and dead rows are known; the table was not touched.",
     "optimize.pruned": "The dead rows are out of the table; it is not compacted.",

@@ -58,6 +58,7 @@ from s4client.models.usage import (
     Use,
     UseAt,
 )
+from s4client.models.webhooks import Delivery, DeliveryPage, NewWebhook, Webhook, WebhookEvent, WebhookList
 
 __all__ = [
     "END_STATES",
@@ -74,6 +75,8 @@ __all__ = [
     "ContactList",
     "ContentStat",
     "CostEstimate",
+    "Delivery",
+    "DeliveryPage",
     "Document",
     "DocumentDetail",
     "DocumentFailure",
@@ -100,6 +103,7 @@ __all__ = [
     "NewAdministrator",
     "NewKey",
     "NewTenant",
+    "NewWebhook",
     "Passage",
     "Period",
     "Plan",
@@ -129,4 +133,7 @@ __all__ = [
     "Usage",
     "Use",
     "UseAt",
+    "Webhook",
+    "WebhookEvent",
+    "WebhookList",
 ]

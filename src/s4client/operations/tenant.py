@@ -9,11 +9,12 @@ from s4client.models import Granularity, Profile, SearchResults, Usage
 from s4client.operations.common import API, given
 from s4client.operations.keys import KeysOperations
 from s4client.operations.waiting import WaitingOperations
+from s4client.operations.webhooks import WebhooksOperations
 
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 
 
-class TenantOperations(WaitingOperations, KeysOperations):
+class TenantOperations(WaitingOperations, KeysOperations, WebhooksOperations):
     """Everything that a tenant can do."""
 
     credential_header = "X-Tenant-Key"

@@ -40,6 +40,11 @@ IsNews = Callable[[Connection], Awaitable[bool]]
 """Whether what moves the catalog happened now. A catalog that is being rebuilt moves, and nothing has happened."""
 
 
+def told_of(row: Any) -> dict[str, Any]:
+    """What every event of a document says of it; `row` is the catalog's."""
+    return {"document_id": row.document_id, "key": row.key, "filename": row.filename, "version": row.revision}
+
+
 class DocumentChain:
     """A `ChainKind`. The balance is moved last: everybody else who changes documents of this tenant waits for it."""
 
@@ -120,6 +125,14 @@ class DocumentChain:
             rows.void_row(head) | {"state": TOMBSTONE, "key": head.body["key"], "searchable_floor": head.revision},
         )
         await rows.replace_fields(connection, tenant_id, document_id, [])
+        if row is not None and row.state == LIVE:
+            await self._events.emit(
+                connection,
+                tenant_id,
+                EventKind.DOCUMENT_DELETED,
+                told_of(row) | {"version": head.revision},
+                once=f"{document_id}/{head.revision}",
+            )
         await self._queue.forget(connection, jobs.index(tenant_id, document_id))
         await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))
         if row is not None and row.state == LIVE:

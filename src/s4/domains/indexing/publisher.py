@@ -19,8 +19,10 @@ from weakref import WeakValueDictionary
 import structlog
 
 from s4.domains import usage
+from s4.domains.documents.chain import told_of
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
+from s4.domains.events import EventKind, Events
 from s4.domains.indexing import jobs, queries
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.stages import stage
@@ -84,6 +86,7 @@ class Publisher:
         vectors: VectorStore,
         queue: Queue,
         leases: Leases,
+        events: Events,
         generation: Generation,
     ) -> None:
         self._database = database
@@ -91,6 +94,7 @@ class Publisher:
         self._vectors = vectors
         self._queue = queue
         self._leases = leases
+        self._events = events
         self._generation = generation
         self._described: set[TenantId] = set()
         self._waiting: dict[TenantId, list[Change]] = {}
@@ -311,6 +315,15 @@ class Publisher:
             detected_type=change.detected_type,
             indexed_at=now,
         )
+        if row.status != DocumentStatus.READY:  # not when a new generation indexes what is ready
+            said = told_of(row) | {"status": DocumentStatus.READY.value, "chunks": len(change.rows)}
+            await self._events.emit(
+                connection,
+                change.tenant_id,
+                EventKind.DOCUMENT_PROCESSED,
+                said | {"pages": change.pages},
+                once=f"{change.document_id}/{change.revision}",
+            )
         metrics.DOCUMENTS_INDEXED.labels("ready", "").inc()
         if change.document is not None:
             metrics.FRESHNESS_SECONDS.observe((now - change.document.updated_at).total_seconds())

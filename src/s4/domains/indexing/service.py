@@ -12,8 +12,10 @@ import structlog
 from s4.domains import usage
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents import texts
+from s4.domains.documents.chain import told_of
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
+from s4.domains.events import EventKind, Events
 from s4.domains.indexing import queries
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import Change, Publisher
@@ -58,6 +60,7 @@ class IndexingService:
         extraction: ExtractionPool,
         embedder: Embedder,
         publisher: Publisher,
+        events: Events,
         generation: Generation,
         limits: IndexingLimits,
         *,
@@ -69,6 +72,7 @@ class IndexingService:
         self._embedder = embedder
         self._vectors = VectorsCache(store, embedder)
         self._publisher = publisher
+        self._events = events
         self._generation = generation
         self._limits = limits
         self._scratch_dir = scratch_dir
@@ -158,6 +162,13 @@ class IndexingService:
             error_code=code,
             error_message=message,
             detected_type=error.details.get("detected_type"),
+        )
+        await self._events.emit(
+            connection,
+            job.tenant_id,
+            EventKind.DOCUMENT_FAILED,
+            told_of(row) | {"status": DocumentStatus.FAILED.value, "error": {"code": code, "message": message}},
+            once=f"{job.subject}/{row.content_revision}",
         )
         metrics.DOCUMENTS_INDEXED.labels("failed", code).inc()
 

@@ -24,6 +24,7 @@ from s4.entrypoints.cli import (
     tenant_commands,
     upload_command,
     usage_commands,
+    webhook_commands,
 )
 from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error, stand_in_for_closed_streams
@@ -61,6 +62,7 @@ def build() -> typer.Typer:
         upload_command,
         document_commands,
         search_command,
+        webhook_commands,
         status_commands,
         config_commands,
     ):

@@ -209,6 +209,19 @@ SLA_TOLD = Counter(
     ["state"],
 )
 
+# -- webhooks
+WEBHOOK_DELIVERIES = Counter(
+    "s4_webhook_deliveries_total",
+    "Attempts to deliver an event: `delivered`, `retry` (sent again later), `dead` (given up, can be replayed), `lost` "
+    "(took longer than its claim). `dead` rising: tenants' endpoints are away; the log names the webhooks.",
+    ["outcome"],
+)
+WEBHOOK_OLDEST_SECONDS = Gauge(
+    "s4_webhook_oldest_pending_seconds",
+    "Age of the oldest event that is still to be delivered. Hours: an endpoint is away; of all webhooks at once: the "
+    "workers reach no network.",
+)
+
 # -- reconcilers
 RECONCILED = Counter(
     "s4_reconciled_total",

@@ -7,6 +7,7 @@ from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
 from s4client.operations.admin.storage import StorageOperations
 from s4client.operations.admin.tenants import TenantsOperations
+from s4client.operations.admin.webhooks import TenantWebhooksOperations
 
 
 class AdminOperations(
@@ -18,6 +19,7 @@ class AdminOperations(
     AnalyticsOperations,
     AuditOperations,
     NoticesOperations,
+    TenantWebhooksOperations,
 ):
     """Everything that an administrator can do."""
 
