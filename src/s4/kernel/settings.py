@@ -5,47 +5,30 @@ everything else receives the value it needs as an argument. `docs/reference/sett
 """
 
 import functools
-import logging
-from enum import StrEnum
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, get_args
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from s4.kernel.units import GIB, KIB, MIB, parse_size
+from s4.kernel.setting_values import (
+    EmbeddingProvider,
+    Environment,
+    LogFormat,
+    Secret,
+    Size,
+    hard_to_guess,
+    is_weak,
+    known_level,
+    names_a_database,
+    names_a_mail_server,
+    names_a_store,
+    names_networks,
+)
+from s4.kernel.units import GIB, KIB, MIB
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
-"""Bytes; accepts `10 MiB`."""
-
+__all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 _S3_PART_BYTES_MIN = 5 * MIB  # S3 refuses smaller ones, the last excepted
-
-
-class Secret:
-    """Marks a setting that is shown as a secret though it is text, and may stand in a file of its own as they do."""
-
-
-class Environment(StrEnum):
-    """`embedded`: one machine, nothing to set up. `production`: secrets are demanded, nothing is minted."""
-
-    EMBEDDED = "embedded"
-    PRODUCTION = "production"
-
-
-class LogFormat(StrEnum):
-    JSON = "json"
-    CONSOLE = "console"
-
-
-class EmbeddingProvider(StrEnum):
-    """`local`: the bundled model. `openai`: any endpoint that speaks the OpenAI embeddings API.
-    `deterministic`: hashed words, for tests and benchmarks; finds words, not meaning."""
-
-    LOCAL = "local"
-    OPENAI = "openai"
-    DETERMINISTIC = "deterministic"
 
 
 class Settings(BaseModel):
@@ -447,70 +430,12 @@ class Settings(BaseModel):
         description="How long superseded versions of an index table stay for readers. Longer than any search.",
     )
 
-    @field_validator("smtp_url")
-    @classmethod
-    def _names_a_mail_server(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None:
-            url = urlsplit(secret.get_secret_value())
-            if url.scheme not in ("smtp", "smtp+starttls", "smtps") or not url.hostname:
-                raise ValueError("must be smtp://host, smtp+starttls://host or smtps://host")
-        return secret
-
-    @field_validator("log_level")
-    @classmethod
-    def _known_level(cls, text: str) -> str:
-        if text.upper() not in logging.getLevelNamesMapping():
-            raise ValueError("must be debug, info, warning or error")
-        return text
-
-    @field_validator("secret_key")
-    @classmethod
-    def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and _is_weak(key.get_secret_value()):
-            raise ValueError("must be at least 32 random characters, for example from `openssl rand -hex 32`")
-        return key
-
-    @field_validator("webhooks_allowed_networks")
-    @classmethod
-    def _names_networks(cls, text: str) -> str:
-        try:
-            for part in filter(None, map(str.strip, text.split(","))):
-                ip_network(part)
-        except ValueError as error:
-            raise ValueError("must be networks such as 10.1.0.0/16, separated by commas") from error
-        return text
-
-    @field_validator("store_url")
-    @classmethod
-    def _names_a_store(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        url = urlsplit(text)
-        if url.query or url.fragment or url.username or url.password:
-            raise ValueError("must have no credentials, query or fragment")
-        prefix = url.path.strip("/")
-        match url.scheme:
-            case "file" if url.netloc in ("", "localhost") and url.path.startswith("/"):
-                return text
-            case "s3" if url.netloc:
-                if any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
-                    raise ValueError("must have no empty or dotted segment in its prefix")
-                return text
-            case "memory" if not url.netloc and not prefix:
-                return text
-        raise ValueError("must be file:///path, s3://bucket/prefix or memory://")
-
-    @field_validator("database_url")
-    @classmethod
-    def _names_a_database(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
-            raise ValueError("must begin with postgresql:// or sqlite:///")
-        if url is not None:
-            try:
-                _ = urlsplit(url.get_secret_value()).port
-            except ValueError as error:
-                raise ValueError("must have a number from 0 to 65535 as its port") from error
-        return url
+    _smtp_url = field_validator("smtp_url")(names_a_mail_server)
+    _log_level = field_validator("log_level")(known_level)
+    _secret_key = field_validator("secret_key")(hard_to_guess)
+    _webhooks_allowed_networks = field_validator("webhooks_allowed_networks")(names_networks)
+    _store_url = field_validator("store_url")(names_a_store)
+    _database_url = field_validator("database_url")(names_a_database)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -529,7 +454,7 @@ class Settings(BaseModel):
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
         if self.environment is Environment.PRODUCTION:
             key = self.admin_api_key.get_secret_value() if self.admin_api_key else ""
-            if _is_weak(key):
+            if is_weak(key):
                 raise ValueError(
                     "S4_ADMIN_API_KEY is missing or weak: set one of at least 32 random characters, for example "
                     "from `openssl rand -hex 32`"
@@ -540,10 +465,6 @@ class Settings(BaseModel):
                     "`openssl rand -hex 32`, and keep it: what is encrypted under it is lost without it"
                 )
         return self
-
-
-def _is_weak(key: str) -> bool:
-    return len(key) < 32 or len(set(key)) < 10  # 128 bits, if they are hexadecimal digits; no `aaaa…`
 
 
 @functools.cache
