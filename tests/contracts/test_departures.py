@@ -43,7 +43,7 @@ async def test_a_deleted_tenant_comes_back_by_no_sweep_and_by_no_rebuild(tmp_pat
         assert await rows_of(house, acme) == {}
         for kind in (maintenance.COLLECT, maintenance.RECONCILE, maintenance.OPTIMIZE, maintenance.DEPARTURES):
             await sweep(house, kind)
-        assert await rows_of(house, acme) == {}, "a sweep adopts nothing behind a tombstone"
+            assert await rows_of(house, acme) == {}, f"{kind} adopts nothing behind a tombstone"
         assert await house.found(acme, "tides") == [], "even by a context of before"
         assert await house.found(other, "tides") == [kept.document_id]
 

@@ -20,7 +20,7 @@ from s4.domains.tenants import NewTenant, PlanChange, Tenant
 from s4.domains.tenants.models import tenant_claims, tenants
 from s4.kernel import keys
 from s4.kernel.context import NOWHERE, TenantContext
-from s4.kernel.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated
+from s4.kernel.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated, Unavailable
 from s4.kernel.ids import TenantId
 from s4.kernel.settings import Settings
 from s4.platform import faults
@@ -366,6 +366,28 @@ async def test_after_its_grace_nothing_of_a_tenant_is_left_in_the_catalog_and_it
     assert sum(key.endswith("/content") for key in kept) == 2
     head = json.loads(await store.get(keys.tenant_head(context.tenant_id, 3)))
     assert set(head["body"]) == {"status", "created_at", "deleted_at"}, "nothing of whom it was"
+
+
+@on_one_database
+async def test_a_tenant_that_cannot_be_changed_keeps_no_other_from_its_turn(
+    process: MiniProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, other = (await acme(process))[0], (await acme(process))[0]
+    for tenant in (stuck, other):
+        await process.lifecycle.delete(OWNER, tenant.tenant_id)
+    process.database.ahead = 2 * ALIVE_LONG
+    change = process.tenants.change
+
+    async def refused(tenant_id: TenantId, *arguments: Any, **named: Any) -> Any:
+        if tenant_id == stuck.tenant_id:
+            raise Unavailable("The store does not answer.")
+        return await change(tenant_id, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process.tenants, "change", refused)
+        assert (await depart(process))["tenants_deleted"] == 1
+    assert await process.tenants.is_deleted(other.tenant_id)
+    assert (await depart(process))["tenants_deleted"] == 1, "and comes to its own turn"
 
 
 @on_one_database

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from s4.domains import audit
 from s4.domains.events import EventKind, Events
 from s4.domains.plans import PlanService
@@ -18,10 +20,12 @@ from s4.domains.tenants.model import DELETED, Body, Tenant, TenantStatus, public
 from s4.domains.tenants.service import Decide, Noted, TenantService
 from s4.kernel.clock import parse_rfc3339, rfc3339
 from s4.kernel.context import SYSTEM_ACTOR, Actor, AdminContext
-from s4.kernel.errors import Conflict, InvalidRequest, NotFound
+from s4.kernel.errors import Conflict, InvalidRequest, NotFound, S4Error
 from s4.kernel.ids import TenantId
 from s4.kernel.permissions import Permission
 from s4.platform.database import Connection, Database
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,9 @@ class TenantLifecycle:
                 await self._change(SYSTEM_ACTOR, action, tenant_id, decide)
             except NotFound:
                 continue  # another was faster
+            except S4Error as error:  # its turn comes again, and it keeps nobody else from theirs
+                log.error("tenants.change_failed", action=action, tenant_id=tenant_id, error=error.message)
+                continue
             done += 1
         return done
 

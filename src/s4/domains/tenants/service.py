@@ -82,9 +82,11 @@ class TenantService:
         made again; `details["tenant_id"]` then says which tenant there is.
         """
         context.require(Permission.ADMIN_WRITE)
-        claim = await self._claim(new, idempotency_key)
-        tenant_id = claim.tenant_id
-        key = credentials.mint(self._random if idempotency_key is None else self._again(claim, idempotency_key))
+        claim, tenant_id, random = None, new_tenant_id(self._random), self._random
+        if idempotency_key is not None:
+            claim = await self._claim(new, idempotency_key)
+            tenant_id, random = claim.tenant_id, self._again(claim, idempotency_key)
+        key = credentials.mint(random)
 
         async def seal(connection: Connection, now: datetime) -> Draft:
             current = await queries.body(connection, tenant_id)
@@ -97,7 +99,7 @@ class TenantService:
             if new.external_id is not None:
                 await queries.require_free(connection, new.external_id, tenant_id)
             body = _first_body(new, key, created_at=rfc3339(now))
-            if idempotency_key is not None:
+            if claim is not None:
                 body["idempotency"] = {"key_hash": claim.key_hash, "fingerprint": claim.fingerprint}
             return Draft(LIVE, body)
 
@@ -185,18 +187,16 @@ class TenantService:
         row = await queries.get(connection, tenant_id, await self._database.now(connection))
         return _tenant(row, await usage.calls_this_month(connection, tenant_id)) if row is not None else None
 
-    async def _claim(self, new: NewTenant, idempotency_key: str | None) -> Claim:
+    async def _claim(self, new: NewTenant, idempotency_key: str) -> Claim:
         """Which tenant this request makes: of all that bear the same Idempotency-Key, the same."""
         tenant_id, seed = new_tenant_id(self._random), self._random(_SEED_BYTES).hex()
         fingerprint = hashlib.sha256(json.dumps(asdict(new), sort_keys=True).encode()).hexdigest()
-        key_hash = hashlib.sha256((idempotency_key or "").encode()).hexdigest()
+        key_hash = hashlib.sha256(idempotency_key.encode()).hexdigest()
 
         async def claim(connection: Connection) -> Claim:
+            await self._database.exclude(connection, f"tenant-claim/{key_hash}")
             now = await self._database.now(connection)
             wanted = Claim(key_hash, fingerprint, tenant_id, seed, now)
-            if idempotency_key is None:
-                return wanted
-            await self._database.exclude(connection, f"tenant-claim/{key_hash}")
             return await queries.claim(connection, wanted, forgotten_before=now - self._memory.remembered)
 
         claimed = await self._database.transact(claim)
