@@ -1,5 +1,7 @@
 """The HTTP application: every domain's routes under `/api/v1` and `/api`, operations at the root."""
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from s4 import __version__
@@ -50,6 +52,16 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     )
     install_error_handlers(app)
     domains = DomainRouter()
+
+    def announced(tenant_id: str) -> list[dict[str, Any]]:
+        return core.board.for_profile(tenant_id)
+
+    def metered(finished: Finished) -> None:
+        core.meter.observe(finished, draining=state.draining)
+
+    def audited(finished: Finished) -> None:
+        core.admin_calls.note(finished)
+
     upload_limits = UploadRouteLimits(
         bytes_max=settings.upload_bytes_max,
         idle_seconds_max=settings.upload_idle_seconds_max,
@@ -63,7 +75,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         changes_router(core.documents),
         search_router(core.search),
         tenants_router(core.tenants, core.lifecycle),
-        profile_router(core.tenants, core.plans, core.board.for_profile),
+        profile_router(core.tenants, core.plans, announced),
         plans_router(core.plans),
         accounts_router(core.accounts),
         usage_router(core.usage),
@@ -79,10 +91,6 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         webhooks_router(core.webhooks),
     ):
         domains.include_router(router)
-
-    def metered(finished: Finished) -> None:
-        core.meter.observe(finished, draining=state.draining)
-
     app.include_router(operations_router(core, state))
     app.include_router(status_router(core.board))
     app.include_router(domains, prefix="/api/v1")
@@ -96,7 +104,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             quiet_routes=_QUIET,
         ),
         random=RANDOM,
-        observers=(take_back_refused(core.calls), metered, core.admin_calls.note),
+        observers=(take_back_refused(core.calls), metered, audited),
     )
     undeclared = undeclared_routes(app)
     if undeclared:
