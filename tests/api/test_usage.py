@@ -222,7 +222,7 @@ def test_a_months_service_level_is_told_by_plan_and_tenant_and_as_a_report(
     assert plan["requests"] >= level["requests"]
     everybody = admin.get("/admin/sla", params={"limit": 1}).json()
     assert len(everybody["tenants"]) == 1
-    assert sum(each["tenants"] for each in everybody["plans"]) > 1
+    assert sum(each["tenants"] for each in everybody["plans"]) >= 1
     assert answer["month"] == f"{datetime.now(UTC):%Y-%m}"
 
     report = admin.get("/admin/sla/report", params={"tenant_id": tenant_id})

@@ -6,6 +6,7 @@ from s4.domains.plans import ServiceLevel
 from s4.domains.service_levels.model import Level, State
 from s4.domains.usage.calls import class_of, plain_route
 from s4.domains.usage.costs import Prices, estimate
+from s4.domains.usage.export import csv_of
 from s4.domains.usage.ledger import ADDED, SEARCH_BUCKETS, Grain, quantile_seconds
 from s4.kernel.units import GIB
 from s4.platform.telemetry.metrics import HTTP_BUCKETS_SECONDS
@@ -91,6 +92,11 @@ def test_months_have_their_lengths() -> None:
         lengths.append((Grain.MONTH.following(start) - start).days)
         start = Grain.MONTH.following(start)
     assert lengths == [30, 31, 31, 28]
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_text() -> None:
+    written = csv_of([{"name": "=HYPERLINK(1)", "calls": -1}, {"name": "Acme, Ltd", "calls": 2}])
+    assert written.splitlines() == ["name,calls", "'=HYPERLINK(1),-1", '"Acme, Ltd",2']
 
 
 def test_a_cost_is_the_sum_of_what_is_priced() -> None:

@@ -14,6 +14,8 @@ from s4.domains.usage.service import Series
 from s4.kernel.ids import TenantId
 from s4.platform.database import Database
 
+_SHOWN = ("calls", "documents_uploaded", "stored_bytes", "documents")
+
 
 @dataclass(frozen=True, slots=True)
 class Hour:
@@ -86,8 +88,8 @@ class AnalyticsService:
         async with self._database.read() as connection:
             now = await self._database.now(connection)
             span = reported_span(period, first, last, now)
-            hours = await reading.system_series(connection, Grain.HOUR, span.start, span.end)
-            units = await reading.system_series(connection, span.grain, span.start, span.end)
+            hours = await reading.system_series(connection, Grain.HOUR, span.start, span.end, _SHOWN)
+            units = await reading.system_series(connection, span.grain, span.start, span.end, _SHOWN)
             active = await reading.active_tenants(connection, span.grain, span.start, _last(span))
             new = await tenant_queries.created_between(connection, span.start, span.end)
             if span.end > now or not units:
@@ -111,7 +113,7 @@ class AnalyticsService:
         async with self._database.read() as connection:
             span = reported_span(period, None, None, await self._database.now(connection))
             calls = await reading.top(connection, span.grain, span.start, span.end, by="calls", limit=limit)
-            units = await reading.system_series(connection, span.grain, span.start, span.end)
+            units = await reading.system_series(connection, span.grain, span.start, span.end, ["calls"])
             stored = await balances.largest(connection, limit)
             held = await balances.total(connection)
             names = await tenant_queries.names(connection, [tenant_id for tenant_id, _ in (*calls, *stored)])

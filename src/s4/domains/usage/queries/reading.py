@@ -16,7 +16,6 @@ def _within(grain: Grain, start: datetime, end: datetime) -> tuple[sa.ColumnElem
 
 
 _OF_EVERYBODY = usage_ledger.c.tenant_id.in_(SHARDS)
-_SUMS = tuple(sa.func.sum(usage_ledger.c[name]).label(name) for name in (*ADDED, *LEVELS))
 
 
 async def series(
@@ -32,21 +31,25 @@ async def series(
 
 
 async def system_series(
-    connection: Connection, grain: Grain, start: datetime, end: datetime
+    connection: Connection, grain: Grain, start: datetime, end: datetime, names: Sequence[str] = (*ADDED, *LEVELS)
 ) -> dict[datetime, dict[str, int]]:
-    """Everybody's. Each start is named, so that the rows are looked up by their whole key: by a range, SQLite would
-    read all tenants' rows in it."""
+    """Everybody's `names`. Each start is named and the shards are added up here, so that rows are looked up by their
+    whole key: for a range, or to group by it, SQLite reads all tenants' rows instead."""
     starts = []
     while start < end:
         starts.append(start)
         start = grain.following(start)
     rows = await connection.execute(
-        sa.select(usage_ledger.c.start, *_SUMS)
-        .where(_OF_EVERYBODY, usage_ledger.c.grain == grain.value, usage_ledger.c.start.in_(starts))
-        .group_by(usage_ledger.c.start)
-        .order_by(usage_ledger.c.start)
+        sa.select(usage_ledger.c.start, *(usage_ledger.c[name] for name in names)).where(
+            _OF_EVERYBODY, usage_ledger.c.grain == grain.value, usage_ledger.c.start.in_(starts)
+        )
     )
-    return {row.start: _amounts(row) for row in rows}
+    sums: dict[datetime, dict[str, int]] = {}
+    for at, *amounts in rows:
+        total = sums.setdefault(at, dict.fromkeys(names, 0))
+        for name, amount in zip(names, amounts, strict=True):
+            total[name] += amount
+    return {at: sums[at] for at in sorted(sums)}
 
 
 async def active_tenants(connection: Connection, grain: Grain, start: datetime, end: datetime) -> int:
