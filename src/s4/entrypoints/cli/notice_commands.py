@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _DATA_DIR = Path("s4-data")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
-_NEWEST = "$(s4 maintenance list | head -1 | cut -f 1)"
-_OPEN = "$(s4 incident list | head -1 | cut -f 1)"
+_NEXT = "next"
+_LATEST = "latest"
 
-WindowId = Annotated[str, typer.Argument(metavar="ID", help="Id of the window.")]
-IncidentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the incident.")]
+WindowId = Annotated[str, typer.Argument(metavar="ID", help="Id of the window; `next` is the one that begins first.")]
+IncidentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the incident; `latest` is the newest.")]
 Said = Annotated[str | None, typer.Option("--message", "-m", help="What to say; a template speaks if absent.")]
 
 
@@ -46,14 +46,14 @@ def register(app: typer.Typer) -> None:
     maintenance.command("list", epilog=examples("s4 maintenance list", "s4 maintenance list --past --json"))(
         list_windows
     )
-    maintenance.command(epilog=examples(f"s4 maintenance end {_NEWEST}"))(end)
-    maintenance.command(epilog=examples(f"s4 maintenance cancel {_NEWEST}"))(cancel)
+    maintenance.command(epilog=examples("s4 maintenance end next"))(end)
+    maintenance.command(epilog=examples("s4 maintenance cancel next"))(cancel)
     app.add_typer(maintenance, name="maintenance")
     incident = typer.Typer(help="Say on the status page what is wrong.", no_args_is_help=True)
     incident.command("open", epilog=examples("s4 incident open 'Searches are slow' --impact major"))(open_)
     incident.command("list", epilog=examples("s4 incident list", "s4 incident list --json"))(list_incidents)
-    incident.command(epilog=examples(f"s4 incident update {_OPEN} identified -m 'A disk is failing'"))(update)
-    incident.command(epilog=examples(f"s4 incident resolve {_OPEN}"))(resolve)
+    incident.command(epilog=examples("s4 incident update latest identified -m 'A disk is failing'"))(update)
+    incident.command(epilog=examples("s4 incident resolve latest"))(resolve)
     app.add_typer(incident, name="incident")
 
 
@@ -118,6 +118,8 @@ def end(
 ) -> None:
     """End a window now; one that has not begun is cancelled."""
     with admin_client(url, admin_key, data_dir, ca_file) as s4:
+        if window_id == _NEXT:
+            window_id = _first("window", [each.id for each in s4.list_maintenance_windows().windows])
         window = s4.end_maintenance(window_id)
     _show_window(window, as_json=as_json)
 
@@ -183,6 +185,8 @@ def update(
     """Say how an incident stands now."""
     wanted: IncidentState = state  # type: ignore[assignment]  # the server says which there are
     with admin_client(url, admin_key, data_dir, ca_file) as s4:
+        if incident_id == _LATEST:
+            incident_id = _first("incident", [each.id for each in s4.list_incidents().incidents])
         incident = s4.update_incident(incident_id, wanted, message=message)
     _show_incident(incident, as_json=as_json)
 
@@ -198,6 +202,12 @@ def resolve(
 ) -> None:
     """Say that an incident is over. It stays on the status page for a day."""
     update(incident_id, "resolved", message, url, admin_key, data_dir, ca_file, as_json)
+
+
+def _first(what: str, ids: list[str]) -> str:
+    if not ids:
+        raise WrongUsage(f"There is no {what}.")
+    return ids[0]
 
 
 def _length(text: str) -> timedelta:
