@@ -203,7 +203,9 @@ def _type_name(field: FieldInfo) -> str:
         return "size"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in kind)
-    names = {bool: "`true`, `false`", str: "text", int: "whole number", float: "number", Path: "path", SecretStr: "secret"}
+    if kind is bool:
+        return "`true`, `false`"
+    names = {str: "text", int: "whole number", float: "number", Path: "path", SecretStr: "secret"}
     return names[cast(type, kind)]
 
 

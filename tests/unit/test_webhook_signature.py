@@ -10,7 +10,7 @@ from s4client import SignatureInvalid, verify_webhook
 BODY = (
     b'{"event":"document.processed","tenant_id":"ten_a","timestamp":"2026-03-01T09:30:00Z","data":{"key":"\xc3\xa9"}}'
 )
-SECRET = "whsec_0123456789abcdef"  # noqa: S105 (of these tests)
+SECRET = "whsec_0123456789abcdef"
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
 HEADER = sign(BODY, secrets=[SECRET], epoch=EPOCH)
