@@ -16,7 +16,7 @@ from s4.kernel.errors import NotFound
 from tests.api.calls import ended, put
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, clean_environment
 from tests.factories.house import open_house
-from tests.factories.pages import executed_blocks, page
+from tests.factories.pages import REPOSITORY, executed_blocks, page
 from tests.factories.receiver import receiving
 from tests.servers import free_ports
 
@@ -155,6 +155,7 @@ def test_the_guides_receiver_is_checked_by_its_types(tmp_path: Path) -> None:
     (block,) = executed_blocks(page("docs/guide/webhooks.md"), "python")
     (tmp_path / "receiver.py").write_text(block, encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file", os.devnull,
+               "--cache-dir", REPOSITORY / ".mypy_cache" / "guides",
                "receiver.py"]  # fmt: skip
     checked = subprocess.run(command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
