@@ -395,3 +395,17 @@ async def test_a_recount_among_uploads_finds_nothing_and_breaks_nothing(
     await asyncio.gather(recounting(), *(upload(number) for number in range(20)))
 
     assert (await held(processes[0], context)).reserved_bytes == 0
+
+
+async def test_a_repair_among_uploads_loses_none_of_them(catalog: Database, object_store: ObjectStore) -> None:
+    processes = [MiniProcess(catalog, object_store) for _ in range(2)]
+    context = await processes[0].tenant()
+
+    async def repairing() -> None:
+        for _ in range(10):
+            await drift(catalog, context, stored_bytes=1, documents=1)
+            assert (await processes[0].accounts.recount_all()).repaired == 1
+
+    await asyncio.gather(repairing(), *(put(processes[n % 2], context, f"k{n}", b"12345") for n in range(30)))
+
+    assert await held(processes[0], context) == usage.Balance(150, 0, 30, 0)
