@@ -104,8 +104,8 @@ def errors_page() -> str:
         page.append(_row(f"`{code}`", str(status or by_name[name].status), f"`{name}`", message))
     page += [
         "",
-        *_prose("""A request whose fields do not fit the schema is a 422 `invalid_request` with `details.fields`. Plans
-            and rates are not enforced in this release, so `quota_exceeded` and `rate_limited` are not met yet."""),
+        *_prose("""A request whose fields do not fit the schema is a 422 `invalid_request` with `details.fields`. What
+            `quota_exceeded` says of a plan's limits stands in [the guide](../guide/quotas.md)."""),
         "",
         "## Codes of failed documents",
         "",
