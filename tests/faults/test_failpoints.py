@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from s4.platform import faults
-from tests.faults.acts import ACTS, REBUILD, REBUILDING, STARTING, UNTOUCHED, Act, with_documents
+from tests.faults.acts import ACTS, REBUILD, REBUILDING, STARTING, UNTOUCHED, Act
+from tests.faults.deeds import with_documents
 from tests.faults.invariants import Expected, check
 from tests.faults.scene import EXIT_CODE, Scene
 

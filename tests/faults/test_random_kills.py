@@ -14,7 +14,8 @@ import pytest
 
 from tests.factories import calls
 from tests.factories.nursery import until
-from tests.faults.acts import CHANGED, UNTOUCHED, with_documents
+from tests.faults.acts import UNTOUCHED
+from tests.faults.deeds import CHANGED, with_documents
 from tests.faults.invariants import Expected, check
 from tests.faults.scene import MIB, Scene
 

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from tests.factories import calls
 from tests.factories.nursery import Process, until
-from tests.faults.acts import ACTS, AFTER, CHANGED, NEIGHBOUR, Act
+from tests.faults.acts import ACTS, Act
+from tests.faults.deeds import AFTER, CHANGED, NEIGHBOUR
 from tests.faults.invariants import Expected, check, settle
 from tests.faults.scene import Scene
 
