@@ -17,6 +17,7 @@ from s4.entrypoints.cli import (
     status_commands,
     tenant_commands,
     upload_command,
+    verify_command,
 )
 from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error, stand_in_for_closed_streams
@@ -49,6 +50,7 @@ def build() -> typer.Typer:
         search_command,
         status_commands,
         config_commands,
+        verify_command,
     ):
         commands.register(app)
     return app

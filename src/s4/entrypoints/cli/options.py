@@ -110,7 +110,7 @@ def async_tenant_client(server: Server, *, patient: bool = False) -> "AsyncS4Cli
 def admin_client(url: str, key: str | None, data_dir: Path, ca_file: Path | None) -> "S4AdminClient":
     from s4client import RetryPolicy, S4AdminClient
 
-    admin_key = key.strip() if key else _saved_admin_key(data_dir)
+    admin_key = present_admin_key(key, data_dir)
     return S4AdminClient(url, api_key=admin_key, retry=RetryPolicy(attempts_max=ATTEMPTS_MAX), ca_file=ca_file)
 
 
@@ -123,6 +123,10 @@ def present_key(key: str | None) -> str:
     if not key or not key.strip():
         raise WrongUsage("No tenant key: set S4_TENANT_KEY or give --tenant-key.")
     return key.strip()
+
+
+def present_admin_key(key: str | None, data_dir: Path) -> str:
+    return key.strip() if key else _saved_admin_key(data_dir)
 
 
 def _saved_admin_key(data_dir: Path) -> str:

@@ -397,6 +397,8 @@ def _checked(key: ObjectKey) -> ObjectKey:
 
 
 def _check_prefix(prefix: str) -> None:
+    if prefix == keys.EVERYTHING:
+        return
     if not prefix.endswith("/"):
         raise ValueError(f"{prefix!r} is not a prefix: it must end with a slash")
     _check(prefix.removesuffix("/"))
