@@ -73,7 +73,11 @@ def _run(scene: Scene, report: Report, checks: Sequence[Check]) -> None:
     report.routes = [(route.name, str(route.permission)) for route in scene.matrix.routes]
     scene.populate()
     for check in checks:
-        check(scene, report)
+        try:
+            check(scene, report)
+        except (CannotVerify, httpx.HTTPError, KeyError, TypeError, ValueError) as error:
+            # What was found so far stands; the others may find more.
+            report.checks[-1].gaps.append(f"cut short by {type(error).__name__}: {error}")
     report.tenants = {letter: f"{tenant.id} ({tenant.name})" for letter, tenant in scene.made.items()}
     report.headers_ignored = sorted(scene.comparison.ignored)
 
