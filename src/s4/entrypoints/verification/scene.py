@@ -1,4 +1,4 @@
-"""The synthetic tenants: A, who asks; B, whose things nobody else may see; C, to be suspended.
+"""The synthetic tenants: A, who asks; B, whose things nobody else may see; C, whose keys end.
 
 All that B has bears words that occur nowhere else: whoever else is sent one of them has been told something of B.
 """
@@ -7,6 +7,7 @@ import base64
 import secrets
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -123,8 +124,10 @@ class Scene:
         never = [self.a.caller.ask("GET", f"/api/v1/documents/{NEVER['document_id']}") for _ in range(3)]
         self.comparison = Comparison.learned(never)
 
-    def new_tenant(self, letter: str) -> Tenant:
-        return self._tenant(letter, self._plan_id or self._widest_plan(), word=f"{NAME}-{letter}", ear=self.ear)
+    @cached_property
+    def c(self) -> Tenant:
+        """Whose keys are minted with one scope, expire, are revoked, and who is suspended in the end."""
+        return self._tenant("C", self._plan_id or self._widest_plan(), word=f"{NAME}-c", ear=self.ear)
 
     def _tenant(self, letter: str, plan_id: str | None, *, word: str, ear: Ear | None) -> Tenant:
         name = f"{NAME} {self.run} {letter}" + (f" {self.canaries.things}" if letter == "B" else "")

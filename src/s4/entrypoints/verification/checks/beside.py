@@ -19,7 +19,7 @@ from s4.platform.security import credentials
 
 _MODES = ("hybrid", "semantic", "keyword")
 _DOCUMENTS = "/api/v1/documents"
-_TIMED_PAIRS = 100  # medians of so many are steady to some percent on a noisy machine
+_TIMED_PAIRS = 60  # medians of so many are steady to some percent on a noisy machine
 
 
 def anothers_key(scene: Scene, report: Report) -> None:
