@@ -22,6 +22,9 @@ from s4.kernel.settings import Settings
 from tests.api.calls import put
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 
+pytestmark = pytest.mark.timeout(600)
+"""Whichever test comes first waits for the whole verification; on a busy machine that takes minutes."""
+
 CHECK_NAMES = (
     "routes", "timing", "credentials", "scopes", "ended keys", "suspended", "administrators", "another's ids",
     "conditions", "another's key", "bulk deletion", "idempotency keys", "lists", "searches", "every byte", "bucket",

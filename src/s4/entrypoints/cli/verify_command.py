@@ -29,7 +29,7 @@ _SHOWN_MAX = 10  # the report has the rest
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    lines = ("s4 verify-isolation", "s4 verify-isolation --bucket --report isolation.md --json")
+    lines = ("s4 verify-isolation --bucket --report isolation.md",)
     app.command("verify-isolation", epilog=examples(*lines))(verify_isolation)
 
 
