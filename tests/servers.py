@@ -62,11 +62,11 @@ class S3Server:
         """Creates a bucket with a fresh name and answers with it."""
         name = f"s4-{secrets.token_hex(8)}"
         # obstore cannot create buckets, but it can sign a PUT of the bucket's root, which is CreateBucket.
-        url = obstore.sign(self._client(name), "PUT", "", timedelta(minutes=5))
+        url = obstore.sign(self.client(name), "PUT", "", timedelta(minutes=5))
         httpx.put(url, timeout=30).raise_for_status()
         return name
 
-    def _client(self, bucket: str) -> S3Store:
+    def client(self, bucket: str) -> S3Store:
         return S3Store(
             bucket,
             endpoint=self.endpoint,
@@ -157,7 +157,7 @@ def _weed_arguments(directory: Path, config: Path, ports: Sequence[int]) -> list
 
 def _takes_writes(server: S3Server) -> bool:
     with suppress(Exception):  # whatever fails, it is not ready; the caller bounds the waiting
-        server._client("ready").put("ready", b"ready", use_multipart=False)
+        server.client("ready").put("ready", b"ready", use_multipart=False)
         return True
     return False
 

@@ -104,8 +104,8 @@ def errors_page() -> str:
         page.append(_row(f"`{code}`", str(status or by_name[name].status), f"`{name}`", message))
     page += [
         "",
-        *_prose("""A request whose fields do not fit the schema is a 422 `invalid_request` with `details.fields`. Plans
-            and rates are not enforced in this release, so `quota_exceeded` and `rate_limited` are not met yet."""),
+        *_prose("""A request whose fields do not fit the schema is a 422 `invalid_request` with `details.fields`. What
+            `quota_exceeded` says of a plan's limits stands in [the guide](../guide/quotas.md)."""),
         "",
         "## Codes of failed documents",
         "",
@@ -203,6 +203,8 @@ def _type_name(field: FieldInfo) -> str:
         return "size"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in kind)
+    if kind is bool:
+        return "`true`, `false`"
     names = {str: "text", int: "whole number", float: "number", Path: "path", SecretStr: "secret"}
     return names[cast(type, kind)]
 
@@ -217,6 +219,8 @@ def _default(field: FieldInfo) -> str:
         return ""
     if _is_size(field):
         return f"`{human_size(value).replace('.0 ', ' ')}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if isinstance(value, float):
         return f"`{value:g}`"
     return f"`{value.value if isinstance(value, enum.Enum) else value}`"

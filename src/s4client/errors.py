@@ -55,6 +55,10 @@ class S4WaitTimeout(S4Error):
         self.status = status
 
 
+class SignatureInvalid(S4Error):
+    """A webhook's call does not come from S4, or long ago: do nothing with it."""
+
+
 class UnexpectedAnswer(S4Error):
     """The server answered, but not as S4 does: is the address that of an S4 server?"""
 

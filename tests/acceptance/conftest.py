@@ -24,7 +24,8 @@ def real_model() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A running `s4 serve`, quick and with everything else as it comes."""
-    started = Deployment(tmp_path_factory.mktemp("s4"), FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY}).start()
+    environment = FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY, "S4_AUDIT_SEAL_SECONDS": "2"}
+    started = Deployment(tmp_path_factory.mktemp("s4"), environment).start()
     yield started
     started.kill()
 

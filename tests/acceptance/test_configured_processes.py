@@ -129,6 +129,7 @@ def test_the_check_asks_every_dependency_and_says_which_does_not_answer(
     production = {
         "S4_ENVIRONMENT": "production",
         "S4_ADMIN_API_KEY": ADMIN_KEY,
+        "S4_SECRET_KEY": ADMIN_KEY[::-1],
         "S4_DATA_DIR": str(tmp_path / "data"),
         "S4_DATABASE_URL": postgres_url,
     }

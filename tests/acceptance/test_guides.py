@@ -1,5 +1,6 @@
 """The guides' examples, executed as they stand there."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.factories.command_line import documents
-from tests.factories.deployment import Deployment, clean_environment
+from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 CLIENT = page("docs/guide/client.md")
+QUOTAS = page("docs/guide/quotas.md")
 COMMAND_LINE = page("docs/guide/command-line.md")
+TENANTS = page("docs/guide/tenants.md")
+KEYS = page("docs/guide/keys.md")
+AUDIT = page("docs/guide/audit.md")
+MAINTENANCE = page("docs/guide/maintenance.md")
 
 
 @pytest.fixture
@@ -31,6 +37,64 @@ def test_the_command_lines_guide_does_what_it_says(served: Deployment, tenant: d
     assert (folder / "travel-policy.docx").read_bytes() == (
         folder / "samples/documents/travel-policy.docx"
     ).read_bytes()
+
+
+def test_the_walk_through_a_tenants_life_does_what_it_says(served: Deployment, folder: Path) -> None:
+    environment = {"S4_URL": served.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
+    printed = run_blocks(executed_blocks(TENANTS, "bash"), folder, served.url, environment)
+
+    assert "starter" in printed[0]
+    assert "Deleted tenant Initech" in printed[-1]
+    assert (folder / "keys.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_guide_to_usage_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    own, operator, levels = run_blocks(
+        executed_blocks(page("docs/guide/usage.md"), "bash"),
+        folder,
+        served.url,
+        tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY},
+    )
+
+    assert own.splitlines()[-2].startswith("20"), "the month's row"
+    assert (folder / "hours.csv").read_text().startswith("start,calls,")
+    assert "top_tenants_by_storage" in operator
+    assert "/search" in operator
+    assert "unattributed_failures" in levels
+    assert (folder / "report.md").read_text().startswith("# Service level of ")
+
+
+def test_the_keys_guide_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    environment = tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY}
+
+    printed = run_blocks(executed_blocks(KEYS, "bash"), folder, served.url, environment)
+
+    assert "website\tactive\tdocuments:read search" in printed[0]
+    assert "Revoked " in printed[2]
+    assert "sales" in printed[4]
+    assert "Revoked ada." in printed[6]
+
+
+@pytest.fixture
+def operator(served: Deployment) -> dict[str, str]:
+    """The environment of whoever holds the administrator's key."""
+    return {"S4_URL": served.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
+
+
+def test_the_guide_to_the_audit_trail_does_what_it_says(
+    served: Deployment, operator: dict[str, str], folder: Path
+) -> None:
+    printed = run_blocks(executed_blocks(AUDIT, "bash"), folder, served.url, operator)
+    assert "tenant.create" in printed[0]
+    assert "The trail holds: " in printed[1]
+    exported = [json.loads(line) for line in (folder / "trail.jsonl").read_text().splitlines()]
+    assert {"tenant.create", "http.post"} <= {entry["action"] for entry in exported}
+
+
+def test_the_guide_to_maintenance_does_what_it_says(served: Deployment, operator: dict[str, str], folder: Path) -> None:
+    printed = run_blocks(executed_blocks(MAINTENANCE, "bash"), folder, served.url, operator)
+    assert "is cancelled: 2036-12-01 02:00 to 2036-12-01 04:00, read_only." in printed[0]
+    assert "is resolved: This is over: Searches are slow." in printed[1]
 
 
 @pytest.fixture
@@ -73,3 +137,22 @@ def test_a_program_that_uses_the_client_is_checked_by_its_types(folder: Path, pr
     errors = [line for line in checked.stdout.splitlines() if ": error: " in line]
     assert [line for line in errors if line.startswith("guide.py")] == []
     assert {line.rpartition("[")[2].rstrip("]") for line in errors} == {"arg-type", "attr-defined"}
+
+
+def test_the_guide_to_quotas_does_what_it_says(served: Deployment, folder: Path) -> None:
+    program = folder / "quotas.py"
+    program.write_text("\n\n".join(executed_blocks(QUOTAS, "python")).replace(ADDRESS, served.url), encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, program],
+        cwd=folder,
+        env=clean_environment() | {"S4_ADMIN_API_KEY": ADMIN_KEY},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    refused, recounted, quota, *_ = done.stdout.splitlines()
+    figures = {"resource": "storage", "limit": 1_000_000, "used": 700_000, "reserved": 0, "requested": 400_000}
+    assert refused == str(figures)
+    assert (recounted, quota) == ("False 700000", "700000 1000000")

@@ -49,6 +49,7 @@ def folder(tmp_path: Path, served: Deployment) -> Path:
     papers.mkdir()
     for path in (papers / "tides.txt", tmp_path / "report.txt", tmp_path / "notes.md"):
         path.write_text("Tides follow the moon.")
+    (tmp_path / "customers.csv").write_text("name,external_id\nAcme One,1\n")
     (tmp_path / "s4-data").symlink_to(served.data_dir)
     return tmp_path
 

@@ -18,7 +18,11 @@ UPLOAD_BYTES_MAX = 1 << 20
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Documents are searchable soon after."""
-    environment = FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY, "S4_UPLOAD_BYTES_MAX": str(UPLOAD_BYTES_MAX)}
+    environment = FAST | {
+        "S4_ADMIN_API_KEY": ADMIN_KEY,
+        "S4_UPLOAD_BYTES_MAX": str(UPLOAD_BYTES_MAX),
+        "S4_AUDIT_SEAL_SECONDS": "2",
+    }
     started = Deployment(tmp_path_factory.mktemp("s4"), environment).start()
     yield started
     started.kill()  # a graceful end takes seconds and is tested elsewhere

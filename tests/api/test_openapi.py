@@ -8,18 +8,27 @@ breaks the schema is refused, no credential can be left out, and a method that a
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.api.calls import new_tenant
-from tests.factories.deployment import ADMIN_KEY, Deployment
+from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SEED = 1815
 EXAMPLES = 6  # of an operation, beside those of the coverage phase, which follow from the document
 EXAMPLES_LONG = 300
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Not the one of the other tests: whoever tries everything edits the default plans and deletes tenants."""
+    started = Deployment(tmp_path_factory.mktemp("s4-explored"), FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY}).start()
+    yield started
+    started.kill()
 
 
 @pytest.mark.slow

@@ -78,7 +78,8 @@ def test_a_plan_with_tenants_cannot_be_deleted(admin: httpx.Client, gold: str) -
     [{"id": "x"}, {"name": "x"}, {"id": "../x", "name": "x"}, {"id": "X", "name": "x"}, {"id": "x" * 41, "name": "x"},
      {"id": "x", "name": " "}, {"id": "x", "name": "x", "storage_limit": -1}, {"id": "x", "name": "x", "burst": 0},
      {"id": "x", "name": "x", "storage_limit": "1 GiB"}, {"id": "x", "name": "x", "requests_per_second": 0},
-     {"id": "x", "name": "x", "slo": {"availability": 1.5, "latency_p95_ms": 1}}, {"id": "x", "name": "x", "hue": 1}],
+     {"id": "x", "name": "x", "slo": {"availability": 1.5, "latency_p95_ms": 1}}, {"id": "x", "name": "x", "hue": 1},
+     {"id": "x", "name": "x", "listed": 0}],
 )  # fmt: skip
 def test_odd_plans_are_refused(admin: httpx.Client, body: object) -> None:
     assert_refused(admin.post("/admin/plans", json=body), 422, "invalid_request")

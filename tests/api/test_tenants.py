@@ -85,9 +85,10 @@ def test_tenants_are_selected_by_status_plan_and_text(admin: httpx.Client) -> No
     assert ids(q="Zephyr 100%") == {zephyr}
     assert zephyr not in ids(q="Zephyr_100")
     assert zephyr not in ids(q="Z%r")
-    assert ids(plan="premium") == {zephyr}
+    assert zephyr in ids(plan="premium")
+    assert zephyr not in ids(plan="basic")
     assert zephyr in ids(status="active")
-    assert ids(status="suspended", plan="premium") == set()
+    assert zephyr not in ids(status="suspended", plan="premium")
 
 
 def test_an_unknown_tenant_and_a_malformed_id_are_not_found_alike(admin: httpx.Client) -> None:

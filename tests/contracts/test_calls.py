@@ -165,6 +165,7 @@ async def test_a_reset_month_begins_anew(catalog: Database) -> None:
     assert await admitted(budget, context, 9) == 5
     month = Month.of(datetime.now(UTC))
     await catalog.transact(lambda connection: queries.reset(connection, TENANT, month))
+    assert await budget.state(TENANT) == MonthlyCalls()
     assert await admitted(budget, context, 9) == 5
 
 

@@ -270,7 +270,7 @@ async def test_an_upload_whose_reservation_ran_out_is_refused(catalog: Database,
 
         async def expire(connection: Any) -> None:
             now = await catalog.now(connection)
-            for _, version_id in await reservations.expired(connection, now, limit=10):
+            for *_, version_id in await reservations.expired(connection, now, limit=10):
                 await reservations.drop(connection, version_id)
 
         await catalog.transact(expire)

@@ -169,7 +169,7 @@ async def _check(folder: Path, database: Database, store: ObjectStore, context: 
 async def _state(database: Database, context: TenantContext, document_id: DocumentId) -> Any:
     """(revision, content hash, metadata, version) of a live document."""
     async with database.read() as connection:
-        document = await rows.get(connection, context.tenant_id, document_id)
+        document = await rows.live(connection, context.tenant_id, document_id)
     if document is None:
         return None
     return (document.revision, document.sha256, dict(document.metadata), document.version_id)

@@ -134,8 +134,11 @@ def clean_environment() -> dict[str, str]:
 FAST = {
     "S4_EMBEDDING_PROVIDER": "deterministic",
     "S4_JOB_POLL_SECONDS": "0.05",
+    "S4_USAGE_FLUSH_SECONDS": "0.05",
+    "S4_AUTH_FAILURES_PER_MINUTE": "1000000",
 }
-"""Settings that make tests quick without changing what they prove: words instead of meaning, a quick poll."""
+"""Settings that make tests quick without changing what they prove: words instead of meaning, a quick poll, a ledger
+that is current, and no throttle for the many wrong keys that all come from here."""
 
 
 @contextlib.contextmanager

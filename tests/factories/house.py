@@ -71,8 +71,9 @@ class House:
         return documents
 
     async def work(self) -> None:
-        """Runs every job that is due."""
+        """Runs every job that is due, and sends what is."""
         await self.parts.worker.run_until_idle()
+        await self.parts.pump.run_until_idle()
 
     async def found(self, tenant: Tenant, text: str, mode: Mode = Mode.KEYWORD, limit: int = 100) -> list[DocumentId]:
         answer = await self.core.search.search(tenant.context, Query(text, mode=mode, limit=limit))

@@ -6,20 +6,22 @@ clean up happens. Several may live at once, as replicas do.
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from s4.domains.documents import DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
+from s4.domains.documents import Accounts, DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
 from s4.domains.plans import PlanService
-from s4.domains.tenants import NewTenant, TenantChain, TenantService
+from s4.domains.plans.model import Plan
+from s4.domains.tenants import CreationMemory, NewTenant, TenantChain, TenantLifecycle, TenantService
 from s4.domains.tenants import queries as tenant_queries
 from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.ids import RandomBytes, TenantId
 from s4.kernel.keys import Collection
 from s4.kernel.permissions import TENANT_SCOPES, AdminRole
-from s4.kernel.plans import UNLIMITED
+from s4.kernel.plans import UNLIMITED, PlanLimits
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import Queue
@@ -40,6 +42,11 @@ class MortalDatabase(Database):
     def __init__(self, shared: Database) -> None:
         self.__dict__.update(shared.__dict__)
         self.dead = False
+        self.ahead = timedelta(0)
+
+    async def now(self, connection: Connection) -> datetime:
+        """The shared clock, or `ahead` of it."""
+        return await super().now(connection) + self.ahead
 
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         if self.dead:
@@ -79,19 +86,28 @@ class MiniProcess:
             self.database,
             self.store,  # type: ignore[arg-type]  # forwards everything
             random,
-            [TenantChain(), DocumentChain(self.queue), *map(RecordChain, Collection)],
+            [
+                TenantChain(),
+                DocumentChain(self.queue, Events(self.database, random), _is_news),
+                *map(RecordChain, Collection),
+            ],
             ChainTimings(lease=lease, wait=timedelta(seconds=20)),
         )
-        plans = PlanService(
+        self.plans = PlanService(
             self.database, Records(Collection.PLANS, self.database, self.chains), tenant_queries.count_on_plan
         )
-        self.tenants = TenantService(self.database, self.chains, plans, random)
+        memory = CreationMemory(remembered=timedelta(hours=24), secret="of the tests")
+        self.tenants = TenantService(self.database, self.chains, self.plans, random, memory)
+        self.lifecycle = TenantLifecycle(
+            self.database, self.tenants, self.plans, Events(self.database, random), grace=ALIVE_LONG
+        )
         self.documents = DocumentService(
             self.database,
             self.store,  # type: ignore[arg-type]
             self.chains,
             MetadataLimits(bytes_max=65_536, depth_max=8, values_max=1000),
         )
+        self.accounts = Accounts(self.database)
         self.uploads = Uploads(
             self.database,
             self.store,  # type: ignore[arg-type]
@@ -106,9 +122,12 @@ class MiniProcess:
         self.store.dead = True
         raise ProcessDied
 
-    async def tenant(self, name: str = "Acme") -> TenantContext:
-        tenant, _ = await self.tenants.create(OWNER, NewTenant(name, None, None, "local"))
-        return context_of(tenant.tenant_id)
+    async def tenant(self, name: str = "Acme", *, plan: Plan | None = None) -> TenantContext:
+        """On the unlimited plan, or on a new one."""
+        if plan is not None:
+            await self.plans.create(OWNER, plan)
+        tenant, _ = await self.tenants.create(OWNER, NewTenant(name, None, None, plan.id if plan else "local"))
+        return context_of(tenant.tenant_id, plan.limits if plan else UNLIMITED)
 
     async def put(
         self,
@@ -122,8 +141,12 @@ class MiniProcess:
         return await self.uploads.receive(context, request, content=chunks([content]))
 
 
-def context_of(tenant_id: TenantId) -> TenantContext:
-    return TenantContext(tenant_id, None, TENANT_SCOPES, UNLIMITED)
+def context_of(tenant_id: TenantId, plan: PlanLimits = UNLIMITED) -> TenantContext:
+    return TenantContext(tenant_id, None, TENANT_SCOPES, plan)
+
+
+async def _is_news(_: Connection) -> bool:
+    return True
 
 
 async def chunks(parts: Iterable[bytes]) -> AsyncIterator[bytes]:

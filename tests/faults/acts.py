@@ -4,6 +4,7 @@
 holds all of them together against the registry: a new fail-point must find its acts here, or the tests fail.
 """
 
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import httpx
 import sqlalchemy as sa
 
 from s4.domains import usage
+from s4.domains.audit.sealer import SEAL
 from s4.domains.documents.chain import subject
 from s4.domains.documents.queries import reservations
 from s4.domains.indexing import jobs as index_jobs
@@ -19,6 +21,7 @@ from s4.domains.indexing.models import document_index
 from s4.domains.maintenance import service as maintenance
 from s4.kernel import keys
 from s4.kernel.ids import DocumentId, TenantId, new_commit_id, new_version_id
+from s4.kernel.plans import UNLIMITED
 from s4.platform import faults
 from s4.platform.database import Connection
 from s4.platform.jobs import SYSTEM, JobRequest
@@ -26,6 +29,7 @@ from s4.platform.jobs.models import jobs
 from tests.factories import calls
 from tests.faults.invariants import Expected
 from tests.faults.scene import MIB, Scene
+from tests.servers import free_ports
 
 BEFORE = "the ancient wording"
 AFTER = "the modern wording"
@@ -99,9 +103,34 @@ def _dead_creator(scene: Scene) -> None:
     broken_off(scene, "tenant.sealed", lambda: create_tenant(scene, scene.survivor.url))
 
 
+def _with_another(scene: Scene) -> None:
+    """A second tenant, with a document that is ready."""
+    with_documents(scene)
+    created = create_tenant(scene, scene.survivor.url).json()
+    with httpx.Client(
+        base_url=f"{scene.survivor.url}/api/v1", headers={"X-Tenant-Key": created["api_key"]}, timeout=60
+    ) as other:
+        calls.stored(calls.put(other, "theirs", "a departing wording", CHANGED))
+    scene.work()
+
+
+def _with_one_that_leaves(scene: Scene) -> None:
+    """Its grace is over."""
+    _with_another(scene)
+    delete_tenant(scene, scene.survivor.url)
+
+
 def _dead_planner(scene: Scene) -> None:
     with_documents(scene)
     broken_off(scene, "record.sealed", lambda: create_plan(scene, scene.survivor.url))
+
+
+def _with_a_webhook(scene: Scene) -> None:
+    """Nobody listens at its address: an attempt passes the same steps whatever comes of it."""
+    with_documents(scene)
+    with scene.tenant() as tenant:
+        hook = {"url": f"http://127.0.0.1:{free_ports(1)[0]}/", "events": ["*"]}
+        assert tenant.post("/webhooks", json=hook).status_code == 201
 
 
 def _behind_its_bucket(scene: Scene) -> None:
@@ -141,9 +170,9 @@ def _with_losses(scene: Scene) -> None:
         tenant_id = TenantId(scene.tenant_id)
         now = await scene.house.core.database.now(connection)
         version_id = new_version_id(secrets.token_bytes)
-        await usage.reserve(connection, tenant_id, 77, storage_limit_bytes=None)
+        room = await usage.reserve(connection, tenant_id, UNLIMITED, at_least=usage.Room(77, 0), bytes_at_most=77)
         await reservations.add(
-            connection, tenant_id, document_id, version_id, reserved_bytes=77, now=now, expires_at=now
+            connection, tenant_id, document_id, version_id, room=room, key_hash=None, now=now, expires_at=now
         )
         await connection.execute(sa.delete(jobs))
         await connection.execute(sa.delete(document_index).where(document_index.c.document_id == document_id))
@@ -192,6 +221,14 @@ def upload_large(scene: Scene, url: str) -> httpx.Response:
     return _put(scene, url, "large", LARGE, CHANGED, **{"Idempotency-Key": "once"})
 
 
+def upload_undeclared(scene: Scene, url: str) -> httpx.Response:
+    """Without a Content-Length, and longer than the first step of its room."""
+    pieces = (LARGE[start : start + MIB] for start in range(0, len(LARGE), MIB))
+    with scene.tenant_at(url) as tenant:
+        headers = {"Content-Type": "text/plain", "X-S4-Metadata": json.dumps(CHANGED), "Idempotency-Key": "once"}
+        return tenant.put("/documents/by-key/large", content=pieces, headers=headers)
+
+
 def upload_refused(scene: Scene, url: str) -> httpx.Response:
     """What is wrong with it comes after the bytes."""
     parts = [("file", ("new.txt", AFTER.encode())), ("metadata", (None, b"no JSON"))]
@@ -234,9 +271,24 @@ def create_tenant(scene: Scene, url: str) -> httpx.Response:
         return admin.post("/admin/tenants", json={"name": "Second"})
 
 
+def delete_tenant(scene: Scene, url: str) -> httpx.Response:
+    """The other one, of two."""
+    with scene.admin() as admin:
+        listed = admin.get("/admin/tenants").json()["tenants"]
+    other = next(tenant["id"] for tenant in listed if tenant["id"] != scene.tenant_id)
+    with scene.admin_at(url) as admin:
+        return admin.delete(f"/admin/tenants/{other}")
+
+
 def create_plan(scene: Scene, url: str) -> httpx.Response:
     with scene.admin_at(url) as admin:
         return admin.post("/admin/plans", json={"id": "gold", "name": "Gold"})
+
+
+def ping_webhook(scene: Scene, url: str) -> httpx.Response:
+    with scene.tenant_at(url) as tenant:
+        (webhook,) = tenant.get("/webhooks").json()["webhooks"]
+        return tenant.post(f"/webhooks/{webhook['id']}/test")
 
 
 def _sweep(kind: str) -> Callable[[Scene, str], None]:
@@ -280,6 +332,16 @@ ACTS = [
         upload_large,
         Expected(UNTOUCHED | {"large": LARGE}, frozenset({"large"}), frozenset({"large"})),
         in_api=("object.part_written", *RECEIVING, *SEALING),
+        in_worker=("index.claimed",),
+        prepare=with_documents,
+        may_answer=frozenset({201}),
+        has_idempotency_key=True,
+    ),
+    Act(
+        "upload-undeclared",
+        upload_undeclared,
+        Expected(UNTOUCHED | {"large": LARGE}, frozenset({"large"}), frozenset({"large"})),
+        in_api=("object.part_written", "upload.grown", *RECEIVING, *SEALING),
         in_worker=("index.claimed",),
         prepare=with_documents,
         may_answer=frozenset({201}),
@@ -347,12 +409,38 @@ ACTS = [
         may_answer=frozenset({201}),
     ),
     Act(
+        "delete-tenant",
+        delete_tenant,
+        Expected(UNTOUCHED, alone=True),
+        in_api=("tenant.sealed", "tenant.committed", "tenant.settled"),
+        prepare=_with_another,
+        may_answer=frozenset({202}),
+    ),
+    Act(
+        "depart",
+        _sweep(maintenance.DEPARTURES),
+        Expected(UNTOUCHED, alone=True),
+        in_worker=(
+            *("depart.plans_followed", "tenant.sealed", "tenant.committed", "tenant.settled"),
+            *("depart.buried", "depart.forgotten"),
+        ),
+        prepare=_with_one_that_leaves,
+    ),
+    Act(
         "create-plan",
         create_plan,
         Expected(UNTOUCHED),
         in_api=("record.sealed", "record.committed", "record.settled"),
         prepare=with_documents,
         may_answer=frozenset({201, 409}),
+    ),
+    Act(
+        "ping-webhook",
+        ping_webhook,
+        Expected(UNTOUCHED),
+        in_worker=("webhook.claimed", "webhook.answered"),
+        prepare=_with_a_webhook,
+        may_answer=frozenset({202}),
     ),
     Act(
         "take-over",  # from a writer that died with its ticket
@@ -401,6 +489,13 @@ ACTS = [
         Expected(UNTOUCHED),
         in_worker=("record.fenced", "record.resolved"),
         prepare=_dead_planner,
+    ),
+    Act(
+        "seal-audit",
+        _sweep(SEAL),
+        Expected(UNTOUCHED),
+        in_worker=("audit.written", "audit.settled"),
+        prepare=with_documents,
     ),
     Act(
         "collect",

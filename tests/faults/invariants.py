@@ -2,7 +2,8 @@
 
 The letters are those of the invariants: everything acknowledged is present and hash-equal (1), what was deleted is gone
 (2), balances are exact (3), every live document is indexed exactly once at its latest revision and nothing else is (4),
-no orphan object is left after a sweep (5), no job or ticket is stuck (7), one effect (9), each text paid for once (12).
+no orphan object is left after a sweep (5), no job or ticket is stuck (7), one effect (9), the audit chain holds (10),
+each text paid for once (12).
 """
 
 from collections import Counter
@@ -12,18 +13,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.domains import usage
+from s4.domains.audit import Verifier
 from s4.domains.documents.models import documents, upload_reservations
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing import queries as index_queries
 from s4.domains.indexing.models import document_index
+from s4.domains.maintenance.queries import GOES_WITH_ITS_TENANT
 from s4.kernel import keys
 from s4.kernel.ids import TenantId
 from s4.kernel.keys import KeyKind
 from s4.platform.chains.models import commit_tickets
+from s4.platform.jobs import SYSTEM
 from s4.platform.jobs.models import jobs
 from tests.factories import calls
 from tests.factories.house import House
-from tests.faults.scene import Scene
+from tests.faults.scene import A_LONG_TIME, Scene
 
 _ROUNDS = 6  # of waiting and working until nothing is left: more than a job has attempts
 
@@ -37,6 +41,8 @@ class Expected:
     unreadable: frozenset[str | None] = frozenset()
     gone: tuple[str, ...] = ()
     """Words that no search may find."""
+    alone: bool = False
+    """There is no other tenant any more, and nothing of one in the catalog."""
 
 
 @dataclass
@@ -60,6 +66,7 @@ def settle(scene: Scene) -> None:
         scene.do(scene.house.core.queue.recover_lost())
         scene.do(scene.house.parts.maintenance.resolve())
         scene.do(scene.house.parts.maintenance.reconcile())
+        scene.do(scene.house.parts.maintenance.depart())
         scene.work()
         if not scene.do(_waiting(scene.house)):
             break
@@ -87,6 +94,11 @@ def check(scene: Scene, expected: Expected, *, step: str | None = None) -> None:
     for name, revisions in held.revisions.items():
         assert revisions == list(range(1, len(revisions) + 1)), f"the chain of {name} has gaps"
     assert not any(held.leftovers.values()), f"I7: {held.leftovers}"
+    if expected.alone:
+        assert scene.do(_tenants_known(scene.house)) == {scene.tenant_id}, "I2: something of a deleted tenant is left"
+    core = scene.house.core
+    trail = scene.do(Verifier(core.database, core.store, every=A_LONG_TIME).verify())
+    assert trail.problem is None, f"I10: {trail.problem}"
     paid = Counter(scene.provider.texts)
     # A group that was paid and not stored is paid again: the one step where that cannot be helped.
     times_max = 2 if step == "index.group_answered" else 1
@@ -120,6 +132,15 @@ def _check_answers(scene: Scene, expected: Expected) -> set[str]:
     sizes = [len(content) for content in expected.contents.values()]
     assert (counted["document_count"], counted["storage_used"]) == (len(sizes), sum(sizes)), "I3: answered counts"
     return ready
+
+
+async def _tenants_known(house: House) -> set[str]:
+    """By every table whose rows go with their tenant."""
+    known: set[str] = set()
+    async with house.core.database.read() as connection:
+        for table in GOES_WITH_ITS_TENANT:
+            known |= set((await connection.execute(sa.select(table.c.tenant_id).distinct())).scalars())
+    return known - {SYSTEM}
 
 
 async def _waiting(house: House) -> list[Any]:

@@ -19,8 +19,13 @@ import httpx
 import sqlalchemy as sa
 import uvicorn
 
+from s4.domains.announcements.jobs import TELL
+from s4.domains.audit.sealer import SEAL
+from s4.domains.audit.verifier import VERIFY
 from s4.domains.documents.models import upload_reservations
+from s4.domains.events.models import webhook_deliveries
 from s4.domains.maintenance import service as maintenance
+from s4.domains.webhooks import service as webhooks
 from s4.entrypoints.api import create_app
 from s4.entrypoints.bootstrap import open_worker
 from s4.entrypoints.operations import ProcessState
@@ -46,6 +51,8 @@ SETTINGS = FAST | {
     "S4_STORE_PART_BYTES": str(5 * MIB),  # the least that S3 takes
     "S4_JOB_LEASE_SECONDS": "60",  # beats are rare, so that hardly any process is stopped in the middle of one
     "S4_COMMIT_WAIT_SECONDS": "3",
+    "S4_TENANT_DELETE_GRACE_DAYS": "0",
+    "S4_WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8",
 }
 NO_GRACE = {"S4_GARBAGE_GRACE_SECONDS": "0", "S4_UPLOAD_SECONDS_MAX": "0.001", "S4_INDEX_GRACE_SECONDS": "0"}
 """For sweeps: whatever is dead may go at once."""
@@ -225,6 +232,7 @@ async def _let_time_pass(connection: Connection) -> None:
         (jobs, ("lease_until", "run_at"), "job_id"),
         (leases, ("until",), "name"),
         (upload_reservations, ("expires_at",), "version_id"),
+        (webhook_deliveries, ("next_at",), "delivery_id"),
     ):
         for row in (await connection.execute(sa.select(table))).all():
             values = row._mapping
@@ -234,7 +242,18 @@ async def _let_time_pass(connection: Connection) -> None:
 
 async def _postpone_regular_tasks(connection: Connection) -> None:
     """A worker fires them at its first breath otherwise; here each case says which sweep runs."""
-    for kind in (maintenance.RESOLVE, maintenance.RECONCILE, maintenance.COLLECT, maintenance.OPTIMIZE):
+    for kind in (
+        maintenance.RESOLVE,
+        maintenance.RECONCILE,
+        maintenance.COLLECT,
+        maintenance.RECOUNT,
+        maintenance.OPTIMIZE,
+        maintenance.DEPARTURES,
+        SEAL,
+        VERIFY,
+        TELL,
+        webhooks.PURGE,
+    ):
         await connection.execute(
             upsert(connection, schedule, {"task": kind, "next_at": datetime.now(UTC) + A_LONG_TIME}, conflict=["task"])
         )

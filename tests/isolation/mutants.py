@@ -94,8 +94,8 @@ def _ignores_scopes() -> None:
 def _serves_the_suspended() -> None:
     known = tenant_queries.key
 
-    async def mutant(connection: Connection, prefix: str) -> Any:
-        row = await known(connection, prefix)
+    async def mutant(connection: Connection, *arguments: Any) -> Any:
+        row = await known(connection, *arguments)
         return _Active(row) if row is not None else None
 
     tenant_queries.key = mutant
@@ -115,8 +115,8 @@ class _Active:
 def _serves_ended_keys() -> None:
     known = tenant_queries.key
 
-    async def mutant(connection: Connection, prefix: str) -> Any:
-        row = await known(connection, prefix)
+    async def mutant(connection: Connection, *arguments: Any) -> Any:
+        row = await known(connection, *arguments)
         if row is None:
             return None
         endless = _Active(row)

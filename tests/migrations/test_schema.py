@@ -112,7 +112,8 @@ def test_a_server_older_than_the_oldest_supported_is_refused_before_anything_is_
 def test_on_an_unmigrated_catalog_a_process_refuses_and_says_what_to_do(
     postgres_url: str, tmp_path: Path, arguments: list[str]
 ) -> None:
-    production = {"S4_ENVIRONMENT": "production", "S4_ADMIN_API_KEY": "0123456789abcdef-0123456789abcdef"}
+    key = "0123456789abcdef-0123456789abcdef"
+    production = {"S4_ENVIRONMENT": "production", "S4_ADMIN_API_KEY": key, "S4_SECRET_KEY": key}
     process = command(
         tmp_path, *arguments, S4_DATABASE_URL=postgres_url, S4_EMBEDDING_PROVIDER="deterministic", **production
     )

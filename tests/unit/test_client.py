@@ -274,15 +274,17 @@ async def test_what_a_lost_attempt_deleted_is_deleted(server: FakeS4, call: Call
 
 
 def test_a_tenant_is_not_created_twice_for_want_of_an_answer(server: FakeS4) -> None:
+    """Each attempt bears the same Idempotency-Key, which no other creation has."""
     server.on("POST", "/api/v1/admin/tenants", refusing(503, "service_unavailable", retry_after="0"))
 
-    with (
-        S4AdminClient(server.url, api_key="admin", retry=AT_ONCE) as admin,
-        pytest.raises(s4client.ServiceUnavailable),
-    ):
-        admin.create_tenant("Acme")
+    with S4AdminClient(server.url, api_key="admin", retry=AT_ONCE) as admin:
+        for _ in range(2):
+            with pytest.raises(s4client.ServiceUnavailable):
+                admin.create_tenant("Acme")
 
-    assert len(server.requests) == 1
+    keys = [request.headers["idempotency-key"] for request in server.requests]
+    assert len(keys) == 2 * AT_ONCE.attempts_max > 2
+    assert len(set(keys)) == 2
     assert server.requests[0].headers["x-admin-key"] == "admin"
 
 

@@ -60,7 +60,7 @@ def problems(**given: Any) -> list[str]:
 
 def secret_value(name: str) -> str:
     """One that the setting takes."""
-    return DATABASE if name == "database_url" else HUSH
+    return {"database_url": DATABASE, "smtp_url": f"smtp://user:{HUSH}@mail.example.com"}.get(name, HUSH)
 
 
 def revealed(loaded: Configuration, name: str) -> Any:
@@ -357,3 +357,39 @@ def test_a_child_gets_exactly_what_its_parent_runs_with(
     line = handed_on(settings)
     assert line.count(b"\n") == 1
     assert taken_over(line) == settings
+
+
+# -- the key that secrets are sealed under
+
+
+def test_embedded_mode_mints_a_secret_key_once_that_only_its_owner_reads(tmp_path: Path) -> None:
+    first, second = load_settings(data_dir=tmp_path), load_settings(data_dir=tmp_path)
+    assert first.secret_key is not None
+    assert first.secret_key == second.secret_key
+    assert len(first.secret_key.get_secret_value()) >= 32
+    assert (tmp_path / "secret.key").stat().st_mode & 0o777 == 0o600
+    assert taken_over(handed_on(first)).secret_key == first.secret_key
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [(None, "S4_SECRET_KEY is missing"), ("a" * 40, "32 random characters"), ("short", "32 random characters")],
+)
+def test_production_refuses_a_missing_or_weak_secret_key(
+    monkeypatch: pytest.MonkeyPatch, key: str | None, complaint: str
+) -> None:
+    monkeypatch.setenv("S4_ENVIRONMENT", "production")
+    monkeypatch.setenv("S4_ADMIN_API_KEY", HUSH)
+    if key is not None:
+        monkeypatch.setenv("S4_SECRET_KEY", key)
+    (problem,) = problems()
+    assert complaint in problem
+    assert key is None or key not in problem
+
+
+def test_networks_that_webhooks_may_reach_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S4_WEBHOOKS_ALLOWED_NETWORKS", "10.1.0.0/16, fd00:1::/32")
+    assert read_configuration().settings.webhooks_allowed_networks
+    monkeypatch.setenv("S4_WEBHOOKS_ALLOWED_NETWORKS", "10.1.0.1/16")
+    (problem,) = problems()
+    assert "10.1.0.0/16" in problem

@@ -22,6 +22,7 @@ def test_the_configuration_file_of_the_guide_works(tmp_path: Path) -> None:
     (shown,) = SHOWN.findall((GUIDE / "configuration.md").read_text(encoding="utf-8"))
     for name, content in {
         "s4-admin-key": "0123456789abcdef-0123456789abcdef",
+        "s4-secret-key": "fedcba9876543210-fedcba9876543210",
         "s4-database-url": "postgresql://s4:secret@db.internal/s4",
         "openai-key": "sk-secret",
     }.items():

@@ -14,6 +14,7 @@ TABLE = f"indices/{TENANT}/{GENERATION}/chunks.lance"
 MADE = {
     keys.DEPLOYMENT: KeyKind.SYSTEM,
     keys.probe("0f"): KeyKind.SYSTEM,
+    keys.audit_batch(1): KeyKind.SYSTEM,
     keys.embedding_model("text-embedding-3-small"): KeyKind.SYSTEM,
     **{keys.system_head(collection, "free", 1): KeyKind.SYSTEM for collection in Collection},
     keys.tenant_head(TENANT, 1): KeyKind.TENANT_HEAD,
@@ -30,6 +31,7 @@ STRANGE = [
     "system/notes.txt",
     "system/deployment.json.bak",
     "system/plans/free/head/1.json",
+    "system/audit/1.json.zst",
     "system/plans/Free/head/000000000001.json",
     "system/secrets/free/head/000000000001.json",
     f"tenants/{TENANT}/notes.txt",

@@ -73,6 +73,7 @@ def test_the_settings_that_come_along_work_with_what_the_units_bring(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "admin-api-key").write_text("0123456789abcdef-0123456789abcdef\n")
+    (tmp_path / "secret-key").write_text("fedcba9876543210-fedcba9876543210\n")
     (tmp_path / "database-url").write_text("postgresql://s4:secret@db.internal/s4\n")
     for line in values(UNITS / "s4-api.service", "Environment"):
         name, _, value = line.partition("=")

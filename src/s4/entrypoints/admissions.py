@@ -14,13 +14,10 @@ from starlette.requests import Request
 from s4.domains.calls import CallBudget
 from s4.kernel.context import TenantContext
 from s4.kernel.errors import LimitReached
-from s4.platform.http.exchange import Exchange, exchange_of
+from s4.platform.http.exchange import exchange_of
 from s4.platform.http.middleware import Finished
 from s4.platform.rates import Decision, Rate
 from s4.platform.telemetry import metrics
-
-_NOT_CALLS = frozenset({"quota_exceeded", "rate_limited"})
-"""Answers that do not count as calls (see the HTTP contract)."""
 
 
 class Buckets(Protocol):
@@ -68,9 +65,8 @@ def take_back_refused(budget: CallBudget) -> Callable[[Finished], None]:
     """An observer."""
 
     def observe(finished: Finished) -> None:
-        exchange: Exchange = finished.exchange
-        if exchange.debited is not None and exchange.error_code in _NOT_CALLS:
-            budget.take_back(exchange.debited)
+        if finished.exchange.debited is not None and not finished.is_call:
+            budget.take_back(finished.exchange.debited)
 
     return observe
 

@@ -1,22 +1,37 @@
 """The HTTP application: every domain's routes under `/api/v1` and `/api`, operations at the root."""
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from s4 import __version__
-from s4.domains.documents.routes import UploadRouteLimits, changes_router, reading_router, uploads_router
+from s4.domains.access.routes import administrators_router, child_keys_router, keys_router, tenant_keys_router
+from s4.domains.analytics.routes import analytics_router
+from s4.domains.announcements.routes import mail_router, maintenance_admission, notices_router, status_router
+from s4.domains.audit.routes import audit_router
+from s4.domains.documents.routes import (
+    UploadRouteLimits,
+    accounts_router,
+    changes_router,
+    reading_router,
+    uploads_router,
+)
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
-from s4.domains.tenants.routes import tenants_router
+from s4.domains.service_levels.routes import service_levels_router
+from s4.domains.tenants.routes import profile_router, tenants_router
+from s4.domains.usage.routes import usage_router
+from s4.domains.webhooks.routes import webhooks_router
 from s4.entrypoints.admissions import call_admission, rate_admission, take_back_refused
 from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
-from s4.platform.http.middleware import HttpLimits, HttpMiddleware
+from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
 from s4.platform.http.routing import DomainRouter, undeclared_routes
 from s4.platform.rates import Rate
 
 API_VERSION = "1"
-_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/status"})
 
 _DESCRIPTION = """
 Upload documents, find them by meaning. Every tenant route takes the tenant's key in `X-Tenant-Key` or as a bearer
@@ -30,9 +45,23 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     app = FastAPI(title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False)
     app.state.s4_authenticator = core.access
     default_rate = Rate(settings.rate_limit_requests_per_second, settings.rate_limit_burst)
-    app.state.s4_admissions = (rate_admission(core.buckets, default_rate), call_admission(core.calls))
+    app.state.s4_admissions = (
+        rate_admission(core.buckets, default_rate),
+        maintenance_admission(core.board),
+        call_admission(core.calls),
+    )
     install_error_handlers(app)
     domains = DomainRouter()
+
+    def announced(tenant_id: str) -> list[dict[str, Any]]:
+        return core.board.for_profile(tenant_id)
+
+    def metered(finished: Finished) -> None:
+        core.meter.observe(finished, draining=state.draining)
+
+    def audited(finished: Finished) -> None:
+        core.admin_calls.note(finished)
+
     upload_limits = UploadRouteLimits(
         bytes_max=settings.upload_bytes_max,
         idle_seconds_max=settings.upload_idle_seconds_max,
@@ -45,11 +74,25 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         reading_router(core.documents),
         changes_router(core.documents),
         search_router(core.search),
-        tenants_router(core.tenants),
+        tenants_router(core.tenants, core.lifecycle),
+        profile_router(core.tenants, core.plans, announced),
         plans_router(core.plans),
+        accounts_router(core.accounts),
+        usage_router(core.usage),
+        analytics_router(core.analytics),
+        service_levels_router(core.service_levels),
+        child_keys_router(core.keys),
+        keys_router(core.keys),
+        tenant_keys_router(core.keys),
+        administrators_router(core.administrators),
+        audit_router(core.audit),
+        notices_router(core.notices),
+        mail_router(core.contacts, core.mailbox),
+        webhooks_router(core.webhooks),
     ):
         domains.include_router(router)
     app.include_router(operations_router(core, state))
+    app.include_router(status_router(core.board))
     app.include_router(domains, prefix="/api/v1")
     app.include_router(domains, prefix="/api", include_in_schema=False)
     app.add_middleware(
@@ -61,7 +104,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             quiet_routes=_QUIET,
         ),
         random=RANDOM,
-        observers=(take_back_refused(core.calls),),
+        observers=(take_back_refused(core.calls), metered, audited),
     )
     undeclared = undeclared_routes(app)
     if undeclared:

@@ -4,7 +4,7 @@ Each of the three is read into a *layer*: setting to value, and where the value 
 `s4 config show` can name the place. A secret may stand in a file of its own in each layer (`S4_ADMIN_API_KEY_FILE`,
 `admin_api_key_file`). The upper layer wins, setting by setting.
 
-`read_configuration` only looks. `load_settings` also mints the administrator's key of the embedded mode. A worker that
+`read_configuration` only looks. `load_settings` also mints the keys of the embedded mode. A worker that
 is a child of `s4 serve` reads nothing: it gets its parent's settings as one line (`handed_on`, `taken_over`), so that
 both agree even when the file has changed since.
 """
@@ -30,6 +30,7 @@ from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings, secret_settings
 
 ADMIN_KEY_FILE = "admin.key"
+SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file's name)
 DATABASE_FILE = "catalog.sqlite"
 OBJECTS_DIR = "objects"
 SCRATCH_DIR = "scratch"
@@ -114,10 +115,16 @@ def read_configuration(*, file: Path | None = None, of_the_client: Collection[st
 
 
 def complete(settings: Settings) -> Settings:
-    """With the administrator's key, which the embedded mode mints at its first start."""
-    if settings.admin_api_key is not None or settings.environment is not Environment.EMBEDDED:
+    """With the keys that the embedded mode mints at its first start: the administrator's, and the one that secrets are
+    sealed under."""
+    if settings.environment is not Environment.EMBEDDED:
         return settings
-    return settings.model_copy(update={"admin_api_key": SecretStr(_embedded_admin_key(settings.data_dir))})
+    minted = {}
+    if settings.admin_api_key is None:
+        minted["admin_api_key"] = _embedded_key(settings.data_dir / ADMIN_KEY_FILE, "s4admin_")
+    if settings.secret_key is None:
+        minted["secret_key"] = _embedded_key(settings.data_dir / SECRET_KEY_FILE, "s4secret_")
+    return settings.model_copy(update={name: SecretStr(key) for name, key in minted.items()})
 
 
 def handed_on(settings: Settings) -> bytes:
@@ -295,12 +302,11 @@ def _with_paths(settings: Settings) -> Settings:
     return settings.model_copy(update=changes)
 
 
-def _embedded_admin_key(data_dir: Path) -> str:
+def _embedded_key(path: Path, tag: str) -> str:
     """Minted once and kept in the data directory, readable by its owner only."""
-    path = data_dir / ADMIN_KEY_FILE
-    data_dir.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError), open(path, "x", opener=_private) as file:
-        file.write(f"s4admin_{secrets.token_urlsafe(32)}\n")
+        file.write(f"{tag}{secrets.token_urlsafe(32)}\n")
     return path.read_text().strip()
 
 

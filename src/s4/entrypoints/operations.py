@@ -10,7 +10,9 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from s4 import __version__
+from s4.domains.audit import service as audit
 from s4.domains.maintenance.deployment import current_state
+from s4.domains.webhooks import queries as webhook_queries
 from s4.entrypoints.bootstrap import Core
 from s4.kernel.errors import Unauthenticated, Unavailable
 from s4.kernel.permissions import Permission
@@ -87,13 +89,16 @@ async def refresh_gauges(core: Core) -> None:
         async with core.database.read() as connection:
             depth = await core.queue.depth(connection)
             oldest = await core.queue.oldest_ready(connection)
+            undelivered = await webhook_queries.oldest_pending(connection)
             now = await core.database.now(connection)
+            await audit.refresh_gauges(core.database, connection)
     except Unavailable:
         return
     metrics.QUEUE_DEPTH.clear()
     for kind, job_state, count in depth:
         metrics.QUEUE_DEPTH.labels(kind, job_state).set(count)
     metrics.QUEUE_OLDEST_SECONDS.set((now - oldest).total_seconds() if oldest is not None else 0)
+    metrics.WEBHOOK_OLDEST_SECONDS.set((now - undelivered).total_seconds() if undelivered is not None else 0)
 
 
 async def _check(ping: Callable[[], Awaitable[None]]) -> str:

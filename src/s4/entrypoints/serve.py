@@ -56,8 +56,11 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         _stop_on_signals(server, state, settings.drain_seconds)
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(_sweeping(core))
+            await stack.enter_async_context(core.access.notes_kept())
             if with_worker:
                 await stack.enter_async_context(_WorkerChild(settings, state))
+            await stack.enter_async_context(core.admin_calls.running())
+            await stack.enter_async_context(core.board.running())
             host, port = listening.getsockname()[:2]
             log.info("api.started", url=f"http://{'[' + host + ']' if ':' in host else host}:{port}")
             await server.serve(sockets=[listening])

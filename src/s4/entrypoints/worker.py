@@ -75,21 +75,24 @@ async def _run(core: Core, parts: WorkerParts, stop: asyncio.Event) -> None:
     parts.heartbeat.start()
     running = asyncio.create_task(parts.worker.run())
     scheduling = asyncio.create_task(_schedule(parts.scheduler))
+    delivering = asyncio.create_task(parts.pump.run())
     metrics.READY.set(1)
     log.info("worker.started", generation=core.generation.id)
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({stopping, running, scheduling}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping, running, scheduling, delivering}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         metrics.READY.set(0)
         log.info("worker.stopping")
         stopping.cancel()
-        await parts.worker.stop(within=timedelta(seconds=core.settings.shutdown_seconds))
+        within = timedelta(seconds=core.settings.shutdown_seconds)
+        await asyncio.gather(parts.worker.stop(within=within), parts.pump.stop(within=within))
         scheduling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await scheduling
         await asyncio.to_thread(parts.heartbeat.stop)
         await running  # raises what ended it, if that was not a stop
+        await delivering
     log.info("worker.stopped")
 
 

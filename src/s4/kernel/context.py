@@ -1,5 +1,6 @@
 """Who is asking. A context is minted by `domains/access` from a credential, or for a job from its row, nowhere else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from s4.kernel.errors import Forbidden
@@ -21,7 +22,8 @@ NOWHERE = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did something, as the audit trail names him: `kind` is admin, tenant or system."""
+    """Who did something, as the audit trail names him: `kind` is admin, tenant, system, or stranger for who was
+    refused."""
 
     kind: str
     name: str
@@ -29,6 +31,26 @@ class Actor:
 
 
 SYSTEM_ACTOR = Actor("system", "s4")
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """The part of a tenant's documents that a bound key may see and change: those whose key begins with `key_prefix`,
+    and whose metadata have these values in these fields. With neither it is all of them."""
+
+    key_prefix: str | None = None
+    fields: tuple[tuple[str, str | float | bool], ...] = ()
+
+    @classmethod
+    def of(cls, key_prefix: str | None, fields: Mapping[str, str | float | bool] | None) -> "Restriction":
+        return cls(key_prefix, tuple(sorted((fields or {}).items())))
+
+    @property
+    def binds(self) -> bool:
+        return self.key_prefix is not None or bool(self.fields)
+
+
+UNRESTRICTED = Restriction()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,7 @@ class TenantContext:
     permissions: frozenset[Permission]
     plan: PlanLimits
     origin: Origin = NOWHERE
+    restriction: Restriction = UNRESTRICTED
 
     @property
     def actor(self) -> Actor:

@@ -69,6 +69,12 @@ def generation_id(*parts: str | int) -> GenerationId:
     return GenerationId("gen_" + base32(digest[:16]))
 
 
+def derived_id(tag: str, *parts: str) -> str:
+    """The same for the same parts, in every process."""
+    digest = hashlib.sha256("\x00".join((f"s4/{tag}", *parts)).encode()).digest()
+    return f"{tag}_{base32(digest[:16])}"
+
+
 def parse_tenant_id(text: str) -> TenantId:
     if _TENANT.fullmatch(text) is None:
         raise NotFound("No such tenant.")

@@ -35,6 +35,7 @@ INDICES = ObjectPrefix("indices/")
 INDEX_TABLE = "chunks"
 """The one table in what LanceDB takes for a database."""
 PROBES = ObjectPrefix("system/probes/")
+AUDIT = ObjectPrefix("system/audit/")
 EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
 
 
@@ -45,6 +46,11 @@ def probe(name: str) -> ObjectKey:
 def embedding_model(name: str) -> ObjectKey:
     """What is known of a provider's model; `name` is of `[a-z0-9.-]`."""
     return ObjectKey(f"{EMBEDDING_MODELS}{name}.json")
+
+
+def audit_batch(sequence: int) -> ObjectKey:
+    """A sealed piece of the audit trail."""
+    return ObjectKey(f"{AUDIT}{sequence:0{REVISION_DIGITS}d}.json.zst")
 
 
 class Collection(StrEnum):
@@ -136,6 +142,13 @@ def embedding_group(tenant_id: TenantId, space: str, group_hash: str) -> ObjectK
     return ObjectKey(f"{embeddings(tenant_id)}{space}/{group_hash[:2]}/{group_hash}")
 
 
+def owner(key: str) -> TenantId | None:
+    """The tenant below whose part of the bucket a key or a prefix lies."""
+    area, _, rest = key.partition("/")
+    name = rest.partition("/")[0]
+    return TenantId(name) if f"{area}/" in (TENANTS, INDICES) and is_tenant_id(name) else None
+
+
 class KeyKind(StrEnum):
     """What an object is, by its key alone."""
 
@@ -167,6 +180,7 @@ _OF_SYSTEM = (
     re.compile(re.escape(DEPLOYMENT.removeprefix(SYSTEM))),
     re.compile(r"probes/[A-Za-z0-9_-]+"),
     re.compile(r"embedding-models/[a-z0-9.-]+\.json"),
+    re.compile(rf"audit/\d{{{REVISION_DIGITS}}}\.json\.zst"),
     re.compile(rf"(?:{'|'.join(Collection)})/{SYSTEM_NAME}/head/\d{{{REVISION_DIGITS}}}\.json"),
 )
 """Every form of a key below `system/`."""

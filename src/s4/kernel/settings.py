@@ -5,46 +5,30 @@ everything else receives the value it needs as an argument. `docs/reference/sett
 """
 
 import functools
-import logging
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, get_args
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from s4.kernel.units import GIB, KIB, MIB, parse_size
+from s4.kernel.setting_values import (
+    EmbeddingProvider,
+    Environment,
+    LogFormat,
+    Secret,
+    Size,
+    hard_to_guess,
+    is_weak,
+    known_level,
+    names_a_database,
+    names_a_mail_server,
+    names_a_store,
+    names_networks,
+)
+from s4.kernel.units import GIB, KIB, MIB
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
-"""Bytes; accepts `10 MiB`."""
-
+__all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 _S3_PART_BYTES_MIN = 5 * MIB  # S3 refuses smaller ones, the last excepted
-
-
-class Secret:
-    """Marks a setting that is shown as a secret though it is text, and may stand in a file of its own as they do."""
-
-
-class Environment(StrEnum):
-    """`embedded`: one machine, nothing to set up. `production`: secrets are demanded, nothing is minted."""
-
-    EMBEDDED = "embedded"
-    PRODUCTION = "production"
-
-
-class LogFormat(StrEnum):
-    JSON = "json"
-    CONSOLE = "console"
-
-
-class EmbeddingProvider(StrEnum):
-    """`local`: the bundled model. `openai`: any endpoint that speaks the OpenAI embeddings API.
-    `deterministic`: hashed words, for tests and benchmarks; finds words, not meaning."""
-
-    LOCAL = "local"
-    OPENAI = "openai"
-    DETERMINISTIC = "deterministic"
 
 
 class Settings(BaseModel):
@@ -60,6 +44,17 @@ class Settings(BaseModel):
     admin_api_key: SecretStr | None = Field(
         None,
         description="The administrator's key, at least 32 characters. Embedded mode mints and saves one.",
+    )
+    auth_failures_per_minute: int = Field(
+        30,
+        ge=1,
+        description="Attempts with unknown keys, from one address or with one key's prefix, that are answered 401; "
+        "further ones are answered 429 and cost the catalog nothing. Valid keys always pass. Counted by each process.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="At least 32 random characters, under which secrets that S4 must read again (those of webhooks) "
+        "are encrypted. Keep it as you keep the bucket: without it they are lost. Embedded mode mints and saves one.",
     )
     log_format: LogFormat = LogFormat.JSON
     log_level: str = Field("info", description="debug, info, warning or error.")
@@ -327,6 +322,103 @@ class Settings(BaseModel):
     )
     index_handles_max: int = Field(200, ge=1, description="Open tables; about 43 KB each.")
 
+    # -- tenants
+    tenant_delete_grace_days: float = Field(
+        7.0,
+        ge=0,
+        le=3650,
+        description="How long a tenant that is being deleted is shut out but can be brought back. Then it is gone.",
+    )
+    # -- metering
+    usage_flush_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="How long a process keeps what it metered in memory: one transaction each time, and what a "
+        "`kill -9` loses.",
+    )
+    usage_hours_days: int = Field(
+        400,
+        ge=33,
+        description="How many days the ledger keeps hours and endpoints; days and months stay. Ten thousand busy "
+        "tenants write some 100 MB of hours a day.",
+    )
+    price_currency: str = Field("USD", description="What the prices are in: a word that stands beside every estimate.")
+    price_stored_gib_month: float = Field(
+        0.023,
+        ge=0,
+        description="Of a GiB stored for a month of 730 hours. The defaults are list prices of S3 and of "
+        "a small embedding model; estimates are as good as what is set here.",
+    )
+    price_store_writes_thousand: float = Field(
+        0.005, ge=0, description="Of 1,000 requests to the store that write or list (S3's class PUT)."
+    )
+    price_store_reads_thousand: float = Field(
+        0.0004, ge=0, description="Of 1,000 requests to the store that read (S3's class GET)."
+    )
+    price_embedding_million_tokens: float = Field(
+        0.02,
+        ge=0,
+        description="Of a million tokens that were embedded; those from the cache cost nothing. 0 for a "
+        "model of one's own.",
+    )
+    price_out_gib: float = Field(0.09, ge=0, description="Of a GiB that was sent to callers.")
+
+    # -- audit
+    audit_seal_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How often the audit trail is sealed: hashed into the chain and written to the bucket. Until then "
+        "whoever can write to the database could change an entry unseen; shorter: more small objects.",
+    )
+    audit_verify_hours: float = Field(
+        24.0,
+        gt=0,
+        description="How often a worker compares the whole trail with its sealed batches (`s4_audit_chain_ok`). One "
+        "request to the store per batch.",
+    )
+
+    # -- mail
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Mail server for tenants' contacts: `smtp://user:password@host:25`, `smtp+starttls://…`, "
+        "`smtps://…`. Unset: no mail is written.",
+    )
+    smtp_from: str = Field(
+        "S4 <s4@localhost>",
+        pattern=r"^[^\r\n]*@[^\r\n]+$",
+        description="Sender of mails. Most servers refuse the default: name an address of your own domain.",
+    )
+
+    # -- webhooks
+    webhooks_allow_http: bool = Field(
+        False,
+        description="Webhooks may begin with `http://`: what is sent can be read on the way. Embedded mode allows it.",
+    )
+    webhooks_allowed_networks: str = Field(
+        "",
+        description="Networks of your own that webhooks may reach: `10.1.0.0/16, fd00:1::/32`. Without it only public "
+        "addresses: tenants could otherwise ask your machines through S4.",
+    )
+    webhooks_concurrency: int = Field(
+        32,
+        ge=1,
+        description="Deliveries at once in a worker, beside its documents; a tenant takes a quarter at most. Each is "
+        "an open connection.",
+    )
+    webhooks_connect_timeout_seconds: float = Field(3.0, gt=0, description="To resolve an endpoint's name and connect.")
+    webhooks_timeout_seconds: float = Field(
+        10.0, gt=0, description="For the whole delivery. Longer: slow endpoints succeed, and hold their place longer."
+    )
+    webhooks_retry_seconds: float = Field(
+        15.0, gt=0, description="First pause before a repeat; doubles each time, up to two hours."
+    )
+    webhooks_patience_hours: float = Field(
+        24.0, gt=0, description="How long a delivery is repeated before it is `dead`. It can be replayed then."
+    )
+    webhooks_retention_days: float = Field(
+        30.0, gt=0, description="How long events and deliveries are kept to be looked at and replayed."
+    )
+
     # -- maintenance
     sweep_seconds: float = Field(900.0, gt=0, description="How often reconcilers look for what was left behind.")
     garbage_grace_seconds: float = Field(
@@ -338,44 +430,12 @@ class Settings(BaseModel):
         description="How long superseded versions of an index table stay for readers. Longer than any search.",
     )
 
-    @field_validator("log_level")
-    @classmethod
-    def _known_level(cls, text: str) -> str:
-        if text.upper() not in logging.getLevelNamesMapping():
-            raise ValueError("must be debug, info, warning or error")
-        return text
-
-    @field_validator("store_url")
-    @classmethod
-    def _names_a_store(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        url = urlsplit(text)
-        if url.query or url.fragment or url.username or url.password:
-            raise ValueError("must have no credentials, query or fragment")
-        prefix = url.path.strip("/")
-        match url.scheme:
-            case "file" if url.netloc in ("", "localhost") and url.path.startswith("/"):
-                return text
-            case "s3" if url.netloc:
-                if any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
-                    raise ValueError("must have no empty or dotted segment in its prefix")
-                return text
-            case "memory" if not url.netloc and not prefix:
-                return text
-        raise ValueError("must be file:///path, s3://bucket/prefix or memory://")
-
-    @field_validator("database_url")
-    @classmethod
-    def _names_a_database(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
-            raise ValueError("must begin with postgresql:// or sqlite:///")
-        if url is not None:
-            try:
-                _ = urlsplit(url.get_secret_value()).port
-            except ValueError as error:
-                raise ValueError("must have a number from 0 to 65535 as its port") from error
-        return url
+    _smtp_url = field_validator("smtp_url")(names_a_mail_server)
+    _log_level = field_validator("log_level")(known_level)
+    _secret_key = field_validator("secret_key")(hard_to_guess)
+    _webhooks_allowed_networks = field_validator("webhooks_allowed_networks")(names_networks)
+    _store_url = field_validator("store_url")(names_a_store)
+    _database_url = field_validator("database_url")(names_a_database)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -394,10 +454,15 @@ class Settings(BaseModel):
             raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
         if self.environment is Environment.PRODUCTION:
             key = self.admin_api_key.get_secret_value() if self.admin_api_key else ""
-            if len(key) < 32 or len(set(key)) < 10:
+            if is_weak(key):
                 raise ValueError(
                     "S4_ADMIN_API_KEY is missing or weak: set one of at least 32 random characters, for example "
                     "from `openssl rand -hex 32`"
+                )
+            if self.secret_key is None:
+                raise ValueError(
+                    "S4_SECRET_KEY is missing: set one of at least 32 random characters, for example from "
+                    "`openssl rand -hex 32`, and keep it: what is encrypted under it is lost without it"
                 )
         return self
 

@@ -24,6 +24,7 @@ FAILPOINTS: Mapping[str, str] = {
     # -- upload
     "upload.opened": "Room is reserved; no byte of the content was read.",
     "object.part_written": "A part of a large object is on its way; more follows, and nothing is visible.",
+    "upload.grown": "Room for the next part of an upload is reserved; its bytes are not on their way to the store.",
     "upload.received": "All bytes went to the store and the request is complete; the content is not visible.",
     "upload.streamed": "The content is visible in the bucket; no head names it.",
     "upload.released": "A refused upload gave its room back; its bytes may still be there.",
@@ -34,11 +35,11 @@ FAILPOINTS: Mapping[str, str] = {
     "document.fenced": "A dead writer's revision is decided in the bucket; the catalog does not know.",
     "document.resolved": "A dead writer's ticket is gone and the catalog moved.",
     "document.adopted": "The catalog moved to the newest head in the bucket.",
-    "tenant.sealed": "The ticket is taken and the tenant decided; the bucket knows nothing.",
+    "tenant.sealed": "The ticket is taken and the tenant's next head decided; the bucket knows nothing.",
     "tenant.committed": "The tenant's head is in the bucket; the catalog does not know.",
-    "tenant.settled": "The tenant can be used; the administrator was not answered and does not know its key.",
-    "tenant.fenced": "A dead creator's revision is decided in the bucket; the catalog does not know.",
-    "tenant.resolved": "A dead creator's ticket is gone and the catalog moved.",
+    "tenant.settled": "The tenant is as was asked; the administrator was not answered, and knows no key of a new one.",
+    "tenant.fenced": "A dead writer's revision of a tenant is decided in the bucket; the catalog does not know.",
+    "tenant.resolved": "A dead writer's ticket is gone and the tenant moved.",
     "tenant.adopted": "The catalog moved to the tenant's newest head in the bucket.",
     # -- records of the operator's configuration
     "record.sealed": "The ticket is taken and the record's next head decided; the bucket knows nothing.",
@@ -47,6 +48,9 @@ FAILPOINTS: Mapping[str, str] = {
     "record.fenced": "A dead writer's revision of a record is decided in the bucket; the catalog does not know.",
     "record.resolved": "A dead writer's ticket is gone and the record moved.",
     "record.adopted": "The catalog moved to the record's newest head in the bucket.",
+    # -- audit
+    "audit.written": "A batch of the audit trail is in the bucket; the catalog's rows are not marked.",
+    "audit.settled": "A batch's rows are marked and the catalog knows it; the job is not finished.",
     # -- index
     "index.claimed": "A worker holds the job and has read the document's row; nothing was done.",
     "index.extracted": "The text was taken from the file; it is not stored.",
@@ -60,6 +64,9 @@ FAILPOINTS: Mapping[str, str] = {
     "index.replaced_removed": "The replaced rows are out of the table; the catalog names the version before.",
     "index.tidied": "The catalog names the version without the replaced rows.",
     "unindex.claimed": "A worker holds the job of a deleted document; its rows are there.",
+    # -- webhooks
+    "webhook.claimed": "A delivery is claimed and its attempt counted; nothing was sent.",
+    "webhook.answered": "The endpoint has answered; the catalog does not know.",
     # -- maintenance
     "optimize.planned": "The lease on the table is held and dead rows are known; the table was not touched.",
     "optimize.pruned": "The dead rows are out of the table; it is not compacted.",
@@ -67,6 +74,9 @@ FAILPOINTS: Mapping[str, str] = {
     "optimize.published": "The catalog names the compacted version; the lease is still held.",
     "collect.planned": "Garbage of a document is known; no object was deleted.",
     "collect.deleted": "Garbage of a document is deleted; the sweep goes on.",
+    "depart.plans_followed": "Plans that have ended are followed by the next; nobody was deleted.",
+    "depart.buried": "Tenants whose grace is over are tombstones; the catalog still has what they had.",
+    "depart.forgotten": "Some rows of a tombstone are gone; there may be more.",
     "reconcile.released": "The room of overdue uploads is given back; nothing else was reconciled.",
     "reconcile.requeued": "Documents without a job have one; nothing else was reconciled.",
     "reconcile.reindexed": "Documents without an index have a job; old idempotency keys are still there.",

@@ -31,13 +31,19 @@ class Profile(Model):
 
 
 class Tenant(Model):
-    """A tenant, as an administrator sees it."""
+    """A tenant, as an administrator sees it. `plan_id` is the plan in force; at `plan_expires_at` it is
+    `then_plan_id`. Until `delete_after` a tenant that is being deleted can be activated again."""
 
     id: str
     name: str
     email: str | None = None
     company: str | None = None
+    external_id: str | None = None
     plan_id: str | None = None
+    plan_expires_at: datetime | None = None
+    then_plan_id: str | None = None
+    status_reason: str | None = None
+    delete_after: datetime | None = None
     created_at: datetime
     storage_used: int | None = None
     document_count: int | None = None
@@ -46,9 +52,11 @@ class Tenant(Model):
 
 
 class NewTenant(Tenant):
-    """A tenant just created. Its `api_key` is in this answer only."""
+    """A tenant just created. Its `api_key` is in this answer only. `replayed`: an earlier request with the same
+    Idempotency-Key had created it."""
 
     api_key: str
+    replayed: bool = False
 
 
 class TenantPage(Model):

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from s4client.errors import InvalidArgument
 from s4client.flow import Connection, Flow, Reply, Request, operation
-from s4client.models import Document, Health, PlanList
+from s4client.models import Document, Health, PlanList, ServiceStatus
 
 API = "/api/v1"
 PAGE_LIMIT = 200
@@ -56,6 +56,12 @@ class ServerOperations(Connection):
             Request(method="GET", path="/health/ready", repeatable=False, expected=frozenset({503}))
         )
         return reply.parse(Health, ready=reply.status == 200)
+
+    @operation
+    def service_status(self) -> Flow[ServiceStatus]:
+        """The public status page: maintenance windows that concern everybody, incidents."""
+        reply = yield from self.send(Request(method="GET", path="/status", repeatable=True))
+        return reply.parse(ServiceStatus)
 
     @operation
     def plans(self) -> Flow[PlanList]:

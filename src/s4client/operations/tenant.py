@@ -1,17 +1,20 @@
-"""What a tenant's key opens: documents, waiting for them, and searching in them."""
+"""What a tenant's key opens: documents, waiting for them, searching in them, and keys."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from s4client.flow import Flow, Request, operation
-from s4client.models import Profile, SearchResults
+from s4client.models import Granularity, Profile, SearchResults, Usage
 from s4client.operations.common import API, given
+from s4client.operations.keys import KeysOperations
 from s4client.operations.waiting import WaitingOperations
+from s4client.operations.webhooks import WebhooksOperations
 
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 
 
-class TenantOperations(WaitingOperations):
+class TenantOperations(WaitingOperations, KeysOperations, WebhooksOperations):
     """Everything that a tenant can do."""
 
     credential_header = "X-Tenant-Key"
@@ -46,3 +49,17 @@ class TenantOperations(WaitingOperations):
         """The tenant that the key speaks for, its plan and what it has used."""
         reply = yield from self.send(Request(method="GET", path=f"{API}/profile", repeatable=True))
         return reply.parse(Profile)
+
+    @operation
+    def usage(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        granularity: Granularity = "day",
+    ) -> Flow[Usage]:
+        """What the tenant used, from `since` up to, not including, `until`."""
+        asked = {"from": since, "to": until, "granularity": granularity}
+        request = Request(method="GET", path=f"{API}/usage", params=given(**asked), repeatable=True)
+        reply = yield from self.send(request)
+        return reply.parse(Usage)

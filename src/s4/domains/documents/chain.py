@@ -8,12 +8,17 @@ A head's body, by state:
 - `abandoned`: nothing happened.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from s4.domains import usage
 from s4.domains.documents import jobs
 from s4.domains.documents.metadata import flatten
 from s4.domains.documents.queries import idempotency, reservations, rows
+from s4.domains.events import EventKind, Events
+from s4.domains.plans.model import plan_from
+from s4.domains.tenants import queries as tenant_queries
+from s4.domains.usage import Room
 from s4.kernel import keys
 from s4.kernel.clock import parse_rfc3339
 from s4.kernel.ids import DocumentId, TenantId, VersionId
@@ -31,14 +36,25 @@ def subject(tenant_id: TenantId, document_id: DocumentId) -> Subject:
     return Subject(KIND, tenant_id, document_id)
 
 
+IsNews = Callable[[Connection], Awaitable[bool]]
+"""Whether what moves the catalog happened now. A catalog that is being rebuilt moves, and nothing has happened."""
+
+
+def told_of(row: Any) -> dict[str, Any]:
+    """What every event of a document says of it; `row` is the catalog's."""
+    return {"document_id": row.document_id, "key": row.key, "filename": row.filename, "version": row.revision}
+
+
 class DocumentChain:
-    """A `ChainKind`."""
+    """A `ChainKind`. The balance is moved last: everybody else who changes documents of this tenant waits for it."""
 
     name = KIND
     steps = KIND
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, events: Events, is_news: IsNews) -> None:
         self._queue = queue
+        self._events = events
+        self._is_news = is_news
 
     def head_key(self, subject: Subject, revision: int) -> ObjectKey:
         return keys.document_head(TenantId(subject.tenant_id), DocumentId(subject.subject_id), revision)
@@ -91,19 +107,16 @@ class DocumentChain:
             values |= rows.PROCESSING
         await rows.put(connection, values)
         await rows.replace_fields(connection, tenant_id, document_id, list(flatten(body["metadata"])))
-        await usage.adjust(
-            connection,
-            tenant_id,
-            stored_bytes=body["size"] - (row.size_bytes if was_live else 0),
-            documents=0 if was_live else 1,
-        )
         released = await reservations.drop(connection, VersionId(body["version_id"]))
-        if released:
-            await usage.release(connection, tenant_id, released)
         if "idempotency" in body and body["content_revision"] == head.revision:
             await idempotency.remember(connection, head)
         if content_changed:
             await self._queue.enqueue(connection, jobs.index(tenant_id, document_id))
+            await usage.add(connection, tenant_id, head.committed_at, {"documents_uploaded": 1})
+        replaced = Room(row.size_bytes, 1) if was_live else Room(0)
+        await self._move_balance(
+            connection, head, Room(body["size"] - replaced.size_bytes, 1 - replaced.documents), released
+        )
 
     async def _bury(self, connection: Connection, head: Head, row: Any) -> None:
         tenant_id, document_id = TenantId(head.subject.tenant_id), DocumentId(head.subject.subject_id)
@@ -113,6 +126,31 @@ class DocumentChain:
         )
         await rows.replace_fields(connection, tenant_id, document_id, [])
         if row is not None and row.state == LIVE:
-            await usage.adjust(connection, tenant_id, stored_bytes=-row.size_bytes, documents=-1)
+            await self._events.emit(
+                connection,
+                tenant_id,
+                EventKind.DOCUMENT_DELETED,
+                told_of(row) | {"version": head.revision},
+                once=f"{document_id}/{head.revision}",
+            )
         await self._queue.forget(connection, jobs.index(tenant_id, document_id))
         await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))
+        if row is not None and row.state == LIVE:
+            await self._move_balance(connection, head, Room(-row.size_bytes, -1), Room(0))
+            await usage.add(connection, tenant_id, head.committed_at, {"documents_deleted": 1})
+
+    async def _move_balance(self, connection: Connection, head: Head, stored: Room, released: Room) -> None:
+        tenant_id = TenantId(head.subject.tenant_id)
+        row = await tenant_queries.with_plan(connection, tenant_id, head.committed_at)
+        limit_bytes = plan_from(row.plan_id, row.plan_body).limits.storage_bytes_max if row is not None else None
+        crossings = await usage.settle(connection, tenant_id, stored=stored, released=released, limit_bytes=limit_bytes)
+        if not crossings or not await self._is_news(connection):
+            return
+        for crossing in crossings:
+            said = {
+                "threshold_percent": crossing.threshold_percent,
+                "storage_used": crossing.stored_bytes,
+                "storage_limit": crossing.limit_bytes,
+                "storage_used_percent": round(100 * crossing.stored_bytes / crossing.limit_bytes, 2),
+            }
+            await self._events.emit(connection, tenant_id, EventKind.STORAGE_LIMIT_APPROACHING, said)

@@ -65,8 +65,13 @@ upload_reservations = sa.Table(
     sa.Column("tenant_id", sa.String(40), nullable=False),
     sa.Column("document_id", sa.String(40), nullable=False),
     sa.Column("reserved_bytes", sa.BigInteger, nullable=False),
+    sa.Column(
+        "reserved_documents", sa.BigInteger, nullable=False, server_default="0", comment="1 if it will create one."
+    ),
+    sa.Column("key_hash", sa.String(64), comment="Of the Idempotency-Key that the request bears."),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
+    sa.Index("ix_upload_reservations_tenant_id", "tenant_id", "key_hash"),
 )
 
 idempotency_keys = sa.Table(

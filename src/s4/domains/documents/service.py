@@ -15,7 +15,7 @@ from s4.domains.documents.model import (
     ListFilter,
     missing,
 )
-from s4.domains.documents.queries import listing, rows
+from s4.domains.documents.queries import listing, rows, scope
 from s4.engine.extraction.model import ExtractedText
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
@@ -36,7 +36,8 @@ _ACCESS_NOTED_EVERY = timedelta(hours=1)  # `last_accessed` is exact to this, an
 
 
 class DocumentService:
-    """Every method takes the caller's context first and never leaves its tenant."""
+    """Every method takes the caller's context first and never leaves its tenant, nor the part of it that
+    the caller's key is bound to."""
 
     def __init__(self, database: Database, store: ObjectStore, chains: Chains, metadata_limits: MetadataLimits) -> None:
         self._database = database
@@ -50,7 +51,7 @@ class DocumentService:
         """Raises `NotFound`."""
         context.require(Permission.DOCUMENTS_READ)
         async with self._database.read() as connection:
-            document = await rows.get(connection, context.tenant_id, document_id)
+            document = await rows.get(connection, context, document_id)
         if document is None:
             raise missing()
         return document
@@ -76,7 +77,7 @@ class DocumentService:
         """Newest first; the number of all that match; the cursor of the next page or None."""
         context.require(Permission.DOCUMENTS_READ)
         async with self._database.read() as connection:
-            return await listing.page(connection, context.tenant_id, wanted, request)
+            return await listing.page(connection, context, wanted, request)
 
     async def text(self, context: TenantContext, document_id: DocumentId) -> tuple[Document, ExtractedText]:
         """The extracted text. Raises `NotFound`, `Conflict` while there is none."""
@@ -129,6 +130,7 @@ class DocumentService:
 
         def draft(current: Document) -> Draft:
             metadata = validate(merge_patch(current.metadata, patch), self._metadata_limits)
+            scope.require_within(context.restriction, current.key, metadata)
             return Draft("live", _live_body(current) | {"metadata": metadata})
 
         return await self._change(context, document_id, draft, preconditions)
@@ -152,7 +154,7 @@ class DocumentService:
         context.require(Permission.DOCUMENTS_WRITE)
 
         async def seal(connection: Connection, _: datetime) -> Draft:
-            current = await rows.get(connection, context.tenant_id, document_id)
+            current = await rows.get(connection, context, document_id)
             if current is None:
                 raise missing()
             preconditions.check_write(current.revision)
@@ -197,14 +199,14 @@ class DocumentService:
         context.require(Permission.DOCUMENTS_WRITE)
 
         async def seal(connection: Connection, _: datetime) -> Draft:
-            current = await rows.get(connection, context.tenant_id, document_id)
+            current = await rows.get(connection, context, document_id)
             if current is None:
                 raise missing()
             preconditions.check_write(current.revision)
             return draft(current)
 
         async def settled(connection: Connection, _: Head) -> Document:
-            document = await rows.get(connection, context.tenant_id, document_id)
+            document = await rows.get(connection, context, document_id)
             if document is None:
                 raise missing()
             return document

@@ -17,6 +17,25 @@ class EventKind(StrEnum):
     MAINTENANCE_SCHEDULED = "maintenance.scheduled"
     SLA_AT_RISK = "sla.at_risk"
     SLA_BREACHED = "sla.breached"
+    WEBHOOK_PING = "webhook.ping"
+    """Sent when asked for, to one webhook."""
+
+    @property
+    def is_frequent(self) -> bool:
+        """Comes with documents, so that the outbox keeps it only where somebody listens."""
+        return self.value.startswith("document.")
+
+
+ALL_KINDS = "*"
+"""What a webhook listens to that wants every kind, those of later releases too."""
+
+
+class DeliveryState(StrEnum):
+    """`pending` ends in one of the others within `S4_WEBHOOKS_PATIENCE_HOURS`."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,8 +18,11 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from s4.domains import usage
+from s4.domains.documents.chain import told_of
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
+from s4.domains.events import EventKind, Events
 from s4.domains.indexing import jobs, queries
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.stages import stage
@@ -54,6 +58,8 @@ class Change:
     rows: list[ChunkRow] = field(default_factory=list)
     pages: int | None = None
     detected_type: str | None = None
+    use: Mapping[str, int] = field(default_factory=dict)
+    """What the work took, for the ledger: told with the publication, or not at all."""
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
@@ -80,6 +86,7 @@ class Publisher:
         vectors: VectorStore,
         queue: Queue,
         leases: Leases,
+        events: Events,
         generation: Generation,
     ) -> None:
         self._database = database
@@ -87,6 +94,7 @@ class Publisher:
         self._vectors = vectors
         self._queue = queue
         self._leases = leases
+        self._events = events
         self._generation = generation
         self._described: set[TenantId] = set()
         self._waiting: dict[TenantId, list[Change]] = {}
@@ -275,6 +283,7 @@ class Publisher:
             else:
                 await self._make_searchable(connection, change, row, now)
             await self._queue.finish(connection, change.job)
+        await _meter(connection, tenant_id, now, [change for change in batch if change not in lost])
         return lost
 
     async def _make_searchable(self, connection: Connection, change: Change, row: Any, now: datetime) -> None:
@@ -306,9 +315,26 @@ class Publisher:
             detected_type=change.detected_type,
             indexed_at=now,
         )
+        if row.status != DocumentStatus.READY:  # not when a new generation indexes what is ready
+            said = told_of(row) | {"status": DocumentStatus.READY.value, "chunks": len(change.rows)}
+            await self._events.emit(
+                connection,
+                change.tenant_id,
+                EventKind.DOCUMENT_PROCESSED,
+                said | {"pages": change.pages},
+                once=f"{change.document_id}/{change.revision}",
+            )
         metrics.DOCUMENTS_INDEXED.labels("ready", "").inc()
         if change.document is not None:
             metrics.FRESHNESS_SECONDS.observe((now - change.document.updated_at).total_seconds())
+
+
+async def _meter(connection: Connection, tenant_id: TenantId, now: datetime, changes: list[Change]) -> None:
+    used: Counter[str] = Counter()
+    for change in changes:
+        used.update(change.use)
+    if used:
+        await usage.add(connection, tenant_id, now, used)
 
 
 def _settle(changes: list[Change], error: Exception | None) -> None:

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import structlog
 
+from s4.domains import usage
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents import texts
+from s4.domains.documents.chain import told_of
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
+from s4.domains.events import EventKind, Events
 from s4.domains.indexing import queries
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import Change, Publisher
 from s4.domains.indexing.stages import stage
-from s4.domains.indexing.vectors_cache import VectorsCache
+from s4.domains.indexing.vectors_cache import Tokens, VectorsCache
 from s4.engine.chunking import Chunk, chunk, real_title
 from s4.engine.embedding.base import Embedder, Vectors
 from s4.engine.extraction import ExtractedText, ExtractionPool
@@ -57,6 +60,7 @@ class IndexingService:
         extraction: ExtractionPool,
         embedder: Embedder,
         publisher: Publisher,
+        events: Events,
         generation: Generation,
         limits: IndexingLimits,
         *,
@@ -68,6 +72,7 @@ class IndexingService:
         self._embedder = embedder
         self._vectors = VectorsCache(store, embedder)
         self._publisher = publisher
+        self._events = events
         self._generation = generation
         self._limits = limits
         self._scratch_dir = scratch_dir
@@ -88,23 +93,47 @@ class IndexingService:
         failpoint("index.claimed")
         text = await self._text(document)
         chunks = await self._chunks(text)
-        vectors = await self._embed(document, chunks)
-        failpoint("index.embedded")
-        rows = await asyncio.to_thread(_rows, document, chunks, vectors)
-        await self._publisher.publish(
-            Change(
-                tenant_id,
-                document_id,
-                document.content_revision,
-                run.job,
-                document=document,
-                rows=rows,
-                pages=len(text.pages) or None,
-                detected_type=text.content_type,
+        tokens = Tokens()
+        try:
+            vectors = await self._embed(document, chunks, tokens)
+            failpoint("index.embedded")
+            rows = await asyncio.to_thread(_rows, document, chunks, vectors)
+            await self._publisher.publish(
+                Change(
+                    tenant_id,
+                    document_id,
+                    document.content_revision,
+                    run.job,
+                    document=document,
+                    rows=rows,
+                    pages=len(text.pages) or None,
+                    detected_type=text.content_type,
+                    use={
+                        "chunks": len(rows),
+                        "embedding_tokens_paid": tokens.paid,
+                        "embedding_tokens_cached": tokens.cached,
+                    },
+                )
             )
-        )
+        except Exception:
+            await self._meter_paid(tenant_id, tokens)
+            raise
         log.info("documents.indexed", document_id=document_id, chunks=len(rows))
         return True
+
+    async def _meter_paid(self, tenant_id: TenantId, tokens: Tokens) -> None:
+        """What an attempt paid for that came to nothing: the next one finds the vectors, and pays for the rest."""
+        if not tokens.paid:
+            return
+
+        async def add(connection: Connection) -> None:
+            now = await self._database.now(connection)
+            await usage.add(connection, tenant_id, now, {"embedding_tokens_paid": tokens.paid})
+
+        try:
+            await self._database.transact(add)
+        except Unavailable as error:
+            log.warning("usage.tokens_lost", tenant_id=tenant_id, tokens=tokens.paid, error=error.message)
 
     async def unindex(self, run: JobRun) -> bool:
         """Removes a deleted document's rows."""
@@ -134,12 +163,19 @@ class IndexingService:
             error_message=message,
             detected_type=error.details.get("detected_type"),
         )
+        await self._events.emit(
+            connection,
+            job.tenant_id,
+            EventKind.DOCUMENT_FAILED,
+            told_of(row) | {"status": DocumentStatus.FAILED.value, "error": {"code": code, "message": message}},
+            once=f"{job.subject}/{row.content_revision}",
+        )
         metrics.DOCUMENTS_INDEXED.labels("failed", code).inc()
 
     async def _current(self, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
         """The document, unless it is gone or its content is searchable already."""
         async with self._database.read() as connection:
-            document = await document_rows.get(connection, tenant_id, document_id)
+            document = await document_rows.live(connection, tenant_id, document_id)
             if document is None:
                 return None
             known = await queries.searchable_revision(connection, tenant_id, self._generation.id, document_id)
@@ -199,7 +235,7 @@ class IndexingService:
         metrics.CHUNKS.inc(len(chunks))
         return chunks
 
-    async def _embed(self, document: Document, chunks: list[Chunk]) -> Vectors:
+    async def _embed(self, document: Document, chunks: list[Chunk], tokens: Tokens) -> Vectors:
         if len(chunks) >= _PROGRESS_FROM_CHUNKS:
             await self._database.transact(
                 lambda c: document_rows.update(
@@ -207,7 +243,7 @@ class IndexingService:
                 )
             )
         with stage("embed"):
-            return await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks])
+            return await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks], tokens)
 
 
 def _rows(document: Document, chunks: list[Chunk], vectors: Vectors) -> list[ChunkRow]:

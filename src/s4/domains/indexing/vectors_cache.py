@@ -9,6 +9,7 @@ that had not stored it; then it was one of the few groups in flight.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -31,6 +32,14 @@ _FINISH_SECONDS_MAX = 60.0  # for what is in flight when a sibling fails: a prov
 _ANSWERED_GROUPS_MAX = 64  # in memory: of some 32 chunks with 1,536 dimensions, 15 MB
 
 
+@dataclass(slots=True)
+class Tokens:
+    """Of one document's chunks: those that the embedder was asked for, and those whose vectors were there."""
+
+    paid: int = 0
+    cached: int = 0
+
+
 class VectorsCache:
     """An embedder with a memory per tenant."""
 
@@ -41,9 +50,9 @@ class VectorsCache:
         self._answered: OrderedDict[ObjectKey, dict[str, Vectors]] = OrderedDict()
         """By group: rows that were paid for and are not stored yet, by text."""
 
-    async def embed(self, tenant_id: TenantId, texts: Sequence[str]) -> Vectors:
+    async def embed(self, tenant_id: TenantId, texts: Sequence[str], tokens: Tokens | None = None) -> Vectors:
         """One unit vector per text, in order: shape (n, dimension). When one group fails, those in flight are still
-        waited for and stored, since they are paid for; no further one is begun."""
+        waited for and stored, since they are paid for; no further one is begun. `tokens` are counted meanwhile."""
         gate = asyncio.Semaphore(_PARALLEL)
         parts = await asyncio.to_thread(groups, texts)  # hashes every text: half a second for the longest document
         failures: list[Exception] = []
@@ -53,7 +62,7 @@ class VectorsCache:
                 if failures:
                     return None
                 try:
-                    return await self._group(tenant_id, group, texts[group.start : group.end])
+                    return await self._group(tenant_id, group, texts[group.start : group.end], tokens or Tokens())
                 except Exception as error:
                     failures.append(error)
                     raise
@@ -73,7 +82,7 @@ class VectorsCache:
             raise min(failures, key=_hope)
         return np.concatenate([rows for rows in made if isinstance(rows, np.ndarray)])
 
-    async def _group(self, tenant_id: TenantId, group: Group, texts: Sequence[str]) -> Vectors:
+    async def _group(self, tenant_id: TenantId, group: Group, texts: Sequence[str], tokens: Tokens) -> Vectors:
         key = keys.embedding_group(tenant_id, self._embedder.space, group.hash)
         # The same text in two documents at once: the second waits, and finds what the first has stored.
         turn = self._turns.setdefault(key, asyncio.Lock())
@@ -81,9 +90,10 @@ class VectorsCache:
             kept = await self._kept(key, len(texts))
             if kept is not None:
                 metrics.EMBEDDING_CACHE.labels("hit").inc(len(texts))
+                tokens.cached += await self._count(texts)
                 return kept
             metrics.EMBEDDING_CACHE.labels("miss").inc(len(texts))
-            vectors = await self._ask(key, texts)
+            vectors = await self._ask(key, texts, tokens)
             failpoint("index.group_answered")
             await self._store.put(key, encode_vectors(vectors))
             self._answered.pop(key, None)
@@ -99,18 +109,25 @@ class VectorsCache:
             log.warning("embedding_cache.corrupt", key=key)
             return None
 
-    async def _ask(self, key: ObjectKey, texts: Sequence[str]) -> Vectors:
+    async def _count(self, texts: Sequence[str]) -> int:
+        return await asyncio.to_thread(lambda: sum(map(self._embedder.count_tokens, texts)))
+
+    async def _ask(self, key: ObjectKey, texts: Sequence[str], tokens: Tokens) -> Vectors:
         """The group's vectors. Equal texts are asked for once, and what an earlier attempt was answered not again."""
         answered = self._answered.pop(key, {})
         missing = [text for text in dict.fromkeys(texts) if text not in answered]
 
+        paid: list[str] = []
+
         def keep(part: Sequence[str], rows: Vectors) -> None:
             answered.update(zip(part, rows, strict=True))
+            paid.extend(part)
 
         try:
             if missing:
                 await self._embedder.embed_documents(missing, answered=keep)
         finally:
+            tokens.paid += await self._count(paid)
             if answered:
                 self._answered[key] = answered
                 while len(self._answered) > _ANSWERED_GROUPS_MAX:

@@ -5,7 +5,8 @@ does nothing the second time. Jobs that delete run only while the catalog bears 
 all that is in it.
 """
 
+from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import Deployment
 from s4.domains.maintenance.service import MaintenanceLimits, MaintenanceService
 
-__all__ = ["Deployment", "MaintenanceLimits", "MaintenanceService"]
+__all__ = ["Departures", "Deployment", "MaintenanceLimits", "MaintenanceService"]

@@ -66,7 +66,16 @@ async def open_deployment(database: Database, store: ObjectStore, *, clock: Cloc
 async def current_state(database: Database) -> str:
     """`rebuilding` or `serving`, as the catalog has it now."""
     async with database.read() as connection:
-        known = await queries.read_deployment(connection)
+        return await _state(connection)
+
+
+async def is_serving(connection: Connection) -> bool:
+    """The same question, as part of a transaction."""
+    return await _state(connection) == SERVING
+
+
+async def _state(connection: Connection) -> str:
+    known = await queries.read_deployment(connection)
     return known[1] if known is not None else REBUILDING
 
 

@@ -4,11 +4,30 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from s4.domains.documents.models import documents
+from s4.domains.documents.models import document_fields, documents, idempotency_keys, upload_reservations
 from s4.domains.documents.queries import rows
+from s4.domains.events.models import events
+from s4.domains.indexing.models import document_index, index_tables
 from s4.domains.maintenance.models import deployment
+from s4.domains.tenants.models import tenants
+from s4.domains.usage.models import usage_balances
 from s4.kernel.ids import DocumentId, TenantId
 from s4.platform.database import Connection, upsert
+from s4.platform.jobs.models import job_turns, jobs
+
+GOES_WITH_ITS_TENANT = (
+    document_fields,
+    documents,
+    upload_reservations,
+    idempotency_keys,
+    document_index,
+    index_tables,
+    jobs,
+    job_turns,
+    usage_balances,
+    events,
+)
+"""Tables whose rows leave the catalog when their tenant has become a tombstone."""
 
 
 async def read_deployment(connection: Connection) -> tuple[str, str] | None:
@@ -37,3 +56,22 @@ async def forgotten(connection: Connection, *, limit: int) -> list[tuple[TenantI
         .limit(limit)
     )
     return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in lost]
+
+
+async def left_behind(connection: Connection, *, limit: int) -> list[TenantId]:
+    """Tombstones of which the catalog still has something."""
+    anything = sa.or_(*(sa.exists().where(table.c.tenant_id == tenants.c.tenant_id) for table in GOES_WITH_ITS_TENANT))
+    found = await connection.execute(
+        sa.select(tenants.c.tenant_id).where(tenants.c.state == "tombstone", anything).limit(limit)
+    )
+    return [TenantId(text) for text in found.scalars()]
+
+
+async def forget_tenant(connection: Connection, tenant_id: TenantId, *, rows_max: int) -> int:
+    """Deletes as many rows of each table. Answers with the number of all that went, 0 when nothing is left."""
+    count = 0
+    for table in GOES_WITH_ITS_TENANT:
+        identity = sa.tuple_(*table.primary_key.columns)
+        some = sa.select(*table.primary_key.columns).where(table.c.tenant_id == tenant_id).limit(rows_max)
+        count += (await connection.execute(sa.delete(table).where(identity.in_(some)))).rowcount
+    return count

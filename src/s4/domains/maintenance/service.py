@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import structlog
 
 from s4.domains import usage
 from s4.domains.calls import CallBudget
-from s4.domains.documents import DocumentService
+from s4.domains.documents import Accounts, DocumentService
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import idempotency, reservations, rows
@@ -19,7 +19,10 @@ from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Publisher
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing import queries as index_queries
 from s4.domains.maintenance import queries
+from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
+from s4.domains.maintenance.inventory import Inventory
+from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantService
 from s4.engine.vectors import VectorStore
 from s4.kernel import keys
@@ -29,17 +32,19 @@ from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains, Records
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, record_success
-from s4.platform.objects import ObjectInfo, ObjectStore
+from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, regular_handler
+from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 
 log = structlog.get_logger()
 
 RECONCILE = "maintenance.reconcile"
 COLLECT = "maintenance.collect"
+RECOUNT = "maintenance.recount"
 OPTIMIZE = "maintenance.optimize"
 REBUILD = "maintenance.rebuild"
 RESOLVE = "maintenance.resolve"
+DEPARTURES = "maintenance.departures"
 
 _BATCH = 500  # rows of one transaction
 _PARALLEL = 8  # chains read at once during rebuild
@@ -58,18 +63,6 @@ class MaintenanceLimits:
     commit_lease: timedelta
 
 
-@dataclass(slots=True)
-class Report:
-    """What a reconciler mended, by action."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, action: str, count: int = 1) -> None:
-        if count:
-            self.counts[action] = self.counts.get(action, 0) + count
-            metrics.RECONCILED.labels(action).inc(count)
-
-
 class MaintenanceService:
     """Runs in workers, called by the scheduler, or at once by an operator."""
 
@@ -81,10 +74,12 @@ class MaintenanceService:
         queue: Queue,
         chains: Chains,
         tenants: TenantService,
+        departures: Departures,
         documents: DocumentService,
         publisher: Publisher,
         generation: Generation,
         deployment: Deployment,
+        accounts: Accounts,
         records: Sequence[Records],
         calls: CallBudget,
         limits: MaintenanceLimits,
@@ -95,50 +90,48 @@ class MaintenanceService:
         self._queue = queue
         self._chains = chains
         self._tenants = tenants
+        self._departures = departures
         self._documents = documents
         self._publisher = publisher
         self._generation = generation
         self._deployment = deployment
+        self._accounts = accounts
         self._records = records
         self._calls = calls
         self._limits = limits
 
     def handlers(self) -> dict[str, JobHandler]:
         return {
-            kind: JobHandler(self._recorded(kind, task))
+            kind: regular_handler(self._database, kind, self._logged(kind, task))
             for kind, task in {
                 RESOLVE: self.resolve,
                 RECONCILE: self.reconcile,
                 COLLECT: self.collect,
+                RECOUNT: self.recount,
                 OPTIMIZE: self.optimize,
                 REBUILD: self.rebuild,
+                DEPARTURES: self.depart,
             }.items()
         } | {index_jobs.OPTIMIZE: JobHandler(self.optimize_table)}
 
-    def _recorded(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[JobRun], Awaitable[bool]]:
-        async def run(job: JobRun) -> bool:
+    def _logged(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
             report = await task()
             if report.counts:
                 log.info("maintenance.mended", kind=kind, counts=report.counts)
-
-            async def finish(connection: Connection) -> None:
-                await job.finish(connection)
-                await record_success(connection, kind, now=await self._database.now(connection))
-
-            await self._database.transact(finish)
-            metrics.SCHEDULE_LAST_SUCCESS.labels(kind).set_to_current_time()
-            return True
 
         return run
 
     def regular_tasks(self) -> list[RegularTask]:
         sweep = self._limits.sweep_every
-        # Collecting lists the whole bucket: four times as rare as the cheap reconcilers.
+        # Collecting lists the whole bucket, recounting reads every document's row: four times as rare as the rest.
         return [
             RegularTask(RESOLVE, self._limits.commit_lease),
             RegularTask(RECONCILE, sweep),
             RegularTask(COLLECT, 4 * sweep),
+            RegularTask(RECOUNT, 4 * sweep),
             RegularTask(OPTIMIZE, sweep),
+            RegularTask(DEPARTURES, sweep),
         ]
 
     async def ensure_adopted(self) -> None:
@@ -155,7 +148,7 @@ class MaintenanceService:
         return report
 
     async def reconcile(self) -> Report:
-        """Overdue uploads, documents without a job or without an index, old idempotency keys."""
+        """Overdue uploads, documents without a job or without an index, old idempotency keys of both kinds."""
         report = Report()
         report.add("released", await self._release_overdue())
         failpoint("reconcile.released")
@@ -171,16 +164,35 @@ class MaintenanceService:
             "forgotten_idempotency",
             await self._database.transact(lambda c: idempotency.forget(c, before=now - self._limits.idempotency)),
         )
+        report.add("forgotten_claims", await self._tenants.forget_claims())
+        return report
+
+    async def depart(self) -> Report:
+        """Plans that have ended, tenants whose grace is over, and what tombstones left behind."""
+        return await self._departures.run()
+
+    async def recount(self) -> Report:
+        """Balances that are not what documents and reservations add up to. There is no way to one that is known."""
+        report = Report()
+        counted = await self._accounts.recount_all()
+        metrics.USAGE_DRIFT_BYTES.set(counted.drift_bytes)
+        report.add("recounted", counted.repaired)
         return report
 
     async def _release_overdue(self) -> int:
-        async def release(connection: Connection) -> int:
-            now = await self._database.now(connection)
-            overdue = await reservations.expired(connection, now, limit=_BATCH)
-            for tenant_id, version_id in overdue:
-                freed = await reservations.drop(connection, version_id)
-                await usage.release(connection, tenant_id, freed)
-            return len(overdue)
+        async with self._database.read() as connection:
+            overdue = await reservations.expired(connection, await self._database.now(connection), limit=_BATCH)
+        return sum([await self._release(*upload) for upload in overdue])
+
+    async def _release(self, tenant_id: TenantId, document_id: DocumentId, version_id: VersionId) -> bool:
+        """Unless its writer has sealed it: then it is settled, or its ticket resolved, and that needs the room."""
+
+        async def release(connection: Connection) -> bool:
+            held = await reservations.lock(connection, version_id)
+            if held is None or await self._chains.is_ticketed(connection, document_subject(tenant_id, document_id)):
+                return False
+            await usage.release(connection, tenant_id, await reservations.drop(connection, version_id))
+            return True
 
         return await self._database.transact(release)
 
@@ -273,72 +285,108 @@ class MaintenanceService:
         if await current_state(self._database) != SERVING:
             return report
         await self._adopt_records()
-        for prefix in await self._store.list_children(keys.TENANTS):
-            tenant_id = prefix.removeprefix(keys.TENANTS).rstrip("/")
-            if is_tenant_id(tenant_id):
-                await self._tenants.adopt(TenantId(tenant_id))
-                await self._collect_tenant(TenantId(tenant_id), report)
+        inventory = Inventory()
+        listed_at = await self._now()
+        adopted, deleted = None, False
+        async for tenant_id, document_id, objects in self._bucket():
+            if tenant_id is not None and tenant_id != adopted:
+                await self._tenants.adopt(tenant_id)
+                adopted, deleted = tenant_id, await self._tenants.is_deleted(tenant_id)
+            if tenant_id is not None and document_id is not None and not deleted:
+                living, left = await self._collect_document(tenant_id, document_id, objects, report)
+                inventory.count(left, living=living)
+            else:
+                inventory.count(objects)
+        await inventory.save(self._database, listed_at=listed_at)
+        metrics.STORAGE_DRIFT_BYTES.set(report.drift_bytes)
         return report
 
     async def _adopt_records(self) -> int:
         return sum([await records.adopt_all(self._store) for records in self._records])
 
-    async def _collect_tenant(self, tenant_id: TenantId, report: Report) -> None:
-        async for document_id, objects in self._documents_in_bucket(tenant_id):
-            await self._collect_document(tenant_id, document_id, objects, report)
-
-    async def _documents_in_bucket(self, tenant_id: TenantId) -> AsyncIterator[tuple[DocumentId, list[ObjectInfo]]]:
-        """The objects of one document after the other: a listing is in key order."""
-        current: DocumentId | None = None
+    async def _bucket(self) -> AsyncIterator[tuple[TenantId | None, DocumentId | None, list[ObjectInfo]]]:
+        """Everything, in one listing, which is in key order: the objects of one document after the other, all of them
+        together, then those of its tenant. What is below no tenant comes without either."""
+        whose: tuple[TenantId | None, DocumentId | None] = (None, None)
         objects: list[ObjectInfo] = []
-        async for info in self._store.list(keys.documents(tenant_id)):
+        strays: list[ObjectInfo] = []  # a key that nobody knows tears no document apart
+        async for info in self._store.list(keys.EVERYTHING):
             parsed = keys.parse(info.key)
-            if parsed is None or parsed.document_id is None:
+            if parsed is None or not info.key.startswith(keys.TENANTS):
+                strays.append(info)
+                if len(strays) == _BATCH:
+                    yield None, None, strays
+                    strays = []
                 continue
-            if parsed.document_id != current:
-                if current is not None:
-                    yield current, objects
-                current, objects = parsed.document_id, []
+            if (parsed.tenant_id, parsed.document_id) != whose:
+                yield *whose, objects
+                whose, objects = (parsed.tenant_id, parsed.document_id), []
             objects.append(info)
-        if current is not None:
-            yield current, objects
+        yield *whose, objects
+        yield None, None, strays
 
     async def _collect_document(
         self, tenant_id: TenantId, document_id: DocumentId, objects: list[ObjectInfo], report: Report
-    ) -> None:
+    ) -> tuple[VersionId | None, list[ObjectInfo]]:
+        """Answers with the version that is the document's, and the objects that are left."""
         heads = [parsed.revision or 0 for info in objects if (parsed := keys.parse(info.key)) and
                  parsed.kind is KeyKind.DOCUMENT_HEAD]  # fmt: skip
         async with self._database.read() as connection:
             row = await rows.find(connection, tenant_id, document_id)
         if heads and (row is None or row.revision < max(heads)):
             if await self._chains.has_ticket(document_subject(tenant_id, document_id)):
-                return  # its writer is about to settle, or its ticket will be resolved
+                return _living(row), objects  # its writer is about to settle, or its ticket will be resolved
             try:
                 await self._documents.adopt(tenant_id, document_id)
             except S4Error as error:
                 log.error("maintenance.adoption_failed", tenant_id=tenant_id, document_id=document_id,
                           error=error.message)  # fmt: skip
-                return
+                return _living(row), objects
             report.add("adopted")
             async with self._database.read() as connection:
                 row = await rows.find(connection, tenant_id, document_id)
+        await self._compare(row, objects, report)
         now = await self._now()
-        living = row.version_id if row is not None else None
-        dead = [
+        living = _living(row)
+        dead = {
             info.key
             for info in objects
             if (version_id := _version_of(info.key)) is not None
             and version_id != living
             and now - info.last_modified > self._limits.upload_duration_max
             and (row is None or now - _ended_at(row) > self._limits.garbage_grace)
-        ]
-        if dead and not await self._under_way(tenant_id, document_id, dead):
-            failpoint("collect.planned")
-            await self._store.delete(dead)
-            failpoint("collect.deleted")
-            report.add("collected", len(dead))
+        }
+        if not dead or await self._under_way(tenant_id, document_id, dead):
+            return living, objects
+        failpoint("collect.planned")
+        await self._store.delete(dead)
+        failpoint("collect.deleted")
+        report.add("collected", len(dead))
+        return living, [info for info in objects if info.key not in dead]
 
-    async def _under_way(self, tenant_id: TenantId, document_id: DocumentId, dead: list[ObjectKey]) -> bool:
+    async def _compare(self, row: Any, objects: list[ObjectInfo], report: Report) -> None:
+        """A document whose bytes are not there, or not as many as it says. Bytes that came after the listing are looked
+        for once more; what is lost is told, for only a backup brings it back."""
+        if row is None or row.state != "live":
+            return
+        tenant_id, document_id = TenantId(row.tenant_id), DocumentId(row.document_id)
+        key = keys.content(tenant_id, document_id, VersionId(row.version_id))
+        if any(info.key == key and info.size == row.size_bytes for info in objects):
+            return
+        try:
+            found_bytes = (await self._store.head(key)).size
+        except ObjectMissing:
+            found_bytes = 0
+            async with self._database.read() as connection:
+                current = await rows.find(connection, tenant_id, document_id)
+            if current is None or current.version_id != row.version_id:
+                return  # replaced or deleted since, and collected
+        if found_bytes != row.size_bytes:
+            report.drift_bytes += abs(row.size_bytes - found_bytes)
+            log.error("maintenance.content_differs", tenant_id=tenant_id, document_id=document_id,
+                      expected_bytes=row.size_bytes, found_bytes=found_bytes)  # fmt: skip
+
+    async def _under_way(self, tenant_id: TenantId, document_id: DocumentId, dead: set[ObjectKey]) -> bool:
         """A reservation that still stands, or a ticket: their upload may commit at any moment. In one look, for the
         one follows the other: a version with neither can never be sealed again."""
         versions = {version for key in dead if (version := _version_of(key)) is not None}
@@ -346,7 +394,7 @@ class MaintenanceService:
         async def check(connection: Connection) -> bool:
             if await self._chains.is_ticketed(connection, document_subject(tenant_id, document_id)):
                 return True
-            return any([await reservations.alive(connection, version) for version in versions])
+            return any([await reservations.lock(connection, version) is not None for version in versions])
 
         return await self._database.transact(check)
 
@@ -404,6 +452,10 @@ def _ended_at(row: Any) -> datetime:
     """When the versions that are not the living one had all ended: with the upload of that one, or the deletion."""
     moment: datetime = row.uploaded_at if row.state == "live" else row.updated_at
     return moment
+
+
+def _living(row: Any) -> VersionId | None:
+    return row.version_id if row is not None else None
 
 
 def _version_of(key: ObjectKey) -> VersionId | None:

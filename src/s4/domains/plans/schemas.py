@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from s4.domains.plans.model import Plan, ServiceLevel
 from s4.kernel.keys import SYSTEM_NAME
@@ -51,7 +51,7 @@ class PlanFields(BaseModel):
     webhooks_limit: Count | None = None
     retention_days: Annotated[int, Field(ge=1, le=36_500), JSON_NUMBER] | None = None
     slo: Slo | None = None
-    listed: bool = Field(True, description="Whether the plan stands in the public list.")
+    listed: StrictBool = Field(True, description="Whether the plan stands in the public list.")
 
     def plan(self, plan_id: str) -> Plan:
         said = self.model_dump(exclude={"id", "slo", "features"})

@@ -7,8 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.domains.documents.models import documents
+from s4.domains.documents.queries import scope
 from s4.domains.indexing.models import document_index, index_tables
-from s4.kernel.ids import GenerationId, TenantId
+from s4.kernel.context import TenantContext
+from s4.kernel.ids import GenerationId
 from s4.platform.database import Connection
 
 Condition = sa.ColumnElement[bool]
@@ -41,7 +43,7 @@ def in_ids(document_ids: Collection[str]) -> Condition:
     return documents.c.document_id.in_(list(document_ids))
 
 
-def _searchable(tenant_id: TenantId, generation: GenerationId) -> sa.Join:
+def _searchable(context: TenantContext, generation: GenerationId) -> sa.Join:
     return documents.join(
         document_index,
         sa.and_(
@@ -49,15 +51,14 @@ def _searchable(tenant_id: TenantId, generation: GenerationId) -> sa.Join:
             document_index.c.document_id == documents.c.document_id,
             document_index.c.generation_id == generation,
             document_index.c.searchable_revision > documents.c.searchable_floor,
-            documents.c.tenant_id == tenant_id,
-            documents.c.state == "live",
+            scope.visible(context),
         ),
     )
 
 
 async def matching_ids(
     connection: Connection,
-    tenant_id: TenantId,
+    context: TenantContext,
     generation: GenerationId,
     condition: Condition,
     *,
@@ -66,7 +67,7 @@ async def matching_ids(
     """The searchable documents that pass `condition`; None when there are more than `at_most`."""
     rows = await connection.execute(
         sa.select(documents.c.document_id)
-        .select_from(_searchable(tenant_id, generation))
+        .select_from(_searchable(context, generation))
         .where(condition)
         .limit(at_most + 1)
     )
@@ -76,7 +77,7 @@ async def matching_ids(
 
 async def judge(
     connection: Connection,
-    tenant_id: TenantId,
+    context: TenantContext,
     generation: GenerationId,
     document_ids: Collection[str],
     condition: Condition,
@@ -91,14 +92,14 @@ async def judge(
             documents.c.metadata,
             document_index.c.searchable_revision,
         )
-        .select_from(_searchable(tenant_id, generation))
+        .select_from(_searchable(context, generation))
         .where(documents.c.document_id.in_(list(document_ids)), condition)
         .subquery()
     )
     rows = await connection.execute(
         sa.select(index_tables.c.lance_version, wanted)
         .select_from(index_tables.outerjoin(wanted, wanted.c.tenant_id == index_tables.c.tenant_id))
-        .where(index_tables.c.tenant_id == tenant_id, index_tables.c.generation_id == generation)
+        .where(index_tables.c.tenant_id == context.tenant_id, index_tables.c.generation_id == generation)
     )
     version: int | None = None
     found: dict[str, Found] = {}

@@ -11,7 +11,7 @@ _SCORE_DIGITS = 6  # more are noise of float32
 
 
 def search_router(search: SearchService) -> DomainRouter:
-    router = DomainRouter(tags=["search"])
+    router = DomainRouter(tags=["search"], serves_bound_keys=True)
 
     @router.post(
         "/search",

@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from s4.domains.documents.queries import filters as document_filters
+from s4.domains.documents.queries import scope
 from s4.domains.indexing import Generation
 from s4.domains.indexing import queries as index_queries
 from s4.domains.search import queries
@@ -116,10 +117,11 @@ class SearchService:
         the embedding provider does not answer."""
         context.require(Permission.SEARCH)
         started = time.perf_counter()
-        conditions = _conditions(query)
+        # The bounds are in every statement; among the conditions they also narrow the search inside the index.
+        conditions = [*scope.bounds(context.restriction), *_conditions(query)]
         vector, degraded = await self._vector(query)
         mode = Mode.KEYWORD if degraded else query.mode
-        hits, found = await self._true_hits(context.tenant_id, query, mode, vector, conditions)
+        hits, found = await self._true_hits(context, query, mode, vector, conditions)
         answer = _rank(query, mode, hits, found, degraded=degraded)
         metrics.SEARCHES.labels(query.mode.value, str(degraded).lower()).inc()
         metrics.SEARCH_SECONDS.labels("total").observe(time.perf_counter() - started)
@@ -146,7 +148,7 @@ class SearchService:
 
     async def _true_hits(
         self,
-        tenant_id: TenantId,
+        context: TenantContext,
         query: Query,
         mode: Mode,
         vector: Vectors | None,
@@ -154,20 +156,20 @@ class SearchService:
     ) -> tuple[list[Hit], dict[str, Found]]:
         """Hits that the catalog confirms, widened until the page is full or nothing more is to be had."""
         condition = queries.all_of(conditions)
-        version, narrowed = await self._prepare(tenant_id, conditions, condition)
+        version, narrowed = await self._prepare(context, conditions, condition)
         if version is None or narrowed == []:
             return [], {}
         wanted = query.offset + query.limit
         candidates = max(self._limits.candidates, 2 * wanted)
         reads = 0
         while True:
-            hits = await self._read(tenant_id, version, query, mode, vector, candidates, narrowed)
+            hits = await self._read(context.tenant_id, version, query, mode, vector, candidates, narrowed)
             reads += 1
             started = time.perf_counter()
             async with self._database.read() as connection:
                 verdict = await queries.judge(
                     connection,
-                    tenant_id,
+                    context,
                     self._generation.id,
                     {hit.document_id for hit in hits or []},
                     condition,
@@ -192,20 +194,20 @@ class SearchService:
             candidates *= _WIDEN
 
     async def _prepare(
-        self, tenant_id: TenantId, conditions: list[Condition], condition: Condition
+        self, context: TenantContext, conditions: list[Condition], condition: Condition
     ) -> tuple[int | None, list[str] | None]:
         async with self._database.read() as connection:
             try:
-                version = await index_queries.table_version(connection, tenant_id, self._generation.id)
+                version = await index_queries.table_version(connection, context.tenant_id, self._generation.id)
             except Unavailable:
                 # Its provider never answered: nothing is indexed with it, but perhaps by an older release.
-                if await index_queries.has_table(connection, tenant_id):
+                if await index_queries.has_table(connection, context.tenant_id):
                     raise
                 version = None
             narrowed = None
             if version is not None and conditions:
                 narrowed = await queries.matching_ids(
-                    connection, tenant_id, self._generation.id, condition, at_most=_PREFILTER_IDS_MAX
+                    connection, context, self._generation.id, condition, at_most=_PREFILTER_IDS_MAX
                 )
         return version, narrowed
 

@@ -1,6 +1,21 @@
-"""Tenants: who they are, their plan, their status, the hashes of their keys. The truth is the tenant's head chain."""
+"""Tenants: who they are, their plan, their status, the hashes of their keys. The truth is the tenant's head chain.
+
+`TenantService` makes and finds them; whoever changes one goes through its `change`. `TenantLifecycle` is what becomes
+of them.
+"""
 
 from s4.domains.tenants.chain import TenantChain
-from s4.domains.tenants.service import NewTenant, Tenant, TenantService, TenantStatus
+from s4.domains.tenants.lifecycle import PlanChange, TenantLifecycle
+from s4.domains.tenants.model import NewTenant, Tenant, TenantStatus
+from s4.domains.tenants.service import CreationMemory, TenantService
 
-__all__ = ["NewTenant", "Tenant", "TenantChain", "TenantService", "TenantStatus"]
+__all__ = [
+    "CreationMemory",
+    "NewTenant",
+    "PlanChange",
+    "Tenant",
+    "TenantChain",
+    "TenantLifecycle",
+    "TenantService",
+    "TenantStatus",
+]

@@ -1,7 +1,12 @@
-"""How a tenant's head moves the catalog."""
+"""How a tenant's head moves the catalog. What a body holds says `model.Body`; a tombstone's says status, created_at and
+deleted_at, and nothing of whom it was."""
+
+from datetime import datetime
+from typing import Any
 
 from s4.domains import usage
 from s4.domains.tenants import queries
+from s4.domains.tenants.model import LIVE, TOMBSTONE
 from s4.kernel import keys
 from s4.kernel.clock import parse_rfc3339
 from s4.kernel.ids import TenantId
@@ -41,23 +46,36 @@ class TenantChain:
                 row = queries.void_row(tenant_id, head.committed_at, head.revision)
                 await queries.put(connection, row)
             return
+        if head.state == TOMBSTONE:
+            await self._bury(connection, tenant_id, head)
+            return
+        await self._set(connection, tenant_id, head)
+
+    async def _set(self, connection: Connection, tenant_id: TenantId, head: Head) -> None:
         body = head.body
-        await queries.put(
-            connection,
-            {
-                "tenant_id": tenant_id,
-                "revision": head.revision,
-                "state": head.state,
-                "name": body["name"],
-                "email": body["email"],
-                "company": body["company"],
-                "plan_id": body["plan_id"],
-                "status": body["status"],
-                "settings": body["settings"],
-                "created_at": parse_rfc3339(body["created_at"]),
-                "updated_at": head.committed_at,
-            },
-        )
+        values: dict[str, Any] = {
+            "tenant_id": tenant_id,
+            "revision": head.revision,
+            "state": head.state,
+            "name": body["name"],
+            "email": body["email"],
+            "company": body["company"],
+            "external_id": body.get("external_id"),
+            "plan_id": body["plan_id"],
+            "plan_expires_at": _moment(body.get("plan_expires_at")),
+            "then_plan_id": body.get("then_plan_id"),
+            "status": body["status"],
+            "delete_after": _moment(body.get("delete_after")),
+            "settings": body["settings"],
+            "body": dict(body),
+            "created_at": parse_rfc3339(body["created_at"]),
+            "updated_at": head.committed_at,
+        }
+        reset_at = _moment(body.get("usage_reset_at"))
+        if reset_at is not None and reset_at == head.committed_at:
+            await usage.reset_calls(connection, tenant_id, reset_at)
+        is_new = await queries.state(connection, tenant_id) != LIVE
+        await queries.put(connection, values)
         await queries.replace_keys(
             connection,
             tenant_id,
@@ -69,10 +87,28 @@ class TenantChain:
                     "name": key["name"],
                     "scopes": key["scopes"],
                     "created_at": parse_rfc3339(key["created_at"]),
-                    "expires_at": parse_rfc3339(key["expires_at"]) if key["expires_at"] else None,
-                    "revoked_at": parse_rfc3339(key["revoked_at"]) if key["revoked_at"] else None,
+                    "expires_at": _moment(key["expires_at"]),
+                    "revoked_at": _moment(key["revoked_at"]),
+                    "key_prefix": key.get("key_prefix"),  # heads of older releases bind no keys
+                    "fields": key.get("fields"),
                 }
                 for key in body["keys"]
             ],
         )
         await usage.open_balance(connection, tenant_id)
+        if is_new and "idempotency" in body:
+            await queries.restore_claim(connection, tenant_id, body["idempotency"], created_at=values["created_at"])
+
+    async def _bury(self, connection: Connection, tenant_id: TenantId, head: Head) -> None:
+        """Nobody is let in from here on. What else the catalog has of it, the departures take out."""
+        values = queries.void_row(tenant_id, parse_rfc3339(head.body["created_at"]), head.revision) | {
+            "state": TOMBSTONE, "status": head.body["status"], "updated_at": head.committed_at, "body": dict(head.body),
+            "email": None, "company": None, "external_id": None, "plan_expires_at": None, "then_plan_id": None,
+            "delete_after": None,
+        }  # fmt: skip
+        await queries.put(connection, values)
+        await queries.replace_keys(connection, tenant_id, [])
+
+
+def _moment(text: str | None) -> datetime | None:
+    return parse_rfc3339(text) if text else None

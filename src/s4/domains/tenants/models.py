@@ -1,8 +1,8 @@
-"""Tables of tenants and of their keys' hashes."""
+"""Tables of tenants, of their keys' hashes, and of the Idempotency-Keys that made tenants."""
 
 import sqlalchemy as sa
 
-from s4.platform.database import JsonValue, UtcDateTime, metadata
+from s4.platform.database import JsonValue, PlainText, UtcDateTime, metadata
 
 tenants = sa.Table(
     "tenants",
@@ -13,9 +13,14 @@ tenants = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("email", sa.Text),
     sa.Column("company", sa.Text),
+    sa.Column("external_id", sa.String(200), index=True),
     sa.Column("plan_id", sa.String(64), nullable=False),
+    sa.Column("plan_expires_at", UtcDateTime, comment="From then on the tenant is on then_plan_id."),
+    sa.Column("then_plan_id", sa.String(64)),
     sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("delete_after", UtcDateTime),
     sa.Column("settings", JsonValue, nullable=False),
+    sa.Column("body", JsonValue, comment="Of the head; NULL of one that a release before 0004 applied."),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Index("ix_tenants_created_at", "created_at", "tenant_id"),
@@ -32,4 +37,17 @@ tenant_keys = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
+    sa.Column("key_prefix", PlainText, comment="Bound to documents whose key begins so."),
+    sa.Column("fields", JsonValue, comment="Bound to documents with these values in these metadata fields."),
+    sa.Column("parent", sa.String(32), comment="Of a child key, which is in no head and dies with its parent."),
+)
+
+tenant_claims = sa.Table(
+    "tenant_claims",
+    metadata,
+    sa.Column("key_hash", sa.String(64), primary_key=True, comment="Of the Idempotency-Key."),
+    sa.Column("fingerprint", sa.String(64), nullable=False, comment="Hash of everything that the request said."),
+    sa.Column("tenant_id", sa.String(40), nullable=False),
+    sa.Column("seed", sa.String(64), comment="The first key comes of it, among others; NULL: it is lost."),
+    sa.Column("created_at", UtcDateTime, nullable=False, index=True),
 )

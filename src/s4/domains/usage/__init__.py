@@ -1,5 +1,41 @@
-"""What a tenant holds, to the byte: one balance per tenant, moved in the transactions that change documents."""
+"""What a tenant holds, to the byte, and what it used, by the hour.
 
-from s4.domains.usage.queries import Balance, adjust, balance, open_balance, release, reserve
+The balance, one per tenant, is moved in the transactions that change documents; beside it stands what the tenant takes
+in the bucket, by class, from listings. The ledger (`ledger.py` says which rows there are) is fed by the meter of every
+process (`meter.py`), by the transactions that store, delete and index documents (`add`), and by an hourly sample of
+the balances (`keeper.py`).
+"""
 
-__all__ = ["Balance", "adjust", "balance", "open_balance", "release", "reserve"]
+from s4.domains.usage.costs import Prices
+from s4.domains.usage.keeper import LedgerKeeper
+from s4.domains.usage.meter import Meter
+from s4.domains.usage.model import Balance, Crossing, Holding, Room, StorageClass
+from s4.domains.usage.queries import storage
+from s4.domains.usage.queries.balances import balance, correct, lock, open_balance, release, reserve, settle, total
+from s4.domains.usage.queries.writing import add, calls_this_month, last_activity, reset_calls
+from s4.domains.usage.service import UsageService
+
+__all__ = [
+    "Balance",
+    "Crossing",
+    "Holding",
+    "LedgerKeeper",
+    "Meter",
+    "Prices",
+    "Room",
+    "StorageClass",
+    "UsageService",
+    "add",
+    "balance",
+    "calls_this_month",
+    "correct",
+    "last_activity",
+    "lock",
+    "open_balance",
+    "release",
+    "reserve",
+    "reset_calls",
+    "settle",
+    "storage",
+    "total",
+]

@@ -10,14 +10,22 @@ from typing import Annotated, Any
 import typer
 
 from s4.entrypoints.cli import (
+    admin_commands,
+    audit_commands,
     config_commands,
     document_commands,
+    key_commands,
+    notice_commands,
+    plan_commands,
     search_command,
     server_commands,
+    sla_commands,
     status_commands,
     tenant_commands,
     upload_command,
+    usage_commands,
     verify_command,
+    webhook_commands,
 )
 from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error, stand_in_for_closed_streams
@@ -45,9 +53,17 @@ def build() -> typer.Typer:
     for commands in (
         server_commands,
         tenant_commands,
+        plan_commands,
+        usage_commands,
+        sla_commands,
+        key_commands,
+        admin_commands,
+        audit_commands,
+        notice_commands,
         upload_command,
         document_commands,
         search_command,
+        webhook_commands,
         status_commands,
         config_commands,
         verify_command,

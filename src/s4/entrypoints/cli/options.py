@@ -1,8 +1,10 @@
 """Options that several commands share: which server, who asks, in which form to answer."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +56,12 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", envvar="S4_CONFIG", show_default=False, help="A TOML file with settings."),
 ]
+Overlap = Annotated[str, typer.Option(help="How long the old key still opens: 30m, 24h, 7d.")]
+ExpiresIn = Annotated[
+    str | None, typer.Option(show_default=False, help="When the key expires, counted from now: 12h, 90d.")
+]
 Json = Annotated[bool, typer.Option(JSON_FLAG, help="One JSON document on stdout and nothing else.")]
+Csv = Annotated[bool, typer.Option("--csv", help="A table with a line of headings, for a spreadsheet.")]
 JsonLines = Annotated[
     bool, typer.Option(JSON_FLAG, help="One JSON object a line on stdout: each file as it ends, last the summary.")
 ]
@@ -107,11 +114,25 @@ def async_tenant_client(server: Server, *, patient: bool = False) -> "AsyncS4Cli
     return AsyncS4Client(server.url, api_key=present_key(server.tenant_key), retry=retry, ca_file=server.ca_file)
 
 
-def admin_client(url: str, key: str | None, data_dir: Path, ca_file: Path | None) -> "S4AdminClient":
+def admin_client(
+    url: str, key: str | None, data_dir: Path, ca_file: Path | None, *, patient: bool = False
+) -> "S4AdminClient":
     from s4client import RetryPolicy, S4AdminClient
 
     admin_key = present_admin_key(key, data_dir)
-    return S4AdminClient(url, api_key=admin_key, retry=RetryPolicy(attempts_max=ATTEMPTS_MAX), ca_file=ca_file)
+    retry = RetryPolicy(attempts_max=PATIENT_ATTEMPTS_MAX if patient else ATTEMPTS_MAX)
+    return S4AdminClient(url, api_key=admin_key, retry=retry, ca_file=ca_file)
+
+
+def pairs(given: Sequence[str], *, hint: str) -> dict[str, str]:
+    """`["year=2024", "author=Ada"]`, the values as they stand there."""
+    found = {}
+    for pair in given:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{pair!r} is not of the form name=value.", param_hint=hint)
+        found[name] = value
+    return found
 
 
 def examples(*lines: str) -> str:
@@ -153,12 +174,24 @@ def scalar(text: str) -> str | int | float | bool | None:
     return value if value is None or isinstance(value, str | int | float | bool) else text
 
 
-def parse_metadata(pairs: Sequence[str]) -> dict[str, Any]:
+def moment(text: str) -> datetime:
+    """`2026-01-31`, or with a time; without a zone it is UTC."""
+    try:
+        said = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a time such as 2026-01-31T12:00:00Z.") from error
+    return said if said.tzinfo is not None else said.replace(tzinfo=UTC)
+
+
+def parse_duration(text: str) -> timedelta:
+    """`90s`, `15m`, `24h`, `7d`."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if match is None:
+        raise WrongUsage(f"{text!r} is not a time like 90s, 15m, 24h or 7d.")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    return timedelta(**{unit: int(match[1])})
+
+
+def parse_metadata(given: Sequence[str]) -> dict[str, Any]:
     """`["year=2024", "author=Ada"]`."""
-    metadata = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise typer.BadParameter(f"{pair!r} is not of the form name=value.", param_hint="--metadata")
-        metadata[name] = scalar(value)
-    return metadata
+    return {name: scalar(value) for name, value in pairs(given, hint="--metadata").items()}

@@ -109,11 +109,16 @@ def console(*, err: bool = False) -> "Console":
     return Console(stderr=err, highlight=False, markup=False, emoji=False)
 
 
+def print_row(cells: Sequence[str]) -> None:
+    """One line of cells, as soon as it is known: tabs between them."""
+    _write(sys.stdout, "\t".join(map(harmless, cells)))
+
+
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for a person, tab-separated lines for a pipe."""
     if not sys.stdout.isatty():
         for row in rows:
-            _write(sys.stdout, "\t".join(map(harmless, row)))
+            print_row(row)
         return
     from rich.table import Table
     from rich.text import Text
@@ -124,6 +129,32 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row))
     console().print(table)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_csv: bool) -> None:
+    """The same table as CSV, or as `print_table` shows it."""
+    if as_csv:
+        import csv
+
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        if rows:
+            table.writerow(rows[0])
+        table.writerows([_cell(value) for value in row.values()] for row in rows)
+        sys.stdout.flush()
+        return
+    shown = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    print_table(list(rows[0]) if rows else (), shown)
+
+
+def print_page(text: str) -> None:
+    """A text of many lines."""
+    for line in text.splitlines():
+        print_line(line)
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet runs what begins like a formula, and a tenant chooses its name."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
 
 
 @dataclass(frozen=True, slots=True)

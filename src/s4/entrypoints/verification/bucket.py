@@ -194,7 +194,7 @@ class Survey:
     async def _under_way(self, version_id: VersionId) -> bool:
         if self.catalog is None:
             return False
-        return await self.catalog.transact(lambda connection: reservations.alive(connection, version_id))
+        return await self.catalog.transact(lambda connection: reservations.lock(connection, version_id)) is not None
 
     async def _whose(self, tenant_id: TenantId, document_id: DocumentId) -> str:
         """`foreign` when another tenant has the document; such are few, so all tenants are looked through."""

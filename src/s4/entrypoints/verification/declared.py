@@ -69,7 +69,11 @@ SEEDS = (
 _FAR = {"starts_at": "2099-01-01T00:00:00Z", "ends_at": "2099-01-01T01:00:00Z"}
 """So far off that a window that should have been refused harms nobody."""
 _KEY = {"name": "{word}", "scopes": [Permission.SEARCH.value]}
-_HOOK = {"url": "https://{word}.example.com/hook", "events": ["document.deleted"], "secret": "{word}-0123456789abcdef"}
+_HOOK = {
+    "url": "https://hooks.invalid/{word}", "events": ["document.failed"], "description": "{word}",
+    "secret": "{word}-0123456789abcdef",
+}  # fmt: skip
+"""To a host that no resolver knows: nothing is ever sent."""
 
 _OPERATIONS = {
     "GET /": Call(),
@@ -160,10 +164,13 @@ _WEBHOOKS = {
     "GET /api/v1/webhooks": Call(),
     "POST /api/v1/webhooks": Call(json=_HOOK),
     "GET /api/v1/webhooks/{webhook_id}": Call(),
+    "PUT /api/v1/webhooks/{webhook_id}": Call(json={"url": "https://hooks.invalid/{word}", "events": ["*"]}),
     "DELETE /api/v1/webhooks/{webhook_id}": Call(),
+    "POST /api/v1/webhooks/{webhook_id}/rotate-secret": Call(json={}),
     "POST /api/v1/webhooks/{webhook_id}/test": Call(),
     "GET /api/v1/webhooks/{webhook_id}/deliveries": Call(),
     "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay": Call(),
+    "GET /api/v1/admin/tenants/{tenant_id}/webhooks": Call(),
     "POST /api/v1/admin/tenants/{tenant_id}/webhooks": Call(json=_HOOK),
 }
 

@@ -4,7 +4,7 @@ Public face: `Database` (short read and write transactions), `metadata` (the tab
 """
 
 from s4.platform.database.engine import Connection, Database, open_database
-from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, metadata, upsert
+from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, adding, metadata, upsert
 
 __all__ = [
     "Connection",
@@ -12,6 +12,7 @@ __all__ = [
     "JsonValue",
     "PlainText",
     "UtcDateTime",
+    "adding",
     "metadata",
     "open_database",
     "upsert",

@@ -63,3 +63,21 @@ def upsert(
     if update is None:
         return statement.on_conflict_do_nothing(index_elements=list(conflict))
     return statement.on_conflict_do_update(index_elements=list(conflict), set_=dict(update))
+
+
+def adding(
+    connection: AsyncConnection,
+    table: sa.Table,
+    *,
+    conflict: Sequence[str],
+    added: Sequence[str],
+    replaced: Sequence[str] = (),
+) -> sa.Insert:
+    """`INSERT … ON CONFLICT (conflict) DO UPDATE` that adds the columns `added` to what is there and overwrites
+    `replaced`. For many rows at once: give them in one order everywhere, or two transactions may wait for each
+    other's."""
+    postgres = connection.dialect.name == "postgresql"
+    insert = postgresql.insert(table) if postgres else sqlite.insert(table)
+    changes = {name: table.c[name] + insert.excluded[name] for name in added}
+    changes |= {name: insert.excluded[name] for name in replaced}
+    return insert.on_conflict_do_update(index_elements=list(conflict), set_=changes)

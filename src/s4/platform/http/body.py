@@ -6,9 +6,10 @@ Nothing here collects a body but `read_small_body`, which is for JSON. Sizes are
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import Request
 
@@ -55,17 +56,29 @@ async def timed_chunks(request: Request, *, idle_seconds_max: float, seconds_max
                 yield chunk
 
 
-def raw_body(request: Request, *, bytes_max: int, idle_seconds_max: float, seconds_max: float) -> RawBody:
+Refusal = Callable[[], PayloadTooLarge]
+
+
+def raw_body(
+    request: Request,
+    *,
+    bytes_max: int,
+    idle_seconds_max: float,
+    seconds_max: float,
+    refusal: Refusal | None = None,
+) -> RawBody:
     """The body of a `PUT` whose content is the file.
 
-    Raises `PayloadTooLarge` at once when the declared length exceeds `bytes_max`, and from `chunks` when more
-    than that arrives; `InvalidRequest` from `chunks` when the body ends before or after its declared length.
+    Raises `PayloadTooLarge`, or what `refusal` makes, at once when the declared length exceeds `bytes_max`, and from
+    `chunks` when more than that arrives; `InvalidRequest` from `chunks` when the body ends before or after its declared
+    length.
     """
+    refusal = refusal or partial(too_large, bytes_max)
     declared = declared_length(request)
     if declared is not None and declared > bytes_max:
-        raise too_large(bytes_max)
+        raise refusal()
     stream = timed_chunks(request, idle_seconds_max=idle_seconds_max, seconds_max=seconds_max)
-    return RawBody(declared, _counted(stream, declared=declared, bytes_max=bytes_max))
+    return RawBody(declared, _counted(stream, declared=declared, bytes_max=bytes_max, refusal=refusal))
 
 
 async def read_small_body(request: Request, *, bytes_max: int, seconds_max: float) -> bytes:
@@ -82,14 +95,14 @@ def too_large(bytes_max: int) -> PayloadTooLarge:
 
 
 async def _counted(
-    stream: AsyncGenerator[bytes, None], *, declared: int | None, bytes_max: int
+    stream: AsyncGenerator[bytes, None], *, declared: int | None, bytes_max: int, refusal: Refusal
 ) -> AsyncGenerator[bytes, None]:
     received = 0
     async with aclosing(stream):
         async for chunk in stream:
             received += len(chunk)
             if received > bytes_max:
-                raise too_large(bytes_max)
+                raise refusal()
             yield chunk
     if declared is not None and received != declared:
         raise InvalidRequest(

@@ -36,6 +36,7 @@ _SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",  # a tenant's data; an endpoint that allows caching says so itself
 }
+_NOT_CALLS = frozenset({"quota_exceeded", "rate_limited"})  # as the HTTP contract says
 _UNREAD_BYTES_KEPT = 64 * KIB  # the server skips so little by itself, and the connection stays usable
 
 # A stranger is read from just long enough for the refusal to cross the world. A tenant whose upload exceeds a
@@ -66,6 +67,13 @@ class Finished:
     status: int
     seconds: float
     client_address: str | None
+    path: str = ""
+    """As it was asked for: unbounded, and a stranger's choice."""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it counts as one of the calls that a plan allows; of a tenant's request."""
+        return self.exchange.counted and self.exchange.error_code not in _NOT_CALLS
 
 
 Observer = Callable[[Finished], None]
@@ -134,7 +142,7 @@ class HttpMiddleware:
         client = scope.get("client")
         address = client[0] if client else None
         for observe in self._observers:
-            observe(Finished(exchange, method, route, status, seconds, address))
+            observe(Finished(exchange, method, route, status, seconds, address, scope["path"]))
         event = log.debug if route in self._limits.quiet_routes else log.info
         event(
             "http.request_finished",

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
@@ -24,7 +25,7 @@ from starlette.requests import Request
 
 from s4.kernel.errors import InvalidRequest, UnsupportedMediaType
 from s4.kernel.units import KIB, human_size
-from s4.platform.http.body import declared_length, timed_chunks, too_large
+from s4.platform.http.body import Refusal, declared_length, timed_chunks, too_large
 from s4.platform.http.names import UNNAMED, clean_content_type, safe_filename
 
 _FEED_BYTES = 64 * KIB  # parsed at a time, so that a chunk of countless tiny parts stays a small queue of events
@@ -75,11 +76,17 @@ class MultipartStream:
         idle_seconds_max: float,
         seconds_max: float,
         file_field: str = "file",
+        refusal: Refusal | None = None,
     ) -> None:
-        """Raises `PayloadTooLarge` when the declared length alone exceeds file, fields and framing."""
+        """Raises `PayloadTooLarge`, or what `refusal` makes, when the declared length alone exceeds file, fields and
+        framing."""
+        self._refusal = refusal or partial(too_large, file_bytes_max)
         declared = declared_length(request)
         if declared is not None and declared > file_bytes_max + fields_bytes_max + _FRAMING_BYTES:
-            raise too_large(file_bytes_max)
+            raise self._refusal()
+        self.file_bytes_at_most = declared
+        """What the form's own length tells of the file; None when it has none."""
+        self.file_bytes_at_least = max(0, (declared or 0) - fields_bytes_max - _FRAMING_BYTES)
         self._field_names = field_names
         self._file_field = file_field
         self._fields_bytes_max = fields_bytes_max
@@ -134,7 +141,7 @@ class MultipartStream:
                 break
             received += len(event)
             if received > self._file_bytes_max:
-                raise too_large(self._file_bytes_max)
+                raise self._refusal()
             yield event
         self._file_state = "read"
 

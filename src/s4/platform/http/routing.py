@@ -3,10 +3,13 @@
 FastAPI reads and parses a body before it runs dependencies, so a dependency that authenticates comes after
 200 MiB of a stranger's upload. Here the route's own handler does it first:
 
-    credentials → context → permission → admission (rates, quotas) → address → body → endpoint
+    credentials → context → admission (rates, quotas) → permission → bounds → address → body → endpoint
 
 A query parameter that a route does not know is refused by its name: a filter that is misspelt would answer everything,
 as if it had been obeyed. Public routes take any, for balancers and scrapers add their own.
+
+A key that is bound to a part of the documents (`context.restriction`) is refused by every route, unless the route's
+router says that what it serves stays within the bounds: `DomainRouter(serves_bound_keys=True)`.
 
 What any route may refuse is said here once, for the OpenAPI document: `_common_errors`. A route names what else it
 may: `responses=error_responses(409, 412)`.
@@ -31,7 +34,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from s4.kernel.context import AdminContext, Origin, TenantContext
-from s4.kernel.errors import InvalidRequest, Unauthenticated, UnsupportedMediaType
+from s4.kernel.errors import Forbidden, InvalidRequest, Unauthenticated, UnsupportedMediaType
 from s4.kernel.permissions import ADMIN_PERMISSIONS, Permission
 from s4.platform.http.body import read_small_body
 from s4.platform.http.errors import error_responses
@@ -44,6 +47,7 @@ PERMISSION_EXTENSION = "x-s4-permission"
 STREAMS_EXTENSION = "x-s4-streams-body"
 UNCOUNTED_EXTENSION = "x-s4-uncounted"
 QUERY_PREFIX_EXTENSION = "x-s4-query-prefix"
+BOUNDED_EXTENSION = "x-s4-serves-bound-keys"
 
 _PARAMETER_CHARS_MAX = 100  # of an unknown one that an answer repeats
 
@@ -70,7 +74,8 @@ class Authenticator(Protocol):
 
 
 Admission = Callable[[TenantContext, Request], Awaitable[None]]
-"""Looks at a tenant's call before its body is read: rate, quota, maintenance. Raises `LimitReached`, `Unavailable`;
+"""Looks at a tenant's call before its body is read: rate, quota, maintenance. `request.state.s4_permission` is what the
+route demands. Raises `LimitReached`, `Unavailable`;
 headers go into `exchange_of(request).response_headers`."""
 
 
@@ -100,6 +105,7 @@ class S4Route(APIRoute):
     s4_streams_body: bool
     s4_counted: bool
     s4_query_prefix: str | None
+    s4_serves_bound_keys: bool
 
     def __init__(
         self,
@@ -117,6 +123,7 @@ class S4Route(APIRoute):
         self.s4_streams_body = bool(extra.get(STREAMS_EXTENSION))
         self.s4_counted = not extra.get(UNCOUNTED_EXTENSION)
         self.s4_query_prefix = extra.get(QUERY_PREFIX_EXTENSION)
+        self.s4_serves_bound_keys = bool(extra.get(BOUNDED_EXTENSION))
         super().__init__(path, endpoint, openapi_extra=extra, **options)
 
     def get_route_handler(self) -> _Handler:
@@ -126,7 +133,7 @@ class S4Route(APIRoute):
 
         async def handler(request: Request) -> Response:
             exchange_of(request).counted = self.s4_counted
-            await _admit(request, self.s4_permission)
+            await _admit(request, self.s4_permission, serves_bound_keys=self.s4_serves_bound_keys)
             _check_address(request)
             if self.s4_permission is not Permission.PUBLIC:
                 _check_parameters(request, known, self.s4_query_prefix)
@@ -135,7 +142,7 @@ class S4Route(APIRoute):
         return handler
 
 
-async def _admit(request: Request, permission: Permission) -> None:
+async def _admit(request: Request, permission: Permission, *, serves_bound_keys: bool) -> None:
     if permission is Permission.PUBLIC:
         return
     authenticator: Authenticator = request.app.state.s4_authenticator
@@ -151,10 +158,13 @@ async def _admit(request: Request, permission: Permission) -> None:
     exchange.tenant_id = context.tenant_id
     exchange.plan_id = context.plan.plan_id
     structlog.contextvars.bind_contextvars(tenant_id=context.tenant_id)
-    context.require(permission)
-    request.state.s4_context = context
+    request.state.s4_permission = permission
     for admission in request.app.state.s4_admissions:
         await admission(context, request)
+    context.require(permission)
+    if context.restriction.binds and not serves_bound_keys:
+        raise Forbidden("This key is bound to a part of the documents, and what this route does is not.")
+    request.state.s4_context = context
 
 
 def _check_address(request: Request) -> None:
@@ -254,7 +264,9 @@ class DomainRouter(APIRouter):
         prefix: str = "",
         tags: list[Any] | None = None,
         responses: dict[int | str, dict[str, Any]] | None = None,
+        serves_bound_keys: bool = False,
     ) -> None:
+        self._serves_bound_keys = serves_bound_keys
         super().__init__(prefix=prefix, tags=tags, responses=responses, route_class=S4Route, redirect_slashes=False)
 
     def route_for(
@@ -277,8 +289,10 @@ class DomainRouter(APIRouter):
             extra[UNCOUNTED_EXTENSION] = True
         if query_prefix is not None:
             extra[QUERY_PREFIX_EXTENSION] = query_prefix
+        if self._serves_bound_keys:
+            extra[BOUNDED_EXTENSION] = True
         options["openapi_extra"] = extra
-        options["responses"] = _common_errors(permission, path) | options.get("responses", {})
+        options["responses"] = _common_errors(permission, self.prefix + path) | options.get("responses", {})
         options["dependencies"] = [*options.get("dependencies", ()), *_security_of(permission)]
         return self.api_route(path, methods=[method], **options)
 

@@ -33,6 +33,16 @@ JSON_NUMBER = BeforeValidator(_no_other_type)
 """Stands last in `Annotated[int, Field(...), JSON_NUMBER]`. pydantic alone would take `"5"` and `true` for numbers."""
 
 
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+JSON_TEXT = BeforeValidator(_text)
+"""Stands last in `Annotated[AwareDatetime, JSON_TEXT]`. pydantic alone would take a number for seconds since 1970."""
+
+
 NOT_BLANK = r"[^\s\u0085]"
 """A pattern for strings that lose their blanks at both ends, so that the schema too says that something must stay."""
 

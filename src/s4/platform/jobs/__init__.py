@@ -16,6 +16,7 @@ worker takes no innocent along.
 
 from s4.platform.jobs.leases import Lease, LeaseLost, Leases
 from s4.platform.jobs.queue import SYSTEM, ClaimedJob, JobRequest, Queue
+from s4.platform.jobs.regular import RegularJob, regular_handler, regular_handlers, regular_tasks
 from s4.platform.jobs.schedule import RegularTask, Scheduler, record_success
 from s4.platform.jobs.worker import JobHandler, JobRun, Worker, WorkerLimits
 
@@ -29,9 +30,13 @@ __all__ = [
     "LeaseLost",
     "Leases",
     "Queue",
+    "RegularJob",
     "RegularTask",
     "Scheduler",
     "Worker",
     "WorkerLimits",
     "record_success",
+    "regular_handler",
+    "regular_handlers",
+    "regular_tasks",
 ]

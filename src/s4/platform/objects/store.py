@@ -6,7 +6,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 LancePlace = tuple[str, dict[str, str]]
 """A base URI and LanceDB's storage options."""
 Prefixes = list[ObjectPrefix]
+StoreObserver = Callable[[str, str, int], None]
+"""Is told of a key or prefix what was done with it (`reads`, `writes`, `bytes_read`, `bytes_written`) and how much."""
 
 # Each attempt already repeats inside the backend; these are for answers that were lost and conflicts (409).
 _CREATE_ATTEMPTS_MAX = 4
@@ -67,6 +69,7 @@ class ObjectStore:
         self._part_bytes = part_bytes
         self._lance_place = lance_place
         self._aborts: set[asyncio.Task[None]] = set()
+        self.observer: StoreObserver = _unobserved
 
     # -- write
 
@@ -94,7 +97,7 @@ class ObjectStore:
         _check(key)
         async with self._operation("put"):
             await self._backend.put(key, data)
-        metrics.STORE_BYTES.labels("written").inc(len(data))
+        self._written(key, len(data))
 
     def upload(self, key: ObjectKey) -> AbstractAsyncContextManager["Upload"]:
         """Streams an object of unknown length; nothing is visible before its `commit`.
@@ -147,6 +150,7 @@ class ObjectStore:
                     if first is None:
                         first = reading
                     chunk = await self._next_chunk(reading, first.end - offset)
+                    self.observer(key, "bytes_read", len(chunk))
                 except StoreUnavailable as error:
                     breaks += 1
                     silence_seconds = time.monotonic() - progressed
@@ -172,6 +176,7 @@ class ObjectStore:
         """What the store knows of an object. Raises `ObjectMissing`."""
         _check(key)
         async with self._operation("head"):
+            self.observer(key, "reads", 1)
             return await self._backend.head(key)
 
     async def list(self, prefix: ObjectPrefix) -> AsyncIterator[ObjectInfo]:
@@ -184,6 +189,7 @@ class ObjectStore:
         while True:
             page: Sequence[ObjectInfo] | None = None
             async with self._operation("list"):
+                self.observer(prefix, "writes", 1)  # stores charge a listing as they do a write
                 with suppress(StopAsyncIteration):
                     page = await anext(pages)
             if page is None:
@@ -245,6 +251,11 @@ class ObjectStore:
 
     # -- inside
 
+    def _written(self, key: ObjectKey, size_bytes: int, *, requests: int = 1) -> None:
+        metrics.STORE_BYTES.labels("written").inc(size_bytes)
+        self.observer(key, "writes", requests)
+        self.observer(key, "bytes_written", size_bytes)
+
     async def _create(self, key: ObjectKey, data: bytes) -> str:
         """`own`, `lost_answer` or `taken`."""
         failure = StoreUnavailable(StoreFault.ERROR, operation="create")
@@ -254,7 +265,7 @@ class ObjectStore:
             try:
                 async with self._operation("create"):
                     if await self._backend.create(key, data):
-                        metrics.STORE_BYTES.labels("written").inc(len(data))
+                        self._written(key, len(data))
                         return "own"
             except StoreUnavailable as error:
                 if error.refused:
@@ -269,7 +280,7 @@ class ObjectStore:
     async def _upload(self, key: ObjectKey) -> AsyncIterator["Upload"]:
         async with self._operation("multipart", step=True):
             writing = await self._backend.open_upload(key)
-        upload = Upload(self, writing, self._part_bytes)
+        upload = Upload(self, key, writing, self._part_bytes)
         try:
             yield upload
         finally:
@@ -292,6 +303,7 @@ class ObjectStore:
 
     async def _opened(self, key: ObjectKey, start: int, end: int | None, first: Reading | None) -> Reading:
         async with self._operation("get"):
+            self.observer(key, "reads", 1)
             reading = await self._backend.open(key, start, end)
         if first is not None and (reading.info.etag, reading.info.size) != (first.info.etag, first.info.size):
             await _close(reading)
@@ -345,8 +357,9 @@ class ObjectStore:
 class Upload:
     """An object on its way. `write` in order, then `commit` once."""
 
-    def __init__(self, store: ObjectStore, writing: Writing, part_bytes: int) -> None:
+    def __init__(self, store: ObjectStore, key: ObjectKey, writing: Writing, part_bytes: int) -> None:
         self._store = store
+        self._key = key
         self._writing = writing
         self._part_bytes = part_bytes
         self.size_bytes = 0
@@ -370,8 +383,14 @@ class Upload:
         async with self._store._operation(operation, deadlines=_FINISH_DEADLINES):
             await self._writing.finish()
         self.committed = True
-        metrics.STORE_BYTES.labels("written").inc(self.size_bytes)
+        # Of an upload in parts: each of them, the request that begins it and the one that joins them.
+        parts = -(-self.size_bytes // self._part_bytes)
+        self._store._written(self._key, self.size_bytes, requests=1 if operation == "put" else parts + 2)
         return self.size_bytes
+
+
+def _unobserved(_key: str, _what: str, _amount: int) -> None:
+    pass
 
 
 async def _pause(attempt: int) -> None:

@@ -8,8 +8,9 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which nothing here looks at
 
-# OpenTelemetry's buckets for http.server.request.duration, in seconds.
-_HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+# OpenTelemetry's buckets for http.server.request.duration, in seconds. The ledger's sketches have the same: other
+# bounds need columns of their own there.
+HTTP_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _STAGE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0)
 _FRESHNESS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 
@@ -26,7 +27,7 @@ HTTP_SECONDS = Histogram(
     "s4_http_request_duration_seconds",
     "Time to the last byte of the answer. When it rises, compare with the store's and the stages' durations.",
     ["method", "route", "status_class"],
-    buckets=_HTTP_SECONDS,
+    buckets=HTTP_BUCKETS_SECONDS,
 )
 HTTP_IN_FLIGHT = Gauge("s4_http_requests_in_flight", "Requests now in work. Near the limit: add replicas.")
 HTTP_BYTES = Counter(
@@ -38,6 +39,11 @@ AUTH_FAILURES = Counter(
     "s4_auth_failures_total",
     "Refused credentials by reason. A burst of `unknown` is somebody guessing: look at the addresses in the log.",
     ["reason"],
+)
+AUTH_THROTTLED = Counter(
+    "s4_auth_throttled_total",
+    "Refused credentials that were answered 429, after too many from their address or with their prefix. While it "
+    "grows somebody is guessing, and is slowed: look at the addresses in the log, and close the proxy to them.",
 )
 
 RATE_LIMITED = Counter(
@@ -51,6 +57,22 @@ RATE_LIMIT_ERRORS = Counter("s4_rate_limit_errors_total", "Attempts to reach Red
 CALLS_WRITTEN_OFF = Counter(
     "s4_calls_written_off_total",
     "Calls in blocks of processes that were killed: so many at most were debited from tenants and never made.",
+)
+
+# -- audit
+AUDIT_CHAIN_OK = Gauge(
+    "s4_audit_chain_ok",
+    "1 while the last verification found the audit trail as it was sealed. 0: somebody changed it; run "
+    "`s4 audit verify`, which names the first bad entry.",
+)
+AUDIT_UNSEALED_SECONDS = Gauge(
+    "s4_audit_unsealed_seconds",
+    "Age of the oldest entry that is not sealed yet. Well above `S4_AUDIT_SEAL_SECONDS`: no worker runs, or the bucket "
+    "does not take the batch; look for `audit.seal` among the failed jobs.",
+)
+AUDIT_OVERFLOW = Counter(
+    "s4_audit_overflow_total",
+    "Calls that the audit trail had no room for, because the catalog was away too long; the trail says how many.",
 )
 
 # -- object store
@@ -166,17 +188,54 @@ SEARCH_SECONDS = Histogram(
     "s4_search_stage_duration_seconds",
     "Duration of a stage of a search (embed, open, fetch, verify, total). The stage that grew is the one to look at.",
     ["stage"],
-    buckets=_HTTP_SECONDS,
+    buckets=HTTP_BUCKETS_SECONDS,
 )
 INDEX_COMMITS = Counter(
     "s4_index_commits_total", "Writes to index tables by outcome (ok, conflict, lost_lease).", ["outcome"]
 )
 INDEX_REREADS = Counter("s4_search_rereads_total", "Searches repeated because the table's version moved meanwhile.")
 
+# -- metering
+USAGE_FLUSHES = Counter(
+    "s4_usage_flushes_total",
+    "Batches of a meter by outcome: `ok`, `deferred` (the catalog was away; the batch waits in memory), `failed`. "
+    "Anything but `ok` growing: a kill of this process now would lose what waits.",
+    ["outcome"],
+)
+
+SLA_TOLD = Counter(
+    "s4_sla_told_total",
+    "Tenants that were told that their month is `at_risk` or `breached`: `s4 sla` says whose, `s4 sla report` why.",
+    ["state"],
+)
+
+# -- webhooks
+WEBHOOK_DELIVERIES = Counter(
+    "s4_webhook_deliveries_total",
+    "Attempts to deliver an event: `delivered`, `retry` (sent again later), `dead` (given up, can be replayed), `lost` "
+    "(took longer than its claim). `dead` rising: tenants' endpoints are away; the log names the webhooks.",
+    ["outcome"],
+)
+WEBHOOK_OLDEST_SECONDS = Gauge(
+    "s4_webhook_oldest_pending_seconds",
+    "Age of the oldest event that is still to be delivered. Hours: an endpoint is away; of all webhooks at once: the "
+    "workers reach no network.",
+)
+
 # -- reconcilers
 RECONCILED = Counter(
     "s4_reconciled_total",
-    "What reconcilers mended (adopted, abandoned, released, requeued, collected, pruned). More than a "
-    "trickle means crashes.",
+    "What reconcilers mended (adopted, abandoned, released, requeued, collected, pruned, recounted). More than a "
+    "trickle means crashes; `recounted` at all means a bug.",
     ["action"],
+)
+USAGE_DRIFT_BYTES = Gauge(
+    "s4_usage_drift_bytes",
+    "Bytes by which tenants' balances differed from the last recount, which put them right. Above 0: report it, with "
+    "the log's `usage.drifted`.",
+)
+STORAGE_DRIFT_BYTES = Gauge(
+    "s4_storage_drift_bytes",
+    "Bytes of live documents that the last listing of the bucket did not find. Above 0: somebody deletes behind S4's "
+    "back; the log's `maintenance.content_differs` names the documents.",
 )

@@ -1,10 +1,26 @@
 """What the administrator's key opens, by subject."""
 
+from s4client.operations.admin.analytics import AnalyticsOperations
+from s4client.operations.admin.audit import AuditOperations
+from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
+from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
+from s4client.operations.admin.storage import StorageOperations
 from s4client.operations.admin.tenants import TenantsOperations
+from s4client.operations.admin.webhooks import TenantWebhooksOperations
 
 
-class AdminOperations(TenantsOperations, PlansOperations):
+class AdminOperations(
+    TenantsOperations,
+    TenantKeysOperations,
+    AdministratorsOperations,
+    PlansOperations,
+    StorageOperations,
+    AnalyticsOperations,
+    AuditOperations,
+    NoticesOperations,
+    TenantWebhooksOperations,
+):
     """Everything that an administrator can do."""
 
     credential_header = "X-Admin-Key"

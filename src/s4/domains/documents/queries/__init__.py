@@ -1,1 +1,1 @@
-"""All SQL on documents: `rows`, `reservations`, `idempotency`, `listing`, `filters`."""
+"""All SQL on documents: `rows`, `reservations`, `idempotency`, `listing`, `filters`, `scope`."""

@@ -4,9 +4,10 @@ import sqlalchemy as sa
 
 from s4.domains.documents.model import Document, ListFilter
 from s4.domains.documents.models import documents
-from s4.domains.documents.queries import filters
+from s4.domains.documents.queries import filters, scope
 from s4.domains.documents.queries.rows import document
 from s4.kernel.clock import parse_rfc3339, rfc3339
+from s4.kernel.context import TenantContext
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.ids import TenantId, is_document_id
 from s4.kernel.pages import PageRequest, decode_cursor, encode_cursor
@@ -14,10 +15,10 @@ from s4.platform.database import Connection
 
 
 async def page(
-    connection: Connection, tenant_id: TenantId, wanted: ListFilter, request: PageRequest
+    connection: Connection, context: TenantContext, wanted: ListFilter, request: PageRequest
 ) -> tuple[list[Document], int, str | None]:
     """Documents newest first, the number of all that match, and the cursor of the next page."""
-    conditions = [documents.c.tenant_id == tenant_id, documents.c.state == "live", *_conditions(wanted)]
+    conditions = [scope.visible(context), *_conditions(wanted)]
     total = (
         await connection.execute(sa.select(sa.func.count()).select_from(documents).where(*conditions))
     ).scalar_one()

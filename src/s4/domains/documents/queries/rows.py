@@ -10,6 +10,8 @@ from s4.domains.documents.jobs import INDEX
 from s4.domains.documents.metadata import TEXT_PREFIX_CHARS, FieldValue
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.models import document_fields, documents
+from s4.domains.documents.queries import scope
+from s4.kernel.context import TenantContext
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.platform.chains import Head
 from s4.platform.database import Connection, upsert
@@ -44,8 +46,17 @@ async def find(connection: Connection, tenant_id: str, document_id: str) -> sa.R
     return found.one_or_none()
 
 
-async def get(connection: Connection, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
-    """A live document."""
+async def get(connection: Connection, context: TenantContext, document_id: DocumentId) -> Document | None:
+    """A document that the caller may see."""
+    found = await connection.execute(
+        sa.select(documents).where(documents.c.document_id == document_id, scope.visible(context))
+    )
+    row = found.one_or_none()
+    return document(row) if row is not None else None
+
+
+async def live(connection: Connection, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
+    """A live document, for S4's own work: no caller's bounds apply."""
     found = await connection.execute(
         sa.select(documents).where(
             documents.c.tenant_id == tenant_id,

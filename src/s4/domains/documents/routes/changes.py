@@ -19,7 +19,7 @@ IfMatch = Annotated[str | None, Header(description="Only if the document is at t
 
 def changes_router(documents: DocumentService) -> DomainRouter:
     """Routes that alter or remove documents."""
-    router = DomainRouter(tags=["documents"])
+    router = DomainRouter(tags=["documents"], serves_bound_keys=True)
     write = Permission.DOCUMENTS_WRITE
 
     @router.patch(

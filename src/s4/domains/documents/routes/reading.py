@@ -1,13 +1,11 @@
 """Answering about documents: list, get, download, text; each by id, and what has a key by key."""
 
 import base64
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BeforeValidator
 
 from s4.domains.documents.model import Document, DocumentStatus, ListFilter
 from s4.domains.documents.routes.uploads import checked_key
@@ -23,18 +21,11 @@ from s4.platform.http.errors import error_responses
 from s4.platform.http.preconditions import Preconditions, etag
 from s4.platform.http.ranges import parse_range
 from s4.platform.http.routing import CurrentTenant, DomainRouter
+from s4.platform.http.times import Moment, aware
 
 WAIT_SECONDS_MAX = 60
-_NUMBER = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.IGNORECASE)
 _METADATA_PREFIX = "metadata."
 _METADATA_FIELDS_MAX = 100  # as many as a filter has conditions; each is a subquery
-
-
-def _written_out(value: object) -> object:
-    """pydantic would take a number for seconds since 1970, which the contract does not know."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
-    return value
 
 
 Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for an end state.")]
@@ -42,7 +33,6 @@ Disposition = Annotated[
     Literal["attachment", "inline"],
     Query(description="`inline` is obeyed for types that cannot run scripts, and where the bytes are no other."),
 ]
-Moment = Annotated[datetime, BeforeValidator(_written_out)]
 Range = Annotated[str | None, Header(alias="Range")]
 IfRange = Annotated[str | None, Header()]
 IfNoneMatch = Annotated[str | None, Header()]
@@ -58,7 +48,7 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
 
 def reading_router(documents: DocumentService) -> DomainRouter:
     """Routes that change nothing."""
-    router = DomainRouter(tags=["documents"])
+    router = DomainRouter(tags=["documents"], serves_bound_keys=True)
     read = Permission.DOCUMENTS_READ
 
     @router.get("/documents", permission=read, response_model=DocumentPage, query_prefix=_METADATA_PREFIX)
@@ -81,8 +71,8 @@ def reading_router(documents: DocumentService) -> DomainRouter:
             status=status.value if status is not None else None,
             key_prefix=prefix or None,
             filename=filename,
-            uploaded_after=_aware(uploaded_after),
-            uploaded_before=_aware(uploaded_before),
+            uploaded_after=aware(uploaded_after),
+            uploaded_before=aware(uploaded_before),
             metadata=_metadata_wanted(request),
         )
         if any("\x00" in value for _, value in request.query_params.multi_items()):
@@ -227,17 +217,6 @@ def _metadata_wanted(request: Request) -> dict[str, str]:
     if len(wanted) > _METADATA_FIELDS_MAX:
         raise InvalidRequest(f"A listing selects by at most {_METADATA_FIELDS_MAX} metadata fields.")
     return wanted
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise InvalidRequest("Times need a time zone, as in 2026-01-31T12:00:00Z.")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise InvalidRequest("A time lies outside the years 1 to 9999 of UTC.") from error
 
 
 def _repr_digest(document: Document) -> str:

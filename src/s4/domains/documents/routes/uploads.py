@@ -4,6 +4,7 @@ import dataclasses
 import mimetypes
 import unicodedata
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
@@ -16,13 +17,13 @@ from s4.kernel.errors import InvalidRequest
 from s4.kernel.permissions import Permission
 from s4.platform.http.body import raw_body
 from s4.platform.http.errors import error_responses
+from s4.platform.http.idempotency import IdempotencyKey, checked_idempotency_key
 from s4.platform.http.multipart import MultipartStream
 from s4.platform.http.names import clean_content_type, safe_filename
 from s4.platform.http.preconditions import Preconditions, etag
 from s4.platform.http.routing import CurrentTenant, DomainRouter
 
 KEY_BYTES_MAX = 1024  # as S3's own keys
-_IDEMPOTENCY_KEY_CHARS_MAX = 200
 _UNKNOWN = "application/octet-stream"
 
 _FORM: dict[str, Any] = {
@@ -53,11 +54,6 @@ _BYTES: dict[str, Any] = {
     }
 }
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", description="Repeating a request with it takes effect once within 24 hours."),
-]
-
 
 @dataclass(frozen=True, slots=True)
 class UploadRouteLimits:
@@ -69,7 +65,7 @@ class UploadRouteLimits:
 
 def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
     """Routes that take a document's bytes; their bodies are streamed after authentication."""
-    router = DomainRouter(tags=["documents"])
+    router = DomainRouter(tags=["documents"], serves_bound_keys=True)
 
     @router.post(
         "/documents",
@@ -91,6 +87,7 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
             file_bytes_max=limits.bytes_max,
             idle_seconds_max=limits.idle_seconds_max,
             seconds_max=limits.seconds_max,
+            refusal=partial(uploads.too_large, context),
         )
         file = await form.next_file()
         before = form.fields
@@ -98,7 +95,9 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
             filename=file.filename,
             content_type=_content_type(file.content_type, file.filename),
             key=checked_key(before["key"]) if before.get("key") else None,
-            idempotency_key=_checked_idempotency_key(idempotency_key),
+            idempotency_key=checked_idempotency_key(idempotency_key),
+            bytes_at_least=form.file_bytes_at_least,
+            bytes_at_most=form.file_bytes_at_most,
             create_only=True,
         )
 
@@ -142,13 +141,14 @@ def uploads_router(uploads: Uploads, limits: UploadRouteLimits) -> DomainRouter:
             bytes_max=limits.bytes_max,
             idle_seconds_max=limits.idle_seconds_max,
             seconds_max=limits.seconds_max,
+            refusal=partial(uploads.too_large, context),
         )
         upload = UploadRequest(
             filename=filename,
             content_type=_content_type(clean_content_type(content_type), filename),
             key=checked_key(key),
             metadata=document_metadata.parse(_utf8(x_s4_metadata), limits.metadata) if x_s4_metadata else {},
-            idempotency_key=_checked_idempotency_key(idempotency_key),
+            idempotency_key=checked_idempotency_key(idempotency_key),
             declared_bytes=body.size_bytes,
             preconditions=Preconditions.parse(if_match=if_match, if_none_match=if_none_match),
         )
@@ -168,12 +168,6 @@ def checked_key(key: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in key):
         raise InvalidRequest("A key must not hold control characters.")
     return key
-
-
-def _checked_idempotency_key(value: str | None) -> str | None:
-    if value is not None and not 0 < len(value) <= _IDEMPOTENCY_KEY_CHARS_MAX:
-        raise InvalidRequest(f"An Idempotency-Key has 1 to {_IDEMPOTENCY_KEY_CHARS_MAX} characters.")
-    return value
 
 
 def _content_type(declared: str, filename: str) -> str:

@@ -9,26 +9,33 @@ so that two racing repeats meet at one chain.
 
 import asyncio
 import hashlib
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
-from s4.domains import usage
 from s4.domains.documents.chain import subject
-from s4.domains.documents.model import Document, DocumentStatus
-from s4.domains.documents.queries import idempotency, reservations, rows
+from s4.domains.documents.model import Document, missing
+from s4.domains.documents.queries import idempotency, rows, scope
 from s4.domains.documents.queries.idempotency import RememberedAnswer
+from s4.domains.documents.uploads.model import (
+    FinishRequest,
+    Opened,
+    StoredContent,
+    UploadLimits,
+    UploadRequest,
+    UploadResult,
+    document_from,
+    fingerprint,
+)
+from s4.domains.documents.uploads.room import UploadRooms
 from s4.kernel import keys
-from s4.kernel.clock import parse_rfc3339, rfc3339
+from s4.kernel.clock import rfc3339
 from s4.kernel.context import TenantContext
 from s4.kernel.errors import Conflict, PayloadTooLarge, Unavailable
 from s4.kernel.ids import (
     DocumentId,
     RandomBytes,
     TenantId,
-    VersionId,
     document_id_for_key,
     new_document_id,
     new_version_id,
@@ -38,54 +45,10 @@ from s4.kernel.units import human_size
 from s4.platform.chains import Chains, Draft, Fenced, Head
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.http.preconditions import NO_PRECONDITIONS, Preconditions
 from s4.platform.objects import ObjectStore
 
 _DISCARD_WAIT_SECONDS = 1.0
 _IDEMPOTENT_IDS_MAX = 1000  # documents that one Idempotency-Key may have named over the years
-
-
-@dataclass(frozen=True, slots=True)
-class UploadRequest:
-    """What the caller says of the bytes. `create_only`: a live document with this key is a conflict."""
-
-    filename: str
-    content_type: str
-    key: str | None = None
-    metadata: Mapping[str, Any] | None = None
-    idempotency_key: str | None = None
-    declared_bytes: int | None = None
-    preconditions: Preconditions = NO_PRECONDITIONS
-    create_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class UploadResult:
-    """`created` is False for a replacement; `replayed` says that nothing was done, because it had been done before."""
-
-    document: Document
-    created: bool
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class UploadLimits:
-    bytes_max: int
-    duration_max: timedelta
-    idempotency: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    document_id: DocumentId
-    version_id: VersionId
-    remembered: RememberedAnswer | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    size_bytes: int
-    sha256: str
 
 
 class _Replayed(Exception):
@@ -93,10 +56,6 @@ class _Replayed(Exception):
 
     def __init__(self, answer: RememberedAnswer) -> None:
         self.answer = answer
-
-
-FinishRequest = Callable[[UploadRequest], Awaitable[UploadRequest]]
-"""Completes the request from what follows the bytes on the wire (form fields after the file)."""
 
 
 class Uploads:
@@ -115,6 +74,7 @@ class Uploads:
         self._chains = chains
         self._random = random
         self._limits = limits
+        self._rooms = UploadRooms(database, duration_max=limits.duration_max, idempotency=limits.idempotency)
         self._discarding: set[asyncio.Task[None]] = set()
 
     async def receive(
@@ -132,27 +92,29 @@ class Uploads:
         `content` raises; then nothing of it is visible.
         """
         context.require(Permission.DOCUMENTS_WRITE)
-        if (request.declared_bytes or 0) > self._limits.bytes_max:
-            raise self._too_large()
-        opened = await self._database.transact(lambda c: self._open(c, context.tenant_id, request))
+        opened = await self._database.transact(lambda c: self._open_within(c, context, request, finish))
         failpoint("upload.opened")
         if opened.remembered is not None:
-            return await self._replay(context.tenant_id, request, opened.remembered, content, finish)
+            replayed = await self._replay(context.tenant_id, request, opened.remembered, content, finish)
+            scope.require_within(context.restriction, replayed.document.key, replayed.document.metadata)
+            return replayed
         sealed = False
         try:
-            stored, complete = await self._stream(context.tenant_id, opened, request, content, finish)
+            stored, complete = await self._stream(context, opened, request, content, finish)
             failpoint("upload.streamed")
+            scope.require_within(context.restriction, request.key, complete.metadata or {})
 
             async def seal(connection: Connection, now: datetime) -> Draft:
                 nonlocal sealed
                 sealed = False
-                draft = await self._seal(connection, now, context.tenant_id, opened, complete, stored)
+                await _require_visible(connection, context, opened.document_id)
+                draft = await self._seal(connection, now, context, opened, complete, stored)
                 sealed = True
                 return draft
 
             async def settled(connection: Connection, head: Head) -> UploadResult:
-                document = await rows.get(connection, context.tenant_id, opened.document_id)
-                made = _document(context.tenant_id, opened.document_id, head.revision, head.body)
+                document = await rows.live(connection, context.tenant_id, opened.document_id)
+                made = document_from(context.tenant_id, opened.document_id, head.revision, head.body)
                 return UploadResult(
                     document if document is not None and document.revision == head.revision else made,
                     created=head.body["created"],
@@ -172,32 +134,37 @@ class Uploads:
 
     # -- open
 
-    async def _open(self, connection: Connection, tenant_id: TenantId, request: UploadRequest) -> _Opened:
+    async def _open_within(
+        self, connection: Connection, context: TenantContext, request: UploadRequest, finish: FinishRequest | None
+    ) -> Opened:
+        """`_open`, where the caller's bounds allow it. What follows the bytes is judged after them."""
+        if finish is None:
+            scope.require_within(context.restriction, request.key, request.metadata or {})
+        else:
+            scope.require_key_within(context.restriction, request.key)
+        if request.key is not None:
+            await _require_visible(connection, context, document_id_for_key(context.tenant_id, request.key))
+        return await self._open(connection, context, request)
+
+    async def _open(self, connection: Connection, context: TenantContext, request: UploadRequest) -> Opened:
         now = await self._database.now(connection)
         version_id = new_version_id(self._random)
-        remembered, document_id = await self._identity(connection, now, tenant_id, request)
+        remembered, document_id = await self._identity(connection, now, context.tenant_id, request)
+        opened = Opened(document_id, version_id, remembered=remembered)
         if remembered is not None:
-            return _Opened(document_id, version_id, remembered)
-        await self._check_current(connection, tenant_id, document_id, request)
-        reserved_bytes = request.declared_bytes or 0
-        await usage.reserve(connection, tenant_id, reserved_bytes, storage_limit_bytes=None)
-        await reservations.add(
-            connection,
-            tenant_id,
-            document_id,
-            version_id,
-            reserved_bytes=reserved_bytes,
-            now=now,
-            expires_at=now + self._limits.duration_max,
-        )
-        return _Opened(document_id, version_id, None)
+            return opened  # what was done was allowed then, whatever the plan says now
+        if max(request.declared_bytes or 0, request.bytes_at_least) > self._file_bytes_max(context):
+            raise self.too_large(context)
+        current = await self._check_current(connection, context.tenant_id, document_id, request)
+        await self._rooms.open(connection, now, context, request, opened, current)
+        return opened
 
     async def _identity(
         self, connection: Connection, now: datetime, tenant_id: TenantId, request: UploadRequest
     ) -> tuple[RememberedAnswer | None, DocumentId]:
         remembered = None
-        if request.idempotency_key is not None:
-            remembered = await idempotency.find(connection, tenant_id, _hashed(request.idempotency_key))
+        if request.idempotency_hash is not None:
+            remembered = await idempotency.find(connection, tenant_id, request.idempotency_hash)
             if remembered is not None and now - remembered.created_at < self._limits.idempotency:
                 return remembered, remembered.document_id
         if request.key is not None:
@@ -215,7 +182,7 @@ class Uploads:
     async def _check_current(
         self, connection: Connection, tenant_id: TenantId, document_id: DocumentId, request: UploadRequest
     ) -> Document | None:
-        current = await rows.get(connection, tenant_id, document_id)
+        current = await rows.live(connection, tenant_id, document_id)
         if request.create_only and current is not None:
             raise Conflict("A document with this key exists; PUT replaces it.", details={"document_id": document_id})
         request.preconditions.check_write(current.revision if current is not None else None)
@@ -225,32 +192,40 @@ class Uploads:
 
     async def _stream(
         self,
-        tenant_id: TenantId,
-        opened: _Opened,
+        context: TenantContext,
+        opened: Opened,
         request: UploadRequest,
         content: AsyncIterator[bytes],
         finish: FinishRequest | None,
-    ) -> tuple[_Content, UploadRequest]:
+    ) -> tuple[StoredContent, UploadRequest]:
         digest = hashlib.sha256()
         size_bytes = 0
-        key = keys.content(tenant_id, opened.document_id, opened.version_id)
+        bytes_max = self._file_bytes_max(context)
+        key = keys.content(context.tenant_id, opened.document_id, opened.version_id)
         async with self._store.upload(key) as upload:
             async for chunk in content:
                 size_bytes += len(chunk)
-                if size_bytes > self._limits.bytes_max:
-                    raise self._too_large()
+                if size_bytes > bytes_max:
+                    raise self.too_large(context)
+                if size_bytes > opened.promised_bytes:
+                    await self._rooms.grow(context, request, opened, size_bytes, bytes_max=bytes_max)
                 digest.update(chunk)
                 await upload.write(chunk)
             complete = await finish(request) if finish is not None else request
             failpoint("upload.received")
             await upload.commit()
-        return _Content(size_bytes, digest.hexdigest()), complete
+        return StoredContent(size_bytes, digest.hexdigest()), complete
 
-    def _too_large(self) -> PayloadTooLarge:
+    def too_large(self, context: TenantContext) -> PayloadTooLarge:
+        """The refusal of a document that is larger than the plan, or this deployment, takes."""
+        bytes_max = self._file_bytes_max(context)
         return PayloadTooLarge(
-            f"The document is larger than {human_size(self._limits.bytes_max)}.",
-            details={"max_file_size": self._limits.bytes_max},
+            f"The document is larger than {human_size(bytes_max)}.", details={"max_file_size": bytes_max}
         )
+
+    def _file_bytes_max(self, context: TenantContext) -> int:
+        of_plan = context.plan.file_bytes_max
+        return min(self._limits.bytes_max, of_plan) if of_plan is not None else self._limits.bytes_max
 
     # -- seal
 
@@ -258,21 +233,20 @@ class Uploads:
         self,
         connection: Connection,
         now: datetime,
-        tenant_id: TenantId,
-        opened: _Opened,
+        context: TenantContext,
+        opened: Opened,
         request: UploadRequest,
-        stored: _Content,
+        stored: StoredContent,
     ) -> Draft:
-        if not await reservations.alive(connection, opened.version_id):
-            raise Unavailable("The upload took too long and was given up; send it again.")
+        tenant_id = context.tenant_id
         said: dict[str, Any] = {}
-        if request.idempotency_key is not None:
-            key_hash = _hashed(request.idempotency_key)
+        if (key_hash := request.idempotency_hash) is not None:
             remembered = await idempotency.find(connection, tenant_id, key_hash)
             if remembered is not None and now - remembered.created_at < self._limits.idempotency:
                 raise _Replayed(remembered)
-            said = {"key_hash": key_hash, "fingerprint": _fingerprint(request, stored)}
+            said = {"key_hash": key_hash, "fingerprint": fingerprint(request, stored)}
         current = await self._check_current(connection, tenant_id, opened.document_id, request)
+        await self._rooms.make_exact(connection, context, request, opened, current, stored.size_bytes)
         row = await rows.lock(connection, tenant_id, opened.document_id)
         revision = (row.revision if row is not None else 0) + 1
         created = current is None
@@ -309,71 +283,36 @@ class Uploads:
             size_bytes += len(chunk)
             digest.update(chunk)
         complete = await finish(request) if finish is not None else request
-        return self._answer(tenant_id, complete, _Content(size_bytes, digest.hexdigest()), answer)
+        return self._answer(tenant_id, complete, StoredContent(size_bytes, digest.hexdigest()), answer)
 
     def _answer(
-        self, tenant_id: TenantId, request: UploadRequest, stored: _Content, answer: RememberedAnswer
+        self, tenant_id: TenantId, request: UploadRequest, stored: StoredContent, answer: RememberedAnswer
     ) -> UploadResult:
-        if answer.fingerprint != _fingerprint(request, stored):
+        if answer.fingerprint != fingerprint(request, stored):
             raise Conflict("This Idempotency-Key was used for another request; choose a new one.")
-        document = _document(tenant_id, answer.document_id, answer.revision, answer.body)
+        document = document_from(tenant_id, answer.document_id, answer.revision, answer.body)
         return UploadResult(document, created=answer.body["created"], replayed=True)
 
-    async def _discard_soon(self, tenant_id: TenantId, opened: _Opened) -> None:
+    async def _discard_soon(self, tenant_id: TenantId, opened: Opened) -> None:
         """A refused caller waits for the clean-up only while it is quick; a store that hangs does not hold it."""
         task = asyncio.create_task(self._discard(tenant_id, opened))
         self._discarding.add(task)
         task.add_done_callback(self._discarding.discard)
         await asyncio.wait([task], timeout=_DISCARD_WAIT_SECONDS)
 
-    async def _discard(self, tenant_id: TenantId, opened: _Opened) -> None:
+    async def _discard(self, tenant_id: TenantId, opened: Opened) -> None:
         """Gives the room back and removes the bytes. What fails here is left to the reconcilers."""
-
-        async def give_back(connection: Connection) -> None:
-            released = await reservations.drop(connection, opened.version_id)
-            await usage.release(connection, tenant_id, released)
-
         try:
-            await self._database.transact(give_back)
+            await self._rooms.give_back(tenant_id, opened.version_id)
             failpoint("upload.released")
             await self._store.delete([keys.content(tenant_id, opened.document_id, opened.version_id)])
         except Unavailable:
             return
 
 
-def _hashed(idempotency_key: str) -> str:
-    return hashlib.sha256(idempotency_key.encode()).hexdigest()
-
-
-def _fingerprint(request: UploadRequest, stored: _Content) -> str:
-    said = [
-        request.key,
-        request.filename,
-        request.content_type,
-        dict(request.metadata or {}),
-        request.create_only,
-        stored.size_bytes,
-        stored.sha256,
-    ]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def _document(tenant_id: TenantId, document_id: DocumentId, revision: int, body: Mapping[str, Any]) -> Document:
-    """The document as it was when `body` was committed: just uploaded."""
-    uploaded_at = parse_rfc3339(body["uploaded_at"])
-    return Document(
-        tenant_id=tenant_id,
-        document_id=document_id,
-        revision=revision,
-        key=body["key"],
-        version_id=VersionId(body["version_id"]),
-        content_revision=body["content_revision"],
-        filename=body["filename"],
-        content_type=body["content_type"],
-        size_bytes=body["size"],
-        sha256=body["sha256"],
-        metadata=body["metadata"],
-        uploaded_at=uploaded_at,
-        updated_at=uploaded_at,
-        status=DocumentStatus.PROCESSING,
-    )
+async def _require_visible(connection: Connection, context: TenantContext, document_id: DocumentId) -> None:
+    """What stands where a bound key writes is its own to replace, or nothing. Raises `NotFound`."""
+    if not context.restriction.binds or await rows.live(connection, context.tenant_id, document_id) is None:
+        return
+    if await rows.get(connection, context, document_id) is None:
+        raise missing()

@@ -1,0 +1,52 @@
+"""What the calendar does with tenants: plans that end, and tenants whose grace is over.
+
+A tenant goes in two movements. Its tombstone is a head like any other, and from then on nobody comes in. Then its rows
+leave the catalog, batch by batch, in whatever number of runs it takes: a run looks for rows of tombstones, so it ends
+what a crash broke off, and what a writer that was late still brought in. Bytes stay in the bucket under the tenant's
+prefix, which no other tenant ever has; a catalog that is rebuilt reads the tombstone and adopts nothing behind it.
+"""
+
+from s4.domains.maintenance import queries
+from s4.domains.maintenance.report import Report
+from s4.domains.tenants import TenantLifecycle
+from s4.kernel.ids import TenantId
+from s4.platform.database import Connection, Database
+from s4.platform.faults import failpoint
+
+_TENANTS_MAX = 200  # of one run, each with a commit in the bucket; the next run goes on
+_ROWS = 500  # of one transaction and table
+_BATCHES_MAX = 2000  # of one tenant and run: a million rows of each table
+
+
+class Departures:
+    """Call `run` regularly; twice does no harm."""
+
+    def __init__(self, database: Database, lifecycle: TenantLifecycle) -> None:
+        self._database = database
+        self._lifecycle = lifecycle
+
+    async def run(self) -> Report:
+        """Notes plans that have ended, deletes tenants whose grace is over, clears up behind tombstones."""
+        report = Report()
+        report.add("plans_followed", await self._lifecycle.follow_expired_plans(limit=_TENANTS_MAX))
+        failpoint("depart.plans_followed")
+        report.add("tenants_deleted", await self._lifecycle.finish_due_deletions(limit=_TENANTS_MAX))
+        failpoint("depart.buried")
+        async with self._database.read() as connection:
+            left = await queries.left_behind(connection, limit=_TENANTS_MAX)
+        for tenant_id in left:
+            report.add("forgotten_rows", await self._forget(tenant_id))
+        return report
+
+    async def _forget(self, tenant_id: TenantId) -> int:
+        async def forget(connection: Connection) -> int:
+            return await queries.forget_tenant(connection, tenant_id, rows_max=_ROWS)
+
+        total = 0
+        for _ in range(_BATCHES_MAX):
+            count = await self._database.transact(forget)
+            if count == 0:
+                break
+            total += count
+            failpoint("depart.forgotten")
+        return total

@@ -1,0 +1,19 @@
+"""What a reconciler answers with."""
+
+from dataclasses import dataclass, field
+
+from s4.platform.telemetry import metrics
+
+
+@dataclass(slots=True)
+class Report:
+    """What a reconciler mended, by action."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    drift_bytes: int = 0
+    """Between what the catalog says of bytes and what there is."""
+
+    def add(self, action: str, count: int = 1) -> None:
+        if count:
+            self.counts[action] = self.counts.get(action, 0) + count
+            metrics.RECONCILED.labels(action).inc(count)

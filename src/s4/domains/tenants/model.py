@@ -1,0 +1,74 @@
+"""A tenant, and the words for what becomes of it.
+
+    active ◄──► suspended
+      │ ▲           │
+      ▼ └─activate──┤
+    deleting ◄──────┘ ──(grace has passed, or confirmed)──► a tombstone: no tenant any more, for nobody
+
+Only an active tenant is served. A tombstone keeps the id for ever, so that a namesake is somebody else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from s4.kernel.ids import TenantId
+
+Body = Mapping[str, Any]
+"""Of a tenant's head: name, email, company, external_id, plan_id, plan_expires_at, then_plan_id, status, status_reason,
+delete_after, usage_reset_at, settings, created_at, keys; of one that was created with an Idempotency-Key, idempotency.
+Times are RFC 3339. What an older release did not write is absent: read with `get`, write on with `{**body, …}`."""
+
+LIVE = "live"
+TOMBSTONE = "tombstone"
+
+
+class TenantStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETING = "deleting"
+    """It can be brought back until `delete_after`; then it goes."""
+
+
+DELETED = "deleted"
+"""The status in a tombstone's body. No tenant that anybody can look at has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTenant:
+    name: str
+    email: str | None
+    company: str | None
+    plan_id: str
+    external_id: str | None = None
+    """The operator's own name for it, of a customer file say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A live tenant and what it holds. `plan_id` is the plan in force: of a plan that expired, the next."""
+
+    tenant_id: TenantId
+    name: str
+    email: str | None
+    company: str | None
+    external_id: str | None
+    plan_id: str
+    plan_expires_at: datetime | None
+    then_plan_id: str | None
+    status: str
+    status_reason: str | None
+    delete_after: datetime | None
+    created_at: datetime
+    stored_bytes: int
+    documents: int
+    calls: int
+    """Of this calendar month in UTC."""
+
+
+def public_body(body: Body) -> dict[str, Any]:
+    """A head's body as the audit trail may keep it: keys without their hashes."""
+    keys = [{name: value for name, value in key.items() if name != "hash"} for key in body.get("keys", ())]
+    return {**body, "keys": keys}

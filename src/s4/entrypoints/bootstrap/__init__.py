@@ -1,0 +1,23 @@
+"""The only wiring: settings in, running parts out.
+
+`Core` is what every process needs; `WorkerParts` is what only workers need. Both are async context managers that
+close what they opened, in reverse order. `parts` makes each part of its settings.
+"""
+
+from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, open_core
+from s4.entrypoints.bootstrap.parts import RANDOM, make_embedder, make_extraction, metadata_limits, reading_limits
+from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
+
+__all__ = [
+    "RANDOM",
+    "Core",
+    "WorkerParts",
+    "configure_process",
+    "make_embedder",
+    "make_extraction",
+    "metadata_limits",
+    "migrate_database",
+    "open_core",
+    "open_worker",
+    "reading_limits",
+]

@@ -1,0 +1,261 @@
+"""What every process needs."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from s4 import __version__
+from s4.domains.access import AccessService, AdministratorService, KeyService
+from s4.domains.analytics import AnalyticsService
+from s4.domains.announcements import Board, Contacts, Mailbox, NoticeService
+from s4.domains.audit import AuditService, CallRecorder
+from s4.domains.calls import CallBudget
+from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
+from s4.domains.documents.uploads import UploadLimits
+from s4.domains.events import Events
+from s4.domains.indexing import Generation
+from s4.domains.indexing.model_memory import BucketModelMemory
+from s4.domains.maintenance import Deployment
+from s4.domains.maintenance.deployment import is_serving, open_deployment
+from s4.domains.plans import PlanService
+from s4.domains.search import SearchLimits, SearchService
+from s4.domains.service_levels import ServiceLevels
+from s4.domains.tenants import CreationMemory, TenantChain, TenantLifecycle, TenantService
+from s4.domains.tenants import queries as tenant_queries
+from s4.domains.usage import Meter, UsageService
+from s4.domains.webhooks import WebhookService
+from s4.engine.embedding.base import Embedder
+from s4.engine.vectors import VectorStore
+from s4.entrypoints.admissions import Buckets
+from s4.entrypoints.bootstrap.parts import (
+    EMBEDDER_FIRST,
+    RANDOM,
+    database_url,
+    make_buckets,
+    make_embedder,
+    make_generation,
+    make_mail_server,
+    make_meter,
+    make_prices,
+    make_vectors,
+    make_verifier,
+    make_webhooks,
+    metadata_limits,
+)
+from s4.kernel.clock import SystemClock
+from s4.kernel.errors import Conflict, Unavailable
+from s4.kernel.ids import base32
+from s4.kernel.keys import Collection
+from s4.kernel.settings import Settings
+from s4.platform import faults
+from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
+from s4.platform.database import Database, migrate, open_database
+from s4.platform.jobs import Queue
+from s4.platform.objects import ObjectStore, open_store
+from s4.platform.telemetry import logs, metrics
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What API and workers share."""
+
+    settings: Settings
+    database: Database
+    store: ObjectStore
+    queue: Queue
+    chains: Chains
+    embedder: Embedder
+    vectors: VectorStore
+    deployment: Deployment
+    buckets: Buckets
+    calls: CallBudget
+    records: dict[Collection, Records]
+    events: Events
+    plans: PlanService
+    meter: Meter
+    usage: UsageService
+    analytics: AnalyticsService
+    service_levels: ServiceLevels
+    webhooks: WebhookService
+    tenants: TenantService
+    lifecycle: TenantLifecycle
+    administrators: AdministratorService
+    keys: KeyService
+    access: AccessService
+    documents: DocumentService
+    uploads: Uploads
+    accounts: Accounts
+    search: SearchService
+    admin_calls: CallRecorder
+    audit: AuditService
+    notices: NoticeService
+    board: Board
+    contacts: Contacts
+    mailbox: Mailbox
+
+    def sweeps(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """What a process that answers requests has to do every few seconds."""
+        return (self.calls.sweep,)
+
+    @property
+    def generation(self) -> Generation:
+        """How this deployment indexes. Raises `Unavailable` until the embedder's dimension is known."""
+        return make_generation(self.settings, self.embedder)
+
+
+def configure_process(settings: Settings, *, service: str) -> None:
+    """Logs and constant metrics of this process."""
+    logs.configure(level=settings.log_level, log_format=settings.log_format, service=service)
+    faults.arm(faults.parse(settings.failpoints))
+    metrics.BUILD_INFO.labels(__version__).set(1)
+
+
+def migrate_database(settings: Settings) -> list[str]:
+    """Brings the catalog's schema up to date. Answers with the steps that were run."""
+    return migrate.upgrade(database_url(settings))
+
+
+@contextlib.asynccontextmanager
+async def open_core(settings: Settings) -> AsyncIterator[Core]:
+    """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
+    provider that is down is waited for in the background."""
+    async with contextlib.AsyncExitStack() as stack:
+        if migrate.pending(database_url(settings)):
+            raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
+        database = open_database(
+            database_url(settings),
+            pool_size=settings.database_pool_size,
+            timeout_seconds=settings.database_timeout_seconds,
+        )
+        stack.push_async_callback(database.aclose)
+        store = open_store(settings)
+        stack.push_async_callback(store.aclose)
+        if not (await store.probe()).create_if_absent:
+            raise Conflict(
+                "The object store ignores If-None-Match: two writers would overwrite each other's heads. "
+                "Use a store that honours it."
+            )
+        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
+        embedder = make_embedder(settings, BucketModelMemory(store))
+        stack.push_async_callback(embedder.aclose)
+        try:
+            await embedder.prepare()
+        except Unavailable as error:
+            # Uploads and keyword searches need no provider; the embedder's watch goes on asking.
+            log.warning("embedding.unavailable_at_start", error=error.message)
+        events = Events(database, RANDOM)
+        meter = make_meter(settings, database, events)
+        stack.push_async_callback(meter.aclose)
+        meter.start()
+        store.observer = meter.stored
+        vectors = make_vectors(settings, store)
+        stack.push_async_callback(vectors.close)
+        await vectors.preload()
+        core = _core(settings, database, store, deployment, embedder, vectors, events, meter)
+        stack.push_async_callback(core.buckets.aclose)
+        stack.push_async_callback(core.calls.aclose)
+        yield core
+
+
+def _core(
+    settings: Settings,
+    database: Database,
+    store: ObjectStore,
+    deployment: Deployment,
+    embedder: Embedder,
+    vectors: VectorStore,
+    events: Events,
+    meter: Meter,
+) -> Core:
+    queue = Queue(database, RANDOM)
+    chains = Chains(
+        database,
+        store,
+        RANDOM,
+        [TenantChain(), DocumentChain(queue, events, is_serving), *map(RecordChain, Collection)],
+        ChainTimings(
+            lease=timedelta(seconds=settings.commit_lease_seconds),
+            wait=timedelta(seconds=settings.commit_wait_seconds),
+        ),
+    )
+    records = {collection: Records(collection, database, chains) for collection in Collection}
+    plans = PlanService(database, records[Collection.PLANS], tenant_queries.count_on_plan)
+    usage = UsageService(database, make_prices(settings))
+    administrators = AdministratorService(database, records[Collection.ADMINS], RANDOM)
+    contacts = Contacts(database, records[Collection.NOTICES])
+    assert settings.admin_api_key is not None, "load_settings fills it in or refuses"
+    admin_key = settings.admin_api_key.get_secret_value()
+    memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
+    tenants = TenantService(database, chains, plans, RANDOM, memory)
+    return Core(
+        settings=settings,
+        database=database,
+        store=store,
+        queue=queue,
+        chains=chains,
+        embedder=embedder,
+        vectors=vectors,
+        deployment=deployment,
+        buckets=make_buckets(settings, deployment),
+        calls=CallBudget(database, SystemClock(), owner=base32(RANDOM(16))),
+        records=records,
+        events=events,
+        plans=plans,
+        tenants=tenants,
+        lifecycle=TenantLifecycle(
+            database, tenants, plans, events, grace=timedelta(days=settings.tenant_delete_grace_days)
+        ),
+        administrators=administrators,
+        keys=KeyService(database, tenants, RANDOM),
+        access=AccessService(
+            database,
+            administrators,
+            admin_api_key=admin_key,
+            failures_per_minute=settings.auth_failures_per_minute,
+        ),
+        meter=meter,
+        usage=usage,
+        analytics=AnalyticsService(database, tenants, usage),
+        service_levels=ServiceLevels(database, plans, events),
+        webhooks=make_webhooks(settings, database, records[Collection.WEBHOOKS]),
+        documents=DocumentService(
+            database,
+            store,
+            chains,
+            metadata_limits(settings),
+        ),
+        uploads=Uploads(
+            database,
+            store,
+            chains,
+            RANDOM,
+            UploadLimits(
+                bytes_max=settings.upload_bytes_max,
+                duration_max=timedelta(seconds=settings.upload_seconds_max),
+                idempotency=timedelta(hours=settings.idempotency_hours),
+            ),
+        ),
+        accounts=Accounts(database),
+        search=SearchService(
+            database,
+            vectors,
+            embedder,
+            partial(make_generation, settings, embedder),
+            SearchLimits(
+                candidates=settings.search_candidates,
+                query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + EMBEDDER_FIRST,
+            ),
+        ),
+        admin_calls=CallRecorder(database, RANDOM),
+        audit=AuditService(database, make_verifier(settings, database, store)),
+        notices=NoticeService(database, records[Collection.NOTICES], queue, RANDOM),
+        board=Board(database, records[Collection.NOTICES]),
+        contacts=contacts,
+        mailbox=Mailbox(database, queue, contacts, RANDOM, make_mail_server(settings)),
+    )

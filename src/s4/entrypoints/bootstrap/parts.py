@@ -1,0 +1,202 @@
+"""Parts, each made of its settings."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from s4.domains.announcements.smtp import MailServer
+from s4.domains.audit import Verifier
+from s4.domains.documents.metadata import MetadataLimits
+from s4.domains.events import EventKind, Events
+from s4.domains.indexing import Generation
+from s4.domains.maintenance import Deployment
+from s4.domains.tenants import queries as tenant_queries
+from s4.domains.usage import Meter, Prices
+from s4.domains.webhooks import PumpLimits, WebhookService
+from s4.engine.embedding.base import Embedder
+from s4.engine.embedding.known import ModelMemory
+from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
+from s4.engine.vectors import VectorStore
+from s4.entrypoints.admissions import Buckets
+from s4.kernel.clock import SystemClock
+from s4.kernel.ids import RandomBytes
+from s4.kernel.settings import EmbeddingProvider, Environment, Settings
+from s4.platform.chains import Records
+from s4.platform.database import Connection, Database
+from s4.platform.objects import ObjectStore
+from s4.platform.outbound import Allowance, Outbound, OutboundTimings
+from s4.platform.outbound.addresses import parse_networks
+from s4.platform.rates import LocalBuckets, open_shared
+from s4.platform.security import sealing
+
+RANDOM: RandomBytes = secrets.token_bytes
+EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
+
+
+def make_meter(settings: Settings, database: Database, events: Events) -> Meter:
+    async def approaching(connection: Connection, tenant_id: str, data: Mapping[str, object]) -> None:
+        await events.emit(connection, tenant_id, EventKind.API_CALLS_LIMIT_APPROACHING, data)
+
+    async def limits(connection: Connection, tenant_ids: Sequence[str]) -> Mapping[str, int]:
+        return await tenant_queries.call_limits(connection, tenant_ids, await database.now(connection))
+
+    return Meter(
+        database,
+        SystemClock(),
+        RANDOM,
+        limits=limits,
+        approaching=approaching,
+        every=timedelta(seconds=settings.usage_flush_seconds),
+    )
+
+
+def make_prices(settings: Settings) -> Prices:
+    return Prices(
+        currency=settings.price_currency,
+        stored_gib_month=settings.price_stored_gib_month,
+        store_writes_thousand=settings.price_store_writes_thousand,
+        store_reads_thousand=settings.price_store_reads_thousand,
+        embedding_million_tokens=settings.price_embedding_million_tokens,
+        out_gib=settings.price_out_gib,
+    )
+
+
+def make_mail_server(settings: Settings) -> MailServer | None:
+    if settings.smtp_url is None:
+        return None
+    return MailServer(settings.smtp_url.get_secret_value(), settings.smtp_from)
+
+
+def make_verifier(settings: Settings, database: Database, store: ObjectStore) -> Verifier:
+    return Verifier(database, store, every=timedelta(hours=settings.audit_verify_hours))
+
+
+def make_generation(settings: Settings, embedder: Embedder) -> Generation:
+    return Generation(embedder.space, embedder.dimension, settings.chunk_tokens_max, settings.chunk_overlap_tokens)
+
+
+def make_extraction(settings: Settings) -> ExtractionPool:
+    """The pool that reads files; starts nothing yet."""
+    return ExtractionPool(
+        processes=settings.extraction_processes,
+        slow_processes=settings.extraction_slow_processes,
+        fast_seconds=settings.extraction_fast_seconds,
+        memory_bytes=settings.extraction_memory_bytes,
+        seconds_max=settings.extraction_seconds_max,
+        scratch_bytes_max=settings.extraction_scratch_bytes_max,
+        files_per_child=settings.extraction_files_per_child,
+        limits=reading_limits(settings),
+    )
+
+
+def metadata_limits(settings: Settings) -> MetadataLimits:
+    """How much metadata a document may have."""
+    return MetadataLimits(settings.metadata_bytes_max, settings.metadata_depth_max, settings.metadata_values_max)
+
+
+def reading_limits(settings: Settings) -> Limits:
+    """How much of a file is read."""
+    return Limits(
+        text_chars_max=settings.extraction_text_chars_max,
+        pages_max=settings.extraction_pages_max,
+        unpacked_bytes_max=settings.extraction_unpacked_bytes_max,
+        markup_bytes_max=settings.extraction_markup_bytes_max,
+        archives=ArchiveLimits(
+            depth_max=settings.extraction_archive_depth_max,
+            members_max=settings.extraction_archive_members_max,
+            bytes_max=settings.extraction_archive_bytes_max,
+            member_bytes_max=settings.extraction_archive_member_bytes_max,
+        ),
+    )
+
+
+def make_webhooks(settings: Settings, database: Database, records: Records) -> WebhookService:
+    assert settings.secret_key is not None, "load_settings fills it in or refuses"
+    return WebhookService(
+        database,
+        records,
+        sealing.Sealer([settings.secret_key.get_secret_value()], RANDOM),
+        make_allowance(settings),
+        RANDOM,
+        retention=timedelta(days=settings.webhooks_retention_days),
+    )
+
+
+def make_outbound(settings: Settings) -> Outbound:
+    """What sends to addresses that tenants named."""
+    timings = OutboundTimings(
+        connect=timedelta(seconds=settings.webhooks_connect_timeout_seconds),
+        total=timedelta(seconds=settings.webhooks_timeout_seconds),
+    )
+    return Outbound(make_allowance(settings), timings)
+
+
+def make_allowance(settings: Settings) -> Allowance:
+    embedded = settings.environment is Environment.EMBEDDED
+    return Allowance(settings.webhooks_allow_http or embedded, parse_networks(settings.webhooks_allowed_networks))
+
+
+def make_pump_limits(settings: Settings) -> PumpLimits:
+    return PumpLimits(
+        places=settings.webhooks_concurrency,
+        attempt=timedelta(seconds=settings.webhooks_timeout_seconds),
+        retry=timedelta(seconds=settings.webhooks_retry_seconds),
+        patience=timedelta(hours=settings.webhooks_patience_hours),
+    )
+
+
+def make_embedder(settings: Settings, memory: ModelMemory | None = None) -> Embedder:
+    """The configured embedder. Imports only that one's libraries. `memory`: where a provider's model is remembered."""
+    provider = settings.embedding_provider
+    if provider is EmbeddingProvider.LOCAL:
+        from s4.engine.embedding.local import LocalEmbedder
+
+        return LocalEmbedder(threads=settings.embedding_threads)
+    if provider is EmbeddingProvider.DETERMINISTIC:
+        from s4.engine.embedding.deterministic import DeterministicEmbedder
+
+        return DeterministicEmbedder(dimension=settings.embedding_dimension or 384)
+    from s4.engine.embedding.openai_compatible import OpenAICompatibleEmbedder
+
+    key = settings.embedding_api_key
+    return OpenAICompatibleEmbedder(
+        model=settings.embedding_model,
+        api_key=key.get_secret_value() if key is not None else None,
+        base_url=settings.embedding_base_url,
+        dimension=settings.embedding_dimension,
+        batch_tokens=settings.embedding_batch_tokens,
+        batch_items=settings.embedding_batch_items,
+        timeout=timedelta(seconds=settings.embedding_timeout_seconds),
+        query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds),
+        retries_max=settings.embedding_retries_max,
+        probe_pause_max=timedelta(seconds=settings.embedding_probe_seconds_max),
+        memory=memory,
+    )
+
+
+def make_buckets(settings: Settings, deployment: Deployment) -> Buckets:
+    if settings.redis_url is None:
+        return LocalBuckets()
+    return open_shared(
+        settings.redis_url.get_secret_value(),
+        prefix=f"s4:{deployment.epoch}:rate:",
+        timeout=timedelta(seconds=settings.redis_timeout_seconds),
+    )
+
+
+def make_vectors(settings: Settings, store: ObjectStore) -> VectorStore:
+    place = store.lance_uri()
+    uri, options = place if place is not None else (str(settings.data_dir / "index"), {})
+    return VectorStore(
+        uri,
+        storage_options=options,
+        index_cache_bytes=settings.index_cache_bytes,
+        metadata_cache_bytes=settings.index_cache_bytes // 2,
+        handles_max=settings.index_handles_max,
+        read_timeout=timedelta(seconds=settings.store_timeout_seconds),
+    )
+
+
+def database_url(settings: Settings) -> str:
+    assert settings.database_url is not None, "load_settings fills it in"
+    return settings.database_url.get_secret_value()

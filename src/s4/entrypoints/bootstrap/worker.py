@@ -1,0 +1,133 @@
+"""What only workers need."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from s4.domains.announcements import Teller
+from s4.domains.audit import Sealer
+from s4.domains.indexing import IndexingService, Publisher
+from s4.domains.indexing.service import IndexingLimits
+from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService
+from s4.domains.usage import LedgerKeeper
+from s4.domains.webhooks import DeliveryPump
+from s4.entrypoints.bootstrap.core import Core
+from s4.entrypoints.bootstrap.parts import (
+    RANDOM,
+    make_extraction,
+    make_outbound,
+    make_pump_limits,
+    make_verifier,
+)
+from s4.entrypoints.configuration import SCRATCH_DIR
+from s4.kernel.ids import base32
+from s4.kernel.keys import Collection
+from s4.kernel.settings import Settings
+from s4.platform.jobs import JobHandler, Leases, Scheduler, Worker, WorkerLimits, regular_handlers, regular_tasks
+from s4.platform.jobs.heartbeat import Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What runs jobs."""
+
+    worker: Worker
+    scheduler: Scheduler
+    heartbeat: Heartbeat
+    indexing: IndexingService
+    pump: DeliveryPump
+    maintenance: MaintenanceService
+
+
+@contextlib.asynccontextmanager
+async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
+    """Everything that runs jobs, on top of `core`. Raises `Unavailable` until its generation is known."""
+    settings = core.settings
+    generation = core.generation
+    owner = base32(RANDOM(16))
+    lease = timedelta(seconds=settings.job_lease_seconds)
+    scratch_dir = settings.data_dir / SCRATCH_DIR
+    scratch_dir.mkdir(parents=True, exist_ok=True)
+    extraction = make_extraction(settings)
+    leases = Leases(core.database, owner=owner, duration=lease)
+    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.events, generation)
+    indexing = IndexingService(
+        core.database,
+        core.store,
+        extraction,
+        core.embedder,
+        publisher,
+        core.events,
+        generation,
+        IndexingLimits(settings.chunk_tokens_max, settings.chunk_overlap_tokens, settings.chunks_max),
+        scratch_dir=scratch_dir,
+    )
+    maintenance = MaintenanceService(
+        core.database,
+        core.store,
+        core.vectors,
+        core.queue,
+        core.chains,
+        core.tenants,
+        Departures(core.database, core.lifecycle),
+        core.documents,
+        publisher,
+        generation,
+        core.deployment,
+        core.accounts,
+        list(core.records.values()),
+        core.calls,
+        MaintenanceLimits(
+            upload_duration_max=timedelta(seconds=settings.upload_seconds_max),
+            garbage_grace=timedelta(seconds=settings.garbage_grace_seconds),
+            index_grace=timedelta(seconds=settings.index_grace_seconds),
+            idempotency=timedelta(hours=settings.idempotency_hours),
+            sweep_every=timedelta(seconds=settings.sweep_seconds),
+            commit_lease=timedelta(seconds=settings.commit_lease_seconds),
+        ),
+    )
+    keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
+    sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
+    verifier = make_verifier(settings, core.database, core.store)
+    teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
+    regular = [*sealer.regular_jobs(), *verifier.regular_jobs(), *teller.regular_jobs()]
+    handlers: dict[str, JobHandler] = (
+        indexing.handlers()
+        | core.webhooks.handlers()
+        | maintenance.handlers()
+        | keeper.handlers()
+        | core.service_levels.handlers()
+        | core.mailbox.handlers()
+        | regular_handlers(core.database, regular)
+    )
+    worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
+    heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
+    tasks = [
+        *maintenance.regular_tasks(),
+        *keeper.regular_tasks(),
+        *core.webhooks.regular_tasks(),
+        *core.service_levels.regular_tasks(),
+        *regular_tasks(regular),
+    ]
+    scheduler = Scheduler(core.database, core.queue, leases, tasks)
+    outbound = make_outbound(settings)
+    pump = DeliveryPump(core.database, core.webhooks, outbound, RANDOM, make_pump_limits(settings))
+    try:
+        yield WorkerParts(worker, scheduler, heartbeat, indexing, pump, maintenance)
+    finally:
+        await outbound.aclose()
+        await extraction.aclose()
+
+
+def _worker_limits(settings: Settings) -> WorkerLimits:
+    return WorkerLimits(
+        concurrency=settings.worker_concurrency,
+        reserved=min(settings.worker_reserved_slots, settings.worker_concurrency // 2),
+        lease=timedelta(seconds=settings.job_lease_seconds),
+        poll=timedelta(seconds=settings.job_poll_seconds),
+        attempts_max=settings.job_attempts_max,
+        backoff=timedelta(seconds=settings.job_backoff_seconds),
+        backoff_max=timedelta(seconds=settings.job_backoff_max_seconds),
+        patience=timedelta(hours=settings.job_patience_hours),
+    )
