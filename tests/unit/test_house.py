@@ -48,6 +48,7 @@ def secret_comparisons(tree: ast.Module) -> list[str]:
 
 
 CONTEXTS = {"TenantContext", "AdminContext"}
+COPIERS = {"replace", "dataclasses.replace", "copy.replace", "copy.copy", "copy.deepcopy"}
 
 
 def mints_contexts(tree: ast.Module) -> list[str]:
@@ -67,9 +68,7 @@ def mints_contexts(tree: ast.Module) -> list[str]:
         name = last_name(node.func)
         first = node.args[0] if node.args else None
         called = name in names and not isinstance(node.func, ast.Call)
-        copied = (
-            name in {"replace", "copy", "deepcopy"} and isinstance(first, ast.AST) and "context" in last_name(first)
-        )
+        copied = ast.unparse(node.func) in COPIERS and isinstance(first, ast.AST) and "context" in last_name(first)
         forged = name in {"__new__", "partial"} and any(last_name(argument) in names for argument in node.args)
         if called or copied or forged:
             found.append(ast.unparse(node))
@@ -116,6 +115,7 @@ def test_the_search_for_mints_leaves_others_alone() -> None:
         "isinstance(x, TenantContext)",
         "text.replace(a, b)",
         "replace(document, key=key)",
+        "service.replace(context, plan)",
         "context.require(p)",
     ):
         assert not mints_contexts(ast.parse(source))
