@@ -24,11 +24,10 @@ from s4.platform.security import credentials
 
 @dataclass(frozen=True)
 class Mutant:
-    """`caught_by`: checks of the verification that must fail. `needs`: a route without which nobody can tell."""
+    """`caught_by`: checks of the verification that must fail."""
 
     plant: Callable[[], None]
     caught_by: frozenset[str]
-    needs: str | None = None
 
 
 def _forgets(module: ModuleType | type, name: str, column: sa.Column[Any]) -> Callable[[], None]:
@@ -143,11 +142,9 @@ MUTANTS = {
     ),
     "a key's secret is not compared": Mutant(_accepts_any_secret, frozenset({"credentials"})),
     "any administrator's key is taken": Mutant(_accepts_any_administrator, frozenset({"credentials"})),
-    "scopes are not looked at": Mutant(_ignores_scopes, frozenset({"scopes"}), "POST /api/v1/keys"),
-    "a suspended tenant is served": Mutant(
-        _serves_the_suspended, frozenset({"suspended"}), "POST /api/v1/admin/tenants/{tenant_id}/suspend"
-    ),
-    "keys that have ended are taken": Mutant(_serves_ended_keys, frozenset({"ended keys"}), "POST /api/v1/keys"),
+    "scopes are not looked at": Mutant(_ignores_scopes, frozenset({"scopes"})),
+    "a suspended tenant is served": Mutant(_serves_the_suspended, frozenset({"suspended"})),
+    "keys that have ended are taken": Mutant(_serves_ended_keys, frozenset({"ended keys"})),
 }
 
 if __name__ == "__main__":
