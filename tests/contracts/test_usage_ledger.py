@@ -181,7 +181,7 @@ async def test_what_counts_as_a_call_is_what_the_contract_says(catalog: Database
     unknown = [request(None, status=401), request(None, status=503)]
     for finished in [*counted, *free, *unknown]:
         meter.observe(finished)
-    meter.observe(request(ACME, status=503), draining=True)
+    meter.observe(request(ACME, status=503), excused=True)
     await meter.flush()
 
     month = await month_of(catalog, ACME)

@@ -369,17 +369,21 @@ async def test_endpoints_that_hang_do_not_delay_others(kit: Kit) -> None:
 
 async def test_an_endpoint_that_failed_is_tried_one_at_a_time(kit: Kit) -> None:
     context = await kit.tenant()
-    async with receiving(lambda _: 500) as receiver:
-        await kit.webhook(context, receiver.url)
-        await kit.emit(context)
-        pump = kit.pump(PumpLimits(40, LIMITS.attempt, LIMITS.retry, LIMITS.patience))
+    async with receiving(lambda _: 500) as failing, receiving() as healthy:
+        await kit.webhook(context, failing.url, "document.failed")
+        await kit.webhook(context, healthy.url, "document.processed")
+        pump = kit.pump(PumpLimits(40, timedelta(seconds=60), LIMITS.retry, LIMITS.patience))
+        await kit.emit(context, EventKind.DOCUMENT_FAILED)
         await pump.run_until_idle()
-        receiver.answer = lambda _: None
-        await kit.emit(context, count=5)
+        failing.answer = lambda _: None
+        await kit.emit(context, EventKind.DOCUMENT_FAILED, count=5)
         running = asyncio.create_task(pump.run())
-        await receiver.until(2)
-        assert len(receiver.got) == 2, "the others wait for how this one ends"
-        receiver.closing.set()
+        await failing.until(2)
+        for number in range(1, 4):  # each time the pump has looked at everything that waits
+            await kit.emit(context)
+            await healthy.until(number)
+        assert len(failing.got) == 2, "the others wait for how this one ends"
+        failing.closing.set()
         await pump.stop(within=timedelta(seconds=0))
         await running
 

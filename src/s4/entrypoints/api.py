@@ -57,7 +57,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         return core.board.for_profile(tenant_id)
 
     def metered(finished: Finished) -> None:
-        core.meter.observe(finished, draining=state.draining)
+        core.meter.observe(finished, excused=state.draining or finished.exchange.excused)
 
     def audited(finished: Finished) -> None:
         core.admin_calls.note(finished)

@@ -22,6 +22,7 @@ from s4.domains.announcements.schemas import (
 )
 from s4.domains.announcements.service import NoticeService
 from s4.kernel.context import TenantContext
+from s4.kernel.errors import Unavailable
 from s4.kernel.ids import parse_tenant_id
 from s4.kernel.pages import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX
 from s4.kernel.permissions import Permission
@@ -120,7 +121,12 @@ def maintenance_admission(board: Board) -> Admission:
     """One of `app.state.s4_admissions`."""
 
     async def admit(context: TenantContext, request: Request) -> None:
-        board.admit(context, request.state.s4_permission, exchange_of(request).response_headers)
+        exchange = exchange_of(request)
+        try:
+            board.admit(context, request.state.s4_permission, exchange.response_headers)
+        except Unavailable:
+            exchange.excused = True
+            raise
 
     return admit
 

@@ -93,10 +93,10 @@ class Meter:
 
     # -- notes
 
-    def observe(self, finished: Finished, *, draining: bool = False) -> None:
-        """An `Observer` of the middleware. What a draining process cannot answer is no failure of the service."""
+    def observe(self, finished: Finished, *, excused: bool = False) -> None:
+        """An `Observer` of the middleware. `excused`: a 503 that was announced, which is no failure of the service."""
         exchange = finished.exchange
-        failed = finished.status >= 500 and not draining
+        failed = finished.status >= 500 and not excused
         tenant_id = exchange.tenant_id
         if tenant_id is None:
             if failed and exchange.administrator is None:

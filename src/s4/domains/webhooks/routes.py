@@ -82,16 +82,20 @@ def _registry(webhooks: WebhookService) -> DomainRouter:
 
 
 def _sending(webhooks: WebhookService) -> DomainRouter:
-    router = DomainRouter(prefix="/webhooks/{webhook_id}", tags=["webhooks"])
+    router = DomainRouter(prefix="/webhooks", tags=["webhooks"])
 
     @router.post(
-        "/test", permission=_CHANGE, status_code=202, response_model=DeliveryOut, responses=error_responses(409)
+        "/{webhook_id}/test",
+        permission=_CHANGE,
+        status_code=202,
+        response_model=DeliveryOut,
+        responses=error_responses(409),
     )
     async def test_webhook(context: CurrentTenant, webhook_id: str) -> DeliveryOut:
         """Sends `webhook.ping`. How it went, the deliveries say."""
         return DeliveryOut.of(await webhooks.ping(context, parse_webhook_id(webhook_id)))
 
-    @router.get("/deliveries", permission=_LOOK, response_model=DeliveryPage)
+    @router.get("/{webhook_id}/deliveries", permission=_LOOK, response_model=DeliveryPage)
     async def list_deliveries(
         context: CurrentTenant,
         webhook_id: str,
@@ -105,7 +109,7 @@ def _sending(webhooks: WebhookService) -> DomainRouter:
         return DeliveryPage(deliveries=[DeliveryOut.of(each) for each in found], next_cursor=following)
 
     @router.post(
-        "/deliveries/{delivery_id}/replay",
+        "/{webhook_id}/deliveries/{delivery_id}/replay",
         permission=_CHANGE,
         status_code=202,
         response_model=DeliveryOut,
@@ -120,15 +124,17 @@ def _sending(webhooks: WebhookService) -> DomainRouter:
 
 
 def _administration(webhooks: WebhookService) -> DomainRouter:
-    router = DomainRouter(prefix="/admin/tenants/{tenant_id}/webhooks", tags=["administration"])
+    router = DomainRouter(prefix="/admin/tenants", tags=["administration"])
 
-    @router.get("", permission=Permission.ADMIN_READ, response_model=WebhookList)
+    @router.get("/{tenant_id}/webhooks", permission=Permission.ADMIN_READ, response_model=WebhookList)
     async def list_tenant_webhooks(admin: CurrentAdmin, tenant_id: str) -> WebhookList:
         """A tenant's webhooks, the oldest first."""
         found = await webhooks.all_of(admin, parse_tenant_id(tenant_id))
         return WebhookList(webhooks=[WebhookOut.of(each) for each in found])
 
-    @router.post("", permission=Permission.ADMIN_WRITE, status_code=201, response_model=WebhookWithSecret)
+    @router.post(
+        "/{tenant_id}/webhooks", permission=Permission.ADMIN_WRITE, status_code=201, response_model=WebhookWithSecret
+    )
     async def create_tenant_webhook(admin: CurrentAdmin, tenant_id: str, request: WebhookCreate) -> WebhookWithSecret:
         """A webhook for a tenant, also one whose plan allows no more."""
         made = await webhooks.create_for(admin, parse_tenant_id(tenant_id), request.new(request.secret))

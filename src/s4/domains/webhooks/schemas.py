@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints
 
 from s4.domains.events import ALL_KINDS, DeliveryState
 from s4.domains.webhooks.model import SUBSCRIBABLE, Delivery, NewWebhook, Webhook
@@ -13,11 +13,21 @@ from s4.platform.outbound.addresses import URL_CHARS_MAX
 OVERLAP_SECONDS_MAX = 7 * 86_400
 _OVERLAP_SECONDS = 86_400  # a day: time to change a receiver at work, not to forget it
 _KINDS_MAX = 50  # more than there are
+_KNOWN = [ALL_KINDS, *sorted(kind.value for kind in SUBSCRIBABLE)]
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=URL_CHARS_MAX)]
 Secret = Annotated[str, StringConstraints(min_length=16, max_length=200, pattern="^[!-~]+$")]
+
+
+def _known(kind: str) -> str:
+    if kind not in _KNOWN:
+        raise ValueError(f"there is no such event; there are {', '.join(_KNOWN)}")
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": _KNOWN})]
 Kinds = Annotated[
-    list[str],
+    list[Kind],
     Field(min_length=1, max_length=_KINDS_MAX, description="Kinds of events, or `*` for all, later ones too."),
 ]
 Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
@@ -31,19 +41,10 @@ class WebhookFields(BaseModel):
     url: Url
     events: Kinds
     description: Description = ""
-    active: bool = True
-
-    @field_validator("events")
-    @classmethod
-    def _known(cls, events: list[str]) -> list[str]:
-        known = {kind.value for kind in SUBSCRIBABLE} | {ALL_KINDS}
-        unknown = sorted(set(events) - known)
-        if unknown:
-            raise ValueError(f"there is no event {unknown[0][:64]!r}; there are {', '.join(sorted(known))}")
-        return sorted(set(events))
+    active: Annotated[bool, Strict()] = True
 
     def new(self, secret: str | None = None) -> NewWebhook:
-        return NewWebhook(self.url, tuple(self.events), secret, self.description, self.active)
+        return NewWebhook(self.url, tuple(sorted(set(self.events))), secret, self.description, self.active)
 
 
 class WebhookCreate(WebhookFields):

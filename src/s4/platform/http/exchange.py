@@ -26,6 +26,8 @@ class Exchange:
     """Whether the call counts against the tenant's month."""
     debited: TenantContext | None = None
     """Whose month the call was debited from."""
+    excused: bool = False
+    """A 503 that was announced: maintenance is no failure of the service."""
     error_code: str | None = None
     """Of the answer, where it is an error of S4's."""
     response_headers: dict[str, str] = field(default_factory=dict)
