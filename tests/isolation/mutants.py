@@ -137,9 +137,6 @@ MUTANTS = {
         _forgets(idempotency, "find", idempotency_keys.c.tenant_id), frozenset({"idempotency keys"})
     ),
     "a search is made in another's table": Mutant(_searches_in_anothers_table, frozenset({"searches"})),
-    "a row is locked without its tenant": Mutant(
-        _forgets(rows, "lock", documents.c.tenant_id), frozenset({"another's ids"})
-    ),
     "a key's secret is not compared": Mutant(_accepts_any_secret, frozenset({"credentials"})),
     "any administrator's key is taken": Mutant(_accepts_any_administrator, frozenset({"credentials"})),
     "scopes are not looked at": Mutant(_ignores_scopes, frozenset({"scopes"})),
