@@ -89,7 +89,7 @@ class Scene:
         self.canaries = Canaries()
         self.run = new_word()[:10]
         self.admin = Caller(http, {ADMIN_KEY: admin_key}, word=f"{NAME}-{self.run}")
-        self.stranger = Caller(http, {}, word=self.run, ear=self.ear)
+        self.stranger = Caller(http, {}, word=self.admin.word, ear=self.ear)
         self.openapi: dict[str, Any] = self.got(self.admin.ask("GET", "/openapi.json"))
         self.matrix: Matrix = read(self.openapi)
         self.made: dict[str, Tenant] = {}

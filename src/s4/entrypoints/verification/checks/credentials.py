@@ -209,7 +209,7 @@ def administrators(scene: Scene, report: Report) -> None:
             name = f"s4-verify-{scene.run}-{role.value}"
             made = scene.got(scene.admin.ask("POST", create.path, json={"name": name, "role": role.value}))
             scene.administrators.append(name)
-            caller = Caller(scene.http, {ADMIN_KEY: made["api_key"]}, word=scene.run)
+            caller = Caller(scene.http, {ADMIN_KEY: made["api_key"]}, word=scene.admin.word)
             _expect_role(scene, check, caller, role)
             answer = scene.admin.call(revoke, {"name": name})
             check.expect(answer.status_code == 204, f"{revoke.name} answered {answer.status_code}", route=revoke)
