@@ -9,7 +9,7 @@ OPS_PACKAGES := chromium chromium-driver postgresql-15 systemd
 DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults faults-sqlite faults-postgresql hostile fuzz test-ops check format types lint \
+.PHONY: help setup demo test faults faults-sqlite faults-postgresql hostile isolation fuzz test-ops check format types lint \
   imports licences docs-reference eval bench soak lock build package-test clean
 
 help:  ## This list
@@ -34,13 +34,16 @@ faults: setup  ## Every crash, error and stop at every step, on every database a
 
 # Two halves of about the same length, side by side, each with servers of its own.
 faults-sqlite: setup
-	$(BIN)/python -m pytest -v -m long --ignore tests/hostile -k sqlite
+	$(BIN)/python -m pytest -v -m long --ignore tests/hostile --ignore tests/isolation -k sqlite
 
 faults-postgresql: setup
-	$(BIN)/python -m pytest -v -m long --ignore tests/hostile -k "not sqlite"
+	$(BIN)/python -m pytest -v -m long --ignore tests/hostile --ignore tests/isolation -k "not sqlite"
 
 hostile: setup  ## Every hostile file, those too that take long: some ten minutes
 	$(BIN)/python -m pytest -m "long or not long" tests/hostile
+
+isolation: setup  ## The isolation matrix, and every mutant that it must find out: some minutes
+	$(BIN)/python -m pytest -v -m "long or not long" tests/isolation
 
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz

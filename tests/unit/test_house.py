@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import s4
 import s4client
 
@@ -45,14 +47,78 @@ def secret_comparisons(tree: ast.Module) -> list[str]:
     return found
 
 
+CONTEXTS = {"TenantContext", "AdminContext"}
+COPIERS = {"replace", "dataclasses.replace", "copy.replace", "copy.copy", "copy.deepcopy"}
+
+
+def mints_contexts(tree: ast.Module) -> list[str]:
+    """Calls that make a context, under whatever name it was imported or kept; and what passes the constructor by."""
+    names = set(CONTEXTS)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            names |= {alias.asname for alias in node.names if alias.asname and alias.name in CONTEXTS}
+        elif (
+            isinstance(node, ast.Assign) and last_name(node.value) in CONTEXTS and not isinstance(node.value, ast.Call)
+        ):
+            names |= {last_name(target) for target in node.targets}
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = last_name(node.func)
+        first = node.args[0] if node.args else None
+        called = name in names and not isinstance(node.func, ast.Call)
+        copied = ast.unparse(node.func) in COPIERS and isinstance(first, ast.AST) and "context" in last_name(first)
+        forged = name in {"__new__", "partial"} and any(last_name(argument) in names for argument in node.args)
+        if called or copied or forged:
+            found.append(ast.unparse(node))
+    return found
+
+
 def test_only_the_gate_mints_contexts() -> None:
-    minted = {
+    """Not by `dataclasses.replace` either, which would make one tenant's context another's."""
+    minted = {module for module, tree in modules() if mints_contexts(tree)}
+    assert minted == {"s4/domains/access/service.py"}
+
+
+def test_nobody_reaches_into_what_is_frozen() -> None:
+    """`object.__setattr__` changes a context that was proved for another tenant."""
+    reaching = {
         module
         for module, tree in modules()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and last_name(node) in {"TenantContext", "AdminContext"}
+        if isinstance(node, ast.Attribute) and node.attr == "__setattr__"
     }
-    assert minted == {"s4/domains/access/service.py"}
+    assert reaching == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "TenantContext(a, b)",
+        "context.TenantContext(a)",
+        "from s4.kernel.context import TenantContext as T\nT(a)",
+        "Mint = TenantContext\nMint(a)",
+        "replace(context, tenant_id=other)",
+        "dataclasses.replace(self.context, tenant_id=other)",
+        "copy.replace(tenant_context, tenant_id=other)",
+        "object.__new__(AdminContext)",
+        "functools.partial(TenantContext, a)",
+    ],
+)
+def test_the_search_for_mints_finds_them(source: str) -> None:
+    assert mints_contexts(ast.parse(source))
+
+
+def test_the_search_for_mints_leaves_others_alone() -> None:
+    for source in (
+        "isinstance(x, TenantContext)",
+        "text.replace(a, b)",
+        "replace(document, key=key)",
+        "service.replace(context, plan)",
+        "context.require(p)",
+    ):
+        assert not mints_contexts(ast.parse(source))
 
 
 def test_only_the_configuration_knows_names_of_variables() -> None:

@@ -30,6 +30,7 @@ _BODY = "[a-z2-7]{26}"
 _TENANT = re.compile(f"ten_{_BODY}")
 _DOCUMENT = re.compile(f"doc_{_BODY}")
 _VERSION = re.compile(f"ver_{_BODY}")
+_GENERATION = re.compile(f"gen_{_BODY}")
 
 
 def base32(raw: bytes) -> str:
@@ -97,3 +98,7 @@ def is_document_id(text: str) -> bool:
 
 def is_version_id(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
+
+
+def is_generation_id(text: str) -> bool:
+    return _GENERATION.fullmatch(text) is not None

@@ -15,6 +15,7 @@ from s4.kernel.ids import (
     TenantId,
     VersionId,
     is_document_id,
+    is_generation_id,
     is_tenant_id,
     is_version_id,
 )
@@ -31,6 +32,8 @@ EVERYTHING = ObjectPrefix("")
 TENANTS = ObjectPrefix("tenants/")
 SYSTEM = ObjectPrefix("system/")
 INDICES = ObjectPrefix("indices/")
+INDEX_TABLE = "chunks"
+"""The one table in what LanceDB takes for a database."""
 PROBES = ObjectPrefix("system/probes/")
 AUDIT = ObjectPrefix("system/audit/")
 EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
@@ -122,7 +125,7 @@ def text(tenant_id: TenantId, document_id: DocumentId, version_id: VersionId, re
 
 
 def generation(tenant_id: TenantId, generation_id: GenerationId) -> ObjectPrefix:
-    """What LanceDB opens as a database; its table is `chunks`."""
+    """What LanceDB opens as a database; its table is `INDEX_TABLE`."""
     return ObjectPrefix(f"{INDICES}{tenant_id}/{generation_id}/")
 
 
@@ -171,6 +174,16 @@ class ParsedKey:
 
 _HEAD_NAME = re.compile(rf"(\d{{{REVISION_DIGITS}}})\.json")
 _TEXT_NAME = re.compile(rf"(\d{{{REVISION_DIGITS}}})\.json\.zst")
+_SPACE = re.compile(r"[A-Za-z0-9._-]+")
+_HASH = re.compile(r"([0-9a-f]{2})[0-9a-f]{62}")
+_OF_SYSTEM = (
+    re.compile(re.escape(DEPLOYMENT.removeprefix(SYSTEM))),
+    re.compile(r"probes/[A-Za-z0-9_-]+"),
+    re.compile(r"embedding-models/[a-z0-9.-]+\.json"),
+    re.compile(rf"audit/\d{{{REVISION_DIGITS}}}\.json\.zst"),
+    re.compile(rf"(?:{'|'.join(Collection)})/{SYSTEM_NAME}/head/\d{{{REVISION_DIGITS}}}\.json"),
+)
+"""Every form of a key below `system/`."""
 
 
 def parse(key: str) -> ParsedKey | None:
@@ -179,13 +192,13 @@ def parse(key: str) -> ParsedKey | None:
     if len(parts) < 2 or not all(parts):
         return None
     if parts[0] == "system":
-        return ParsedKey(KeyKind.SYSTEM)
+        known = any(form.fullmatch(key.removeprefix(SYSTEM)) for form in _OF_SYSTEM)
+        return ParsedKey(KeyKind.SYSTEM) if known else None
     if len(parts) < 3 or not is_tenant_id(parts[1]):
         return None
     tenant_id = TenantId(parts[1])
     if parts[0] == "indices":
-        kind = KeyKind.EMBEDDING if parts[2] == "embeddings" else KeyKind.INDEX
-        return ParsedKey(kind, tenant_id)
+        return _parse_in_indices(tenant_id, parts[2:])
     if parts[0] != "tenants":
         return None
     if parts[2] == "head" and len(parts) == 4:
@@ -194,6 +207,17 @@ def parse(key: str) -> ParsedKey | None:
     if parts[2] == "documents" and len(parts) >= 5 and is_document_id(parts[3]):
         return _parse_in_document(tenant_id, DocumentId(parts[3]), parts[4:])
     return None
+
+
+def _parse_in_indices(tenant_id: TenantId, rest: list[str]) -> ParsedKey | None:
+    """What the engine keeps within a table is named by the engine."""
+    if rest[0] == "embeddings":
+        digest = _HASH.fullmatch(rest[-1])
+        known = len(rest) == 4 and _SPACE.fullmatch(rest[1]) and digest is not None and digest[1] == rest[2]
+        return ParsedKey(KeyKind.EMBEDDING, tenant_id) if known else None
+    manifest, in_table = rest[1:] == ["generation.json"], len(rest) > 2 and rest[1] == f"{INDEX_TABLE}.lance"
+    known = is_generation_id(rest[0]) and (manifest or in_table)
+    return ParsedKey(KeyKind.INDEX, tenant_id) if known else None
 
 
 def _parse_in_document(tenant_id: TenantId, document_id: DocumentId, rest: list[str]) -> ParsedKey | None:

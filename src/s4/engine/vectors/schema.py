@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from s4.engine.vectors.model import ChunkRow
+from s4.kernel.keys import INDEX_TABLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +22,7 @@ LanceTable: TypeAlias = Any
 LanceConnection: TypeAlias = Any
 """`lancedb.AsyncConnection`; the same."""
 
-TABLE = "chunks"
+TABLE = INDEX_TABLE
 TEXT_INDEX = "text_idx"
 DOCUMENT_INDEX = "document_id_idx"
 

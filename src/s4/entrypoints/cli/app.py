@@ -24,6 +24,7 @@ from s4.entrypoints.cli import (
     tenant_commands,
     upload_command,
     usage_commands,
+    verify_command,
     webhook_commands,
 )
 from s4.entrypoints.cli.options import examples
@@ -65,6 +66,7 @@ def build() -> typer.Typer:
         webhook_commands,
         status_commands,
         config_commands,
+        verify_command,
     ):
         commands.register(app)
     return app

@@ -119,7 +119,7 @@ def admin_client(
 ) -> "S4AdminClient":
     from s4client import RetryPolicy, S4AdminClient
 
-    admin_key = key.strip() if key else _saved_admin_key(data_dir)
+    admin_key = present_admin_key(key, data_dir)
     retry = RetryPolicy(attempts_max=PATIENT_ATTEMPTS_MAX if patient else ATTEMPTS_MAX)
     return S4AdminClient(url, api_key=admin_key, retry=retry, ca_file=ca_file)
 
@@ -144,6 +144,10 @@ def present_key(key: str | None) -> str:
     if not key or not key.strip():
         raise WrongUsage("No tenant key: set S4_TENANT_KEY or give --tenant-key.")
     return key.strip()
+
+
+def present_admin_key(key: str | None, data_dir: Path) -> str:
+    return key.strip() if key else _saved_admin_key(data_dir)
 
 
 def _saved_admin_key(data_dir: Path) -> str:
