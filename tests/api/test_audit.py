@@ -42,7 +42,7 @@ def test_an_act_and_its_call_are_in_the_trail_and_bear_one_request_id(admin: htt
 
     call, act = sorted(told, key=lambda entry: entry["status"] is None)
     assert (act["action"], act["subject"], act["actor"], act["before"]) == (
-        "plan.create", f"plan/{plan_id}", "admin", None,
+        "plan.create", f"plan/{plan_id}", "environment", None,
     )  # fmt: skip
     assert act["after"]["name"] == "Gold"
     assert (call["action"], call["subject"], call["status"], call["actor_kind"]) == (

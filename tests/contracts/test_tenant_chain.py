@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from s4.domains.access import AccessService
+from s4.domains.access import AccessService, AdministratorService
 from s4.domains.audit.models import audit_entries
 from s4.domains.events.models import events
 from s4.domains.maintenance import departures
@@ -22,8 +23,10 @@ from s4.kernel import keys
 from s4.kernel.context import NOWHERE, TenantContext
 from s4.kernel.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated, Unavailable
 from s4.kernel.ids import TenantId
+from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
 from s4.platform import faults
+from s4.platform.chains import Records
 from s4.platform.database import Database
 from s4.platform.http.routing import Credentials
 from s4.platform.objects import ObjectStore, open_store
@@ -58,7 +61,9 @@ def process(catalog: Database, store: ObjectStore) -> MiniProcess:
 
 
 async def enter(process: MiniProcess, key: str) -> TenantContext:
-    access = AccessService(process.database, admin_api_key="")
+    records = Records(Collection.ADMINS, process.database, process.chains)
+    administrators = AdministratorService(process.database, records, secrets.token_bytes)
+    access = AccessService(process.database, administrators, admin_api_key="", failures_per_minute=1000)
     return await access.tenant(Credentials(tenant_key=key, admin_key=None, origin=NOWHERE))
 
 

@@ -59,9 +59,12 @@ def request(
     status: int = 200,
     seconds: float = 0.02,
     code: str | None = None,
+    counted: bool = True,
 ) -> Finished:
     """As the middleware tells of it."""
-    exchange = Exchange("req", 0, 0.0, tenant_id=tenant_id, error_code=code, bytes_in=10, bytes_out=100)
+    exchange = Exchange(
+        "req", 0, 0.0, tenant_id=tenant_id, counted=counted, error_code=code, bytes_in=10, bytes_out=100
+    )
     return Finished(exchange, method, route, status, seconds, None)
 
 

@@ -10,6 +10,12 @@ STAYS = {
     "records": "go by their own chains, or a rebuild would bring them back",
     "commit_tickets": "of late writers, resolved like all others",
     "audit_entries": "append-only: who did what, to whom",
+    "usage_ledger": "what it used is still to be billed",
+    "usage_endpoints": "forgotten with its hours",
+    "storage_classes": "what the bucket holds of it, until it is erased",
+    "mails": "what was written to whom, forgotten with the others",
+    "notices_told": "as long as the notice itself",
+    "service_level_notices": "what it was told of a month, beside the ledger",
 }
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Query, Response
+from pydantic import BeforeValidator
 
 from s4.domains.analytics.schemas import EndpointOut, EndpointsOut, SystemOut, TopTenantsOut, last_day
 from s4.domains.analytics.service import AnalyticsService
@@ -14,7 +15,9 @@ from s4.domains.usage.routes import TABLE, Moment, WantsCsv, in_utc, table
 from s4.domains.usage.schemas import UsageOut
 from s4.kernel.ids import parse_tenant_id
 from s4.kernel.permissions import Permission
+from s4.platform.http.errors import error_responses
 from s4.platform.http.routing import CurrentAdmin, DomainRouter
+from s4.platform.http.times import written_out
 
 _LIMIT_MAX = 1000  # tenants in one answer
 
@@ -24,8 +27,14 @@ class SortBy(StrEnum):
     STORAGE = "storage"
 
 
-FirstDay = Annotated[date | None, Query(description="In UTC. Absent: as far back as `period` reaches.")]
-LastDay = Annotated[date | None, Query(description="In UTC, included. Absent: today. At most 32 days in all.")]
+FirstDay = Annotated[
+    date | None, BeforeValidator(written_out), Query(description="In UTC. Absent: as far back as `period` reaches.")
+]
+LastDay = Annotated[
+    date | None,
+    BeforeValidator(written_out),
+    Query(description="In UTC, included. Absent: today. At most 32 days in all."),
+]
 Most = Annotated[int, Query(ge=1, le=_LIMIT_MAX, description="The most first.")]
 
 
@@ -78,7 +87,9 @@ def analytics_router(analytics: AnalyticsService) -> DomainRouter:
         shown = calls if sort_by is SortBy.API_CALLS else storage
         return table([share.model_dump(mode="json") for share in shown], "tenants")
 
-    @router.get("/analytics/endpoints", permission=read, response_model=EndpointsOut, responses=TABLE)
+    @router.get(
+        "/analytics/endpoints", permission=read, response_model=EndpointsOut, responses=TABLE | error_responses(404)
+    )
     async def get_endpoints(
         _: CurrentAdmin,
         wants_csv: WantsCsv,

@@ -4,13 +4,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from s4.domains.calls.models import call_blocks, call_budgets
 from s4.domains.documents.models import document_fields, documents, idempotency_keys, upload_reservations
 from s4.domains.documents.queries import rows
-from s4.domains.events.models import events
+from s4.domains.events.models import events, webhook_deliveries
 from s4.domains.indexing.models import document_index, index_tables
 from s4.domains.maintenance.models import deployment
 from s4.domains.tenants.models import tenants
-from s4.domains.usage.models import usage_balances
+from s4.domains.usage.models import usage_balances, usage_marks
 from s4.kernel.ids import DocumentId, TenantId
 from s4.platform.database import Connection, upsert
 from s4.platform.jobs.models import job_turns, jobs
@@ -25,6 +26,10 @@ GOES_WITH_ITS_TENANT = (
     jobs,
     job_turns,
     usage_balances,
+    usage_marks,
+    call_budgets,
+    call_blocks,
+    webhook_deliveries,
     events,
 )
 """Tables whose rows leave the catalog when their tenant has become a tombstone."""

@@ -13,6 +13,7 @@ from s4.domains.usage.service import UsageService
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.permissions import Permission
 from s4.platform.http.routing import CurrentTenant, DomainRouter
+from s4.platform.http.times import written_out
 
 CSV = "text/csv"
 TABLE: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"type": "string"}}}}}
@@ -21,6 +22,7 @@ TABLE: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"ty
 
 def _day_is_midnight(text: Any) -> Any:
     """`2026-11-25` is its beginning in UTC."""
+    text = written_out(text)
     return f"{text}T00:00:00Z" if isinstance(text, str) and len(text) == len("2026-11-25") else text
 
 
