@@ -47,8 +47,8 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     data_dir = tmp_path_factory.mktemp("keys") / "data"
     deployments = [Deployment(data_dir, SETTINGS, ("--no-worker",)) for _ in range(3)]
     deployments[0].start()  # makes the catalog
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(Deployment.start, deployments[1:]))
+    for deployment in deployments[1:]:  # from this thread: what one starts dies with it
+        deployment.start()
     yield Processes(data_dir, *deployments)
     for deployment in deployments:
         deployment.kill()

@@ -36,9 +36,10 @@ def admin(here: Command, served: Deployment) -> Admin:
 
 @pytest.fixture
 def customers(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """External ids are the test's own."""
+    """External ids are the test's own, and so is who has none."""
     file = tmp_path / "customers.csv"
-    file.write_text(CUSTOMERS.replace("crm-", f"{request.node.name}-"), encoding="utf-8")
+    own = CUSTOMERS.replace("crm-", f"{request.node.name}-").replace("Fay,,,,", f"Fay,,{request.node.name},,")
+    file.write_text(own, encoding="utf-8")
     return file
 
 
