@@ -409,3 +409,24 @@ async def test_a_repair_among_uploads_loses_none_of_them(catalog: Database, obje
     await asyncio.gather(repairing(), *(put(processes[n % 2], context, f"k{n}", b"12345") for n in range(30)))
 
     assert await held(processes[0], context) == usage.Balance(150, 0, 30, 0)
+
+
+async def test_once_the_months_embedding_tokens_are_used_up_uploads_wait_for_the_next_month(
+    process: MiniProcess,
+) -> None:
+    acme = await process.tenant()
+    limited = on(acme, embedding_tokens_per_month_max=100)
+    await process.put(limited, "first", b"one")
+
+    async def embed(connection: Connection, tokens: int) -> None:
+        now = await process.database.now(connection)
+        await usage.add(connection, acme.tenant_id, now, {"embedding_tokens_paid": tokens})
+
+    await process.database.transact(lambda c: embed(c, 99))
+    await process.put(limited, "second", b"two")
+    await process.database.transact(lambda c: embed(c, 1))
+    with pytest.raises(LimitReached) as refused:
+        await process.put(limited, "third", b"three")
+    assert (refused.value.status, refused.value.code) == (403, "quota_exceeded")
+    assert refused.value.details == {"resource": "embedding_tokens", "limit": 100, "used": 100}
+    await process.put(on(acme, embedding_tokens_per_month_max=101), "third", b"three")

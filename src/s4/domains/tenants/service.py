@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from s4.domains import audit, usage
+from s4.domains.calls import Month
 from s4.domains.plans import PlanService
 from s4.domains.tenants import queries
 from s4.domains.tenants.chain import subject
@@ -154,8 +155,8 @@ class TenantService:
         async with self._database.read() as connection:
             now = await self._database.now(connection)
             rows, total = await queries.page(connection, request, wanted or Wanted(), now)
-            found = [_tenant(row, await usage.calls_this_month(connection, TenantId(row.tenant_id))) for row in rows]
-        return found, total
+            calls = await usage.calls_of(connection, [row.tenant_id for row in rows], Month.of(now).begins)
+        return [_tenant(row, calls.get(row.tenant_id, 0)) for row in rows], total
 
     async def ids(self) -> list[TenantId]:
         async with self._database.read() as connection:

@@ -12,7 +12,7 @@ from s4.domains.usage.meter import Meter
 from s4.domains.usage.model import Balance, Crossing, Holding, Room, StorageClass
 from s4.domains.usage.queries import storage
 from s4.domains.usage.queries.balances import balance, correct, lock, open_balance, release, reserve, settle, total
-from s4.domains.usage.queries.writing import add, calls_this_month, last_activity, reset_calls
+from s4.domains.usage.queries.writing import add, calls_of, calls_this_month, last_activity, require_tokens, reset_calls
 from s4.domains.usage.service import UsageService
 
 __all__ = [
@@ -27,12 +27,14 @@ __all__ = [
     "UsageService",
     "add",
     "balance",
+    "calls_of",
     "calls_this_month",
     "correct",
     "last_activity",
     "lock",
     "open_balance",
     "release",
+    "require_tokens",
     "reserve",
     "reset_calls",
     "settle",

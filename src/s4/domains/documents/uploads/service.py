@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
+from s4.domains import usage
 from s4.domains.documents.chain import subject
 from s4.domains.documents.model import Document, missing
 from s4.domains.documents.queries import idempotency, rows, scope
@@ -156,6 +157,7 @@ class Uploads:
         if max(request.declared_bytes or 0, request.bytes_at_least) > self._file_bytes_max(context):
             raise self.too_large(context)
         current = await self._check_current(connection, context.tenant_id, document_id, request)
+        await usage.require_tokens(connection, context.tenant_id, context.plan, now)
         await self._rooms.open(connection, now, context, request, opened, current)
         return opened
 

@@ -20,6 +20,8 @@ from s4.domains.usage.models import (
     usage_marks,
     usage_samples,
 )
+from s4.kernel.errors import LimitReached
+from s4.kernel.plans import PlanLimits
 from s4.platform.database import Connection, adding, upsert
 
 _NOTHING: dict[str, int] = dict.fromkeys((*ADDED, *LEVELS), 0)
@@ -104,6 +106,30 @@ async def calls_this_month(connection: Connection, tenant_id: str, now: datetime
     has not flushed yet, a second or so, is not in it."""
     month = Grain.MONTH.floor(now or datetime.now(UTC))
     return (await calls_of(connection, [tenant_id], month)).get(tenant_id, 0)
+
+
+async def require_tokens(connection: Connection, tenant_id: str, plan: PlanLimits, now: datetime) -> None:
+    """Raises `LimitReached` (403 `quota_exceeded`) once the month's embedding tokens are used up. What was accepted
+    before is embedded still: the limit is passed by no more than was under way."""
+    limit = plan.embedding_tokens_per_month_max
+    if limit is None:
+        return
+    month = Grain.MONTH.floor(now)
+    found = await connection.execute(
+        sa.select(usage_ledger.c.embedding_tokens_paid).where(
+            usage_ledger.c.tenant_id == tenant_id,
+            usage_ledger.c.grain == Grain.MONTH.value,
+            usage_ledger.c.start == month,
+        )
+    )
+    used = found.scalar_one_or_none() or 0
+    if used >= limit:
+        raise LimitReached(
+            "The plan's embedding tokens of this month are used up: wait for the next month or move to a larger plan.",
+            code="quota_exceeded",
+            status=403,
+            details={"resource": "embedding_tokens", "limit": limit, "used": used},
+        )
 
 
 async def calls_of(connection: Connection, tenant_ids: Sequence[str], month: datetime) -> dict[str, int]:
