@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -166,3 +167,24 @@ def test_a_plan_is_edited_at_the_command_line(admin: Admin) -> None:
         assert admin("plan", "update", "steel", odd).code == 2, odd
     assert admin("plan", "delete", "steel").out == "Deleted plan steel.\n"
     assert admin("plan", "get", "steel").code == 1
+
+
+def test_a_line_that_is_not_utf8_is_told_and_keeps_no_other_back(admin: Admin, tmp_path: Path) -> None:
+    file = tmp_path / "latin.csv"
+    file.write_bytes(f"name,company\nM\xfcller,{tmp_path.name}\nMeier,{tmp_path.name}\n".encode("latin-1"))
+    done = admin("tenant", "import", file, "--keys", tmp_path / "keys.jsonl", "--json")
+    assert done.code == 1
+    assert outcomes(done)[0] == {2: "failed", 3: "created"}
+    assert "not UTF-8" in done.out
+
+
+def test_a_plans_promise_is_set_by_its_halves_and_a_wrong_field_is_named(admin: Admin) -> None:
+    plan_id = f"slo-{secrets.token_hex(4)}"
+    made = admin("plan", "create", plan_id, "slo.availability=0.99", "slo.latency_p95_ms=800", "--json")
+    assert json.loads(made.out)["slo"] == {"availability": 0.99, "latency_p95_ms": 800}
+    changed = admin("plan", "update", plan_id, "slo.availability=0.999", "--json")
+    assert json.loads(changed.out)["slo"] == {"availability": 0.999, "latency_p95_ms": 800}
+    assert admin("plan", "update", plan_id, "price_monthly=NaN").code == 2
+    refused = admin("plan", "update", plan_id, "burst=0")
+    assert refused.code == 1
+    assert "body.burst" in refused.err

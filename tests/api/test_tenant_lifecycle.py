@@ -252,3 +252,29 @@ def test_without_a_limit_there_is_no_percentage(tenant: httpx.Client) -> None:
     profile = tenant.get("/profile").json()
     assert profile["plan"]["storage_limit"] is None
     assert (profile["usage"]["storage_used_percent"], profile["usage"]["api_calls_percent"]) == (None, None)
+
+
+def test_a_reset_lets_a_tenant_in_again_with_its_next_call(admin: httpx.Client, deployment: Deployment) -> None:
+    plan_id = f"calls-{secrets.token_hex(4)}"
+    admin.post("/admin/plans", json={"id": plan_id, "name": "Calls", "api_calls_limit": 3, "listed": False})
+    created = admin.post("/admin/tenants", json={"name": "Reset", "plan_id": plan_id}).json()
+    with client(deployment, **{"X-Tenant-Key": created["api_key"]}) as caller:
+        assert [caller.get("/documents").status_code for _ in range(4)] == [200, 200, 200, 403]
+        assert admin.post(f"/admin/tenants/{created['id']}/reset-usage").status_code == 200
+        assert [caller.get("/documents").status_code for _ in range(4)] == [200, 200, 200, 403]
+
+
+@pytest.mark.parametrize("month", ["9999-12", "0001-01", "2026-13"])
+def test_months_that_no_calendar_can_count_on_from_are_refused(admin: httpx.Client, month: str) -> None:
+    assert_refused(admin.get("/admin/sla", params={"month": month}), 400, "invalid_request")
+
+
+def test_times_beyond_the_calendar_of_utc_are_refused(admin: httpx.Client, theirs: httpx.Client, path: str) -> None:
+    beyond = "9999-12-31T23:59:59-14:00"
+    assert_refused(theirs.post("/keys", json={"name": "x", "scopes": ["search"], "expires_at": beyond}), 422,
+                   "invalid_request")  # fmt: skip
+    body = {"name": f"a-{secrets.token_hex(4)}", "role": "auditor", "expires_at": beyond}
+    assert_refused(admin.post("/admin/administrators", json=body), 422, "invalid_request")
+    assert_refused(admin.put(f"{path}/plan", json={"plan_id": "free", "expires_at": beyond}), 422, "invalid_request")
+    for route in ("/usage?to=0001-01-01", "/usage?from=9999-12-31"):
+        assert_refused(theirs.get(route), 400, "invalid_request")

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from s4.domains.access.administrators import Administrator
 from s4.domains.access.keys import Key, NewKey
@@ -11,6 +11,7 @@ from s4.kernel.context import Restriction
 from s4.kernel.keys import SYSTEM_NAME
 from s4.kernel.permissions import AdminRole, Permission
 from s4.platform.http.strict_json import JSON_NUMBER, NOT_BLANK
+from s4.platform.http.times import UtcMoment
 
 _OVERLAP_SECONDS_MAX = 30 * 24 * 3600  # a month: longer, and the old key is a second key
 _FIELDS_MAX = 10  # each is a condition in every statement
@@ -55,7 +56,7 @@ class Bounds(BaseModel):
 class KeyCreate(Bounds):
     name: Name
     scopes: Scopes
-    expires_at: AwareDatetime | None = None
+    expires_at: UtcMoment | None = None
 
     @property
     def new(self) -> NewKey:
@@ -123,7 +124,7 @@ class AdministratorCreate(BaseModel):
 
     name: Annotated[str, StringConstraints(pattern=f"^{SYSTEM_NAME}$")]
     role: AdminRole
-    expires_at: AwareDatetime | None = None
+    expires_at: UtcMoment | None = None
 
 
 class AdministratorOut(BaseModel):

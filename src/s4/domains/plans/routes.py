@@ -1,7 +1,8 @@
 """Plans for everybody, and for the administrator."""
 
-from s4.domains.plans.schemas import PlanCreate, PlanFields, PlanList, PlanOut
+from s4.domains.plans.schemas import PlanCreate, PlanList, PlanOut, PlanReplace
 from s4.domains.plans.service import PlanService
+from s4.kernel.errors import InvalidRequest
 from s4.kernel.permissions import Permission
 from s4.platform.http.errors import error_responses
 from s4.platform.http.routing import CurrentAdmin, DomainRouter
@@ -43,8 +44,10 @@ def plans_router(plans: PlanService) -> DomainRouter:
         response_model=PlanOut,
         responses=error_responses(409),
     )
-    async def replace_plan(admin: CurrentAdmin, plan_id: str, request: PlanFields) -> PlanOut:
+    async def replace_plan(admin: CurrentAdmin, plan_id: str, request: PlanReplace) -> PlanOut:
         """Changes the plan for all its tenants at once. What they hold beyond it stays; new writes are refused."""
+        if request.id not in (None, plan_id):
+            raise InvalidRequest("The id in the body is not that of the path: a plan's id does not change.")
         return PlanOut.of(await plans.replace(admin, request.plan(plan_id)))
 
     @router.delete(

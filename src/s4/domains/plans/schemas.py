@@ -59,6 +59,12 @@ class PlanFields(BaseModel):
         return Plan(plan_id, **said, features=tuple(self.features), slo=slo)
 
 
+class PlanReplace(PlanFields):
+    """As `GET` answers, so that a plan can be sent back with a change."""
+
+    id: str | None = Field(None, description="If given, that of the path.")
+
+
 class PlanCreate(PlanFields):
     id: Annotated[str, StringConstraints(pattern=f"^{SYSTEM_NAME}$")]
 

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from s4.domains import usage
+from s4.domains.calls import Month
+from s4.domains.calls import queries as call_queries
 from s4.domains.tenants import queries
 from s4.domains.tenants.model import LIVE, TOMBSTONE
 from s4.kernel import keys
@@ -74,6 +76,7 @@ class TenantChain:
         reset_at = _moment(body.get("usage_reset_at"))
         if reset_at is not None and reset_at == head.committed_at:
             await usage.reset_calls(connection, tenant_id, reset_at)
+            await call_queries.reset(connection, tenant_id, Month.of(reset_at))
         is_new = await queries.state(connection, tenant_id) != LIVE
         await queries.put(connection, values)
         await queries.replace_keys(

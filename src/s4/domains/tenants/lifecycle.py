@@ -93,9 +93,13 @@ class TenantLifecycle:
         return await self._act(context, "tenant.suspend", tenant_id, decide, tell=tell)
 
     async def activate(self, context: AdminContext, tenant_id: TenantId) -> Tenant:
-        """Lets a tenant in again that is suspended, or being deleted. Raises `NotFound` when it is gone already."""
+        """Lets a tenant in again that is suspended, or being deleted. Raises `NotFound` when it is gone already,
+        `Conflict` when its grace is over."""
 
-        async def decide(_c: Connection, _n: datetime, body: Body) -> Body:
+        async def decide(_: Connection, now: datetime, body: Body) -> Body:
+            delete_after = body.get("delete_after")
+            if delete_after is not None and parse_rfc3339(delete_after) <= now:
+                raise Conflict("The grace of this tenant is over; it is being deleted.")
             return {**body, "status": TenantStatus.ACTIVE, "status_reason": None, "delete_after": None}
 
         return await self._act(context, "tenant.activate", tenant_id, decide)

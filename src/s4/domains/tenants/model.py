@@ -69,6 +69,6 @@ class Tenant:
 
 
 def public_body(body: Body) -> dict[str, Any]:
-    """A head's body as the audit trail may keep it: keys without their hashes."""
+    """A head's body as the audit trail may keep it: without hashes of keys and of Idempotency-Keys."""
     keys = [{name: value for name, value in key.items() if name != "hash"} for key in body.get("keys", ())]
-    return {**body, "keys": keys}
+    return {name: value for name, value in body.items() if name != "idempotency"} | {"keys": keys}

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from s4.domains.tenants.model import Tenant, TenantStatus
 from s4.platform.http.strict_json import JSON_TEXT, NOT_BLANK
+from s4.platform.http.times import UtcMoment
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NOT_BLANK)]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
@@ -42,7 +43,7 @@ class TenantPlan(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     plan_id: PlanId
-    expires_at: Annotated[AwareDatetime, JSON_TEXT] | None = Field(
+    expires_at: Annotated[UtcMoment, JSON_TEXT] | None = Field(
         None, description="From then on the tenant is on `then_plan_id`. Null: the plan renews itself every month."
     )
     then_plan_id: PlanId = "free"

@@ -39,9 +39,14 @@ class Span:
         return found
 
 
+_YEAR_MIN, _YEAR_MAX = 1900, 9998  # of both ends something can be added and taken away
+
+
 def asked_span(grain: Grain, start: datetime | None, end: datetime | None, now: datetime) -> Span:
     """What `from`, `to` and `granularity` ask for; whole units that touch it. Raises `InvalidRequest`."""
     until = end or now
+    if min(until.year, (start or until).year) < _YEAR_MIN or until.year > _YEAR_MAX:
+        raise InvalidRequest("`from` and `to` must lie between the years 1900 and 9998.")
     since = start or until - _DEFAULT[grain]
     if since >= until:
         raise InvalidRequest("`from` must lie before `to`.", details={"from": str(since), "to": str(until)})
@@ -82,9 +87,12 @@ def reported_span(period: Period, first: date | None, last: date | None, now: da
 def month_of(text: str) -> datetime:
     """`2026-11`. Raises `InvalidRequest`."""
     try:
-        return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+        month = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
     except ValueError as error:
         raise InvalidRequest(f"{text!r} is not a month: write it as 2026-11.") from error
+    if not _YEAR_MIN <= month.year <= _YEAR_MAX:
+        raise InvalidRequest("A month must lie between the years 1900 and 9998.")
+    return month
 
 
 def _first_day(period: Period, last: datetime) -> datetime:
@@ -98,6 +106,6 @@ def _first_day(period: Period, last: datetime) -> datetime:
 
 
 def _midnight(day: date) -> datetime:
-    if day.year >= 9999 or day.year < 1900:
+    if not _YEAR_MIN <= day.year <= _YEAR_MAX:
         raise InvalidRequest("`start_date` and `end_date` must be days that a calendar has.")
     return datetime(day.year, day.month, day.day, tzinfo=UTC)

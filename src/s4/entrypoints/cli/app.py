@@ -131,6 +131,8 @@ def _explain(error: Exception) -> dict[str, Any]:
             }
         case S4Error():
             return {"message": error.message, "code": error.code, "details": error.details}
+        case OverflowError():
+            return {"message": "A number or a time is out of range.", "code": "usage"}
         case s4client.S4ConnectionError():
             return {"message": str(error), "code": "connection_failed"}
         case s4client.S4WaitTimeout():

@@ -95,6 +95,8 @@ def print_error(
         print_note(f"Error: {message} (request {request_id})")
     else:
         print_note(f"Error: {message}")
+        for field in (details or {}).get("fields", ()):
+            print_note(f"  {field.get('field')}: {field.get('problem')}")
 
 
 def _write(stream: TextIO, line: str) -> None:

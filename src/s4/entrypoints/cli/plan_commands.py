@@ -1,5 +1,6 @@
 """`s4 plan …`: plans as the administrator edits them."""
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +29,9 @@ _UNLIMITED = "unlimited"
 _FIELDS_HELP = (
     "name=…, storage_limit=5GiB, max_file_size=50MiB, api_calls_limit=…, documents_limit=…, requests_per_second=…, "
     "burst=…, embedding_tokens_limit=…, webhooks_limit=…, retention_days=…, price_monthly=…, price_yearly=…, "
-    "features=keyword_search,webhooks, listed=false. Limits may be `unlimited`."
+    "features=keyword_search,webhooks, listed=false, slo.availability=0.999, slo.latency_p95_ms=500. "
+    "Limits may be "
+    "`unlimited`."
 )
 
 PlanArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the plan.")]
@@ -106,7 +109,10 @@ def update(
     """Change what is named of a plan, for all its tenants at once. What they hold beyond it stays."""
     changed = _values(fields)
     with admin_client(url, admin_key, data_dir, ca_file) as s4:
-        plan = _plan(s4.get_plan(plan_id).model_dump() | changed)
+        current = s4.get_plan(plan_id).model_dump()
+        if changed.get("slo") and current["slo"]:
+            changed["slo"] = current["slo"] | changed["slo"]
+        plan = _plan(current | changed)
         _show(s4.replace_plan(plan), as_json=as_json)
 
 
@@ -128,7 +134,15 @@ def delete(
 
 
 def _values(fields: list[str]) -> dict[str, Any]:
-    return {name: _value(name, text) for name, text in pairs(fields, hint="FIELD=VALUE").items()}
+    """`slo.availability` and `slo.latency_p95_ms` are the two halves of `slo`."""
+    values: dict[str, Any] = {}
+    for name, text in pairs(fields, hint="FIELD=VALUE").items():
+        whole, _, part = name.partition(".")
+        if whole == "slo" and part:
+            values["slo"] = (values.get("slo") or {}) | {part: _value(name, text)}
+        else:
+            values[name] = _value(name, text)
+    return values
 
 
 def _value(name: str, text: str) -> Any:
@@ -143,7 +157,10 @@ def _value(name: str, text: str) -> Any:
             return parse_size(text)
         except ValueError as error:
             raise typer.BadParameter(f"{error}.", param_hint=name) from None
-    return scalar(text)
+    value = scalar(text)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise typer.BadParameter(f"{text!r} is not a number that can be sent.", param_hint=name)
+    return value
 
 
 def _plan(fields: dict[str, Any]) -> "Plan":

@@ -64,8 +64,11 @@ def import_tenants(
         raise typer.Exit(1)
 
 
+_NOT_UTF8 = "The line is not UTF-8: save the file as UTF-8."
+
+
 def _opened(file: Path) -> TextIO:
-    return sys.stdin if file == _STDIO else file.open(encoding="utf-8-sig", newline="")
+    return sys.stdin if file == _STDIO else file.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _lines(source: TextIO, *, is_csv: bool) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -73,7 +76,7 @@ def _lines(source: TextIO, *, is_csv: bool) -> Iterator[tuple[int, dict[str, Any
     if not is_csv:
         for number, text in enumerate(source, start=1):
             if text.strip():
-                yield number, _from_json(text)
+                yield number, _from_json(text) if _is_utf8(text) else _NOT_UTF8
         return
     reader = csv.DictReader(source)
     unknown = sorted(set(reader.fieldnames or ()) - set(_FIELDS))
@@ -81,10 +84,17 @@ def _lines(source: TextIO, *, is_csv: bool) -> Iterator[tuple[int, dict[str, Any
         wrong = f"The file has columns that are not known: {', '.join(unknown)}." if unknown else "There is no `name`."
         raise WrongUsage(f"{wrong} Columns are: {', '.join(_FIELDS)}.")
     for row in reader:
-        if None in row:
+        if not all(map(_is_utf8, filter(None, [*row.values()] if None not in row else []))):
+            yield reader.line_num, _NOT_UTF8
+        elif None in row:
             yield reader.line_num, "The line has more columns than the header."
         else:
             yield reader.line_num, {name: value.strip() for name, value in row.items() if value and value.strip()}
+
+
+def _is_utf8(text: str) -> bool:
+    """Bytes that are not stand in the text as halves of surrogate pairs."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _from_json(text: str) -> dict[str, Any] | str:

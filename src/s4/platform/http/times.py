@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from s4.kernel.errors import InvalidRequest
 
@@ -20,6 +20,17 @@ def written_out(value: object) -> object:
 
 Moment = Annotated[datetime, BeforeValidator(written_out)]
 """As it was written; `aware` makes a time in UTC of it."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie within the years 1 to 9999 of UTC") from error
+
+
+UtcMoment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A field of a body: written with a zone, here in UTC."""
 
 
 def aware(moment: datetime | None) -> datetime | None:
