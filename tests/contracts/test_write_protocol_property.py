@@ -80,7 +80,7 @@ def _armed() -> Iterator[None]:
 
 @given(history, st.integers(0, 2**32))
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking a history takes minutes: not in a suite
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

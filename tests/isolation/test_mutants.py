@@ -11,14 +11,12 @@ from tests.factories.command_line import S4
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, clean_environment
 from tests.isolation.mutants import MUTANTS
 
-IN_MAKE_TEST = "a document is found without its tenant"
 TIMEOUT_SECONDS = 900  # of a mutant: a whole verification, on a machine that does other things too
 
 
+@pytest.mark.long
 @pytest.mark.timeout(TIMEOUT_SECONDS)
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == IN_MAKE_TEST else pytest.mark.long) for name in MUTANTS]
-)
+@pytest.mark.parametrize("name", MUTANTS)
 def test_a_deployment_that_lacks_a_guard_is_refuted(tmp_path: Path, name: str) -> None:
     mutant = MUTANTS[name]
     environment = {"S4_ADMIN_API_KEY": ADMIN_KEY}
