@@ -1,5 +1,6 @@
 """`s4 verify-isolation`: proof that no tenant reaches another's data, against a running deployment."""
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +76,7 @@ def verify_isolation(
     """
     from s4.entrypoints.verification import CannotVerify, Target, verify
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: the synthetic tenants are removed
     key = present_admin_key(admin_key, data_dir)
     settings = None
     if bucket or store_url is not None:
