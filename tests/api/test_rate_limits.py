@@ -67,6 +67,33 @@ def test_a_larger_plan_applies_to_the_next_request(deployment: Deployment, admin
         assert statuses.count(429) <= 1, "the bucket fills at the new rate"
 
 
+def test_refusals_cost_the_catalog_nothing_and_open_nothing(deployment: Deployment, admin: httpx.Client) -> None:
+    def looks() -> float:
+        for line in httpx.get(f"{deployment.url}/metrics").text.splitlines():
+            if line.startswith('s4_database_transaction_duration_seconds_count{kind="read",process="api"}'):
+                return float(line.rpartition(" ")[2])
+        raise AssertionError("no such metric")
+
+    with on_plan(admin, deployment, requests_per_second=0.01, burst=1) as limited:
+        limited.get("/documents")
+        before = looks()
+        statuses = [limited.get("/documents").status_code for _ in range(200)]
+        assert set(statuses) == {429}
+        assert looks() - before < 100, "one look a quarter of a second, and what else the process reads"
+        tenant_id = next(
+            tenant["id"] for tenant in admin.get("/admin/tenants", params={"q": "Limited"}).json()["tenants"]
+        )
+        admin.post(f"/admin/tenants/{tenant_id}/suspend")
+
+        def answer() -> int:
+            return limited.get("/documents").status_code
+
+        deadline = time.monotonic() + 10
+        while answer() == 429 and time.monotonic() < deadline:
+            pass
+        assert answer() == 403, "who is refused for his rate is no longer known"
+
+
 def test_the_calls_of_a_month_are_counted_to_the_last_one(deployment: Deployment, admin: httpx.Client) -> None:
     with on_plan(admin, deployment, api_calls_limit=5) as limited:
         assert [limited.get("/documents").status_code for _ in range(5)] == [200] * 5

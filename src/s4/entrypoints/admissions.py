@@ -3,9 +3,12 @@
 The rate is looked at first, so that a call that came too fast is not debited.
 """
 
+import hashlib
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
@@ -16,6 +19,7 @@ from s4.kernel.context import TenantContext
 from s4.kernel.errors import LimitReached
 from s4.platform.http.exchange import exchange_of
 from s4.platform.http.middleware import Finished
+from s4.platform.http.routing import Credentials
 from s4.platform.rates import Decision, Rate
 from s4.platform.telemetry import metrics
 
@@ -30,23 +34,63 @@ class Buckets(Protocol):
 
 Admission = Callable[[TenantContext, Request], Awaitable[None]]
 
+_REFUSALS_MIN = 10  # in a row: below that, a larger plan lets in with the next request
+_REMEMBERED_SECONDS = 0.25  # so late a larger plan, or a revoked key, is noticed by who goes on all the same
+_REMEMBERED_MAX = 10_000  # keys, of some hundred bytes each
 
-def rate_admission(buckets: Buckets, default: Rate) -> Admission:
-    """`default` is the rate of plans that have none."""
 
-    async def admit(context: TenantContext, request: Request) -> None:
-        decision = await buckets.take(context.tenant_id, _rate_of(context, default))
+@dataclass(slots=True)
+class _Refused:
+    """A key that was refused so many `times` in a row; until then by memory."""
+
+    context: TenantContext
+    times: int = 0
+    until: float = 0.0
+
+
+class PlanRates:
+    """The `RateGate`. `default` is the rate of plans that have none."""
+
+    def __init__(self, buckets: Buckets, default: Rate, clock: Callable[[], float] = time.monotonic) -> None:
+        self._buckets = buckets
+        self._default = default
+        self._clock = clock
+        self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
+
+    def recently_refused(self, credentials: Credentials) -> TenantContext | None:
+        if not self._refused or credentials.tenant_key is None:
+            return None
+        refused = self._refused.get(_digest(credentials.tenant_key))
+        return refused.context if refused is not None and self._clock() < refused.until else None
+
+    async def take(self, context: TenantContext, credentials: Credentials, request: Request) -> None:
+        decision = await self._buckets.take(context.tenant_id, _rate_of(context, self._default))
         exchange_of(request).response_headers.update(_headers(decision))
-        if not decision.allowed:
-            metrics.RATE_LIMITED.inc()
-            raise LimitReached(
-                f"More than the {decision.rate.per_second:g} requests per second of the plan, {decision.rate.burst} "
-                "at once: slow down, or move to a larger plan.",
-                details={"requests_per_second": decision.rate.per_second, "burst": decision.rate.burst},
-                retry_after=timedelta(seconds=decision.seconds_to_next),
-            )
+        if decision.allowed:
+            self._forget(credentials)
+            return
+        self._remember(context, credentials)
+        metrics.RATE_LIMITED.inc()
+        raise LimitReached(
+            f"More than the {decision.rate.per_second:g} requests per second of the plan, {decision.rate.burst} "
+            "at once: slow down, or move to a larger plan.",
+            details={"requests_per_second": decision.rate.per_second, "burst": decision.rate.burst},
+            retry_after=timedelta(seconds=decision.seconds_to_next),
+        )
 
-    return admit
+    def _forget(self, credentials: Credentials) -> None:
+        if self._refused and credentials.tenant_key is not None:
+            self._refused.pop(_digest(credentials.tenant_key), None)
+
+    def _remember(self, context: TenantContext, credentials: Credentials) -> None:
+        assert credentials.tenant_key is not None, "a tenant asked"
+        now = self._clock()
+        refused = self._refused.setdefault(_digest(credentials.tenant_key), _Refused(context))
+        refused.times += 1
+        if refused.times >= _REFUSALS_MIN and now >= refused.until:  # a refusal by memory does not prolong it
+            refused.context, refused.until = context, now + _REMEMBERED_SECONDS
+        if len(self._refused) > _REMEMBERED_MAX:
+            self._refused.popitem(last=False)
 
 
 def call_admission(budget: CallBudget) -> Admission:
@@ -88,3 +132,8 @@ def _headers(decision: Decision) -> dict[str, str]:
         "RateLimit-Policy": f'"requests";q={rate.burst};w={max(1, math.ceil(rate.fill_seconds))}',
         "RateLimit": f'"requests";r={decision.remaining};t={math.ceil(full)}',
     }
+
+
+def _digest(key: str) -> bytes:
+    """No key stays in memory in the clear."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -3,7 +3,7 @@
 FastAPI reads and parses a body before it runs dependencies, so a dependency that authenticates comes after
 200 MiB of a stranger's upload. Here the route's own handler does it first:
 
-    credentials → context → admission (rates, quotas) → permission → bounds → address → body → endpoint
+    credentials → context → rate → admission (maintenance, quotas) → permission → bounds → address → body → endpoint
 
 A query parameter that a route does not know is refused by its name: a filter that is misspelt would answer everything,
 as if it had been obeyed. Public routes take any, for balancers and scrapers add their own.
@@ -14,7 +14,8 @@ router says that what it serves stays within the bounds: `DomainRouter(serves_bo
 What any route may refuse is said here once, for the OpenAPI document: `_common_errors`. A route names what else it
 may: `responses=error_responses(409, 412)`.
 
-`app.state.s4_authenticator` turns credentials into contexts; each of `app.state.s4_admissions` may refuse a tenant.
+`app.state.s4_authenticator` turns credentials into contexts; `app.state.s4_rate_gate` holds tenants
+to their rate, and each of `app.state.s4_admissions` may refuse one.
 An endpoint receives what was proved through `CurrentTenant` or `CurrentAdmin`.
 """
 
@@ -77,6 +78,18 @@ Admission = Callable[[TenantContext, Request], Awaitable[None]]
 """Looks at a tenant's call before its body is read: rate, quota, maintenance. `request.state.s4_permission` is what the
 route demands. Raises `LimitReached`, `Unavailable`;
 headers go into `exchange_of(request).response_headers`."""
+
+
+class RateGate(Protocol):
+    """How fast a tenant may ask. Who was refused a moment ago is refused again without a look-up, or a tenant far
+    beyond its rate would cost as much as one that is served. What is remembered opens nothing: before the gate lets
+    anybody in, the authenticator is asked."""
+
+    def recently_refused(self, credentials: Credentials) -> TenantContext | None: ...
+
+    async def take(self, context: TenantContext, credentials: Credentials, request: Request) -> None:
+        """Raises `LimitReached`."""
+        ...
 
 
 def read_credentials(request: Request) -> Credentials:
@@ -153,11 +166,16 @@ async def _admit(request: Request, permission: Permission, *, serves_bound_keys:
         administrator.require(permission)
         request.state.s4_context = administrator
         return
+    gate: RateGate | None = request.app.state.s4_rate_gate
+    refused = gate.recently_refused(credentials) if gate is not None else None
+    if gate is not None and refused is not None:
+        _note_who_asks(request, refused)
+        await gate.take(refused, credentials, request)  # a token came in: now it is worth a look who this is
+        exchange_of(request).tenant_id = None
     context = await authenticator.tenant(credentials)
-    exchange = exchange_of(request)
-    exchange.tenant_id = context.tenant_id
-    exchange.plan_id = context.plan.plan_id
-    structlog.contextvars.bind_contextvars(tenant_id=context.tenant_id)
+    _note_who_asks(request, context)
+    if gate is not None and refused is None:
+        await gate.take(context, credentials, request)
     request.state.s4_permission = permission
     for admission in request.app.state.s4_admissions:
         await admission(context, request)
@@ -165,6 +183,13 @@ async def _admit(request: Request, permission: Permission, *, serves_bound_keys:
     if context.restriction.binds and not serves_bound_keys:
         raise Forbidden("This key is bound to a part of the documents, and what this route does is not.")
     request.state.s4_context = context
+
+
+def _note_who_asks(request: Request, context: TenantContext) -> None:
+    exchange = exchange_of(request)
+    exchange.tenant_id = context.tenant_id
+    exchange.plan_id = context.plan.plan_id
+    structlog.contextvars.bind_contextvars(tenant_id=context.tenant_id)
 
 
 def _check_address(request: Request) -> None:
