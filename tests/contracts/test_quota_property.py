@@ -8,15 +8,13 @@ both together never exceed the limit, except where the plan was lowered below wh
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextvars import ContextVar
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s4.domains.documents import UploadRequest
@@ -28,11 +26,11 @@ from s4.kernel.errors import LimitReached, NotFound, PayloadTooLarge, Unavailabl
 from s4.kernel.plans import PlanLimits
 from s4.kernel.settings import Settings
 from s4.kernel.units import KIB
-from s4.platform import faults
 from s4.platform.chains import Fenced
 from s4.platform.database import Database
 from s4.platform.objects import ObjectStore, open_store
 from tests.factories.catalog import open_catalog, seeded, sqlite_url
+from tests.factories.histories import SETTINGS, doom, dying_at
 from tests.factories.process import MiniProcess, ProcessDied
 
 LIMIT = 300 * KIB
@@ -49,8 +47,6 @@ STEPS = [
 LEASE = timedelta(milliseconds=50)
 PIECE = 20 * KIB
 
-_doomed: ContextVar[tuple[str, MiniProcess] | None] = ContextVar("_doomed", default=None)
-
 operation = st.tuples(
     st.sampled_from(["declared", "declared", "undeclared", "undeclared", "form", "broken", "delete", "lower"]),
     st.sampled_from(KEYS),
@@ -63,23 +59,12 @@ history = st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_
 
 @pytest.fixture(autouse=True)
 def _armed() -> Iterator[None]:
-    def at(step: str) -> None:
-        doomed = _doomed.get()
-        if doomed is not None and doomed[0] == step:
-            doomed[1].die()
-
-    faults.arm({step: partial(at, step) for step in STEPS})
-    yield
-    faults.arm({})
+    with dying_at(STEPS):
+        yield
 
 
 @given(history, st.integers(0, 2**32))
-@settings(
-    max_examples=25,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking a history takes minutes: not in a suite
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=25, **SETTINGS)
 def test_no_history_moves_a_balance_off_its_documents_or_beyond_its_limit(rounds: list[list[Any]], seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_play(Path(folder), rounds, seed))
@@ -110,7 +95,7 @@ async def _play(folder: Path, rounds: list[list[Any]], seed: int) -> None:
 async def _operate(database: Database, store: ObjectStore, context: TenantContext, operation: tuple[Any, ...]) -> None:
     kind, key, crash, size = operation
     process = MiniProcess(database, store, lease=LEASE)
-    _doomed.set((crash, process) if crash is not None else None)
+    doom(process, crash)
     request = UploadRequest(filename=key, content_type="text/plain", key=key)
     try:
         if kind == "delete":

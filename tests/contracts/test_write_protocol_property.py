@@ -9,15 +9,13 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s4.domains import usage
@@ -29,11 +27,11 @@ from s4.kernel.context import TenantContext
 from s4.kernel.errors import NotFound
 from s4.kernel.ids import DocumentId, document_id_for_key
 from s4.kernel.settings import Settings
-from s4.platform import faults
 from s4.platform.chains import ABANDONED, Fenced
 from s4.platform.database import Database
 from s4.platform.objects import ObjectStore, open_store
 from tests.factories.catalog import open_catalog, seeded, sqlite_url
+from tests.factories.histories import SETTINGS, doom, dying_at
 from tests.factories.process import MiniProcess, ProcessDied
 
 KEYS = ["a", "b"]
@@ -41,9 +39,6 @@ STEPS = ["upload.opened", "upload.streamed", "document.sealed", "document.commit
 CRASHES = [None, None, None, *STEPS]
 LEASE = timedelta(milliseconds=50)
 """Short, so that whoever waits for the dead goes on soon; a slow living writer is fenced, and then nothing happened."""
-
-_doomed: ContextVar[tuple[str, MiniProcess] | None] = ContextVar("_doomed", default=None)
-"""Where this task's process dies."""
 
 operation = st.tuples(
     st.sampled_from(["put", "put", "patch", "delete", "reprocess"]),
@@ -68,23 +63,12 @@ class Model:
 
 @pytest.fixture(autouse=True)
 def _armed() -> Iterator[None]:
-    def at(step: str) -> None:
-        doomed = _doomed.get()
-        if doomed is not None and doomed[0] == step:
-            doomed[1].die()
-
-    faults.arm({step: partial(at, step) for step in STEPS})
-    yield
-    faults.arm({})
+    with dying_at(STEPS):
+        yield
 
 
 @given(history, st.integers(0, 2**32))
-@settings(
-    max_examples=40,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking a history takes minutes: not in a suite
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=60, **SETTINGS)
 def test_any_history_ends_in_one_state(rounds: list[list[Any]], seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_play(Path(folder), rounds, seed))
@@ -115,7 +99,7 @@ async def _operate(
 ) -> None:
     kind, key, crash, number, size = operation
     process = MiniProcess(database, store, lease=LEASE)
-    _doomed.set((crash, process) if crash is not None else None)
+    doom(process, crash)
     document_id = document_id_for_key(context.tenant_id, key)
     try:
         if kind == "put":

@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -19,7 +19,7 @@ from s4.kernel.context import TenantContext
 from s4.kernel.errors import LimitReached
 from s4.platform.http.exchange import exchange_of
 from s4.platform.http.middleware import Finished
-from s4.platform.http.routing import Credentials
+from s4.platform.http.routing import Admission, Credentials
 from s4.platform.rates import Decision, Rate
 from s4.platform.telemetry import metrics
 
@@ -31,8 +31,6 @@ class Buckets(Protocol):
 
     async def aclose(self) -> None: ...
 
-
-Admission = Callable[[TenantContext, Request], Awaitable[None]]
 
 _REFUSALS_MIN = 10  # in a row: below that, a larger plan lets in with the next request
 _REMEMBERED_SECONDS = 0.25  # so late a larger plan, or a revoked key, is noticed by who goes on all the same

@@ -7,18 +7,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import httpx
 import structlog
 import uvicorn
 
 from s4.entrypoints.api import create_app
-from s4.entrypoints.bootstrap import Core, migrate_database, open_core
+from s4.entrypoints.bootstrap import migrate_database, open_core
 from s4.entrypoints.configuration import handed_on
 from s4.entrypoints.operations import ProcessState
 from s4.entrypoints.protocol import S4Protocol
-from s4.kernel.errors import InvalidRequest, Unavailable
+from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings
 
 log = structlog.get_logger()
@@ -26,7 +26,6 @@ log = structlog.get_logger()
 _RESTART_SECONDS = 1.0  # first pause before a dead worker is started anew; doubles up to the next bound
 _RESTART_SECONDS_MAX = 30.0
 _CHILD_METRICS_SECONDS_MAX = 2.0
-_SWEEP_SECONDS = 1.0  # between looks at what lies idle in memory
 _KEEP_ALIVE_SECONDS = 75  # longer than common balancers keep idle connections, so that they close first
 
 
@@ -55,7 +54,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         server = _Server(config)
         _stop_on_signals(server, state, settings.drain_seconds)
         async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(_sweeping(core))
+            await stack.enter_async_context(core.calls.running())
             await stack.enter_async_context(core.access.notes_kept())
             if with_worker:
                 await stack.enter_async_context(_WorkerChild(settings, state))
@@ -65,26 +64,6 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
             log.info("api.started", url=f"http://{'[' + host + ']' if ':' in host else host}:{port}")
             await server.serve(sockets=[listening])
     log.info("api.stopped")
-
-
-@contextlib.asynccontextmanager
-async def _sweeping(core: Core) -> AsyncIterator[None]:
-    async def sweep() -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            for one in core.sweeps():
-                try:
-                    await one()
-                except Unavailable as error:
-                    log.warning("api.sweep_deferred", error=error.message)
-
-    sweeping = asyncio.create_task(sweep())
-    try:
-        yield
-    finally:
-        sweeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sweeping
 
 
 class _Server(uvicorn.Server):

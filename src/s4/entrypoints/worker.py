@@ -23,6 +23,7 @@ from starlette.routing import Route
 from s4.entrypoints.bootstrap import Core, WorkerParts, open_core, open_worker
 from s4.kernel.errors import Unavailable
 from s4.kernel.settings import Settings
+from s4.platform.background import in_background
 from s4.platform.jobs import Scheduler
 from s4.platform.telemetry import exposition, metrics
 
@@ -112,13 +113,8 @@ async def _answering(listener: WorkerListener) -> AsyncIterator[None]:
     if listener.listening is None:
         yield
         return
-    answering = asyncio.create_task(_answer(listener.listening))
-    try:
+    async with in_background(_answer(listener.listening)):
         yield
-    finally:
-        answering.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await answering
 
 
 async def _answer(listening: socket.socket) -> None:

@@ -22,6 +22,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def parse_moment(text: str | None) -> datetime | None:
+    """A time as heads say it: RFC 3339, or None for none."""
+    return parse_rfc3339(text) if text is not None else None
+
+
 def parse_rfc3339(text: str) -> datetime:
     """An aware time in UTC. Raises `ValueError` for a naive or malformed one, and for one before the year 1 in UTC."""
     moment = datetime.fromisoformat(text)

@@ -8,8 +8,8 @@ from typing import Any
 
 from s4.domains import audit
 from s4.domains.access import queries
-from s4.domains.access.lifetimes import ending, in_force, moment, renewed, require_future
-from s4.kernel.clock import parse_rfc3339, rfc3339
+from s4.domains.access.lifetimes import ending, in_force, renewed, require_future
+from s4.kernel.clock import parse_moment, parse_rfc3339, rfc3339
 from s4.kernel.context import AdminContext
 from s4.kernel.errors import Conflict, InvalidRequest, NotFound
 from s4.kernel.ids import RandomBytes
@@ -113,7 +113,7 @@ class AdministratorService:
             for key in record.body["keys"]:
                 if key["prefix"] == prefix:
                     administrator = _administrator(record.name, record.body, {})
-                    return (administrator, {**key, "expires_at": moment(key["expires_at"])}), now
+                    return (administrator, {**key, "expires_at": parse_moment(key["expires_at"])}), now
         return None, now
 
     async def hashes(self, prefixes: Collection[str]) -> dict[str, str]:
@@ -153,7 +153,7 @@ def _key(minted: MintedKey, now: datetime, expires_at: str | None) -> dict[str, 
 def _public(record: Record | None) -> dict[str, Any] | None:
     if record is None:
         return None
-    keys = [{name: value for name, value in key.items() if name != "hash"} for key in record.body["keys"]]
+    keys = [credentials.without_hash(key) for key in record.body["keys"]]
     return {**record.body, "keys": keys}
 
 
@@ -171,6 +171,6 @@ def _administrator(name: str, body: Body, uses: Mapping[str, datetime]) -> Admin
         AdminRole(body["role"]),
         newest["prefix"],
         parse_rfc3339(body["created_at"]),
-        moment(newest["expires_at"]),
+        parse_moment(newest["expires_at"]),
         max(used, default=None),
     )

@@ -15,9 +15,9 @@ from typing import Any
 
 from s4.domains import audit
 from s4.domains.access import queries
-from s4.domains.access.lifetimes import ended_at, ending, in_force, moment, renewed, require_future
+from s4.domains.access.lifetimes import ended_at, ending, in_force, renewed, require_future
 from s4.domains.tenants import TenantService
-from s4.kernel.clock import rfc3339
+from s4.kernel.clock import parse_moment, rfc3339
 from s4.kernel.context import UNRESTRICTED, Actor, AdminContext, Restriction, TenantContext
 from s4.kernel.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from s4.kernel.ids import RandomBytes, TenantId
@@ -223,8 +223,7 @@ class KeyService:
             nonlocal changed_key
             now = await self._database.now(connection)
             old, new = (
-                {key["prefix"]: {n: v for n, v in key.items() if n != "hash"} for key in body["keys"]}
-                for body in (before, after)
+                {key["prefix"]: credentials.without_hash(key) for key in body["keys"]} for body in (before, after)
             )
             await queries.forget_uses(connection, sorted(set(old) - set(new)))
             changed = sorted(prefix for prefix in old.keys() | new.keys() if old.get(prefix) != new.get(prefix))
@@ -327,7 +326,7 @@ def _status(entry: Mapping[str, Any], now: datetime) -> str:
 
 
 def _from_entry(entry: Mapping[str, Any], now: datetime) -> Key:
-    moments = {name: moment(entry[name]) for name in ("created_at", "expires_at", "revoked_at")}
+    moments = {name: parse_moment(entry[name]) for name in ("created_at", "expires_at", "revoked_at")}
     return _from_values({**entry, **moments}, now)
 
 

@@ -4,20 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from s4.kernel.clock import parse_rfc3339, rfc3339
+from s4.kernel.clock import parse_moment, parse_rfc3339, rfc3339
 from s4.kernel.errors import InvalidRequest
 
 Key = Mapping[str, Any]
 """An entry of a head: `created_at`, `expires_at`, and of a tenant's key `revoked_at`."""
 
 
-def moment(text: str | None) -> datetime | None:
-    return parse_rfc3339(text) if text is not None else None
-
-
 def ended_at(key: Key) -> datetime | None:
     """When it was, or will be, refused for the first time."""
-    ends = [at for at in (moment(key["expires_at"]), moment(key.get("revoked_at"))) if at is not None]
+    ends = [at for at in (parse_moment(key["expires_at"]), parse_moment(key.get("revoked_at"))) if at is not None]
     return min(ends, default=None)
 
 
@@ -29,13 +25,13 @@ def in_force(key: Key, now: datetime) -> bool:
 def ending(key: Key, now: datetime, overlap: timedelta) -> dict[str, Any]:
     """The key, expiring after `overlap`, or when it was to expire anyway."""
     last = now + overlap
-    expires = moment(key["expires_at"])
+    expires = parse_moment(key["expires_at"])
     return {**key, "expires_at": rfc3339(last if expires is None else min(expires, last))}
 
 
 def renewed(key: Key, now: datetime) -> str | None:
     """When the key's successor expires: it lives as long as the key was to when it was made."""
-    expires = moment(key["expires_at"])
+    expires = parse_moment(key["expires_at"])
     return rfc3339(now + (expires - parse_rfc3339(key["created_at"]))) if expires is not None else None
 
 

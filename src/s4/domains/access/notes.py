@@ -16,6 +16,7 @@ from s4.domains import audit
 from s4.domains.access import queries
 from s4.kernel.context import Actor, Origin
 from s4.kernel.errors import S4Error
+from s4.platform.background import in_background
 from s4.platform.database import Connection, Database
 
 log = structlog.get_logger()
@@ -58,13 +59,10 @@ class Notes:
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Writes them down every minute from here to the end of the block, and at its end."""
-        task = asyncio.create_task(self._keep())
         try:
-            yield
+            async with in_background(self._keep()):
+                yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
             await self.flush()
 
     async def flush(self) -> None:

@@ -11,13 +11,13 @@ from s4.domains.analytics.schemas import EndpointOut, EndpointsOut, SystemOut, T
 from s4.domains.analytics.service import AnalyticsService
 from s4.domains.usage.ledger import Grain
 from s4.domains.usage.periods import Period
-from s4.domains.usage.routes import TABLE, Moment, WantsCsv, in_utc, table
+from s4.domains.usage.routes import TABLE, Moment, WantsCsv, table
 from s4.domains.usage.schemas import UsageOut
 from s4.kernel.ids import parse_tenant_id
 from s4.kernel.permissions import Permission
 from s4.platform.http.errors import error_responses
 from s4.platform.http.routing import CurrentAdmin, DomainRouter
-from s4.platform.http.times import written_out
+from s4.platform.http.times import aware, written_out
 
 _LIMIT_MAX = 1000  # tenants in one answer
 
@@ -54,7 +54,7 @@ def analytics_router(analytics: AnalyticsService) -> DomainRouter:
     ) -> UsageOut | Response:
         """What a tenant used, as `GET /usage` tells it."""
         tenant = parse_tenant_id(tenant_id)
-        answer = UsageOut.of(await analytics.of_tenant(tenant, granularity, in_utc(since), in_utc(until)))
+        answer = UsageOut.of(await analytics.of_tenant(tenant, granularity, aware(since), aware(until)))
         return table(answer.rows(), f"usage-{tenant}") if wants_csv else answer
 
     @router.get("/analytics/system", permission=read, response_model=SystemOut, responses=TABLE)

@@ -31,6 +31,7 @@ from s4.kernel.clock import rfc3339
 from s4.kernel.context import TenantContext
 from s4.kernel.errors import Unavailable
 from s4.kernel.permissions import Permission
+from s4.platform.background import in_background
 from s4.platform.chains import Records
 from s4.platform.database import Database
 
@@ -77,13 +78,8 @@ class Board:
         """Fresh from here to the end of the block."""
         with contextlib.suppress(Unavailable):
             await self.refresh()
-        refreshing = asyncio.create_task(self._keep_fresh())
-        try:
+        async with in_background(self._keep_fresh()):
             yield
-        finally:
-            refreshing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await refreshing
 
     async def _keep_fresh(self) -> None:
         while True:

@@ -24,6 +24,7 @@ from s4.domains.audit.model import Entry
 from s4.kernel.context import SYSTEM_ACTOR
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import RandomBytes, base32, is_tenant_id
+from s4.platform.background import in_background
 from s4.platform.database import Connection, Database
 from s4.platform.http.middleware import Finished
 from s4.platform.telemetry import metrics
@@ -124,13 +125,10 @@ class CallRecorder:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Writes in the background from here to the end of the block, and there what is left."""
-        flushing = asyncio.create_task(self._keep_flushing())
         try:
-            yield
+            async with in_background(self._keep_flushing()):
+                yield
         finally:
-            flushing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await flushing
             try:
                 await self.flush(everything=True)
             except Unavailable as error:

@@ -1,6 +1,8 @@
 """One process's blocks."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,6 +13,7 @@ from s4.domains.calls.model import Month, MonthlyCalls
 from s4.kernel.clock import Clock, rfc3339
 from s4.kernel.context import TenantContext
 from s4.kernel.errors import LimitReached, Unavailable
+from s4.platform.background import in_background
 from s4.platform.database import Connection, Database
 
 log = structlog.get_logger()
@@ -18,6 +21,7 @@ log = structlog.get_logger()
 BLOCK_CALLS_MAX = 100  # a write per hundred calls; what a killed process loses at most
 _SHARE = 20  # a block is at most a twentieth of what is left: the last twenty calls go one by one
 IDLE = timedelta(seconds=5)  # a block that nobody draws on is another replica's room: it goes back
+_SWEEP_SECONDS = 1.0  # between looks at what lies idle
 HELD_MAX = timedelta(seconds=60)  # so does the rest of one that is drawn on slowly
 WRITTEN_OFF_AFTER = 10 * HELD_MAX  # no living process keeps a block so long, a frozen one apart
 
@@ -40,7 +44,7 @@ class _Tenant:
 
 
 class CallBudget:
-    """Belongs to one event loop. `sweep` gives back what lies idle: call it every few seconds."""
+    """Belongs to one event loop. `running` gives back what lies idle."""
 
     def __init__(self, database: Database, clock: Clock, *, owner: str) -> None:
         self._database = database
@@ -68,6 +72,20 @@ class CallBudget:
         tenant = self._tenants.get(context.tenant_id)
         if tenant is not None and tenant.block is not None:
             tenant.block.left += 1
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweeps from here to the end of the block."""
+        async with in_background(self._keep_sweeping()):
+            yield
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                await self.sweep()
+            except Unavailable as error:
+                log.warning("calls.sweep_deferred", error=error.message)
 
     async def sweep(self) -> None:
         """Gives back blocks that lie idle, are old, or of a month that has ended."""

@@ -17,7 +17,7 @@ from s4.domains.usage.queries import reading
 from s4.kernel.errors import NotFound
 from s4.kernel.ids import TenantId
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import JobHandler, JobRun, RegularTask, record_success
+from s4.platform.jobs import RegularJob
 from s4.platform.telemetry import metrics
 from s4.platform.telemetry.metrics import HTTP_BUCKETS_SECONDS
 
@@ -114,11 +114,8 @@ class ServiceLevels:
 
     # -- telling
 
-    def handlers(self) -> dict[str, JobHandler]:
-        return {JUDGE: JobHandler(self._run)}
-
-    def regular_tasks(self) -> list[RegularTask]:
-        return [RegularTask(JUDGE, _EVERY)]
+    def regular_jobs(self) -> list[RegularJob]:
+        return [RegularJob(JUDGE, _EVERY, self._run)]
 
     async def judge(self, now: datetime) -> int:
         """Tells tenants whose promise is at risk or broken, once each a month. Answers with the number of events."""
@@ -164,18 +161,10 @@ class ServiceLevels:
             metrics.SLA_TOLD.labels(state.value).inc()
         return told
 
-    async def _run(self, run: JobRun) -> bool:
+    async def _run(self) -> None:
         async with self._database.read() as connection:
             now = await self._database.now(connection)
         await self.judge(now)
-
-        async def finish(connection: Connection) -> None:
-            await run.finish(connection)
-            await record_success(connection, JUDGE, now=await self._database.now(connection))
-
-        await self._database.transact(finish)
-        metrics.SCHEDULE_LAST_SUCCESS.labels(JUDGE).set_to_current_time()
-        return True
 
 
 async def _rows(connection: Connection, month: datetime, tenant_id: TenantId | None, limit: int) -> list[Any]:

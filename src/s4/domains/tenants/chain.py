@@ -1,7 +1,6 @@
 """How a tenant's head moves the catalog. What a body holds says `model.Body`; a tombstone's says status, created_at and
 deleted_at, and nothing of whom it was."""
 
-from datetime import datetime
 from typing import Any
 
 from s4.domains import usage
@@ -10,7 +9,7 @@ from s4.domains.calls import queries as call_queries
 from s4.domains.tenants import queries
 from s4.domains.tenants.model import LIVE, TOMBSTONE
 from s4.kernel import keys
-from s4.kernel.clock import parse_rfc3339
+from s4.kernel.clock import parse_moment, parse_rfc3339
 from s4.kernel.ids import TenantId
 from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.platform.chains import ABANDONED, Head, Subject
@@ -64,16 +63,16 @@ class TenantChain:
             "company": body["company"],
             "external_id": body.get("external_id"),
             "plan_id": body["plan_id"],
-            "plan_expires_at": _moment(body.get("plan_expires_at")),
+            "plan_expires_at": parse_moment(body.get("plan_expires_at")),
             "then_plan_id": body.get("then_plan_id"),
             "status": body["status"],
-            "delete_after": _moment(body.get("delete_after")),
+            "delete_after": parse_moment(body.get("delete_after")),
             "settings": body["settings"],
             "body": dict(body),
             "created_at": parse_rfc3339(body["created_at"]),
             "updated_at": head.committed_at,
         }
-        reset_at = _moment(body.get("usage_reset_at"))
+        reset_at = parse_moment(body.get("usage_reset_at"))
         if reset_at is not None and reset_at == head.committed_at:
             await usage.reset_calls(connection, tenant_id, reset_at)
             await call_queries.reset(connection, tenant_id, Month.of(reset_at))
@@ -90,8 +89,8 @@ class TenantChain:
                     "name": key["name"],
                     "scopes": key["scopes"],
                     "created_at": parse_rfc3339(key["created_at"]),
-                    "expires_at": _moment(key["expires_at"]),
-                    "revoked_at": _moment(key["revoked_at"]),
+                    "expires_at": parse_moment(key["expires_at"]),
+                    "revoked_at": parse_moment(key["revoked_at"]),
                     "key_prefix": key.get("key_prefix"),  # heads of older releases bind no keys
                     "fields": key.get("fields"),
                 }
@@ -111,7 +110,3 @@ class TenantChain:
         }  # fmt: skip
         await queries.put(connection, values)
         await queries.replace_keys(connection, tenant_id, [])
-
-
-def _moment(text: str | None) -> datetime | None:
-    return parse_rfc3339(text) if text else None

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from s4.kernel.ids import TenantId
+from s4.platform.security import credentials
 
 Body = Mapping[str, Any]
 """Of a tenant's head: name, email, company, external_id, plan_id, plan_expires_at, then_plan_id, status, status_reason,
@@ -70,5 +71,5 @@ class Tenant:
 
 def public_body(body: Body) -> dict[str, Any]:
     """A head's body as the audit trail may keep it: without hashes of keys and of Idempotency-Keys."""
-    keys = [{name: value for name, value in key.items() if name != "hash"} for key in body.get("keys", ())]
+    keys = [credentials.without_hash(key) for key in body.get("keys", ())]
     return {name: value for name, value in body.items() if name != "idempotency"} | {"keys": keys}

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from s4.domains import audit, usage
-from s4.domains.calls import Month
 from s4.domains.plans import PlanService
 from s4.domains.tenants import queries
 from s4.domains.tenants.chain import subject
 from s4.domains.tenants.model import DELETED, LIVE, TOMBSTONE, Body, NewTenant, Tenant, TenantStatus, public_body
 from s4.domains.tenants.queries import Claim, Wanted
+from s4.domains.usage.ledger import Grain
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import AdminContext
 from s4.kernel.errors import Conflict, NotFound
@@ -155,7 +155,7 @@ class TenantService:
         async with self._database.read() as connection:
             now = await self._database.now(connection)
             rows, total = await queries.page(connection, request, wanted or Wanted(), now)
-            calls = await usage.calls_of(connection, [row.tenant_id for row in rows], Month.of(now).begins)
+            calls = await usage.calls_of(connection, [row.tenant_id for row in rows], Grain.MONTH.floor(now))
         return [_tenant(row, calls.get(row.tenant_id, 0)) for row in rows], total
 
     async def ids(self) -> list[TenantId]:

@@ -7,8 +7,7 @@ import structlog
 from s4.domains.usage.ledger import Grain
 from s4.domains.usage.queries import writing
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import JobHandler, JobRun, RegularTask, record_success
-from s4.platform.telemetry import metrics
+from s4.platform.jobs import RegularJob
 
 log = structlog.get_logger()
 
@@ -25,11 +24,8 @@ class LedgerKeeper:
         self._database = database
         self._hours_kept = hours_kept
 
-    def handlers(self) -> dict[str, JobHandler]:
-        return {SAMPLE: JobHandler(self._run)}
-
-    def regular_tasks(self) -> list[RegularTask]:
-        return [RegularTask(SAMPLE, _EVERY)]
+    def regular_jobs(self) -> list[RegularJob]:
+        return [RegularJob(SAMPLE, _EVERY, self._run)]
 
     async def sample(self) -> bool:
         """Notes what is stored in this hour, once. An hour in which no worker ran is not charged."""
@@ -54,15 +50,7 @@ class LedgerKeeper:
 
         return await self._database.transact(remove)
 
-    async def _run(self, run: JobRun) -> bool:
+    async def _run(self) -> None:
         sampled, forgotten = await self.sample(), await self.forget()
         if sampled or forgotten:
             log.info("usage.sampled", sampled=sampled, forgotten=forgotten)
-
-        async def finish(connection: Connection) -> None:
-            await run.finish(connection)
-            await record_success(connection, SAMPLE, now=await self._database.now(connection))
-
-        await self._database.transact(finish)
-        metrics.SCHEDULE_LAST_SUCCESS.labels(SAMPLE).set_to_current_time()
-        return True

@@ -17,6 +17,7 @@ import structlog
 
 from s4.domains.usage.calls import class_of, plain_route
 from s4.domains.usage.ledger import NOBODY, SEARCH_BUCKETS, Call, Grain
+from s4.domains.usage.model import THRESHOLDS_PERCENT
 from s4.domains.usage.queries import writing
 from s4.kernel import keys
 from s4.kernel.clock import Clock
@@ -29,7 +30,6 @@ from s4.platform.telemetry.metrics import HTTP_BUCKETS_SECONDS
 
 log = structlog.get_logger()
 
-THRESHOLDS_PERCENT = (80, 95, 100)
 _TENANTS_MAX = 250  # of one transaction: 1,500 rows, a tenth of a second in which SQLite's other writers wait
 
 CallLimits = Callable[[Connection, Sequence[str]], Awaitable[Mapping[str, int]]]

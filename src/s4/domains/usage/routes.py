@@ -1,6 +1,5 @@
 """`GET /usage`, and what all routes share that answer with a table."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
@@ -10,10 +9,9 @@ from s4.domains.usage.export import FORMATS, csv_of
 from s4.domains.usage.ledger import Grain
 from s4.domains.usage.schemas import UsageOut
 from s4.domains.usage.service import UsageService
-from s4.kernel.errors import InvalidRequest
 from s4.kernel.permissions import Permission
 from s4.platform.http.routing import CurrentTenant, DomainRouter
-from s4.platform.http.times import written_out
+from s4.platform.http.times import aware, written_out
 
 CSV = "text/csv"
 TABLE: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"type": "string"}}}}}
@@ -53,13 +51,6 @@ def table(rows: list[dict[str, object]], name: str) -> Response:
     return Response(csv_of(rows), media_type=f"{CSV}; charset=utf-8", headers=headers)
 
 
-def in_utc(moment: datetime | None) -> datetime | None:
-    try:
-        return moment.astimezone(UTC) if moment is not None else None
-    except OverflowError as error:
-        raise InvalidRequest("A time lies outside the years 1 to 9999 of UTC.") from error
-
-
 def usage_router(usage: UsageService) -> DomainRouter:
     """A tenant about itself."""
     router = DomainRouter(tags=["usage"])
@@ -74,7 +65,7 @@ def usage_router(usage: UsageService) -> DomainRouter:
     ) -> UsageOut | Response:
         """What you used, by the hour (at most 32 days at once), the day (400) or the month (ten years), with an
         estimate of what it cost the operator. Some seconds old."""
-        answer = UsageOut.of(await usage.own(context, granularity, in_utc(since), in_utc(until)))
+        answer = UsageOut.of(await usage.own(context, granularity, aware(since), aware(until)))
         return table(answer.rows(), "usage") if wants_csv else answer
 
     return router

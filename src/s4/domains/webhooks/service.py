@@ -23,7 +23,7 @@ from s4.kernel.pages import PageRequest
 from s4.kernel.permissions import Permission
 from s4.platform.chains import Record, Records
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import JobHandler, JobRun, Leases, RegularTask, record_success
+from s4.platform.jobs import Leases, RegularJob
 from s4.platform.outbound import Allowance
 from s4.platform.security.sealing import Sealer
 
@@ -199,26 +199,16 @@ class WebhookService:
 
         await self._commit(SYSTEM_ACTOR, webhook.tenant_id, webhook.webhook_id, "webhook.switch_off", decide)
 
-    def handlers(self) -> dict[str, JobHandler]:
-        return {PURGE: JobHandler(self.purge)}
+    def regular_jobs(self) -> list[RegularJob]:
+        return [RegularJob(PURGE, _PURGE_EVERY, self.purge)]
 
-    def regular_tasks(self) -> list[RegularTask]:
-        return [RegularTask(PURGE, _PURGE_EVERY)]
-
-    async def purge(self, run: JobRun) -> bool:
+    async def purge(self) -> None:
         """Forgets deliveries and events that are older than the retention."""
         async with self._database.read() as connection:
             before = await self._database.now(connection) - self._retention
         gone = _PURGE_ROWS
         while gone >= _PURGE_ROWS:  # ends: nothing is added before that moment
             gone = await self._database.transact(lambda c: queries.purge(c, before, limit=_PURGE_ROWS))
-
-        async def finish(connection: Connection) -> None:
-            await run.finish(connection)
-            await record_success(connection, PURGE, now=await self._database.now(connection))
-
-        await self._database.transact(finish)
-        return True
 
     # -- inside
 

@@ -1,7 +1,7 @@
 """What every process needs."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -98,10 +98,6 @@ class Core:
     board: Board
     contacts: Contacts
     mailbox: Mailbox
-
-    def sweeps(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        """What a process that answers requests has to do every few seconds."""
-        return (self.calls.sweep,)
 
     @property
     def generation(self) -> Generation:

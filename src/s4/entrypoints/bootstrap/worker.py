@@ -91,26 +91,17 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
     verifier = make_verifier(settings, core.database, core.store)
     teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
-    regular = [*sealer.regular_jobs(), *verifier.regular_jobs(), *teller.regular_jobs()]
+    comes_round = (keeper, core.webhooks, core.service_levels, sealer, verifier, teller)
+    regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()
-        | core.webhooks.handlers()
         | maintenance.handlers()
-        | keeper.handlers()
-        | core.service_levels.handlers()
         | core.mailbox.handlers()
         | regular_handlers(core.database, regular)
     )
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
-    tasks = [
-        *maintenance.regular_tasks(),
-        *keeper.regular_tasks(),
-        *core.webhooks.regular_tasks(),
-        *core.service_levels.regular_tasks(),
-        *regular_tasks(regular),
-    ]
-    scheduler = Scheduler(core.database, core.queue, leases, tasks)
+    scheduler = Scheduler(core.database, core.queue, leases, [*maintenance.regular_tasks(), *regular_tasks(regular)])
     outbound = make_outbound(settings)
     pump = DeliveryPump(core.database, core.webhooks, outbound, RANDOM, make_pump_limits(settings))
     try:

@@ -40,6 +40,6 @@ def aware(moment: datetime | None) -> datetime | None:
     if moment.tzinfo is None:
         raise InvalidRequest("Times need a time zone, as in 2026-01-31T12:00:00Z.")
     try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
+        return _in_utc(moment)
+    except ValueError as error:
         raise InvalidRequest("A time lies outside the years 1 to 9999 of UTC.") from error

@@ -18,7 +18,9 @@ import hmac
 import itertools
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from s4.kernel.ids import RandomBytes, base32
 
@@ -95,6 +97,11 @@ def _parse(kind: str, text: str) -> ParsedKey | None:
     if match is None or _check(text[:-_CHECK_CHARS]) != match[3]:
         return None
     return ParsedKey(match[1], text)
+
+
+def without_hash(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be told of a key, as the audit trail does: a head's entry but for its hash."""
+    return {name: value for name, value in entry.items() if name != "hash"}
 
 
 def hash_secret(plaintext: str) -> str:
