@@ -46,7 +46,7 @@ def asked_span(grain: Grain, start: datetime | None, end: datetime | None, now: 
     """What `from`, `to` and `granularity` ask for; whole units that touch it. Raises `InvalidRequest`."""
     until = end or now
     if min(until.year, (start or until).year) < _YEAR_MIN or until.year > _YEAR_MAX:
-        raise InvalidRequest("`from` and `to` must lie between the years 1900 and 9998.")
+        raise InvalidRequest("`from` and `to` must be times that a calendar has, from the year 1900 to 9998.")
     since = start or until - _DEFAULT[grain]
     if since >= until:
         raise InvalidRequest("`from` must lie before `to`.", details={"from": str(since), "to": str(until)})
