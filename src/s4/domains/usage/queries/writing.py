@@ -108,6 +108,20 @@ async def calls_this_month(connection: Connection, tenant_id: str, now: datetime
     return (await calls_of(connection, [tenant_id], month)).get(tenant_id, 0)
 
 
+async def calls_of(connection: Connection, tenant_ids: Sequence[str], month: datetime) -> dict[str, int]:
+    """The same of many tenants."""
+    found = {}
+    before = sa.case((usage_marks.c.month == month, usage_marks.c.calls_before), else_=0)
+    for some in _parts(tenant_ids):
+        rows = await connection.execute(
+            sa.select(usage_ledger.c.tenant_id, usage_ledger.c.calls - sa.func.coalesce(before, 0))
+            .outerjoin(usage_marks, usage_marks.c.tenant_id == usage_ledger.c.tenant_id)
+            .where(usage_ledger.c.tenant_id.in_(some), _of_month(month))
+        )
+        found.update({row[0]: int(row[1]) for row in rows})
+    return found
+
+
 async def require_tokens(connection: Connection, tenant_id: str, plan: PlanLimits, now: datetime) -> None:
     """Raises `LimitReached` (403 `quota_exceeded`) once the month's embedding tokens are used up. What was accepted
     before is embedded still: the limit is passed by no more than was under way."""
@@ -116,11 +130,7 @@ async def require_tokens(connection: Connection, tenant_id: str, plan: PlanLimit
         return
     month = Grain.MONTH.floor(now)
     found = await connection.execute(
-        sa.select(usage_ledger.c.embedding_tokens_paid).where(
-            usage_ledger.c.tenant_id == tenant_id,
-            usage_ledger.c.grain == Grain.MONTH.value,
-            usage_ledger.c.start == month,
-        )
+        sa.select(usage_ledger.c.embedding_tokens_paid).where(usage_ledger.c.tenant_id == tenant_id, _of_month(month))
     )
     used = found.scalar_one_or_none() or 0
     if used >= limit:
@@ -132,35 +142,11 @@ async def require_tokens(connection: Connection, tenant_id: str, plan: PlanLimit
         )
 
 
-async def calls_of(connection: Connection, tenant_ids: Sequence[str], month: datetime) -> dict[str, int]:
-    """The same of many tenants."""
-    found = {}
-    before = sa.case((usage_marks.c.month == month, usage_marks.c.calls_before), else_=0)
-    for some in _parts(tenant_ids):
-        rows = await connection.execute(
-            sa.select(usage_ledger.c.tenant_id, usage_ledger.c.calls - sa.func.coalesce(before, 0))
-            .outerjoin(usage_marks, usage_marks.c.tenant_id == usage_ledger.c.tenant_id)
-            .where(
-                usage_ledger.c.tenant_id.in_(some),
-                usage_ledger.c.grain == Grain.MONTH.value,
-                usage_ledger.c.start == month,
-            )
-        )
-        found.update({row[0]: int(row[1]) for row in rows})
-    return found
-
-
 async def reset_calls(connection: Connection, tenant_id: str, now: datetime) -> None:
     """The month's counter begins anew, and so do its thresholds. The ledger keeps what was."""
     month = Grain.MONTH.floor(now)
     counted = await connection.execute(
-        sa.select(usage_ledger.c.calls)
-        .where(
-            usage_ledger.c.tenant_id == tenant_id,
-            usage_ledger.c.grain == Grain.MONTH.value,
-            usage_ledger.c.start == month,
-        )
-        .with_for_update()
+        sa.select(usage_ledger.c.calls).where(usage_ledger.c.tenant_id == tenant_id, _of_month(month)).with_for_update()
     )
     await _remark(connection, tenant_id, month, calls_before=counted.scalar_one_or_none() or 0, told_percent=0)
 
@@ -200,6 +186,10 @@ async def _remark(connection: Connection, tenant_id: str, month: datetime, **cha
 
 def _mark(tenant_id: str, month: datetime) -> dict[str, Any]:
     return {"tenant_id": tenant_id, "month": month, "calls_before": 0, "told_percent": 0, "told_limit": 0}
+
+
+def _of_month(month: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(usage_ledger.c.grain == Grain.MONTH.value, usage_ledger.c.start == month)
 
 
 def _parts(tenant_ids: Sequence[str]) -> Iterable[Sequence[str]]:
