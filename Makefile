@@ -26,8 +26,8 @@ $(STAMP): requirements/dev.lock pyproject.toml requirements/runtime.in
 demo: setup  ## From nothing to found passages: start S4, upload samples/, search. S4_DEMO_KEEP=1 leaves it running
 	$(BIN)/python samples/demo.py
 
-test: setup  ## All tests that need PyPI only, two files at a time, each half with servers of its own
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+test: setup  ## All tests that need PyPI only, three files at a time (they often wait), each third with servers of its own
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 faults: setup  ## Every crash, error and stop at every step, on every database and store: half an hour on two cores
 	$(MAKE) --jobs=2 --output-sync=line --no-print-directory faults-sqlite faults-postgresql

@@ -17,11 +17,21 @@ from tests.servers import PostgreSQL, PostgresServer, RedisServer, S3Server, Sea
 
 _SEAWEEDFS = pytest.StashKey[SeaweedFS]()
 _POSTGRESQL = pytest.StashKey[PostgreSQL]()
+_LONGEST = ("faults", "acceptance", "isolation", "api", "migrations", "hostile", "contracts")
+"""Folders by the time that their slowest files take."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SEAWEEDFS] = SeaweedFS()
     config.stash[_POSTGRESQL] = PostgreSQL()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long first: at the end, when little is left to share, the files are small."""
+    items.sort(
+        key=lambda item: next((rank for rank, name in enumerate(_LONGEST) if name in item.path.parts), len(_LONGEST))
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

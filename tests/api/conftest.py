@@ -77,7 +77,7 @@ def work(idle_deployment: Deployment) -> Callable[[], AbstractContextManager[Non
         try:
             yield
         finally:
-            process.kill()
+            process.terminate()  # gracefully: killed, it would leave leases that the next one waits for
             process.wait()
 
     return worker

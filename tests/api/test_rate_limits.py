@@ -19,10 +19,9 @@ from tests.servers import RedisServer
 
 def on_plan(admin: httpx.Client, at: Deployment, **limits: Any) -> httpx.Client:
     """A client for a new tenant on a plan of its own."""
-    plan_id = f"test-{secrets.token_hex(4)}"
-    plan = {"id": plan_id, "name": "Test", "listed": False, **limits}
+    plan = {"id": f"test-{secrets.token_hex(4)}", "name": "Test", "listed": False, **limits}
     assert admin.post("/admin/plans", json=plan).status_code == 201
-    created = admin.post("/admin/tenants", json={"name": "Limited", "plan_id": plan_id})
+    created = admin.post("/admin/tenants", json={"name": "Limited", "plan_id": plan["id"]})
     assert created.status_code == 201
     return client(at, **{"X-Tenant-Key": created.json()["api_key"]})
 
@@ -57,12 +56,11 @@ def test_a_tenant_beyond_its_rate_is_told_when_to_come_back_and_others_are_serve
 
 
 def test_a_larger_plan_applies_to_the_next_request(deployment: Deployment, admin: httpx.Client) -> None:
-    with on_plan(admin, deployment, requests_per_second=0.01, burst=1) as limited:
+    path = f"/admin/plans/{(plan_id := f'growing-{secrets.token_hex(4)}')}"
+    with on_plan(admin, deployment, id=plan_id, requests_per_second=0.01, burst=1) as limited:
         assert [limited.get("/documents").status_code for _ in range(2)] == [200, 429]
-        plans = admin.get("/admin/plans").json()["plans"]
-        plan = next(plan for plan in plans if plan["id"].startswith("test-") and plan["burst"] == 1)
-        plan_id = plan.pop("id")
-        admin.put(f"/admin/plans/{plan_id}", json=plan | {"requests_per_second": 1000, "burst": 1000})
+        plan = {name: value for name, value in admin.get(path).json().items() if name != "id"}
+        admin.put(path, json=plan | {"requests_per_second": 1000, "burst": 1000})
         statuses = [limited.get("/documents").status_code for _ in range(20)]
         assert statuses.count(429) <= 1, "the bucket fills at the new rate"
 

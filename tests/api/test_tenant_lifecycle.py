@@ -155,6 +155,11 @@ def test_usage_is_reset_as_often_as_one_likes(admin: httpx.Client, path: str) ->
 # -- out and in again
 
 
+def but_for_calls(tenant: dict[str, Any]) -> dict[str, Any]:
+    """The calls are counted seconds later."""
+    return tenant | {"api_calls_count": 0}
+
+
 def test_a_suspended_tenant_is_refused_everything_until_it_is_activated(
     admin: httpx.Client, theirs: httpx.Client, path: str
 ) -> None:
@@ -168,7 +173,8 @@ def test_a_suspended_tenant_is_refused_everything_until_it_is_activated(
         put(theirs, "k", "x"),
     ):
         assert "suspended" in assert_refused(answer, 403, "tenant_suspended")["message"]
-    assert admin.post(f"{path}/suspend", json={"reason": "Invoice 7 is open."}).json() == suspended
+    again = admin.post(f"{path}/suspend", json={"reason": "Invoice 7 is open."}).json()
+    assert but_for_calls(again) == but_for_calls(suspended), "asking again changes nothing"
     active = admin.post(f"{path}/activate").json()
     assert (active["status"], active["status_reason"]) == ("active", None)
     assert [r["document_id"] for r in search(theirs, "tides")["results"]] == [document["document_id"]]
@@ -183,8 +189,7 @@ def test_a_tenant_goes_in_two_steps_and_comes_back_between_them(
     grace = assert_utc(answer.json()["delete_after"]) - datetime.now(UTC)
     assert timedelta(days=6) < grace < timedelta(days=8)
     assert "being deleted" in assert_refused(theirs.get("/profile"), 403, "tenant_suspended")["message"]
-    again = admin.delete(path).json()
-    assert again | {"api_calls_count": 0} == answer.json() | {"api_calls_count": 0}, "asking again changes nothing"
+    assert but_for_calls(admin.delete(path).json()) == but_for_calls(answer.json()), "asking again changes nothing"
     assert_refused(admin.post(f"{path}/suspend"), 409, "conflict")
     assert path.rpartition("/")[2] in {
         tenant["id"] for tenant in admin.get("/admin/tenants", params={"status": "deleting"}).json()["tenants"]

@@ -68,8 +68,20 @@ def _armed() -> Iterator[None]:
 
 
 @given(history, st.integers(0, 2**32))
-@settings(max_examples=60, **SETTINGS)
+@settings(max_examples=20, **SETTINGS)
 def test_any_history_ends_in_one_state(rounds: list[list[Any]], seed: int) -> None:
+    play(rounds, seed)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)  # a second for each history, three when others are at work
+@given(history, st.integers(0, 2**32))
+@settings(max_examples=300, **SETTINGS)
+def test_any_of_many_histories_ends_in_one_state(rounds: list[list[Any]], seed: int) -> None:
+    play(rounds, seed)
+
+
+def play(rounds: list[list[Any]], seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_play(Path(folder), rounds, seed))
 
