@@ -10,7 +10,7 @@ DIST ?= dist
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test faults faults-sqlite faults-postgresql hostile isolation fuzz test-ops check format types lint \
-  imports licences docs-reference eval bench soak lock build package-test clean
+  imports licences docs-reference eval bench bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -83,6 +83,9 @@ eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
 bench: setup  ## Speed, memory, size against their budgets; parts: make bench PARTS="suffering memory"
 	$(BIN)/python benchmarks/bench.py $(PARTS)
 	$(BIN)/python benchmarks/footprint.py --check
+
+bench-scale: setup  ## Searches of a bucket that is far away: in place, and from local copies
+	$(BIN)/python benchmarks/bench.py scale
 
 soak: setup  ## Mixed load for a while; fails when memory, descriptors or threads grow: make soak MINUTES=30
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)

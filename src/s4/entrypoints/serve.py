@@ -56,6 +56,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(core.calls.running())
             await stack.enter_async_context(core.access.notes_kept())
+            await core.vectors.keep_copies()
             if with_worker:
                 await stack.enter_async_context(_WorkerChild(settings, state))
             await stack.enter_async_context(core.admin_calls.running())

@@ -133,6 +133,15 @@ def generation_manifest(tenant_id: TenantId, generation_id: GenerationId) -> Obj
     return ObjectKey(f"{generation(tenant_id, generation_id)}generation.json")
 
 
+def index_table(generation_prefix: str) -> ObjectPrefix:
+    """The table of a generation; what is below is named by LanceDB."""
+    return ObjectPrefix(f"{generation_prefix.rstrip('/')}/{INDEX_TABLE}.lance/")
+
+
+def index_file(generation_prefix: str, name: str) -> ObjectKey:
+    return ObjectKey(f"{index_table(generation_prefix)}{name}")
+
+
 def embeddings(tenant_id: TenantId) -> ObjectPrefix:
     return ObjectPrefix(f"{INDICES}{tenant_id}/embeddings/")
 

@@ -321,6 +321,20 @@ class Settings(BaseModel):
         "are written all the time, a full cache takes two to three times this.",
     )
     index_handles_max: int = Field(200, ge=1, description="Open tables; about 43 KB each.")
+    index_copies_bytes: Size = Field(
+        4 * GIB,
+        description="Index tables kept on the API's local disk, `copies/` in the data directory, where the store is a "
+        "bucket: the least recently used go. Processes that share the directory share this. 0: every search reads the "
+        "bucket, some hundred requests where a copy needs none.",
+    )
+    index_copy_first_bytes: Size = Field(
+        256 * MIB,
+        description="A table, or what is new of it, up to this size is copied before its first search, which waits; of "
+        "a larger one searches read the bucket meanwhile. Some 130,000 chunks of 384 dimensions.",
+    )
+    index_copies_idle_hours: float = Field(
+        24.0, gt=0, description="A copy that no search used for so long is removed, also that of a tenant that left."
+    )
 
     # -- tenants
     tenant_delete_grace_days: float = Field(

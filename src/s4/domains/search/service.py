@@ -224,7 +224,7 @@ class SearchService:
         """The index's proposal; None when this version of the table is no longer there."""
         started = time.perf_counter()
         try:
-            reader = await self._vectors.reader(self._generation.prefix(tenant_id), version)
+            reader = await self._vectors.reader(self._generation.prefix(tenant_id), version, for_search=True)
             if reader is None:
                 return None
             metrics.SEARCH_SECONDS.labels("open").observe(time.perf_counter() - started)

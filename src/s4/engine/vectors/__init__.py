@@ -18,6 +18,7 @@ Invariants:
 This is the only room that imports lancedb and pyarrow, and only inside functions: the import takes seconds.
 """
 
+from s4.engine.vectors.copies import CopyLimits, TableCopies
 from s4.engine.vectors.errors import VersionGone
 from s4.engine.vectors.model import ChunkRow, Hit, OptimizeReport, TableStats, chunk_id
 from s4.engine.vectors.reader import TableReader
@@ -26,8 +27,10 @@ from s4.engine.vectors.writer import TableWriter
 
 __all__ = [
     "ChunkRow",
+    "CopyLimits",
     "Hit",
     "OptimizeReport",
+    "TableCopies",
     "TableReader",
     "TableStats",
     "TableWriter",

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from s4.engine.vectors.errors import VersionGone, reading
 from s4.engine.vectors.handles import HandlePool
 from s4.engine.vectors.model import ChunkRow, Hit, Vector
 from s4.engine.vectors.schema import HIT_COLUMNS, LanceTable, any_of
+from s4.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,10 +32,21 @@ class TableReader:
     answer within the store's read timeout.
     """
 
-    def __init__(self, pool: HandlePool, prefix: str, version: int, *, read_timeout: timedelta) -> None:
+    def __init__(
+        self,
+        pool: HandlePool,
+        place: str,
+        version: int,
+        *,
+        read_timeout: timedelta,
+        on_damage: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`place` is a directory or a URI. `on_damage` gets rid of it when it is a copy: then whatever is wrong with
+        its files is `VersionGone`, for there is another place to read from."""
         self._pool = pool
-        self._prefix = prefix
+        self._place = place
         self._read_timeout = read_timeout
+        self._on_damage = on_damage
         self.version = version
 
     async def search(
@@ -85,6 +97,8 @@ class TableReader:
     async def exists(self) -> bool:
         """Whether the table was ever written. Opens it, so that the first search finds it open."""
         async with self._leased("open") as table:
+            if table is None and self._on_damage is not None:
+                raise VersionGone("The copy of this index was removed (open).")
             return table is not None
 
     @asynccontextmanager
@@ -101,12 +115,23 @@ class TableReader:
             with reading(what):
                 async with (
                     asyncio.timeout(timeout_seconds),
-                    self._pool.lease(self._prefix, self.version) as table,
+                    self._pool.lease(self._place, self.version) as table,
                 ):
                     yield table
         except VersionGone:
-            self._pool.forget(self._prefix)  # its files are gone, or the table was made anew under this name
+            self._pool.forget(self._place)  # its files are gone, or the table was made anew under this name
+            await self._get_rid_of_copy()
             raise
+        except (Unavailable, ValueError) as error:
+            if self._on_damage is None or isinstance(error.__cause__, TimeoutError):
+                raise
+            self._pool.forget(self._place)
+            await self._get_rid_of_copy()
+            raise VersionGone(f"The copy of this index is damaged ({what}).") from error
+
+    async def _get_rid_of_copy(self) -> None:
+        if self._on_damage is not None:
+            await self._on_damage()
 
 
 SCORED_MATCHES_MIN = 1000

@@ -9,11 +9,13 @@ A table lives at `{base}/{prefix}/chunks.lance`, where the prefix is that of a g
 import asyncio
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s4.engine.vectors.copies import TableCopies
 from s4.engine.vectors.errors import is_missing_table, reading, writing
 from s4.engine.vectors.handles import HandlePool
 from s4.engine.vectors.reader import TableReader
@@ -22,6 +24,9 @@ from s4.engine.vectors.writer import TableWriter
 
 if TYPE_CHECKING:
     from lancedb import Session
+
+CopiesOn = Callable[[Callable[[str], None]], TableCopies]
+"""Makes the keeper of local copies; it is given what to call before a place goes."""
 
 WRITERS_SHARE = 8
 """Writers get this part of the caches: the footers of some hundred files that the next batch reads again."""
@@ -39,8 +44,10 @@ class VectorStore:
         metadata_cache_bytes: int,
         handles_max: int,
         read_timeout: timedelta,
+        copies: CopiesOn | None = None,
     ) -> None:
         """`base_uri` is a local directory or `s3://bucket/prefix`; `storage_options` are LanceDB's.
+        `copies` makes the keeper of tables on local disk; None where the base is a local disk itself.
 
         The caches count as LanceDB does: entries of versions in the index cache take two to three times as much
         (measured with 0.40), those in the metadata cache a fifth more.
@@ -54,6 +61,7 @@ class VectorStore:
         self._pool = HandlePool(self._open, handles_max=handles_max)
         self._sessions: dict[bool, Session] = {}
         """By whether they write."""
+        self._copies = copies(self._pool.forget) if copies is not None else None
 
     async def preload(self) -> None:
         """Imports LanceDB, which takes seconds, so that the first search does not."""
@@ -63,25 +71,43 @@ class VectorStore:
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
         await asyncio.to_thread(importlib.import_module, "lancedb")
 
-    async def reader(self, prefix: str, version: int) -> TableReader | None:
+    async def reader(self, prefix: str, version: int, *, for_search: bool = False) -> TableReader | None:
         """The table pinned at `version`, or None when it was never written.
 
-        Raises `VersionGone` when the version was cleaned up, `Unavailable` when the store does not answer.
+        `for_search`: from a copy on local disk, if there is one or it is soon made. Raises `VersionGone` when the
+        version was cleaned up, `Unavailable` when the store does not answer.
         """
-        reader = TableReader(self._pool, _name(prefix), version, read_timeout=self._read_timeout)
+        name = _name(prefix)
+        place = await self._copies.place(name, version) if self._copies is not None and for_search else None
+        reader = TableReader(
+            self._pool,
+            str(place) if place is not None else self._in_store(name),
+            version,
+            read_timeout=self._read_timeout,
+            on_damage=partial(self._distrust, name) if place is not None else None,
+        )
         return reader if await reader.exists() else None
+
+    async def keep_copies(self) -> None:
+        """Takes over what an earlier process left on local disk. Without it, copies are made but never get old."""
+        if self._copies is not None:
+            await self._copies.start()
 
     async def writer(self, prefix: str, dimension: int) -> TableWriter:
         """Writes to the table's latest version; makes the table at the first write. Close it after use."""
         with writing("connect"):
-            return TableWriter(await self._connect(_name(prefix), writes=True), dimension)
+            return TableWriter(await self._connect(self._in_store(_name(prefix)), writes=True), dimension)
 
     async def forget(self, prefix: str) -> None:
         """Drops what is cached of a table, because it was removed or made anew."""
-        self._pool.forget(_name(prefix))
+        self._pool.forget(self._in_store(_name(prefix)))
+        if self._copies is not None:
+            await self._copies.remove(_name(prefix))
 
     async def close(self) -> None:
         """Closes every open table. Searches that still run finish first."""
+        if self._copies is not None:
+            await self._copies.close()
         self._pool.close()
         self._sessions.clear()
 
@@ -94,9 +120,17 @@ class VectorStore:
         """As LanceDB counts them."""
         return sum(session.size_bytes for session in self._sessions.values())
 
-    async def _open(self, prefix: str) -> LanceTable | None:
+    def _in_store(self, name: str) -> str:
+        return f"{self._base}/{name}"
+
+    async def _distrust(self, name: str) -> None:
+        if self._copies is not None:
+            await self._copies.distrust(name)
+            self._sessions.pop(False, None)  # LanceDB remembers files by their paths, and may hold the damaged ones
+
+    async def _open(self, place: str) -> LanceTable | None:
         with reading("open"):
-            connection = await self._connect(prefix, writes=False)
+            connection = await self._connect(place, writes=False)
             try:
                 return await connection.open_table(TABLE)
             except ValueError as error:
@@ -106,7 +140,7 @@ class VectorStore:
             finally:
                 connection.close()
 
-    async def _connect(self, prefix: str, *, writes: bool) -> LanceConnection:
+    async def _connect(self, place: str, *, writes: bool) -> LanceConnection:
         await self.preload()
         import lancedb
 
@@ -116,9 +150,8 @@ class VectorStore:
                 index_cache_size_bytes=self._index_cache_bytes // share,
                 metadata_cache_size_bytes=self._metadata_cache_bytes // share,
             )
-        return await lancedb.connect_async(
-            f"{self._base}/{prefix}", storage_options=self._storage_options, session=self._sessions[writes]
-        )
+        options = self._storage_options if place.startswith(self._base) else None
+        return await lancedb.connect_async(place, storage_options=options, session=self._sessions[writes])
 
 
 def _name(prefix: str) -> str:

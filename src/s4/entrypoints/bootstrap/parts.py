@@ -1,7 +1,7 @@
 """Parts, each made of its settings."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from s4.domains.announcements.smtp import MailServer
@@ -16,7 +16,7 @@ from s4.domains.webhooks import PumpLimits, WebhookService
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
 from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
-from s4.engine.vectors import VectorStore
+from s4.engine.vectors import CopyLimits, TableCopies, VectorStore
 from s4.entrypoints.admissions import Buckets
 from s4.kernel.clock import SystemClock
 from s4.kernel.ids import RandomBytes
@@ -30,6 +30,7 @@ from s4.platform.rates import LocalBuckets, open_shared
 from s4.platform.security import sealing
 
 RANDOM: RandomBytes = secrets.token_bytes
+COPIES_DIR = "copies"
 EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
 
 
@@ -187,6 +188,7 @@ def make_buckets(settings: Settings, deployment: Deployment) -> Buckets:
 def make_vectors(settings: Settings, store: ObjectStore) -> VectorStore:
     place = store.lance_uri()
     uri, options = place if place is not None else (str(settings.data_dir / "index"), {})
+    is_far = place is not None and store.local_root is None
     return VectorStore(
         uri,
         storage_options=options,
@@ -194,6 +196,21 @@ def make_vectors(settings: Settings, store: ObjectStore) -> VectorStore:
         metadata_cache_bytes=settings.index_cache_bytes // 2,
         handles_max=settings.index_handles_max,
         read_timeout=timedelta(seconds=settings.store_timeout_seconds),
+        copies=_make_copies(settings, store) if is_far else None,
+    )
+
+
+def _make_copies(settings: Settings, store: ObjectStore) -> Callable[[Callable[[str], None]], TableCopies] | None:
+    """None where they are turned off."""
+    if settings.index_copies_bytes == 0:
+        return None
+    limits = CopyLimits(
+        bytes_max=settings.index_copies_bytes,
+        copy_first_bytes_max=settings.index_copy_first_bytes,
+        idle_max=timedelta(hours=settings.index_copies_idle_hours),
+    )
+    return lambda on_removal: TableCopies(
+        store, (settings.data_dir / COPIES_DIR).absolute(), limits, on_removal=on_removal
     )
 
 

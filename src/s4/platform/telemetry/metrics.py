@@ -195,6 +195,16 @@ INDEX_COMMITS = Counter(
 )
 INDEX_REREADS = Counter("s4_search_rereads_total", "Searches repeated because the table's version moved meanwhile.")
 
+INDEX_COPIES = Counter(
+    "s4_index_copies_total",
+    "Searches by where their table was (`hit`: on local disk; `store`: in the bucket), and what became of copies "
+    "(`filled`, `evicted`, `idle`, `distrusted`, `failed`). `store` and `evicted` rising together: raise "
+    "`S4_INDEX_COPIES_BYTES`. `distrusted`: the local disk is damaged, or was cleaned by somebody else.",
+    ["outcome"],
+)
+INDEX_COPIED_BYTES = Counter("s4_index_copied_bytes_total", "Bytes of index tables fetched to local disk.")
+INDEX_COPIES_BYTES = Gauge("s4_index_copies_bytes", "Bytes of index tables on local disk.")
+
 # -- metering
 USAGE_FLUSHES = Counter(
     "s4_usage_flushes_total",

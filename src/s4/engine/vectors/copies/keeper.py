@@ -1,0 +1,273 @@
+"""Which tables are on local disk: the hottest ones, within a bound of bytes."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import structlog
+
+from s4.engine.vectors.copies import fill
+from s4.engine.vectors.copies.disk import CopiesDirectory, manifest_name
+from s4.kernel.errors import NotFound, S4Error
+from s4.platform.objects import ObjectStore
+from s4.platform.telemetry import metrics
+
+log = structlog.get_logger()
+
+_RANGES_AT_ONCE = 16
+_TOUCH_SECONDS = 1.0  # how fine the use of a copy is known to other processes, and to the choice of what goes
+_STOCK_SECONDS = 30.0  # how often a fill looks what other processes brought
+_AVOID_SECONDS = 60.0  # after a failure, or for a table that does not fit: until then its searches read the store
+_SWEEP_SECONDS = 600.0
+_VERSIONS_KEPT = 2  # the new one, and the one that searches under way may hold
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLimits:
+    """`bytes_max` of all copies; a missing part up to `copy_first_bytes_max` is waited for, a larger one is fetched
+    while searches read the store; a copy that no search used for `idle_max` goes."""
+
+    bytes_max: int
+    copy_first_bytes_max: int
+    idle_max: timedelta
+
+
+@dataclass(slots=True)
+class _Copy:
+    size_bytes: int
+    touched: float = 0.0
+    files: OrderedDict[int, set[str]] = field(default_factory=OrderedDict)
+    """By version that it is known to hold, the oldest first: the names that the version needs."""
+
+    @property
+    def newest(self) -> int:
+        return max(self.files, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    task: asyncio.Task[bool]
+    version: int
+    is_waited_for: bool
+
+
+class TableCopies:
+    """Belongs to one event loop. Several processes may share a directory."""
+
+    def __init__(
+        self, store: ObjectStore, root: Path, limits: CopyLimits, *, on_removal: Callable[[str], None]
+    ) -> None:
+        """`on_removal` is told of a directory that is about to go, so that open tables are closed."""
+        self._store = store
+        self._directory = CopiesDirectory(root)
+        self._limits = limits
+        self._on_removal = on_removal
+        self._copies: dict[str, _Copy] = {}
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._filling: dict[str, _Filling] = {}
+        self._avoided: dict[str, float] = {}
+        self._gate = asyncio.Semaphore(_RANGES_AT_ONCE)
+        self._preparing: asyncio.Task[None] | None = None
+        self._stock_taken = 0.0
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all copies that this process knows of."""
+        return sum(copy.size_bytes for copy in self._copies.values())
+
+    async def start(self) -> None:
+        """Takes stock of what an earlier process left, and begins to remove what nobody uses."""
+        if await self._is_prepared():
+            await self._make_room()
+        self._sweeper = asyncio.create_task(self._sweep_for_ever())
+
+    async def close(self) -> None:
+        """Ends fills that are under way; the next process goes on with what they brought."""
+        running = [*(filling.task for filling in self._filling.values()), *([self._sweeper] if self._sweeper else [])]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def place(self, prefix: str, version: int) -> Path | None:
+        """Where LanceDB finds the table at `version` on local disk; None: search the store, for now."""
+        if self._is_held(prefix, version):
+            metrics.INDEX_COPIES.labels("hit").inc()
+            return self._directory.place(prefix)
+        lock = self._asking.setdefault(prefix, asyncio.Lock())
+        async with lock:  # a crowd that asks for a cold table plans and fills it once
+            if not await self._is_prepared():
+                return None
+            if self._is_held(prefix, version) or await self._is_found(prefix, version):
+                metrics.INDEX_COPIES.labels("hit").inc()
+                return self._directory.place(prefix)
+            there = await self._filled(prefix, version)
+        if not there:
+            metrics.INDEX_COPIES.labels("store").inc()
+        return self._directory.place(prefix) if there else None
+
+    async def distrust(self, prefix: str) -> None:
+        """A copy could not be read: another process removed it, or it is damaged. It goes, and is fetched anew."""
+        log.warning("index_copies.distrusted", prefix=prefix)
+        metrics.INDEX_COPIES.labels("distrusted").inc()
+        await self.remove(prefix)
+
+    async def _is_prepared(self) -> bool:
+        """False where the disk does not let us: all searches read the store then."""
+        if self._preparing is None:
+            self._preparing = asyncio.create_task(asyncio.to_thread(self._directory.prepare))
+        try:
+            await asyncio.shield(self._preparing)
+        except OSError as error:
+            log.warning("index_copies.no_directory", error=str(error))
+            return False
+        return True
+
+    # -- what is there
+
+    def _is_held(self, prefix: str, version: int) -> bool:
+        copy = self._copies.get(prefix)
+        if copy is None or version not in copy.files:
+            return False
+        if (now := time.monotonic()) - copy.touched > _TOUCH_SECONDS:
+            copy.touched = now
+            self._directory.touch(prefix)
+        return True
+
+    async def _is_found(self, prefix: str, version: int) -> bool:
+        """On disk, by an earlier process or another one: its manifest was written last, so all of it is there."""
+        copy = self._copies.get(prefix)
+        if copy is not None and version < copy.newest:
+            return False
+        try:
+            names = await asyncio.to_thread(fill.names_on_disk, self._directory, prefix, version)
+        except OSError:
+            return False
+        self._note(prefix, version, names)
+        return self._is_held(prefix, version)
+
+    def _note(self, prefix: str, version: int, names: set[str]) -> _Copy:
+        copy = self._copies.setdefault(prefix, _Copy(0))
+        copy.files[version] = names
+        while len(copy.files) > _VERSIONS_KEPT:
+            copy.files.popitem(last=False)
+        return copy
+
+    # -- filling
+
+    async def _filled(self, prefix: str, version: int) -> bool:
+        """Whether the copy holds `version` now."""
+        if (filling := self._filling.get(prefix)) is not None:
+            waits = filling.is_waited_for and filling.version == version
+            return await asyncio.shield(filling.task) if waits else False
+        copy = self._copies.get(prefix)
+        if copy is not None and version < copy.newest:
+            return False  # a straggler that read the catalog early
+        if self._avoided.get(prefix, 0.0) > time.monotonic():
+            return False
+        try:
+            plan = await fill.plan(self._store, self._directory, prefix, version)
+        except NotFound:
+            return False  # cleaned up: reading the store will say so
+        except (S4Error, OSError) as error:
+            self._avoid(prefix, error)
+            return False
+        if plan.size_bytes > self._limits.bytes_max:
+            self._avoid(prefix, ValueError("larger than all copies may be"))
+            return False
+        task = asyncio.create_task(self._fill(plan))
+        is_waited_for = plan.missing_bytes <= self._limits.copy_first_bytes_max
+        self._filling[prefix] = _Filling(task, version, is_waited_for)
+        task.add_done_callback(lambda _: self._filling.pop(prefix, None))
+        # Shielded: who goes away does not take the others' copy along.
+        return await asyncio.shield(task) if is_waited_for else False
+
+    async def _fill(self, plan: fill.Plan) -> bool:
+        with self._directory.locked(plan.prefix) as mine:
+            if not mine:
+                return False
+            try:
+                await fill.carry_out(plan, self._store, self._directory, self._gate)
+                copy = self._note(plan.prefix, plan.version, {manifest_name(plan.version), *plan.files})
+                await self._tidy(plan.prefix, copy)
+            except ExceptionGroup as errors:
+                if errors.split((S4Error, OSError))[1] is not None:
+                    raise
+                self._avoid(plan.prefix, errors)
+                return False
+            except OSError as error:
+                self._avoid(plan.prefix, error)
+                return False
+        self._directory.touch(plan.prefix)
+        metrics.INDEX_COPIES.labels("filled").inc()
+        metrics.INDEX_COPIED_BYTES.inc(plan.missing_bytes)
+        await self._make_room()
+        return plan.prefix in self._copies
+
+    async def _tidy(self, prefix: str, copy: _Copy) -> None:
+        """Removes files that no version needs that we know of, and adds up the rest."""
+        needed = set().union(*copy.files.values())
+
+        def tidy() -> int:
+            self._directory.keep_only(prefix, needed)
+            return self._directory.size_bytes(prefix)
+
+        copy.size_bytes = await asyncio.to_thread(tidy)
+
+    def _avoid(self, prefix: str, error: Exception) -> None:
+        """Its searches read the store, which says itself what is wrong with it, if anything."""
+        log.warning("index_copies.not_filled", prefix=prefix, error=str(error))
+        metrics.INDEX_COPIES.labels("failed").inc()
+        self._avoided[prefix] = time.monotonic() + _AVOID_SECONDS
+
+    # -- removing
+
+    async def _make_room(self) -> None:
+        """The least recently used go, by whichever process they were used."""
+        now = time.monotonic()
+        if self.size_bytes <= self._limits.bytes_max and now - self._stock_taken < _STOCK_SECONDS:
+            return
+        self._stock_taken = now
+        stock = await asyncio.to_thread(self._directory.take_stock)
+        for found in stock:
+            self._copies.setdefault(found.prefix, _Copy(0)).size_bytes = found.size_bytes
+        for found in stock:
+            if self.size_bytes <= self._limits.bytes_max:
+                break
+            if await self.remove(found.prefix):
+                metrics.INDEX_COPIES.labels("evicted").inc()
+        metrics.INDEX_COPIES_BYTES.set(self.size_bytes)
+
+    async def remove(self, prefix: str) -> bool:
+        """False while another task or process fills it."""
+        if not await self._is_prepared():
+            return False
+        with self._directory.locked(prefix) as mine:
+            if not mine:
+                return False
+            self._copies.pop(prefix, None)
+            self._on_removal(str(self._directory.place(prefix)))
+            await asyncio.to_thread(self._directory.remove, prefix)
+        metrics.INDEX_COPIES_BYTES.set(self.size_bytes)
+        return True
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, self._limits.idle_max.total_seconds()))
+            with suppress(OSError):  # the next time, then
+                await self._sweep()
+
+    async def _sweep(self) -> None:
+        """What no process used for long goes, so that nothing of a tenant that left stays for ever."""
+        now = time.monotonic()
+        self._avoided = {prefix: until for prefix, until in self._avoided.items() if until > now}
+        oldest = time.time() - self._limits.idle_max.total_seconds()
+        for prefix in list(self._copies):
+            if await asyncio.to_thread(self._directory.used, prefix) < oldest and await self.remove(prefix):
+                metrics.INDEX_COPIES.labels("idle").inc()

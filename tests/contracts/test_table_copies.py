@@ -1,0 +1,324 @@
+"""Copies of index tables on local disk, of tables in a real bucket behind a proxy that counts and misbehaves."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s4.engine.vectors import ChunkRow, CopyLimits, TableCopies, TableWriter, VectorStore, VersionGone, chunk_id
+from s4.engine.vectors.copies import disk
+from s4.kernel.errors import Unavailable
+from s4.kernel.settings import Settings
+from s4.kernel.units import GIB, MIB
+from s4.platform.objects import ObjectStore, open_store
+from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
+from tests.servers import S3Server
+
+DIMENSION = 8
+LIMITS = CopyLimits(bytes_max=GIB, copy_first_bytes_max=GIB, idle_max=timedelta(days=1))
+
+
+@dataclass
+class Bucket:
+    """Tables in a bucket, as a worker writes them and replicas search them."""
+
+    settings: Settings
+    store: ObjectStore
+    proxy: FaultProxy
+    folder: Path
+    stack: AsyncExitStack
+    writers: dict[str, TableWriter] = field(default_factory=dict)
+
+    async def replica(self, limits: CopyLimits = LIMITS, *, folder: str = "copies") -> VectorStore:
+        """A process's way into the index. Those with the same folder share their copies."""
+        place = self.folder / folder
+        vectors = self.open(lambda removal: TableCopies(self.store, place, limits, on_removal=removal))
+        await vectors.keep_copies()
+        return vectors
+
+    def open(self, copies: Callable[[Callable[[str], None]], TableCopies] | None) -> VectorStore:
+        place = self.store.lance_uri()
+        assert place is not None
+        vectors = VectorStore(
+            place[0],
+            storage_options=place[1],
+            index_cache_bytes=4 * MIB,
+            metadata_cache_bytes=4 * MIB,
+            handles_max=10,
+            read_timeout=timedelta(seconds=30),
+            copies=copies,
+        )
+        self.stack.push_async_callback(vectors.close)
+        return vectors
+
+    async def write(self, tenant: str, *rows: ChunkRow) -> int:
+        if tenant not in self.writers:
+            writers = self.open(copies=None)
+            self.writers[tenant] = await writers.writer(prefix(tenant), DIMENSION)
+            self.stack.push_async_callback(self.writers[tenant].close)
+        return await self.writers[tenant].apply(list(rows))
+
+    def copied(self, tenant: str, folder: str = "copies") -> Path:
+        return self.folder / folder / "tables" / prefix(tenant).strip("/") / "chunks.lance"
+
+    def requests(self) -> list[str]:
+        """What the bucket was asked since the last time."""
+        seen = [request.path for request in self.proxy.requests]
+        self.proxy.requests.clear()
+        return seen
+
+
+@pytest.fixture
+async def bucket(s3_server: S3Server, s3_shared_bucket: str, tmp_path: Path) -> AsyncIterator[Bucket]:
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(fault_proxy(s3_server.endpoint))
+        settings = Settings(
+            store_url=f"s3://{s3_shared_bucket}/{secrets.token_hex(8)}",
+            store_endpoint=proxy.endpoint,
+            store_access_key_id=s3_server.access_key,
+            store_secret_access_key=s3_server.secret_key,
+            store_retries_max=0,
+            store_timeout_seconds=2,
+        )
+        store = open_store(settings)
+        stack.push_async_callback(store.aclose)
+        yield Bucket(settings, store, proxy, tmp_path, stack)
+
+
+def prefix(tenant: str) -> str:
+    return f"indices/ten_{tenant}/gen_a/"
+
+
+def row(document: str, text: str, *, revision: int = 1) -> ChunkRow:
+    vector = np.ones(DIMENSION, np.float32)
+    return ChunkRow(chunk_id(document, revision, 0), document, revision, 0, text, vector, None, 0, len(text), None)
+
+
+async def found(replica: VectorStore, tenant: str, version: int, word: str) -> set[str]:
+    """As the search service does: a copy that could not be read is asked for once more."""
+    try:
+        return await _found(replica, tenant, version, word)
+    except VersionGone:
+        return await _found(replica, tenant, version, word)
+
+
+async def _found(replica: VectorStore, tenant: str, version: int, word: str) -> set[str]:
+    reader = await replica.reader(prefix(tenant), version, for_search=True)
+    assert reader is not None
+    hits = await reader.search(query_text=word, vector=np.ones(DIMENSION, np.float32), limit=10)
+    return {hit.document_id for hit in hits if hit.keyword}
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - what happens on disk tells nobody
+            await asyncio.sleep(0.01)
+
+
+# -- what a search costs
+
+
+async def test_a_warm_search_asks_the_bucket_for_nothing(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"), row("walrus", "an ancient walrus"))
+    replica = await bucket.replica()
+    assert await found(replica, "a", version, "tides") == {"tides"}
+    bucket.requests()
+
+    for word in ("walrus", "tides", "moon") * 3:
+        await found(replica, "a", version, word)
+
+    assert bucket.requests() == []
+
+
+async def test_after_a_write_only_what_is_new_is_fetched_and_the_new_is_found(bucket: Bucket) -> None:
+    before = await bucket.write("a", row("tides", "tides follow the moon"))
+    replica = await bucket.replica()
+    await found(replica, "a", before, "tides")
+    old = files(bucket.copied("a"))
+    after = await bucket.write("a", row("walrus", "an ancient walrus"))
+    bucket.requests()
+
+    assert await found(replica, "a", after, "walrus") == {"walrus"}
+
+    fetched = [path for path in bucket.requests() if "list-type" not in path]
+    new = files(bucket.copied("a")) - old
+    assert {path.split("chunks.lance/")[1].split("?")[0] for path in fetched} == new
+    assert 0 < len(new) < 5
+    assert await found(replica, "a", before, "walrus") == set(), "a search that read the catalog early sees its own"
+
+
+async def test_a_crowd_that_asks_for_a_cold_table_fills_it_once(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    replica = await bucket.replica()
+    bucket.requests()
+
+    answers = await asyncio.gather(*(found(replica, "a", version, "tides") for _ in range(20)))
+
+    assert answers == [{"tides"}] * 20
+    asked = bucket.requests()
+    assert len(asked) == len(set(asked)), "no object was asked for twice"
+
+
+async def test_a_large_table_is_searched_in_the_bucket_until_its_copy_is_there(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    replica = await bucket.replica(CopyLimits(GIB, copy_first_bytes_max=0, idle_max=LIMITS.idle_max))
+    manifest = bucket.copied("a") / disk.manifest_name(version)
+    slow = bucket.proxy.add(Fault(Mode.SLOW, method="GET", path="/data/", count=1, delay_seconds=0.3))
+
+    assert await found(replica, "a", version, "tides") == {"tides"}
+    assert not manifest.exists() or slow.hits == 0
+
+    await until(manifest.exists)
+    await found(replica, "a", version, "tides")  # finds it filled
+    bucket.requests()
+    assert await found(replica, "a", version, "tides") == {"tides"}
+    assert bucket.requests() == []
+
+
+# -- what is kept, and for how long
+
+
+async def test_copies_stay_within_their_bytes_and_the_least_recently_used_goes(bucket: Bucket) -> None:
+    versions = {tenant: await bucket.write(tenant, row("d", f"the word {tenant}word")) for tenant in "abc"}
+    one = await bucket.replica(folder="measured")
+    await found(one, "a", versions["a"], "aword")
+    size = sum(path.stat().st_size for path in bucket.copied("a", "measured").rglob("*") if path.is_file())
+    replica = await bucket.replica(CopyLimits(int(2.5 * size), GIB, LIMITS.idle_max))
+
+    for tenant in "abc":
+        await found(replica, tenant, versions[tenant], f"{tenant}word")
+
+    assert [bucket.copied(tenant).exists() for tenant in "abc"] == [False, True, True]
+    assert await found(replica, "a", versions["a"], "aword") == {"d"}
+    assert [bucket.copied(tenant).exists() for tenant in "abc"] == [True, False, True]
+
+
+async def test_a_table_larger_than_all_copies_may_be_is_searched_in_the_bucket(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    replica = await bucket.replica(CopyLimits(100, GIB, LIMITS.idle_max))
+    assert await found(replica, "a", version, "tides") == {"tides"}
+    assert not bucket.copied("a").exists()
+
+
+async def test_a_copy_that_nobody_uses_goes(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    replica = await bucket.replica(CopyLimits(GIB, GIB, idle_max=timedelta(seconds=0.5)))
+    await found(replica, "a", version, "tides")
+    await until(lambda: not bucket.copied("a").exists())
+    assert await found(replica, "a", version, "tides") == {"tides"}
+
+
+async def test_the_next_process_finds_the_copies_of_the_last_one(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    first = await bucket.replica()
+    await found(first, "a", version, "tides")
+    await first.close()
+    bucket.requests()
+
+    assert await found(await bucket.replica(), "a", version, "tides") == {"tides"}
+
+    assert bucket.requests() == []
+
+
+async def test_what_was_written_before_the_machine_started_anew_is_not_trusted(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    first = await bucket.replica()
+    await found(first, "a", version, "tides")
+    await first.close()
+    (bucket.folder / "copies" / "boot").write_text("another start")
+
+    replica = await bucket.replica()
+
+    assert not bucket.copied("a").exists()
+    assert await found(replica, "a", version, "tides") == {"tides"}
+
+
+# -- what goes wrong
+
+
+async def test_a_fill_that_broke_off_leaves_nothing_that_is_searched_and_is_gone_on_with(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    broken = bucket.proxy.add(Fault(Mode.HANG, method="GET", path="/data/"))
+    replica = await bucket.replica()
+    with pytest.raises(Unavailable):
+        await found(replica, "a", version, "tides")
+    assert broken.hits > 0
+    there = files(bucket.copied("a"))
+    assert disk.manifest_name(version) not in there
+    assert there, "what came stays"
+    bucket.proxy.heal()
+    bucket.requests()
+
+    assert await found(await bucket.replica(), "a", version, "tides") == {"tides"}
+
+    again = {path.split("chunks.lance/")[1].split("?")[0] for path in bucket.requests() if "list-type" not in path}
+    assert not again & there, "what was there was not fetched again"
+
+
+@pytest.mark.parametrize("harm", ["removed", "truncated", "garbage"])
+async def test_a_damaged_copy_is_fetched_anew_and_the_search_is_right(bucket: Bucket, harm: str) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    first = await bucket.replica()
+    await found(first, "a", version, "tides")
+    await first.close()
+    whole = {path: path.read_bytes() for path in (bucket.copied("a") / "data").iterdir()}
+    for path, content in whole.items():
+        if harm == "removed":
+            path.unlink()
+        else:
+            path.write_bytes(b"" if harm == "truncated" else b"x" * len(content))
+    replica = await bucket.replica()
+
+    assert await found(replica, "a", version, "tides") == {"tides"}
+
+    assert await found(replica, "a", version, "tides") == {"tides"}
+    assert {path: path.read_bytes() for path in whole} == whole
+
+
+async def test_two_processes_share_a_directory_and_one_may_remove_what_the_other_reads(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    one, other = await bucket.replica(), await bucket.replica()
+    await found(one, "a", version, "tides")
+    bucket.requests()
+    assert await found(other, "a", version, "tides") == {"tides"}
+    assert bucket.requests() == [], "the other process filled it"
+
+    await one.forget(prefix("a"))
+
+    assert [await found(other, "a", version, word) for word in ("tides", "moon", "follow")] == [{"tides"}] * 3
+
+
+async def test_while_another_process_fills_a_table_it_is_searched_in_the_bucket(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    replica = await bucket.replica()
+    with disk.CopiesDirectory(bucket.folder / "copies").locked(prefix("a").strip("/")) as mine:
+        assert mine
+        assert await found(replica, "a", version, "tides") == {"tides"}
+        assert not bucket.copied("a").exists()
+    assert await found(replica, "a", version, "tides") == {"tides"}
+    assert bucket.copied("a").exists()
+
+
+async def test_a_disk_that_takes_no_copies_costs_speed_and_no_search(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    (bucket.folder / "file").write_text("in the way")
+    replica = await bucket.replica(folder="file")
+    assert await found(replica, "a", version, "tides") == {"tides"}
+
+
+async def test_while_the_bucket_is_away_warm_tables_are_searched(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    replica = await bucket.replica()
+    await found(replica, "a", version, "tides")
+    bucket.proxy.add(Fault(Mode.UNAVAILABLE))
+    assert await found(replica, "a", version, "tides") == {"tides"}
