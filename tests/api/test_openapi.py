@@ -19,7 +19,7 @@ from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SEED = 1815
-EXAMPLES = 6  # of an operation, beside those of the coverage phase, which follow from the document
+EXAMPLES = 3  # of an operation, beside those of the coverage phase, which follow from the document
 EXAMPLES_LONG = 300
 
 

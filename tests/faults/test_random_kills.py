@@ -29,7 +29,9 @@ INDEXING_SECONDS_MAX = 1.5  # five documents take about a second on an idle mach
 def _seeds() -> list[int]:
     asked = os.environ.get("FAULT_SEEDS", f"{SEEDS_DRAWN}x")
     if asked.endswith("x"):
-        return [secrets.randbits(32) for _ in range(int(asked[:-1]))]
+        # All processes of one run must draw the same, and none that another run drew.
+        dice = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(16)))
+        return [dice.getrandbits(32) for _ in range(int(asked[:-1]))]
     return [int(seed) for seed in asked.split(",")]
 
 

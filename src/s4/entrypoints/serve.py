@@ -20,6 +20,7 @@ from s4.entrypoints.operations import ProcessState
 from s4.entrypoints.protocol import S4Protocol
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings
+from s4.platform import memory
 
 log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
             await stack.enter_async_context(core.admin_calls.running())
             await stack.enter_async_context(core.board.running())
             host, port = listening.getsockname()[:2]
+            memory.started()
             log.info("api.started", url=f"http://{'[' + host + ']' if ':' in host else host}:{port}")
             await server.serve(sockets=[listening])
     log.info("api.stopped")

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from s4.entrypoints.bootstrap import Core, WorkerParts, open_core, open_worker
 from s4.kernel.errors import Unavailable
 from s4.kernel.settings import Settings
+from s4.platform import memory
 from s4.platform.background import in_background
 from s4.platform.jobs import Scheduler
 from s4.platform.telemetry import exposition, metrics
@@ -49,6 +50,7 @@ async def run_worker(settings: Settings, listener: WorkerListener) -> None:
     if listener.parent_pipe is not None:
         loop.add_reader(listener.parent_pipe, _on_parent_pipe, listener.parent_pipe, stop)
     async with open_core(settings) as core, _answering(listener):
+        memory.started()
         if not await _generation_known(core, stop):
             return
         async with open_worker(core) as parts:

@@ -38,7 +38,7 @@ def serve(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="API only; run `s4 worker` elsewhere.")] = False,
 ) -> None:
     """Run the API, and a worker as its child."""
-    memory.bound_arenas()
+    memory.starting()
     from s4.entrypoints.configuration import complete
     from s4.entrypoints.serve import serve as run
 
@@ -62,7 +62,7 @@ def worker(
     exit_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run jobs until stopped: extract, embed, index, maintain."""
-    memory.bound_arenas()
+    memory.starting()
     from s4.entrypoints.configuration import complete
 
     loaded = None if exit_with_parent else configuration(context, config, data_dir=data_dir)
