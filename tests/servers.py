@@ -13,6 +13,7 @@ comes up while other work goes on.
 """
 
 import importlib.util
+import json
 import os
 import pwd
 import secrets
@@ -25,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,10 @@ class S3Server:
     access_key: str
     secret_key: str
     region: str = "us-east-1"
+
+    def without(self, action: str) -> "S3Server":
+        """The same server for an identity that may all but one of `COARSE_ACTIONS`."""
+        return replace(self, access_key=f"{self.access_key}-{action}")
 
     def new_bucket(self) -> str:
         """Creates a bucket with a fresh name and answers with it."""
@@ -93,7 +98,7 @@ class SeaweedFS:
             return
         self._process = _Process("seaweedfs")
         config = self._process.directory / "s3.json"
-        config.write_text(_S3_IDENTITY % self._credentials)
+        config.write_text(json.dumps({"identities": list(_identities(*self._credentials))}))
         self._ports = free_ports(8)
         weed = Path(sys.prefix) / "bin" / "weed"
         self._process.run([str(weed), *_weed_arguments(self._process.directory, config, self._ports)])
@@ -124,8 +129,22 @@ class SeaweedFS:
         return S3Server(f"http://127.0.0.1:{self._ports[0]}", *self._credentials)
 
 
-_S3_IDENTITY = """{"identities": [{"name": "s4", "credentials": [{"accessKey": "%s", "secretKey": "%s"}],
- "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}"""
+COARSE_ACTIONS = ("Read", "Write", "List")
+"""What SeaweedFS tells apart of what S4 does."""
+
+
+def _identities(access_key: str, secret_key: str) -> Iterator[dict[str, object]]:
+    """One that may everything, and one without each of `COARSE_ACTIONS`."""
+    everything = ["Admin", *COARSE_ACTIONS, "Tagging"]
+    yield {"name": "s4", "credentials": [_pair(access_key, secret_key)], "actions": everything}
+    for missing in COARSE_ACTIONS:
+        allowed = [action for action in COARSE_ACTIONS if action != missing]
+        credentials = [_pair(f"{access_key}-{missing}", secret_key)]
+        yield {"name": f"s4-without-{missing}", "credentials": credentials, "actions": allowed}
+
+
+def _pair(access_key: str, secret_key: str) -> dict[str, str]:
+    return {"accessKey": access_key, "secretKey": secret_key}
 
 
 def _weed_arguments(directory: Path, config: Path, ports: Sequence[int]) -> list[str]:

@@ -39,6 +39,7 @@ from s4.platform.objects.base import (
     StoreUnavailable,
     beyond_end,
 )
+from s4.platform.objects.signed import SignedRequests
 
 if TYPE_CHECKING:  # obstore's types exist for type checkers only
     from obstore import GetOptions, GetResult, ObjectMeta
@@ -139,6 +140,12 @@ class RemoteBackend:
         if self._completions:
             await asyncio.wait(self._completions)
         await asyncio.sleep(_EXIT_PAUSE_SECONDS)
+
+    def signed(self, *, timeout_seconds: float) -> SignedRequests | None:
+        """The same place, with the same credentials; None for memory."""
+        if not isinstance(self._store, S3Store):
+            return None
+        return SignedRequests(self._store, prefix=self._prefix, timeout_seconds=timeout_seconds)
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}{key}"

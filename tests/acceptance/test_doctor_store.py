@@ -1,0 +1,495 @@
+"""`s4 doctor store` on a bucket that is well, and on one with each thing wrong with it that it knows."""
+
+import asyncio
+import json
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s4.entrypoints.bootstrap import migrate_database, open_core
+from s4.entrypoints.configuration import Configuration, complete, read_configuration
+from s4.entrypoints.connections import look
+from s4.entrypoints.doctor import Report, Verdict
+from s4.entrypoints.doctor.store import examine, policy
+from s4.entrypoints.doctor.store.actions import ACTIONS
+from s4.kernel import keys
+from s4.kernel.errors import Conflict
+from s4.platform.objects import NO_CONDITIONS, open_store
+from tests.acceptance.conftest import Command
+from tests.contracts.object_stores import s3_settings
+from tests.factories.command_line import S4
+from tests.factories.deployment import clean_environment
+from tests.factories.house import open_house
+from tests.factories.store_actions import TAKEN_AWAY, USER, action_of, take_away
+from tests.fault_proxy import Answer, Fault, FaultProxy, Mode, fault_proxy
+from tests.servers import S3Server
+
+BEHAVIOUR = {
+    "conditional_writes", "conditional_race", "list_after_write", "multipart", "ranged_reads", "index_table", "abort",
+}  # fmt: skip
+NAMES = [action.name for action in ACTIONS]
+
+
+@pytest.fixture
+async def proxy(s3_server: S3Server) -> AsyncIterator[FaultProxy]:
+    async with fault_proxy(s3_server.endpoint) as opened:
+        yield opened
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"{secrets.token_hex(8)}/nested"
+
+
+@pytest.fixture
+def configured(
+    proxy: FaultProxy, s3_server: S3Server, s3_shared_bucket: str, prefix: str, tmp_path: Path
+) -> Callable[..., Configuration]:
+    """What `s4 doctor store` would read: one and the same part of the bucket, through the proxy."""
+
+    def read(server: S3Server = s3_server, **changes: Any) -> Configuration:
+        flags: dict[str, Any] = {
+            "data_dir": tmp_path,
+            "store_url": f"s3://{s3_shared_bucket}/{prefix}",
+            "store_endpoint": proxy.endpoint,
+            "store_access_key_id": server.access_key,
+            "store_secret_access_key": server.secret_key,
+            "store_retries_max": 0,
+        }
+        return read_configuration(**{**flags, **changes})
+
+    return read
+
+
+@pytest.fixture
+def left_behind(s3_server: S3Server, s3_shared_bucket: str, prefix: str) -> Callable[[], Any]:
+    """What lies in that part of the bucket, seen past the proxy."""
+
+    async def look_there() -> list[str]:
+        store = open_store(s3_settings(s3_server, s3_shared_bucket, store_url=f"s3://{s3_shared_bucket}/{prefix}"))
+        try:
+            return [info.key async for info in store.list(keys.EVERYTHING)]
+        finally:
+            await store.aclose()
+
+    return look_there
+
+
+def verdicts(report: Report) -> dict[str, Verdict]:
+    return {check.name: check.verdict for check in report.checks}
+
+
+def said(report: Report, name: str) -> str:
+    check = next(check for check in report.checks if check.name == name)
+    return f"{check.message} {check.advice or ''}"
+
+
+async def test_a_bucket_that_is_well_is_found_well_and_left_as_it_was(
+    configured: Callable[..., Configuration], left_behind: Callable[[], Any]
+) -> None:
+    report = await examine(configured())
+
+    found = verdicts(report)
+    assert {name for name, verdict in found.items() if verdict is Verdict.OK} >= {"answers", "clock", "identity"}
+    assert {found[name] for name in BEHAVIOUR | set(NAMES)} == {Verdict.OK}
+    assert report.exit_code == 0
+    assert all(check.advice for check in report.checks if check.verdict is not Verdict.OK)
+    assert report.left == ()
+    assert await left_behind() == []
+
+
+@pytest.mark.parametrize("action", NAMES)
+async def test_each_action_of_the_policy_that_is_taken_away_is_named_and_no_other(
+    proxy: FaultProxy,
+    configured: Callable[..., Configuration],
+    left_behind: Callable[[], Any],
+    s3_shared_bucket: str,
+    action: str,
+) -> None:
+    take_away(proxy, action, s3_shared_bucket)
+
+    report = await examine(configured())
+
+    found = verdicts(report)
+    assert {name for name, verdict in found.items() if verdict is Verdict.FAILED} == {action}
+    assert f"{action} is missing for {USER}" in said(report, action)
+    assert f"Allow {action} on arn:aws:s3:::{s3_shared_bucket}" in said(report, action)
+    assert {found[name] for name in BEHAVIOUR} == {Verdict.UNKNOWN}
+    assert report.exit_code == 1
+    assert len(report.left) == len(await left_behind()) == (1 if action == "s3:DeleteObject" else 0)
+
+
+def test_every_action_of_the_policy_has_been_taken_away(configured: Callable[..., Configuration]) -> None:
+    printed = policy(configured().settings)
+    assert printed is not None
+    allowed = [name for statement in printed["Statement"] for name in statement["Action"]]
+    assert sorted(allowed) == sorted(NAMES) == sorted(TAKEN_AWAY)
+
+
+async def test_all_that_s4_and_its_index_ask_of_the_bucket_is_in_the_policy_and_nothing_besides(
+    proxy: FaultProxy, configured: Callable[..., Configuration], s3_shared_bucket: str, tmp_path: Path
+) -> None:
+    settings = configured().settings
+    assert settings.store_secret_access_key is not None
+    access = {
+        "store_url": settings.store_url,
+        "store_endpoint": settings.store_endpoint,
+        "store_access_key_id": settings.store_access_key_id,
+        "store_secret_access_key": settings.store_secret_access_key.get_secret_value(),
+        "index_grace_seconds": 0.0,
+        "garbage_grace_seconds": 0.0,
+    }
+    async with open_house(tmp_path, **access) as house:
+        acme = await house.tenant()
+        for number in range(3):
+            document = await house.put(acme, "tides", f"Tides follow the moon, {number}.")
+            await house.work()
+        await house.core.documents.delete(acme.context, document.document_id)
+        async with house.core.store.upload(keys.probe("broken-off")) as upload:
+            await upload.write(bytes(settings.store_part_bytes * 2))
+        await house.work()
+        assert [info async for info in house.core.store.list(keys.TENANTS)]
+
+    asked = {action_of(request, s3_shared_bucket) for request in proxy.requests}
+    assert asked == set(NAMES)
+
+
+@pytest.mark.parametrize("missing", ["Read", "Write", "List"])
+async def test_what_seaweedfs_denies_an_identity_is_named(
+    configured: Callable[..., Configuration], s3_server: S3Server, left_behind: Callable[[], Any], missing: str
+) -> None:
+    """Its actions are coarse: what it calls writing is all that changes anything."""
+    named = {
+        "Read": {"s3:GetObject"},
+        "Write": {"s3:PutObject", "s3:DeleteObject"},
+        "List": {"s3:ListBucket"},
+    }[missing]
+
+    report = await examine(configured(s3_server.without(missing)))
+
+    found = verdicts(report)
+    assert {name for name, verdict in found.items() if verdict is Verdict.FAILED} == named
+    assert report.exit_code == 1
+    assert await left_behind() == []
+
+
+async def test_a_missing_object_that_looks_forbidden_is_told_from_a_missing_permission(
+    proxy: FaultProxy, configured: Callable[..., Configuration], s3_shared_bucket: str
+) -> None:
+    """As S3 answers where the condition on s3:prefix is StringLike: listings are allowed, 404 is not said."""
+
+    def forbidden(answer: Answer) -> Answer:
+        return Answer(403, {}, b"") if answer.status == 404 else answer
+
+    proxy.add(Fault(Mode.REWRITE, method="HEAD", path=f"/{s3_shared_bucket}/", rewrite=forbidden))
+
+    report = await examine(configured())
+
+    assert verdicts(report)["s3:ListBucket"] is Verdict.FAILED
+    assert "StringLikeIfExists" in said(report, "s3:ListBucket")
+
+
+def claims_success(proxy: FaultProxy, **which: Any) -> Fault:
+    """A store that ignores the condition, as far as an answer shows it. To take the header away would break the
+    signature."""
+
+    def claimed(answer: Answer) -> Answer:
+        return Answer(200, {"ETag": '"1"'}, b"") if answer.status in (200, 412) else answer
+
+    return proxy.add(Fault(Mode.REWRITE, method="PUT", unless="uploadId", rewrite=claimed, **which))
+
+
+async def test_a_store_that_ignores_conditions_is_refused_in_the_words_of_the_start(
+    proxy: FaultProxy, configured: Callable[..., Configuration], left_behind: Callable[[], Any]
+) -> None:
+    claims_success(proxy)
+    configuration = configured()
+
+    report = await examine(configuration)
+
+    assert verdicts(report)["conditional_writes"] is Verdict.FAILED
+    assert NO_CONDITIONS in said(report, "conditional_writes")
+    assert report.exit_code == 1
+    findings = {each.dependency: each for each in await look(configuration.settings, within=timedelta(seconds=30))}
+    assert findings["object_store"].message == NO_CONDITIONS
+    settings = complete(configuration.settings)
+    migrate_database(settings)
+    with pytest.raises(Conflict) as refused:
+        async with open_core(settings):
+            raise AssertionError("it started")
+    assert refused.value.message == NO_CONDITIONS
+    assert await left_behind() == []
+
+
+async def test_a_store_that_lets_two_racing_creators_win_is_found_out(
+    proxy: FaultProxy, configured: Callable[..., Configuration]
+) -> None:
+    claims_success(proxy, path="/race-")
+
+    report = await examine(configured())
+
+    found = verdicts(report)
+    assert (found["conditional_writes"], found["conditional_race"]) == (Verdict.OK, Verdict.FAILED)
+    assert "8 were told that they won" in said(report, "conditional_race")
+
+
+async def test_lost_answers_of_the_store_itself_are_settled_and_no_reason_to_refuse_it(
+    proxy: FaultProxy, configured: Callable[..., Configuration]
+) -> None:
+    fault = proxy.add(Fault(Mode.LOST_REPLY, method="PUT", path="/race-", every=4))
+
+    assert verdicts(await examine(configured()))["conditional_race"] is Verdict.OK
+    assert fault.hits > 3
+
+
+async def test_listings_that_lag_behind_are_found_out(
+    proxy: FaultProxy, configured: Callable[..., Configuration]
+) -> None:
+    empty = b"<?xml version='1.0'?><ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
+    headers = {"Content-Type": "application/xml"}
+    fault = Fault(Mode.ANSWER, "GET", "list-type=2", answer=lambda: Answer(200, headers, empty), unless="x-s4")
+    fault.count = 1
+    proxy.add(fault)
+
+    report = await examine(configured())
+
+    assert verdicts(report)["list_after_write"] is Verdict.FAILED
+    assert "is not listed at once" in said(report, "list_after_write")
+
+
+async def test_ranges_that_are_ignored_are_found_out(
+    proxy: FaultProxy, configured: Callable[..., Configuration]
+) -> None:
+    proxy.add(Fault(Mode.REWRITE, method="GET", path="/ranged", rewrite=lambda answer: Answer(416, {}, b"")))
+
+    assert verdicts(await examine(configured()))["ranged_reads"] is Verdict.FAILED
+
+
+async def test_an_upload_that_survives_its_end_is_a_warning(
+    proxy: FaultProxy, configured: Callable[..., Configuration]
+) -> None:
+    proxy.add(Fault(Mode.REWRITE, method="PUT", path="/aborted?", rewrite=lambda _: Answer(200, {"ETag": '"1"'}, b"")))
+
+    report = await examine(configured())
+
+    assert verdicts(report)["abort"] is Verdict.WARNING
+    assert report.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("off_by", "verdict", "words"),
+    [
+        (timedelta(minutes=5), Verdict.WARNING, "behind the store"),
+        (timedelta(minutes=-5), Verdict.WARNING, "ahead of the store"),
+        (timedelta(minutes=20), Verdict.FAILED, "refuses signatures"),
+    ],
+)
+async def test_a_clock_that_is_off_is_told_with_the_reason(
+    proxy: FaultProxy, configured: Callable[..., Configuration], off_by: timedelta, verdict: Verdict, words: str
+) -> None:
+    def at_another_time(answer: Answer) -> Answer:
+        date = format_datetime(datetime.now(UTC) + off_by, usegmt=True)
+        return Answer(answer.status, {**answer.headers, "Date": date}, answer.body)
+
+    proxy.add(Fault(Mode.REWRITE, method="GET", path="max-keys=1&x-s4", count=1, rewrite=at_another_time))
+
+    report = await examine(configured())
+
+    assert verdicts(report)["clock"] is verdict
+    assert words in said(report, "clock")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"store_access_key_id": "unknown"}, "does not know the access key"),
+        ({"store_secret_access_key": "wrong"}, "secret key is not that of the access key"),
+        ({"store_url": "s3://s4-there-is-no-such-bucket/s4"}, "There is no bucket of this name"),
+        ({"store_endpoint": "http://127.0.0.1:9"}, "S4_STORE_ENDPOINT"),
+    ],
+)
+async def test_what_makes_everything_fail_is_told_once(
+    configured: Callable[..., Configuration], changes: dict[str, str], words: str
+) -> None:
+    report = await examine(configured(**changes))
+
+    assert [check.name for check in report.checks if check.verdict is Verdict.FAILED] == ["answers"]
+    assert words in said(report, "answers")
+    assert not BEHAVIOUR & set(verdicts(report))
+    assert report.exit_code == 1
+
+
+LIFECYCLE = """<?xml version="1.0"?><LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule>
+<ID>logs</ID><Status>{status}</Status><Filter><Prefix>{prefix}</Prefix></Filter>{does}</Rule></LifecycleConfiguration>"""
+EXPIRES = "<Expiration><Days>30</Days></Expiration>"
+ABORTS = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>"
+ARCHIVES = "<Transition><Days>30</Days><StorageClass>GLACIER</StorageClass></Transition>"
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict", "words"),
+    [
+        ({"does": EXPIRES}, Verdict.FAILED, "The rule logs deletes objects of the whole bucket"),
+        ({"does": EXPIRES, "prefix": "{prefix}/tenants/"}, Verdict.FAILED, "would lose documents"),
+        ({"does": ARCHIVES}, Verdict.WARNING, "GLACIER"),
+        ({"does": EXPIRES, "prefix": "elsewhere/"}, Verdict.WARNING, "unfinished uploads"),
+        ({"does": EXPIRES, "status": "Disabled"}, Verdict.WARNING, "unfinished uploads"),
+        ({"does": ABORTS}, Verdict.OK, "Unfinished uploads are removed."),
+    ],
+)
+async def test_a_lifecycle_rule_is_read_for_what_it_does_to_documents(
+    proxy: FaultProxy,
+    configured: Callable[..., Configuration],
+    prefix: str,
+    rule: dict[str, str],
+    verdict: Verdict,
+    words: str,
+) -> None:
+    said_by_rule = {"status": "Enabled", "prefix": "", **rule}
+    body = LIFECYCLE.format(**{**said_by_rule, "prefix": said_by_rule["prefix"].format(prefix=prefix)})
+    proxy.add(Fault(Mode.ANSWER, "GET", "lifecycle", answer=lambda: Answer(200, {}, body.encode())))
+    configuration = configured()
+    found = await lifecycle_of(configuration)
+    assert (found.verdict, words in f"{found.message} {found.advice}") == (verdict, True), found
+
+
+async def lifecycle_of(configuration: Configuration) -> Any:
+    from s4.entrypoints.doctor.store.bucket import lifecycle
+    from s4.platform.objects import open_signed
+
+    signed = open_signed(configuration.settings)
+    assert signed is not None
+    return await lifecycle(signed, versioned=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupted_it_cleans_up(
+    proxy: FaultProxy,
+    configured: Callable[..., Configuration],
+    left_behind: Callable[[], Any],
+    number: signal.Signals,
+) -> None:
+    settings = configured().settings
+    fault = proxy.add(Fault(Mode.HANG, method="PUT", path="/listed/", skip=3))
+    process = await asyncio.create_subprocess_exec(
+        S4, "doctor", "store",
+        env=clean_environment() | environment_of(settings),
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    await asyncio.wait_for(fault.hit.wait(), timeout=60)
+    assert await left_behind() != []
+    process.send_signal(number)
+    _, printed = await asyncio.wait_for(process.communicate(), timeout=60)
+
+    assert (process.returncode, printed) == (130, b"Error: Interrupted.\n")
+    assert await left_behind() == []
+
+
+def environment_of(settings: Any) -> dict[str, str]:
+    return {
+        "S4_STORE_URL": settings.store_url,
+        "S4_STORE_ENDPOINT": settings.store_endpoint,
+        "S4_STORE_ACCESS_KEY_ID": settings.store_access_key_id,
+        "S4_STORE_SECRET_ACCESS_KEY": settings.store_secret_access_key.get_secret_value(),
+        "S4_STORE_RETRIES_MAX": "0",
+    }
+
+
+async def test_what_a_killed_examination_left_the_next_one_removes(
+    configured: Callable[..., Configuration], left_behind: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s4.entrypoints.doctor.store import bench
+
+    settings = configured().settings
+    store = open_store(settings)
+    await store.put(keys.probe("doctor-killed/race-0"), b"x")
+    await store.put(keys.probe("of-somebody-else"), b"x")
+    await store.aclose()
+    await examine(configured())
+    assert await left_behind() == ["system/probes/doctor-killed/race-0", "system/probes/of-somebody-else"]
+
+    monkeypatch.setattr(bench, "_ABANDONED", timedelta(seconds=-5))  # an hour is too long to wait
+    await examine(configured())
+    assert await left_behind() == ["system/probes/of-somebody-else"]
+
+
+async def test_keys_of_the_settings_do_not_go_with_a_token_of_the_environment(
+    configured: Callable[..., Configuration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-another-key")
+
+    report = await examine(configured())
+
+    assert verdicts(report)["identity"] is Verdict.FAILED
+    assert "AWS_SESSION_TOKEN" in said(report, "identity")
+
+
+async def test_the_environments_keys_are_told_with_their_end(
+    configured: Callable[..., Configuration], s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+    own = {"store_access_key_id": None, "store_secret_access_key": None}
+    forever = await examine(configured(**own))
+    assert verdicts(forever)["identity"] is Verdict.OK
+    assert f"…{s3_server.access_key[-4:]}, from AWS_ACCESS_KEY_ID" in said(forever, "identity")
+    assert s3_server.access_key not in json.dumps(forever.as_json())
+
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2001-01-01T00:00:00Z")
+    over = await examine(configured(**own))
+    assert verdicts(over)["identity"] is Verdict.FAILED
+    assert "expired at 2001-01-01" in said(over, "identity")
+
+
+async def test_the_instances_role_is_named_with_its_end(
+    configured: Callable[..., Configuration], s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = {
+        "AccessKeyId": s3_server.access_key, "SecretAccessKey": s3_server.secret_key, "Token": "token",
+        "Expiration": "2099-01-01T00:00:00Z",
+    }  # fmt: skip
+    roles = "/latest/meta-data/iam/security-credentials/"
+    async with fault_proxy(s3_server.endpoint) as metadata:
+        for path, body in (("api/token", "token"), (f"{roles}s4-role", json.dumps(credentials)), (roles, "s4-role")):
+            metadata.add(Fault(Mode.ANSWER, path=path, answer=lambda body=body: Answer(200, {}, body.encode())))
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", metadata.endpoint)
+
+        report = await examine(configured(store_access_key_id=None, store_secret_access_key=None))
+
+    assert verdicts(report)["identity"] is Verdict.OK
+    assert "the instance's role s4-role" in said(report, "identity")
+    assert "2099-01-01" in said(report, "identity")
+
+
+def test_the_command_prints_a_policy_that_iam_would_read(here: Command) -> None:
+    done = here("doctor", "store", "--store-url", "s3://my-bucket/s4", "--print-policy")
+
+    assert done.code == 0
+    objects, bucket = json.loads(done.out)["Statement"]
+    assert objects["Resource"] == "arn:aws:s3:::my-bucket/s4/*"
+    assert bucket["Resource"] == "arn:aws:s3:::my-bucket"
+    assert bucket["Condition"] == {"StringLikeIfExists": {"s3:prefix": "s4/*"}}
+    assert here("doctor", "store", "--store-url", "file:///x", "--print-policy").code == 2
+
+
+def test_the_command_speaks_to_programs(
+    here: Command, s3_server: S3Server, s3_shared_bucket: str, tmp_path: Path
+) -> None:
+    settings = s3_settings(s3_server.without("List"), s3_shared_bucket)
+
+    done = here("doctor", "store", "--json", S4_DATA_DIR=str(tmp_path), **environment_of(settings))
+
+    assert done.code == 1, done.err
+    document = json.loads(done.out)
+    assert document["exit_code"] == 1
+    failed = [check for check in document["checks"] if check["verdict"] == "failed"]
+    assert [check["name"] for check in failed] == ["s3:ListBucket"]
+    assert set(failed[0]) == {"name", "verdict", "needed", "message", "advice"}
