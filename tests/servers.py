@@ -59,9 +59,10 @@ class S3Server:
     secret_key: str
     region: str = "us-east-1"
 
-    def without(self, action: str) -> "S3Server":
-        """The same server for an identity that may all but one of `COARSE_ACTIONS`."""
-        return replace(self, access_key=f"{self.access_key}-{action}")
+    def policed(self, *, without: str | None = None) -> "S3Server":
+        """The same server for an identity under the policy that S4 prints, for the prefix `POLICED`; or under that
+        policy without one of its actions."""
+        return replace(self, access_key=f"{self.access_key}-{_policy_name(without)}")
 
     def new_bucket(self) -> str:
         """Creates a bucket with a fresh name and answers with it."""
@@ -98,7 +99,7 @@ class SeaweedFS:
             return
         self._process = _Process("seaweedfs")
         config = self._process.directory / "s3.json"
-        config.write_text(json.dumps({"identities": list(_identities(*self._credentials))}))
+        config.write_text(json.dumps(_access(*self._credentials)))
         self._ports = free_ports(8)
         weed = Path(sys.prefix) / "bin" / "weed"
         self._process.run([str(weed), *_weed_arguments(self._process.directory, config, self._ports)])
@@ -129,22 +130,35 @@ class SeaweedFS:
         return S3Server(f"http://127.0.0.1:{self._ports[0]}", *self._credentials)
 
 
-COARSE_ACTIONS = ("Read", "Write", "List")
-"""What SeaweedFS tells apart of what S4 does."""
+POLICED = "policed/"
+"""Of every bucket, what the identities of `S3Server.policed` may touch."""
 
 
-def _identities(access_key: str, secret_key: str) -> Iterator[dict[str, object]]:
-    """One that may everything, and one without each of `COARSE_ACTIONS`."""
-    everything = ["Admin", *COARSE_ACTIONS, "Tagging"]
-    yield {"name": "s4", "credentials": [_pair(access_key, secret_key)], "actions": everything}
-    for missing in COARSE_ACTIONS:
-        allowed = [action for action in COARSE_ACTIONS if action != missing]
-        credentials = [_pair(f"{access_key}-{missing}", secret_key)]
-        yield {"name": f"s4-without-{missing}", "credentials": credentials, "actions": allowed}
+def _access(access_key: str, secret_key: str) -> dict[str, list[dict[str, object]]]:
+    """One identity that may everything, one under S4's own policy, and one without each action of that."""
+    from s4.entrypoints.doctor.store.actions import ACTIONS, Place, policy  # here: it imports much
+
+    whole = policy(Place("*", POLICED, "us-east-1"))
+    pair = {"accessKey": access_key, "secretKey": secret_key}
+    identities: list[dict[str, object]] = [
+        {"name": "s4", "credentials": [pair], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    ]
+    policies: list[dict[str, object]] = []
+    for missing in (None, *(action.name for action in ACTIONS)):
+        name = _policy_name(missing)
+        statements = [
+            {**statement, "Action": [action for action in statement["Action"] if action != missing]}
+            for statement in whole["Statement"]
+        ]
+        allowed = [statement for statement in statements if statement["Action"]]
+        policies.append({"name": name, "content": json.dumps({**whole, "Statement": allowed})})
+        credentials = [{**pair, "accessKey": f"{access_key}-{name}"}]
+        identities.append({"name": name, "credentials": credentials, "actions": [], "policyNames": [name]})
+    return {"identities": identities, "policies": policies}
 
 
-def _pair(access_key: str, secret_key: str) -> dict[str, str]:
-    return {"accessKey": access_key, "secretKey": secret_key}
+def _policy_name(without: str | None) -> str:
+    return "policed" if without is None else f"without-{without.partition(':')[2]}"
 
 
 def _weed_arguments(directory: Path, config: Path, ports: Sequence[int]) -> list[str]:

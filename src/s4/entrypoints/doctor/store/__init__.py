@@ -23,15 +23,16 @@ from s4.platform.objects import StoreUnavailable
 
 __all__ = ["examine", "policy"]
 
-_EVERYWHERE: dict[str, Callable[[Bench], Awaitable[Check]]] = {
+_IN_BUCKETS: dict[str, Callable[[Bench], Awaitable[Check]]] = {
     "conditional_writes": behaviour.conditional_writes,
     "conditional_race": behaviour.conditional_race,
     "list_after_write": behaviour.list_after_write,
     "multipart": behaviour.multipart,
+    "abort": behaviour.abort,
     "ranged_reads": behaviour.ranged_reads,
     "index_table": behaviour.index_table,
 }
-_IN_BUCKETS = _EVERYWHERE | {"abort": behaviour.abort}
+_EVERYWHERE = {name: attempt for name, attempt in _IN_BUCKETS.items() if name != "abort"}
 
 
 def policy(settings: Settings) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
 """What S4's identity must be allowed to do in a bucket: the one list, of which the policy is printed and the probes are
 made.
 
-Each probe is one operation that needs this action and, as far as there is such a thing, no other. S3 answers 403 to what
-is not allowed and, without s3:ListBucket, to a question about an object that is missing, too.
+Each probe is one operation that needs this action and, as far as there is such a thing, no other. S3 answers 403 to
+what is not allowed and, without s3:ListBucket, to a question about an object that is missing, too.
 """
 
 from collections.abc import Awaitable, Callable
@@ -78,16 +78,18 @@ def policy(place: Place) -> dict[str, Any]:
         "Action": [action.name for action in ACTIONS if not action.of_bucket],
         "Resource": place.objects_arn,
     }
-    bucket: dict[str, Any] = {
-        "Sid": "S4Bucket",
+    listing: dict[str, Any] = {
+        "Sid": "S4Listings",
         "Effect": "Allow",
         "Action": [action.name for action in ACTIONS if action.of_bucket],
         "Resource": place.bucket_arn,
     }
-    if place.prefix:
-        # IfExists: a question about one object has no prefix, and must be answered 404 where there is none.
-        bucket["Condition"] = {"StringLikeIfExists": {"s3:prefix": f"{place.prefix}*"}}
-    return {"Version": "2012-10-17", "Statement": [objects, bucket]}
+    if not place.prefix:
+        return {"Version": "2012-10-17", "Statement": [objects, listing]}
+    # A question about one object bears no prefix, and is answered 404 only to whom may list without one.
+    missing = {**listing, "Sid": "S4MissingObjects", "Condition": {"Null": {"s3:prefix": "true"}}}
+    listing["Condition"] = {"StringLike": {"s3:prefix": f"{place.prefix}*"}}
+    return {"Version": "2012-10-17", "Statement": [objects, listing, missing]}
 
 
 async def permissions(bench: Bench, place: Place) -> list[Check]:
@@ -171,8 +173,8 @@ async def _lists(trial: Trial) -> Found:
     if missing.status == 403:
         return Found(
             False,
-            why="It is there for listings, but a question about a missing object is refused instead of answered 404: "
-            "let the condition on s3:prefix be StringLikeIfExists.",
+            why="It is there for listings below a prefix, but a question about a missing object is refused instead of "
+            "answered 404: allow it also where s3:prefix is absent (Null), as S4MissingObjects in the policy does.",
         )
     return Found(True)
 

@@ -72,8 +72,9 @@ class Bench:
                 break
             if sweep and not found:
                 return []
-            await self._remove(found)
-        await self._remove(self.written)
+            await self._removed(found)
+        if await self._removed(self.written):
+            return []
         return sorted([key for key in self.written if not await self._gone(key)])
 
     async def _found(self) -> set[ObjectKey]:
@@ -85,11 +86,12 @@ class Bench:
             or (info.key.startswith(f"{keys.PROBES}{_NAME}") and info.last_modified < abandoned)
         }
 
-    async def _remove(self, doomed: set[ObjectKey]) -> None:
+    async def _removed(self, doomed: set[ObjectKey]) -> bool:
         try:
             await self.store.delete(doomed)
         except S4Error:
-            return  # looked at by whoever called
+            return False
+        return True
 
     async def _gone(self, key: ObjectKey) -> bool:
         try:

@@ -23,6 +23,7 @@ _CAUSES = {
     errno.EINVAL: ("does not know how to", "Use a file system that does: ext4, xfs, btrfs, zfs or NFS."),
     errno.ENOSPC: ("is full", "Make room on its disk, or move it to a larger one."),
     errno.EDQUOT: ("has used up the quota of this user", "Raise the quota, or make room."),
+    errno.EEXIST: ("is not a directory", "Correct S4_STORE_URL."),
     errno.ENOTDIR: ("is not a directory, or lies below a file", "Correct S4_STORE_URL."),
 }
 
