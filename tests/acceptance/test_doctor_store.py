@@ -372,6 +372,29 @@ async def test_what_makes_everything_fail_is_told_once(
     assert report.exit_code == 1
 
 
+async def test_a_signature_that_has_expired_at_once_is_called_a_wrong_clock(
+    proxy: FaultProxy, configured: Callable[..., Configuration]
+) -> None:
+    expired = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+    proxy.add(Fault(Mode.ANSWER, answer=lambda: Answer(403, {}, expired)))
+
+    report = await examine(configured())
+
+    assert [check.name for check in report.checks if check.verdict is Verdict.FAILED] == ["answers"]
+    assert "clock is too far" in said(report, "answers")
+
+
+async def test_a_machine_without_any_credentials_is_told_so(
+    configured: Callable[..., Configuration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+
+    report = await examine(configured(store_access_key_id=None, store_secret_access_key=None))
+
+    assert "There are no credentials" in said(report, "answers")
+    assert report.exit_code == 1
+
+
 LIFECYCLE = """<?xml version="1.0"?><LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule>
 <ID>logs</ID><Status>{status}</Status><Filter><Prefix>{prefix}</Prefix></Filter>{does}</Rule></LifecycleConfiguration>"""
 EXPIRES = "<Expiration><Days>30</Days></Expiration>"

@@ -17,6 +17,7 @@ from s4.platform.objects import (
     ObjectStore,
     StoreFault,
     StoreUnavailable,
+    open_signed,
     open_store,
 )
 from tests.contracts.object_stores import (
@@ -94,6 +95,25 @@ async def test_a_creation_that_the_store_did_not_carry_out_is_repeated(
 
     assert await store.create(KEY, head_data("aaa"), commit_id="aaa") is CreateOutcome.CREATED
     assert await store.get(KEY) == head_data("aaa")
+
+
+async def test_a_single_signed_request_means_the_object_that_the_store_means(
+    s3_server: S3Server, s3_shared_bucket: str
+) -> None:
+    settings = s3_settings(s3_server, s3_shared_bucket)
+    store, signed = open_store(settings), open_signed(settings)
+    assert signed is not None
+    await store.put(KEY, b"by the store")
+
+    assert (await signed.ask("GET", KEY)).body == b"by the store"
+    assert (await signed.ask("PUT", KEY, body=b"by itself")).ok
+    assert await store.get(KEY) == b"by itself"
+    asked = {"list-type": "2", "prefix": signed.path(keys.TENANTS), "max-keys": "5"}
+    listing = (await signed.ask("GET", None, query=asked)).document()
+    await store.aclose()
+
+    assert listing is not None
+    assert [found.text for found in listing.iterfind("{*}Contents/{*}Key")] == [signed.path(KEY)]
 
 
 async def test_a_deletion_that_is_denied_inside_a_good_answer_is_told_as_denied(

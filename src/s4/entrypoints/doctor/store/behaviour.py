@@ -22,6 +22,7 @@ _LISTED = 5
 _PARTS = 3
 _RANGED_BYTES = 64 * KIB
 _DIMENSION = 8
+_SECONDS_MAX = 120.0  # of one check: 10 MiB over a slow line, and nothing hangs
 
 _AGAIN = "Run this again; if it says the same, look at the store's own log."
 
@@ -174,7 +175,7 @@ async def index_table(bench: Bench) -> Check:
             "LanceDB keeps its table elsewhere than S4 keeps its objects.",
             "Compare the AWS_* variables of the environment with S4's settings: the engine reads them, too.",
         )
-    return ok(name, "LanceDB writes, compacts and reads a table in the store, with the same identity.")
+    return ok(name, "LanceDB writes, compacts and reads a table in the same place.")
 
 
 def _row(number: int) -> ChunkRow:
@@ -191,7 +192,10 @@ def told(error: BaseException | None) -> str:
 async def carried_out(name: str, attempt: Callable[[Bench], Awaitable[Check]], bench: Bench) -> Check:
     """The check, or why it did not come to an end."""
     try:
-        return await attempt(bench)
+        async with asyncio.timeout(_SECONDS_MAX):
+            return await attempt(bench)
+    except TimeoutError:
+        return unknown(name, f"Not done within {_SECONDS_MAX:g} s.", _AGAIN)
     except StoreUnavailable as error:
         said = f"{error.message} {_particulars(error)}"
         if error.fault in (StoreFault.TIMEOUT, StoreFault.THROTTLED):

@@ -95,7 +95,9 @@ async def _origin(configuration: Configuration, environment: Mapping[str, str], 
 def _container(environment: Mapping[str, str]) -> str | None:
     if (path := environment.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")) is not None:
         return f"{_CONTAINER}{path}"
-    return environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    if "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" in environment:  # obstore takes the other only with it
+        return environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    return None
 
 
 def _container_token(environment: Mapping[str, str]) -> dict[str, str]:
