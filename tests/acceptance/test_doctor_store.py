@@ -204,6 +204,11 @@ async def test_a_missing_object_that_looks_forbidden_is_told_from_a_missing_perm
     assert "S4MissingObjects" in said(report, "s3:ListBucket")
 
 
+def turned(answer: Answer) -> Answer:
+    """Other bytes, as many."""
+    return Answer(200, {"ETag": '"1"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}, answer.body[::-1])
+
+
 def claims_success(proxy: FaultProxy, **which: Any) -> Fault:
     """A store that ignores the condition, as far as an answer shows it. To take the header away would break the
     signature."""
@@ -256,12 +261,15 @@ async def test_answers_that_are_lost_are_settled_and_no_reason_to_refuse_a_store
     assert fault.hits > 3
 
 
-async def test_a_creator_that_does_not_find_its_own_bytes_is_no_reason_to_trust_a_store(
+async def test_a_store_that_does_not_show_a_creator_its_own_bytes_is_found_out(
     proxy: FaultProxy, configured: Callable[..., Configuration]
 ) -> None:
-    proxy.add(Fault(Mode.REWRITE, method="GET", path="/created", rewrite=lambda _: Answer(404, {}, b"")))
+    proxy.add(Fault(Mode.REWRITE, method="GET", path="/created", rewrite=turned))
 
-    assert (await tried(behaviour.conditional_writes, configured())).verdict is Verdict.FAILED
+    untrue = await tried(behaviour.conditional_writes, configured())
+
+    assert untrue.verdict is Verdict.FAILED
+    assert "does not find its own bytes" in untrue.message
 
 
 async def test_listings_that_lag_behind_are_found_out(
@@ -290,9 +298,6 @@ async def test_ranges_that_are_ignored_are_found_out(
 async def test_parts_that_come_back_in_another_order_are_found_out(
     proxy: FaultProxy, configured: Callable[..., Configuration]
 ) -> None:
-    def turned(answer: Answer) -> Answer:
-        return Answer(200, {"ETag": '"1"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}, answer.body[::-1])
-
     proxy.add(Fault(Mode.REWRITE, method="GET", path="/parts", rewrite=turned))
 
     assert (await tried(behaviour.multipart, configured())).verdict is Verdict.FAILED

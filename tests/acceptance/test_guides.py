@@ -100,9 +100,8 @@ def test_the_guide_to_maintenance_does_what_it_says(served: Deployment, operator
 
 
 def test_the_guide_to_the_store_does_what_it_says(folder: Path) -> None:
-    (printed,) = run_blocks(executed_blocks(STORE, "bash"), folder, ADDRESS)
+    run_blocks(executed_blocks(STORE, "bash"), folder, ADDRESS)
 
-    assert "conditional_race" in printed
     report = json.loads((folder / "store.json").read_text())
     assert report["exit_code"] == 0
     told = set(re.findall(r"^\| `([a-z_]+)` \|", STORE, re.MULTILINE))
