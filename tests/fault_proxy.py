@@ -61,6 +61,8 @@ class Fault:
     method: str | None = None
     path: str = ""
     """A part of the path and query string."""
+    unless: str = ""
+    """A part that the path and query string must not have."""
     count: int | None = None
     every: int = 1
     after_bytes: int = 0
@@ -78,6 +80,8 @@ class Fault:
         if self.count is not None and self.hits >= self.count:
             return False
         if not (self.method in (None, request.method) and self.path in request.path and self.body in request.body):
+            return False
+        if self.unless and self.unless in request.path:
             return False
         self.fitting += 1
         return self.fitting > self.skip and (self.fitting - self.skip) % self.every == 0

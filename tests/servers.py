@@ -13,6 +13,7 @@ comes up while other work goes on.
 """
 
 import importlib.util
+import json
 import os
 import pwd
 import secrets
@@ -25,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,11 @@ class S3Server:
     access_key: str
     secret_key: str
     region: str = "us-east-1"
+
+    def policed(self, *, without: str | None = None) -> "S3Server":
+        """The same server for an identity under the policy that S4 prints, for the prefix `POLICED`; or under that
+        policy without one of its actions."""
+        return replace(self, access_key=f"{self.access_key}-{_policy_name(without)}")
 
     def new_bucket(self) -> str:
         """Creates a bucket with a fresh name and answers with it."""
@@ -93,7 +99,7 @@ class SeaweedFS:
             return
         self._process = _Process("seaweedfs")
         config = self._process.directory / "s3.json"
-        config.write_text(_S3_IDENTITY % self._credentials)
+        config.write_text(json.dumps(_access(*self._credentials)))
         self._ports = free_ports(8)
         weed = Path(sys.prefix) / "bin" / "weed"
         self._process.run([str(weed), *_weed_arguments(self._process.directory, config, self._ports)])
@@ -124,8 +130,35 @@ class SeaweedFS:
         return S3Server(f"http://127.0.0.1:{self._ports[0]}", *self._credentials)
 
 
-_S3_IDENTITY = """{"identities": [{"name": "s4", "credentials": [{"accessKey": "%s", "secretKey": "%s"}],
- "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}"""
+POLICED = "policed/"
+"""Of every bucket, what the identities of `S3Server.policed` may touch."""
+
+
+def _access(access_key: str, secret_key: str) -> dict[str, list[dict[str, object]]]:
+    """One identity that may everything, one under S4's own policy, and one without each action of that."""
+    from s4.entrypoints.doctor.store.actions import ACTIONS, Place, policy  # here: it imports much
+
+    whole = policy(Place("*", POLICED, "us-east-1"))
+    pair = {"accessKey": access_key, "secretKey": secret_key}
+    identities: list[dict[str, object]] = [
+        {"name": "s4", "credentials": [pair], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    ]
+    policies: list[dict[str, object]] = []
+    for missing in (None, *(action.name for action in ACTIONS)):
+        name = _policy_name(missing)
+        statements = [
+            {**statement, "Action": [action for action in statement["Action"] if action != missing]}
+            for statement in whole["Statement"]
+        ]
+        allowed = [statement for statement in statements if statement["Action"]]
+        policies.append({"name": name, "content": json.dumps({**whole, "Statement": allowed})})
+        credentials = [{**pair, "accessKey": f"{access_key}-{name}"}]
+        identities.append({"name": name, "credentials": credentials, "actions": [], "policyNames": [name]})
+    return {"identities": identities, "policies": policies}
+
+
+def _policy_name(without: str | None) -> str:
+    return "policed" if without is None else f"without-{without.partition(':')[2]}"
 
 
 def _weed_arguments(directory: Path, config: Path, ports: Sequence[int]) -> list[str]:

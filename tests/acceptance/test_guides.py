@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ TENANTS = page("docs/guide/tenants.md")
 KEYS = page("docs/guide/keys.md")
 AUDIT = page("docs/guide/audit.md")
 MAINTENANCE = page("docs/guide/maintenance.md")
+STORE = page("docs/guide/store.md")
 
 
 @pytest.fixture
@@ -95,6 +97,17 @@ def test_the_guide_to_maintenance_does_what_it_says(served: Deployment, operator
     printed = run_blocks(executed_blocks(MAINTENANCE, "bash"), folder, served.url, operator)
     assert "is cancelled: 2036-12-01 02:00 to 2036-12-01 04:00, read_only." in printed[0]
     assert "is resolved: This is over: Searches are slow." in printed[1]
+
+
+def test_the_guide_to_the_store_does_what_it_says(folder: Path) -> None:
+    run_blocks(executed_blocks(STORE, "bash"), folder, ADDRESS)
+
+    report = json.loads((folder / "store.json").read_text())
+    assert report["exit_code"] == 0
+    told = set(re.findall(r"^\| `([a-z_]+)` \|", STORE, re.MULTILINE))
+    assert {check["name"] for check in report["checks"]} <= told
+    (shown,) = re.findall(r"^<!-- policy -->\n```json\n(.*?)^```$", STORE, re.MULTILINE | re.DOTALL)
+    assert (folder / "s4-policy.json").read_text() == shown
 
 
 @pytest.fixture

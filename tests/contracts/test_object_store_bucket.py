@@ -17,6 +17,7 @@ from s4.platform.objects import (
     ObjectStore,
     StoreFault,
     StoreUnavailable,
+    open_signed,
     open_store,
 )
 from tests.contracts.object_stores import (
@@ -31,7 +32,7 @@ from tests.contracts.object_stores import (
     uploaded,
 )
 from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
-from tests.servers import S3Server, free_ports
+from tests.servers import POLICED, S3Server, free_ports
 
 HANG_TIMEOUT_SECONDS = 1.0
 
@@ -94,6 +95,41 @@ async def test_a_creation_that_the_store_did_not_carry_out_is_repeated(
 
     assert await store.create(KEY, head_data("aaa"), commit_id="aaa") is CreateOutcome.CREATED
     assert await store.get(KEY) == head_data("aaa")
+
+
+async def test_a_single_signed_request_means_the_object_that_the_store_means(
+    s3_server: S3Server, s3_shared_bucket: str
+) -> None:
+    settings = s3_settings(s3_server, s3_shared_bucket)
+    store, signed = open_store(settings), open_signed(settings)
+    assert signed is not None
+    await store.put(KEY, b"by the store")
+
+    assert (await signed.ask("GET", KEY)).body == b"by the store"
+    assert (await signed.ask("PUT", KEY, body=b"by itself")).ok
+    assert await store.get(KEY) == b"by itself"
+    asked = {"list-type": "2", "prefix": signed.path(keys.TENANTS), "max-keys": "5"}
+    listing = (await signed.ask("GET", None, query=asked)).document()
+    await store.aclose()
+
+    assert listing is not None
+    assert [found.text for found in listing.iterfind("{*}Contents/{*}Key")] == [signed.path(KEY)]
+
+
+async def test_a_deletion_that_is_denied_inside_a_good_answer_is_told_as_denied(
+    s3_server: S3Server, s3_shared_bucket: str
+) -> None:
+    """A bulk deletion is answered 200 with an error for each key, as S3 does it."""
+    place = f"s3://{s3_shared_bucket}/{POLICED}{secrets.token_hex(8)}"
+    identity = s3_server.policed(without="s3:DeleteObject")
+    store = open_store(s3_settings(identity, s3_shared_bucket, store_url=place))
+    await store.put(KEY, b"x")
+
+    with pytest.raises(StoreUnavailable) as denied:
+        await store.delete([KEY])
+    await store.aclose()
+
+    assert (denied.value.fault, denied.value.details["code"]) == (StoreFault.DENIED, "AccessDenied")
 
 
 async def test_an_outcome_that_stays_unknown_is_said_to_be_unknown(proxy: FaultProxy, through_proxy: Opener) -> None:

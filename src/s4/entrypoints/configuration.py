@@ -38,6 +38,17 @@ SCRATCH_DIR = "scratch"
 _PREFIX = "S4_"
 _IN_FILE = "_file"  # what a setting's name ends with when the value is the path of a file that holds it
 _SECRET_BYTES_MAX = 64 * 1024  # a key or a URL is far shorter; whoever names a video by mistake gets a sentence
+_OF_THE_MACHINE = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_METADATA_ENDPOINT",
+)
+"""As AWS's own tools know them. No secret is among them."""
 _NEAREST = 0.6  # of 1.0, likeness by difflib: finds swapped and missing letters, not any other word
 
 
@@ -66,6 +77,8 @@ class Configuration:
     sources: Mapping[str, Source]
     unknown: Mapping[str, str | None]
     """Variable to the known name that is nearest to it, if one is near."""
+    machine: Mapping[str, str]
+    """Variables that say where the machine has credentials from. They are for obstore to use, and here to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,7 @@ def read_configuration(*, file: Path | None = None, of_the_client: Collection[st
         _with_paths(settings),
         {name: each.source for name, each in given.items()},
         _unknown(environment, known=of_the_client),
+        {name: value for name in _OF_THE_MACHINE if (value := environment.env_vars.get(name.lower())) is not None},
     )
 
 

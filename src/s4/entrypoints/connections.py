@@ -16,7 +16,7 @@ from s4.entrypoints.bootstrap import make_embedder
 from s4.kernel.errors import S4Error
 from s4.kernel.settings import Environment, Settings
 from s4.platform.database import migrate, open_database
-from s4.platform.objects import open_store
+from s4.platform.objects import NO_CONDITIONS, open_store
 from s4.platform.telemetry.logs import redact
 
 _SQLITE = "sqlite:///"
@@ -47,12 +47,12 @@ async def _bounded(
     except TimeoutError:
         return Finding(dependency, False, f"No answer within {within.total_seconds():g} s.")
     except S4Error as error:
-        return Finding(dependency, False, " ".join([error.message, *_words(error.__cause__)]))
+        return Finding(dependency, False, " ".join([error.message, *words(error.__cause__)]))
     except Exception as error:  # a driver's own, about what it was told: its words help, a trace does not
-        return Finding(dependency, False, " ".join(_words(error)))
+        return Finding(dependency, False, " ".join(words(error)))
 
 
-def _words(error: BaseException | None) -> list[str]:
+def words(error: BaseException | None) -> list[str]:
     """What a library said, in one line of bearable length."""
     lines = redact(str(error)).strip().splitlines() if error is not None else []
     return [f"({type(error).__name__}: {lines[0][:_WORDS_CHARS_MAX]})"] if lines else []
@@ -85,10 +85,7 @@ async def _store(settings: Settings) -> str:
     store = open_store(settings)
     try:
         if not (await store.probe()).create_if_absent:
-            raise S4Error(
-                "The store answers, but ignores If-None-Match: two writers would overwrite each other. "
-                "Use a store that honours it."
-            )
+            raise S4Error(NO_CONDITIONS)
     finally:
         await store.aclose()
     return "The store answers, and keeps two writers apart."

@@ -43,6 +43,11 @@ def probe(name: str) -> ObjectKey:
     return ObjectKey(f"{PROBES}{name}")
 
 
+def probes(examination: str) -> ObjectPrefix:
+    """What one examination of the store writes, index tables among it."""
+    return ObjectPrefix(f"{PROBES}{examination}/")
+
+
 def embedding_model(name: str) -> ObjectKey:
     """What is known of a provider's model; `name` is of `[a-z0-9.-]`."""
     return ObjectKey(f"{EMBEDDING_MODELS}{name}.json")
@@ -187,7 +192,7 @@ _SPACE = re.compile(r"[A-Za-z0-9._-]+")
 _HASH = re.compile(r"([0-9a-f]{2})[0-9a-f]{62}")
 _OF_SYSTEM = (
     re.compile(re.escape(DEPLOYMENT.removeprefix(SYSTEM))),
-    re.compile(r"probes/[A-Za-z0-9_-]+"),
+    re.compile(r"probes/[A-Za-z0-9_-]+(?:/.+)?"),
     re.compile(r"embedding-models/[a-z0-9.-]+\.json"),
     re.compile(rf"audit/\d{{{REVISION_DIGITS}}}\.json\.zst"),
     re.compile(rf"(?:{'|'.join(Collection)})/{SYSTEM_NAME}/head/\d{{{REVISION_DIGITS}}}\.json"),

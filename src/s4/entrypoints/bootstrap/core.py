@@ -55,7 +55,7 @@ from s4.platform import faults
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import Queue
-from s4.platform.objects import ObjectStore, open_store
+from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_store
 from s4.platform.telemetry import logs, metrics
 
 log = structlog.get_logger()
@@ -133,10 +133,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         store = open_store(settings)
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:
-            raise Conflict(
-                "The object store ignores If-None-Match: two writers would overwrite each other's heads. "
-                "Use a store that honours it."
-            )
+            raise Conflict(NO_CONDITIONS)
         deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
         embedder = make_embedder(settings, BucketModelMemory(store))
         stack.push_async_callback(embedder.aclose)

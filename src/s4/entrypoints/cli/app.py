@@ -13,6 +13,7 @@ from s4.entrypoints.cli import (
     admin_commands,
     audit_commands,
     config_commands,
+    doctor_commands,
     document_commands,
     key_commands,
     notice_commands,
@@ -66,6 +67,7 @@ def build() -> typer.Typer:
         webhook_commands,
         status_commands,
         config_commands,
+        doctor_commands,
         verify_command,
     ):
         commands.register(app)

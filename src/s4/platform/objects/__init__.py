@@ -11,11 +11,12 @@ The bucket is the truth of a deployment, so this room promises more than the lib
   is full is one error, `Unavailable`, with the reason in it.
 - **Memory is constant.** An upload holds three parts at most, whatever the object's size.
 
-`store.py` holds the contract, `local.py` and `remote.py` what it needs from a directory and from obstore,
-`factory.py` opens the one that the settings name.
+`store.py` holds the contract, `local.py` and `remote.py` what it needs from a directory and from obstore, `signed.py`
+single requests for whoever examines a bucket; `factory.py` opens the one that the settings name.
 """
 
 from s4.platform.objects.base import (
+    NO_CONDITIONS,
     Capabilities,
     CreateOutcome,
     ObjectInfo,
@@ -23,17 +24,22 @@ from s4.platform.objects.base import (
     StoreFault,
     StoreUnavailable,
 )
-from s4.platform.objects.factory import open_store
+from s4.platform.objects.factory import open_signed, open_store
+from s4.platform.objects.signed import SignedRequests, StoreAnswer
 from s4.platform.objects.store import ObjectStore, Upload
 
 __all__ = [
+    "NO_CONDITIONS",
     "Capabilities",
     "CreateOutcome",
     "ObjectInfo",
     "ObjectMissing",
     "ObjectStore",
+    "SignedRequests",
+    "StoreAnswer",
     "StoreFault",
     "StoreUnavailable",
     "Upload",
+    "open_signed",
     "open_store",
 ]

@@ -35,6 +35,13 @@ class Capabilities:
     create_if_absent: bool
 
 
+NO_CONDITIONS = (
+    "The object store ignores If-None-Match: two writers would overwrite each other's heads. "
+    "Use a store that honours it."
+)
+"""Where create-if-absent is not honoured: why S4 does not start, and what to do."""
+
+
 class ObjectMissing(NotFound):
     """There is no object of this key."""
 

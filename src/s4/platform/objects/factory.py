@@ -11,6 +11,7 @@ from s4.kernel.settings import Settings
 from s4.platform.objects.base import Backend
 from s4.platform.objects.local import LocalBackend
 from s4.platform.objects.remote import RemoteBackend
+from s4.platform.objects.signed import SignedRequests
 from s4.platform.objects.store import LancePlace, ObjectStore
 
 if TYPE_CHECKING:  # obstore's types exist for type checkers only
@@ -36,6 +37,14 @@ def open_store(settings: Settings) -> ObjectStore:
         part_bytes=settings.store_part_bytes,
         lance_place=lance_place,
     )
+
+
+def open_signed(settings: Settings) -> SignedRequests | None:
+    """Single requests to the bucket that the settings name; None where there is no bucket."""
+    backend, _ = _opened(settings)
+    if not isinstance(backend, RemoteBackend):
+        return None
+    return backend.signed(timeout_seconds=settings.store_timeout_seconds)
 
 
 def _opened(settings: Settings) -> tuple[Backend, LancePlace | None]:

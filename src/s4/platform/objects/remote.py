@@ -39,6 +39,7 @@ from s4.platform.objects.base import (
     StoreUnavailable,
     beyond_end,
 )
+from s4.platform.objects.signed import SignedRequests
 
 if TYPE_CHECKING:  # obstore's types exist for type checkers only
     from obstore import GetOptions, GetResult, ObjectMeta
@@ -100,7 +101,7 @@ class RemoteBackend:
             except BaseError as error:
                 if not _starts_beyond_end(error):
                     raise
-                if start > 0:
+                if start > 0 or end is None:
                     raise beyond_end(None) from error
                 return await self.open(key, 0, None)  # it is empty, and any range from 0 is all of it
         return _RemoteReading(result, self._info(result.meta))
@@ -139,6 +140,12 @@ class RemoteBackend:
         if self._completions:
             await asyncio.wait(self._completions)
         await asyncio.sleep(_EXIT_PAUSE_SECONDS)
+
+    def signed(self, *, timeout_seconds: float) -> SignedRequests | None:
+        """The same place, with the same credentials; None for memory."""
+        if not isinstance(self._store, S3Store):
+            return None
+        return SignedRequests(self._store, prefix=self._prefix, timeout_seconds=timeout_seconds)
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}{key}"
@@ -222,10 +229,10 @@ async def _awaited(awaitable: Awaitable[None]) -> None:
 
 
 _STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+_CODE = re.compile(r"(?:<Code>|\(code: )(\w{1,64})(?:</Code>|\))")  # the second of one key in a bulk deletion
 _THROTTLED = {"429", "503", "SlowDown", "TooManyRequests", "RequestLimitExceeded", "Throttling"}
 _FULL = {"507", "InsufficientStorage", "XMinioStorageFull", "QuotaExceeded"}
-_DENIED = {"401", "403"}
+_DENIED = {"401", "403", "AccessDenied"}
 _NO_BUCKET = "NoSuchBucket"
 
 
