@@ -5,7 +5,14 @@ close what they opened, in reverse order. `parts` makes each part of its setting
 """
 
 from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, open_core
-from s4.entrypoints.bootstrap.parts import RANDOM, make_embedder, make_extraction, metadata_limits, reading_limits
+from s4.entrypoints.bootstrap.parts import (
+    RANDOM,
+    make_embedder,
+    make_extraction,
+    make_places,
+    metadata_limits,
+    reading_limits,
+)
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 
 __all__ = [
@@ -15,6 +22,7 @@ __all__ = [
     "configure_process",
     "make_embedder",
     "make_extraction",
+    "make_places",
     "metadata_limits",
     "migrate_database",
     "open_core",

@@ -1,5 +1,6 @@
 """Parts, each made of its settings."""
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -23,6 +24,7 @@ from s4.kernel.ids import RandomBytes
 from s4.kernel.settings import EmbeddingProvider, Environment, Settings
 from s4.platform.chains import Records
 from s4.platform.database import Connection, Database
+from s4.platform.http.places import Line, Load, Places, Share
 from s4.platform.objects import ObjectStore
 from s4.platform.outbound import Allowance, Outbound, OutboundTimings
 from s4.platform.outbound.addresses import parse_networks
@@ -30,6 +32,9 @@ from s4.platform.rates import LocalBuckets, open_shared
 from s4.platform.security import sealing
 
 RANDOM: RandomBytes = secrets.token_bytes
+_SEARCHES_PER_CPU = 8  # most of which may wait for the store; of a table that is in memory two keep a processor busy
+_TENANT_PART = 4  # of a load's places, a tenant holds one of so many
+_LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all
 EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
 
 
@@ -172,6 +177,26 @@ def make_embedder(settings: Settings, memory: ModelMemory | None = None) -> Embe
         probe_pause_max=timedelta(seconds=settings.embedding_probe_seconds_max),
         memory=memory,
     )
+
+
+def make_places(settings: Settings) -> Places:
+    """How many requests an API process serves side by side."""
+    cpus = len(os.sched_getaffinity(0))
+    requests, downloads = settings.request_concurrency, settings.download_concurrency
+    searches = settings.search_concurrency or _SEARCHES_PER_CPU * cpus
+    shares = {
+        Load.SEARCH: Share(searches, settings.search_concurrency_per_tenant or cpus),
+        Load.UPLOAD: Share(settings.upload_concurrency, settings.upload_concurrency_per_tenant),
+        Load.DOWNLOAD: Share(downloads, -(-downloads // _TENANT_PART)),
+        Load.LONG_POLL: Share(_LONG_POLLS, _LONG_POLLS // _TENANT_PART),
+        Load.OTHER: Share(requests, -(-requests // _TENANT_PART)),
+    }
+    line = Line(
+        settings.waiting_requests_max,
+        settings.waiting_requests_per_tenant_max,
+        timedelta(seconds=settings.waiting_seconds_max),
+    )
+    return Places(shares, line)
 
 
 def make_buckets(settings: Settings, deployment: Deployment) -> Buckets:
