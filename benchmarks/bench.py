@@ -19,6 +19,7 @@ from pathlib import Path
 import memory
 import neighbours
 import overhead
+import pressure
 import searching
 import suffering
 import uploading
@@ -27,7 +28,7 @@ from figures import print_facts, print_heading, print_text
 from machine import describe, load
 from served import ServerFailed, clean_environment
 
-PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "memory")
+PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "pressure", "memory")
 
 
 def main() -> int:
@@ -60,6 +61,8 @@ def main() -> int:
                 )
             if "suffering" in options.parts:
                 suffering.suffering(_part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL)
+            if "pressure" in options.parts:
+                pressure.pressure(_part(folder, "pressure"), pressure.QUICK if options.quick else pressure.FULL)
             if "memory" in options.parts:
                 memory.memory(_part(folder, "memory"), memory.QUICK if options.quick else memory.FULL)
     except (ServerFailed, RuntimeError) as error:

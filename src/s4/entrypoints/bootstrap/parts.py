@@ -34,7 +34,7 @@ from s4.platform.security import sealing
 RANDOM: RandomBytes = secrets.token_bytes
 _SEARCHES_PER_CPU = 8  # most of which may wait for the store; of a table that is in memory two keep a processor busy
 _TENANT_PART = 4  # of a load's places, a tenant holds one of so many
-_LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all
+LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all
 EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
 
 
@@ -188,7 +188,7 @@ def make_places(settings: Settings) -> Places:
         Load.SEARCH: Share(searches, settings.search_concurrency_per_tenant or cpus),
         Load.UPLOAD: Share(settings.upload_concurrency, settings.upload_concurrency_per_tenant),
         Load.DOWNLOAD: Share(downloads, -(-downloads // _TENANT_PART)),
-        Load.LONG_POLL: Share(_LONG_POLLS, _LONG_POLLS // _TENANT_PART),
+        Load.LONG_POLL: Share(LONG_POLLS, LONG_POLLS // _TENANT_PART),
         Load.OTHER: Share(requests, -(-requests // _TENANT_PART)),
     }
     line = Line(
