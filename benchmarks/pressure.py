@@ -173,9 +173,9 @@ def _report_overload(closed: list[Burst], peak: Burst, open_loop: list[Burst], s
     told = set().union(*(burst.refused for burst in open_loop))
     kept = good >= GOOD_MIN and growth <= GROWTH_MAX and told <= {"429", "503"}
     print_text(
-        f"\nVerdict: targets {'kept' if kept else 'MISSED'}: at {TIMES[-1]} times the peak {good:.2f} of its throughput "
-        f"is good (target at least {GOOD_MIN:g}), memory is {growth:.2f} times that of the closed loop (at most "
-        f"{GROWTH_MAX:g}); the others were told {', '.join(sorted(told)) or 'nothing'}."
+        f"\nVerdict: targets {'kept' if kept else 'MISSED'}: at {TIMES[-1]} times the peak {good:.2f} of its "
+        f"throughput is good (target at least {GOOD_MIN:g}), memory is {growth:.2f} times that of the closed loop "
+        f"(at most {GROWTH_MAX:g}); the others were told {', '.join(sorted(told)) or 'nothing'}."
     )
 
 
