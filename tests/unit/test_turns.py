@@ -121,6 +121,10 @@ async def test_a_place_that_is_free_in_the_moment_when_somebody_leaves_goes_to_t
 # -- with bounds
 
 
+def one(_name: str) -> int:
+    return 1
+
+
 async def _asks(turns: Turns, name: str) -> asyncio.Task[None]:
     """A task that has asked for a place on behalf of `name`, and keeps it."""
     with on_behalf_of(name):
@@ -136,7 +140,7 @@ async def _refused(turns: Turns, name: str) -> Reason:
 
 
 async def test_a_name_holds_no_more_than_its_share_and_others_pass_it() -> None:
-    turns = Turns(3, bounds=Bounds(held_per_name=1))
+    turns = Turns(3, bounds=Bounds(share=one))
     noisy = [await _asks(turns, "noisy") for _ in range(3)]
     assert [task.done() for task in noisy] == [True, False, False]
 
@@ -190,7 +194,7 @@ async def test_in_a_full_line_the_newest_of_who_has_most_gives_way_to_who_has_le
 
 
 async def test_who_waited_as_long_as_may_be_is_told_why() -> None:
-    turns = Turns(2, bounds=Bounds(held_per_name=1, wait_seconds=0.01))
+    turns = Turns(2, bounds=Bounds(share=one, wait_seconds=0.01))
     await _asks(turns, "one")
 
     assert await _refused(turns, "one") is Reason.SHARE
@@ -203,7 +207,7 @@ async def test_who_waited_as_long_as_may_be_is_told_why() -> None:
 
 
 async def test_a_place_is_passed_on_to_who_has_less_than_its_share() -> None:
-    turns = Turns(3, bounds=Bounds(held_per_name=1))
+    turns = Turns(3, bounds=Bounds(share=one))
     await _asks(turns, "unknown")
     next_unknown = await _asks(turns, "unknown")
 

@@ -16,8 +16,8 @@ class RequestSettings(BaseModel):
     search_concurrency_per_tenant: int = Field(
         0,
         ge=0,
-        description="Of these, of one tenant; 0: one per usable CPU. More: a tenant alone on a slow store is served "
-        "faster, and its neighbours feel it more when it searches flat out.",
+        description="Of these, of one tenant while others ask, too; four times as many while it is alone. 0: one for "
+        "two usable CPUs. More: it is served faster, and its neighbours feel it more when it searches flat out.",
     )
     upload_concurrency: int = Field(
         16,
@@ -26,22 +26,22 @@ class RequestSettings(BaseModel):
         "memory: 384 MiB in all, as it comes.",
     )
     upload_concurrency_per_tenant: int = Field(
-        4,
-        ge=1,
-        description="Of these, of one tenant. More: a tenant alone uploads many files faster over a slow store, and "
-        "fewer tenants fill a process.",
+        0,
+        ge=0,
+        description="Of these, of one tenant while others ask, too; four times as many while it is alone. 0: one to a "
+        "directory, four to a bucket. More: many files are uploaded faster, and neighbours' searches feel it more.",
     )
     download_concurrency: int = Field(
         64,
         ge=1,
-        description="Downloads that an API process sends at once, of one tenant a quarter. Each holds a buffer for as "
-        "long as its reader takes.",
+        description="Downloads that an API process sends at once, of one tenant a quarter while others ask, too. Each "
+        "holds a buffer for as long as its reader takes.",
     )
     request_concurrency: int = Field(
         32,
         ge=1,
-        description="Other requests of tenants that an API process serves at once, of one tenant a quarter: several "
-        "times `database_pool_size`, for which they wait.",
+        description="Other requests of tenants that an API process serves at once, of one tenant a quarter while "
+        "others ask, too: several times `database_pool_size`, for whose connections they wait.",
     )
     waiting_requests_max: int = Field(
         256,

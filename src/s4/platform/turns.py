@@ -50,11 +50,15 @@ class NoPlace(Exception):
         self.reason = reason
 
 
+def _as_many_as_there_are(_name: str) -> int:
+    return sys.maxsize
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one name may hold, how many may wait for a place, of one name and in all, and how long."""
+    """What one name may hold at this moment, how many may wait for a place, of one name and in all, and how long."""
 
-    held_per_name: int = sys.maxsize
+    share: Callable[[str], int] = _as_many_as_there_are
     waiting: int = sys.maxsize
     waiting_per_name: int = sys.maxsize
     wait_seconds: float | None = None
@@ -147,7 +151,7 @@ class Turns:
             raise
 
     def _may_take(self, name: str) -> bool:
-        return self._held[name] < self._bounds.held_per_name
+        return self._held[name] < self._bounds.share(name)
 
     def _take(self, name: str) -> None:
         self._free -= 1

@@ -33,7 +33,11 @@ from s4.platform.security import sealing
 
 RANDOM: RandomBytes = secrets.token_bytes
 _SEARCHES_PER_CPU = 8  # most of which may wait for the store; of a table that is in memory two keep a processor busy
-_TENANT_PART = 4  # of a load's places, a tenant holds one of so many
+_UPLOADS_TO_DISK = 1  # of a tenant beside others: an upload to a directory is work for this process most of its time
+_UPLOADS_TO_BUCKET = 4  # and to a bucket it waits most of its time
+_ALONE_TIMES = (
+    4  # a tenant's share while nobody else asks, to that beside others: two searches for each CPU keep it busy
+)
 LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all
 EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
 
@@ -182,14 +186,24 @@ def make_embedder(settings: Settings, memory: ModelMemory | None = None) -> Embe
 def make_places(settings: Settings) -> Places:
     """How many requests an API process serves side by side."""
     cpus = len(os.sched_getaffinity(0))
-    requests, downloads = settings.request_concurrency, settings.download_concurrency
-    searches = settings.search_concurrency or _SEARCHES_PER_CPU * cpus
+    on_disk = (settings.store_url or "file:").startswith(("file:", "memory:"))
+
+    def share(places: int, per_tenant: int = 0) -> Share:
+        per_tenant = per_tenant or -(-places // _ALONE_TIMES)
+        return Share(places, per_tenant, min(places, _ALONE_TIMES * per_tenant))
+
     shares = {
-        Load.SEARCH: Share(searches, settings.search_concurrency_per_tenant or cpus),
-        Load.UPLOAD: Share(settings.upload_concurrency, settings.upload_concurrency_per_tenant),
-        Load.DOWNLOAD: Share(downloads, -(-downloads // _TENANT_PART)),
-        Load.LONG_POLL: Share(LONG_POLLS, LONG_POLLS // _TENANT_PART),
-        Load.OTHER: Share(requests, -(-requests // _TENANT_PART)),
+        Load.SEARCH: share(
+            settings.search_concurrency or _SEARCHES_PER_CPU * cpus,
+            settings.search_concurrency_per_tenant or max(1, cpus // 2),
+        ),
+        Load.UPLOAD: share(
+            settings.upload_concurrency,
+            settings.upload_concurrency_per_tenant or (_UPLOADS_TO_DISK if on_disk else _UPLOADS_TO_BUCKET),
+        ),
+        Load.DOWNLOAD: share(settings.download_concurrency),
+        Load.LONG_POLL: share(LONG_POLLS),
+        Load.OTHER: share(settings.request_concurrency),
     }
     line = Line(
         settings.waiting_requests_max,

@@ -1,8 +1,9 @@
 """Places for tenants' requests in a process, so that it answers well what it can and the rest at once.
 
 Each kind of load has places of its own: what fills one keeps nobody from another. A tenant holds its share of them at
-most, waits in a line with bounds, and is served by turns of tenants (`platform/turns.py`). Beyond the bounds a request
-is refused before its body is read and before its key is looked up:
+most, which is small while others ask, too, since they feel it, and larger once nobody else has asked for a minute. It
+waits in a line with bounds, and is served by turns of tenants (`platform/turns.py`). Beyond the bounds a request is
+refused before its body is read and before its key is looked up:
 
     429 `rate_limited`         the tenant's own share is used up: its next request is as good as its last
     503 `service_unavailable`  others fill the process: another replica may have room
@@ -17,6 +18,7 @@ they are proved (`Place.proved`). What is remembered opens nothing.
 import asyncio
 import contextlib
 import enum
+import functools
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -38,6 +40,7 @@ _UNKNOWN = ""  # the name of keys that are not remembered
 _KEYS_MAX = 10_000  # remembered, of some hundred bytes each
 _RETRY_SHARE = timedelta(seconds=1)  # a share's whole line is served within seconds
 _RETRY_FULL = timedelta(seconds=2)  # as when a dependency does not answer
+_ALONE_SECONDS = 60.0  # who asks less often than once a minute may find its neighbour's full share in work
 _TOLD_EVERY_SECONDS = 10.0  # one line of the log for all refusals since the last
 _REFUSED_NAMES_MAX = 1_000  # tenants told apart between two lines of the log
 
@@ -59,10 +62,11 @@ class Load(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Places of a load, and how many of them one tenant may hold."""
+    """Places of a load, and how many of them one tenant may hold: beside others, and alone."""
 
     places: int
     per_tenant: int
+    alone: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,8 @@ class Places:
     def __init__(self, shares: Mapping[Load, Share], line: Line, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._shares = dict(shares)
-        self.turns = {load: Turns(share.places, bounds=_bounds(share, line)) for load, share in shares.items()}
+        self._company = _Company(clock)
+        self.turns = {load: Turns(share.places, bounds=self._bounds(load, line)) for load, share in shares.items()}
         self._tenants: OrderedDict[bytes, str] = OrderedDict()
         self._refusals = _Refusals(clock)
         for load, turns in self.turns.items():
@@ -135,7 +140,13 @@ class Places:
         """Whose key this was when it was last proved here."""
         return self._tenants.get(key_digest)
 
+    def share_of(self, load: Load, name: str) -> int:
+        """How many places it may hold now."""
+        share = self._shares[load]
+        return share.alone if name != _UNKNOWN and self._company.is_alone(name) else share.per_tenant
+
     def learn(self, key_digest: bytes, tenant_id: str) -> None:
+        self._company.saw(tenant_id)
         self._tenants[key_digest] = tenant_id
         self._tenants.move_to_end(key_digest)
         if len(self._tenants) > _KEYS_MAX:
@@ -150,6 +161,8 @@ class Places:
 
     async def take(self, load: Load, name: str, gone: Gone) -> None:
         """A place in the turns of `name`. Raises as `enter`."""
+        if name != _UNKNOWN:
+            self._company.saw(name)
         with on_behalf_of(name):
             if not self.turns[load].acquire_now():
                 await self._wait(load, name, gone)
@@ -161,9 +174,31 @@ class Places:
                 await self.turns[load].acquire()
         except NoPlace as refused:
             self._refusals.note(load, refused.reason, name)
-            raise _refusal(load, refused.reason, self._shares[load]) from None
+            raise _refusal(load, refused.reason, self.share_of(load, name)) from None
         finally:
             metrics.PLACE_WAIT_SECONDS.labels(load.value).observe(self._clock() - started)
+
+    def _bounds(self, load: Load, line: Line) -> Bounds:
+        share = functools.partial(self.share_of, load)
+        return Bounds(share, line.waiting, line.waiting_per_tenant, line.wait.total_seconds())
+
+
+class _Company:
+    """Whether a tenant is alone. To know it of anybody, the two that asked last are enough."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._asked_at: OrderedDict[str, float] = OrderedDict()
+
+    def saw(self, name: str) -> None:
+        self._asked_at[name] = self._clock()
+        self._asked_at.move_to_end(name)
+        if len(self._asked_at) > 2:
+            self._asked_at.popitem(last=False)
+
+    def is_alone(self, name: str) -> bool:
+        now = self._clock()
+        return all(other == name or now - at > _ALONE_SECONDS for other, at in self._asked_at.items())
 
 
 class _Refusals:
@@ -191,17 +226,13 @@ class _Refusals:
         self._tenants.clear()
 
 
-def _bounds(share: Share, line: Line) -> Bounds:
-    return Bounds(share.per_tenant, line.waiting, line.waiting_per_tenant, line.wait.total_seconds())
-
-
-def _refusal(load: Load, reason: Reason, share: Share) -> S4Error:
+def _refusal(load: Load, reason: Reason, at_once: int) -> S4Error:
     details = {"load": load.value, "reason": reason.value}
     if reason is Reason.SHARE:
         return LimitReached(
-            f"Too many requests of this kind at once: {share.per_tenant} are served side by side, and as many wait as "
-            "may. Send fewer at a time, and wait as long as Retry-After says.",
-            details=details | {"at_once": share.per_tenant},
+            f"Too many requests of this kind at once: {at_once} are served side by side, and as many wait as may. "
+            "Send fewer at a time, and wait as long as Retry-After says.",
+            details=details | {"at_once": at_once},
             retry_after=_RETRY_SHARE,
         )
     return Unavailable(
