@@ -35,9 +35,7 @@ RANDOM: RandomBytes = secrets.token_bytes
 _SEARCHES_PER_CPU = 8  # most of which may wait for the store; of a table that is in memory two keep a processor busy
 _UPLOADS_TO_DISK = 1  # of a tenant beside others: an upload to a directory is work for this process most of its time
 _UPLOADS_TO_BUCKET = 4  # and to a bucket it waits most of its time
-_ALONE_TIMES = (
-    4  # a tenant's share while nobody else asks, to that beside others: two searches for each CPU keep it busy
-)
+_ALONE_TIMES = 4  # a tenant's share while nobody else asks, to that beside others: two searches keep a CPU busy
 LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all
 EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
 
