@@ -133,6 +133,7 @@ async def test_who_waited_as_long_as_may_be_is_told_whose_fault_it_is() -> None:
 
     assert (own.status_code, own.json()["error"]["details"]["reason"]) == (429, "share")
     assert (others.status_code, others.json()["error"]["details"]["reason"]) == (503, "late")
+    assert not any(each.is_call for each in here.finished)
     here.open.set()
     assert {(await task).status_code for task in tasks} == {200}
     assert here.places.turns[Load.SEARCH].held == 0

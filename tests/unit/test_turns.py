@@ -121,6 +121,9 @@ async def test_a_place_that_is_free_in_the_moment_when_somebody_leaves_goes_to_t
 # -- with bounds
 
 
+REFUSED_SECONDS_MAX = 5.0  # at once, on a busy machine
+
+
 def one(_name: str) -> int:
     return 1
 
@@ -135,7 +138,7 @@ async def _asks(turns: Turns, name: str) -> asyncio.Task[None]:
 
 async def _refused(turns: Turns, name: str) -> Reason:
     with on_behalf_of(name), pytest.raises(NoPlace) as refused:
-        await turns.acquire()
+        await asyncio.wait_for(turns.acquire(), REFUSED_SECONDS_MAX)
     return refused.value.reason
 
 
@@ -181,7 +184,7 @@ async def test_in_a_full_line_the_newest_of_who_has_most_gives_way_to_who_has_le
     quiet = await _asks(turns, "quiet")
 
     with pytest.raises(NoPlace) as pushed_out:
-        await noisy[2]
+        await asyncio.wait_for(noisy[2], REFUSED_SECONDS_MAX)
     assert pushed_out.value.reason is Reason.FULL
     assert (noisy[1].done(), quiet.done(), turns.waiting) == (False, False, 3)
 
