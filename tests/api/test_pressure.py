@@ -237,6 +237,20 @@ def test_uploads_take_turns_by_tenant_and_what_is_beyond_the_line_is_refused_unr
     assert sorted(stored, key=lambda key: stored[key]) == ["noisy-0", "quiet", "noisy-1"]
 
 
+def test_an_upload_that_is_refused_keeps_no_place_although_its_caller_goes_on_sending(
+    crowded: Deployment, tenants: Callable[[], httpx.Client]
+) -> None:
+    tenant = tenants()
+    assert put(tenant, "taken", "text").status_code == 201
+    head = raw_head("PUT", by_key("taken"), tenant, "If-None-Match: *", f"Content-Length: {20 * MIB}")
+    with connect(crowded) as sending:
+        sending.sendall(head + bytes(MIB))
+        assert sending.recv(65536).split(b" ", 2)[1] == b"412"
+        becomes(crowded, "held", "upload", 0)
+        assert put(tenant, "another", "text").status_code == 201
+        sending.sendall(bytes(MIB))
+
+
 def documents(tenant: httpx.Client, count: int) -> list[dict[str, Any]]:
     """The tenant's, as soon as there are so many."""
     give_up_at = time.monotonic() + BECOMES_SECONDS_MAX

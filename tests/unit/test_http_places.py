@@ -124,6 +124,15 @@ async def test_strangers_keys_leave_their_place_when_they_are_refused() -> None:
     assert here.places.turns[Load.SEARCH].held == 0
 
 
+async def test_keys_that_are_not_known_yet_are_refused_as_others_are_and_not_for_their_own_share() -> None:
+    here = house(per_tenant=0)
+    tasks = [await here.asks(key) for key in ("a-1", "b-1", "c-1")]
+    refused = await (await here.asks("d-1"))
+    assert (refused.status_code, refused.json()["error"]["details"]["reason"]) == (503, "full")
+    here.open.set()
+    assert {(await task).status_code for task in tasks} == {200}
+
+
 async def test_who_waited_as_long_as_may_be_is_told_whose_fault_it_is() -> None:
     here = house(wait_seconds=0.02)
     tasks = [await here.asks(key) for key in ("a-1", "b-1", "c-1")]

@@ -28,7 +28,7 @@ class RequestSettings(BaseModel):
     upload_concurrency_per_tenant: int = Field(
         0,
         ge=0,
-        description="Of these, of one tenant while others ask, too; four times as many while it is alone. 0: one to a "
+        description="Of these, of one tenant while others ask, too; four times as many while it is alone. 0: two to a "
         "directory, four to a bucket. More: many files are uploaded faster, and neighbours' searches feel it more.",
     )
     download_concurrency: int = Field(
@@ -53,8 +53,8 @@ class RequestSettings(BaseModel):
         64, ge=0, description="Of these, of one tenant; what is beyond is refused with 429 at once."
     )
     waiting_seconds_max: float = Field(
-        10.0,
+        30.0,
         gt=0,
-        description="Longest wait for a place, then 429 or 503. Shorter than callers' own patience: an answer that "
-        "nobody waits for any more is work for nothing.",
+        description="Longest wait for a place, then 429 or 503: as long as a request to the store may take. Longer "
+        "than callers' own patience: what they no longer wait for is done for nothing.",
     )

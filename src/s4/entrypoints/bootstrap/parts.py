@@ -33,7 +33,7 @@ from s4.platform.security import sealing
 
 RANDOM: RandomBytes = secrets.token_bytes
 _SEARCHES_PER_CPU = 8  # most of which may wait for the store; of a table that is in memory two keep a processor busy
-_UPLOADS_TO_DISK = 1  # of a tenant beside others: an upload to a directory is work for this process most of its time
+_UPLOADS_TO_DISK = 2  # of a tenant beside others: an upload to a directory is work for this process most of its time
 _UPLOADS_TO_BUCKET = 4  # and to a bucket it waits most of its time
 _ALONE_TIMES = 4  # a tenant's share while nobody else asks, to that beside others: two searches keep a CPU busy
 LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all

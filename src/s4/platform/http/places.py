@@ -173,8 +173,10 @@ class Places:
             async with _while_there(gone):
                 await self.turns[load].acquire()
         except NoPlace as refused:
-            self._refusals.note(load, refused.reason, name)
-            raise _refusal(load, refused.reason, self.share_of(load, name)) from None
+            # Whoever asks with a key that is not known yet shares its turn with strangers: that is no fault of its own.
+            reason = Reason.FULL if name == _UNKNOWN and refused.reason is Reason.SHARE else refused.reason
+            self._refusals.note(load, reason, name)
+            raise _refusal(load, reason, self.share_of(load, name)) from None
         finally:
             metrics.PLACE_WAIT_SECONDS.labels(load.value).observe(self._clock() - started)
 

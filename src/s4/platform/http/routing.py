@@ -200,7 +200,7 @@ async def _admit(request: Request, permission: Permission, load: Load, *, serves
         await gate.take(refused, credentials, request)  # a token came in: now it is worth a look who this is
         exchange_of(request).tenant_id = None
     places: Places | None = request.app.state.s4_places
-    if places is not None:
+    if places is not None and credentials.tenant_key is not None:  # without one nothing is looked up
         await _take_place(request, places, load, credentials)
     context = await authenticator.tenant(credentials)
     _note_who_asks(request, context)
