@@ -19,6 +19,7 @@ from pathlib import Path
 import memory
 import neighbours
 import overhead
+import pressure
 import scaling
 import searching
 import suffering
@@ -28,7 +29,7 @@ from figures import print_facts, print_heading, print_text
 from machine import describe, load
 from served import ServerFailed, clean_environment
 
-PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "memory", "scale")
+PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "pressure", "memory", "scale")
 
 
 def main() -> int:
@@ -61,6 +62,8 @@ def main() -> int:
                 )
             if "suffering" in options.parts:
                 suffering.suffering(_part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL)
+            if "pressure" in options.parts:
+                pressure.pressure(_part(folder, "pressure"), pressure.QUICK if options.quick else pressure.FULL)
             if "memory" in options.parts:
                 memory.memory(_part(folder, "memory"), memory.QUICK if options.quick else memory.FULL)
             if "scale" in options.parts:

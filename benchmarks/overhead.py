@@ -69,6 +69,7 @@ async def _applications(core: Core, shelf: Shelf) -> tuple[FastAPI, FastAPI]:
     context = await core.access.tenant(Credentials(tenant_key=shelf.api_key, admin_key=None, origin=NOWHERE))
     full, bare = create_app(core, ProcessState()), create_app(core, ProcessState())
     bare.state.s4_authenticator = Known(context)
+    bare.state.s4_places = None
     bare.state.s4_rate_gate = None
     bare.state.s4_admissions = ()
     for middleware in bare.user_middleware:

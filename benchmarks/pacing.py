@@ -5,6 +5,8 @@ from that moment, so a server that stalls is charged for all that would have bee
 omission). Enough connections wait that the pace holds while some are stuck. `late` says how long after its moment a
 request really went out: what of the figures is this program's own fault, or its machine's.
 
+`per_second=FLAT_OUT` closes the loop: each connection sends as soon as it was answered, as much as the server takes.
+
     python benchmarks/pacing.py < job.json     until its standard input ends; prints one JSON object
 """
 
@@ -16,25 +18,31 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from http.client import HTTPException
+from itertools import count
 from pathlib import Path
 from queue import Queue
 
 from figures import Durations
 from wire import Wire
 
+FLAT_OUT = 0.0
 _AHEAD_SECONDS = 0.2  # until the first request is due: the threads stand ready by then
 _END_SECONDS_MAX = 60.0  # for what is still on its way when the end is called
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """One kind of request: `bodies` in turn (empty: a GET), so many a second, over so many connections."""
+    """One kind of request: `bodies` in turn (empty: a GET), so many a second, over so many connections. `{number}` in
+    the path counts requests. `key`: another tenant's than the others."""
 
     name: str
     path: str
     per_second: float
     connections: int
     bodies: tuple[str, ...] = ()
+    method: str = "POST"
+    key: str | None = None
 
 
 @dataclass(slots=True)
@@ -91,8 +99,9 @@ class _Sender:
 
     def __init__(self, url: str, key: str, pace: Pace, ended: threading.Event) -> None:
         self.pace = pace
-        self._url, self._key, self._ended = url, key, ended
+        self._url, self._key, self._ended = url, pace.key or key, ended
         self._due: Queue[tuple[float, int] | None] = Queue()
+        self._numbers = count()  # one `next` of it is one step of the interpreter, so threads may share it
         self._done = Paced()
         self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(pace.connections)]
         self._clock = threading.Thread(target=self._tick, daemon=True)
@@ -111,6 +120,9 @@ class _Sender:
         }
 
     def _tick(self) -> None:
+        if self.pace.per_second == FLAT_OUT:
+            self._ended.wait()
+            return
         first, number = time.perf_counter() + _AHEAD_SECONDS, 0
         while not self._ended.wait(max(0.0, first + number / self.pace.per_second - time.perf_counter())):
             self._due.put((first + number / self.pace.per_second, number))
@@ -121,19 +133,27 @@ class _Sender:
     def _send(self) -> None:
         wire = Wire(self._url, self._key)
         bodies = self.pace.bodies
-        while (turn := self._due.get()) is not None:
+        while (turn := self._next()) is not None:
             due, number = turn
             self._done.late.add(time.perf_counter() - due)
             try:
+                path = self.pace.path.replace("{number}", str(number))
                 if bodies:
-                    wire.send("POST", self.pace.path, bodies[number % len(bodies)].encode())
+                    wire.send(self.pace.method, path, bodies[number % len(bodies)].encode())
                 else:
-                    wire.send("GET", self.pace.path)
-            except (OSError, RuntimeError) as error:
+                    wire.send("GET", path)
+            except (OSError, HTTPException) as error:
                 self._done.failed.append(f"{type(error).__name__}: {error}"[:200])
                 wire = Wire(self._url, self._key)
-                continue
-            self._done.times.add(time.perf_counter() - due)
+            except RuntimeError as error:  # an answer, read to its end: the connection is as good as before
+                self._done.failed.append(str(error)[:200])
+            else:
+                self._done.times.add(time.perf_counter() - due)
+
+    def _next(self) -> tuple[float, int] | None:
+        if self.pace.per_second != FLAT_OUT:
+            return self._due.get()
+        return None if self._ended.is_set() else (time.perf_counter(), next(self._numbers))
 
 
 if __name__ == "__main__":

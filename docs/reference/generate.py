@@ -182,10 +182,12 @@ def main() -> None:
 
 
 def _by_section(owner: Any, names: list[str]) -> Iterator[tuple[str, str]]:
-    """Names in the order of the source, each with the `# -- section` comment that it stands under."""
+    """Names in the order of the source, each with the `# -- section` comment that it stands under. A class's own come
+    before those of the classes that it is made of."""
     section = "process"
     wanted = set(names)
-    for line in inspect.getsource(owner).splitlines():
+    sources = [each for each in owner.__mro__ if each.__module__.startswith("s4.")] if owner is Settings else [owner]
+    for line in "".join(map(inspect.getsource, sources)).splitlines():
         if match := _SECTION.match(line):
             section = match[1]
         elif (match := re.match(r"\s*([A-Za-z_]+)\s*[:=]", line)) and match[1] in wanted:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.factories.deployment import ADMIN_KEY, Deployment
 
@@ -131,6 +132,16 @@ def form(parts: Iterable[tuple[str, str | None, str | bytes]]) -> tuple[bytes, d
         raw = content.encode() if isinstance(content, str) else content
         body += f'--line\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + raw + b"\r\n"
     return body + b"--line--\r\n", {"Content-Type": "multipart/form-data; boundary=line"}
+
+
+def metric(deployment: Deployment, name: str, **labels: str) -> float:
+    """A sample of the API's; 0 before the first event."""
+    wanted = labels | {"process": "api"}
+    for family in text_string_to_metric_families(httpx.get(f"{deployment.url}/metrics", verify=_tls()).text):
+        for sample in family.samples:
+            if (sample.name, sample.labels) == (name, wanted):
+                return sample.value
+    return 0.0
 
 
 def raw_exchange(deployment: Deployment, sent: bytes, *, until: Callable[[bytes], bool] | None = None) -> bytes:

@@ -141,6 +141,7 @@ async def name(context: CurrentAdmin) -> str:
 def make_app() -> FastAPI:
     app = FastAPI(redirect_slashes=False)
     app.state.s4_authenticator = KnownKeys()
+    app.state.s4_places = None
     app.state.s4_rate_gate = None
     app.state.s4_admissions = ()
     app.include_router(router, prefix="/api/v1")

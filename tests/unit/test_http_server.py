@@ -83,6 +83,7 @@ def make_app(events: Events) -> FastAPI:
 
     app = FastAPI()
     app.state.s4_authenticator = OneKey()
+    app.state.s4_places = None
     app.state.s4_rate_gate = None
     app.state.s4_admissions = ()
     app.include_router(router)

@@ -3,7 +3,6 @@
 The rate is looked at first, so that a call that came too fast is not debited.
 """
 
-import hashlib
 import math
 import time
 from collections import OrderedDict
@@ -58,7 +57,7 @@ class PlanRates:
     def recently_refused(self, credentials: Credentials) -> TenantContext | None:
         if not self._refused or credentials.tenant_key is None:
             return None
-        refused = self._refused.get(_digest(credentials.tenant_key))
+        refused = self._refused.get(credentials.tenant_key_digest)
         return refused.context if refused is not None and self._clock() < refused.until else None
 
     async def take(self, context: TenantContext, credentials: Credentials, request: Request) -> None:
@@ -78,12 +77,12 @@ class PlanRates:
 
     def _forget(self, credentials: Credentials) -> None:
         if self._refused and credentials.tenant_key is not None:
-            self._refused.pop(_digest(credentials.tenant_key), None)
+            self._refused.pop(credentials.tenant_key_digest, None)
 
     def _remember(self, context: TenantContext, credentials: Credentials) -> None:
         assert credentials.tenant_key is not None, "a tenant asked"
         now = self._clock()
-        refused = self._refused.setdefault(_digest(credentials.tenant_key), _Refused(context))
+        refused = self._refused.setdefault(credentials.tenant_key_digest, _Refused(context))
         refused.times += 1
         if refused.times >= _REFUSALS_MIN and now >= refused.until:  # a refusal by memory does not prolong it
             refused.context, refused.until = context, now + _REMEMBERED_SECONDS
@@ -130,8 +129,3 @@ def _headers(decision: Decision) -> dict[str, str]:
         "RateLimit-Policy": f'"requests";q={rate.burst};w={max(1, math.ceil(rate.fill_seconds))}',
         "RateLimit": f'"requests";r={decision.remaining};t={math.ceil(full)}',
     }
-
-
-def _digest(key: str) -> bytes:
-    """No key stays in memory in the clear."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

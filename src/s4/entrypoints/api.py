@@ -23,7 +23,7 @@ from s4.domains.tenants.routes import profile_router, tenants_router
 from s4.domains.usage.routes import usage_router
 from s4.domains.webhooks.routes import webhooks_router
 from s4.entrypoints.admissions import PlanRates, call_admission, take_back_refused
-from s4.entrypoints.bootstrap import RANDOM, Core, metadata_limits
+from s4.entrypoints.bootstrap import RANDOM, Core, make_places, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
@@ -46,6 +46,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     app.state.s4_authenticator = core.access
     default_rate = Rate(settings.rate_limit_requests_per_second, settings.rate_limit_burst)
     app.state.s4_rate_gate = PlanRates(core.buckets, default_rate)
+    app.state.s4_places = make_places(settings)
     app.state.s4_admissions = (maintenance_admission(core.board), call_admission(core.calls))
     install_error_handlers(app)
     domains = DomainRouter()

@@ -1,14 +1,36 @@
-"""What is not HTTP is answered in the shape of all errors; uvicorn would answer in plain text."""
+"""What is not HTTP is answered in the shape of all errors; uvicorn would answer in plain text. And whoever waits for a
+place learns that its caller has hung up without reading the body, as `receive` would.
+"""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from s4.entrypoints.bootstrap import RANDOM
 from s4.kernel.ids import base32
 from s4.platform.http.errors import error_response
+from s4.platform.http.places import say_gone
 
 
 class S4Protocol(HttpToolsProtocol):
-    """uvicorn's parser with our words. No route, middleware or log line sees such a request."""
+    """uvicorn's parser with our words. No route, middleware or log line sees a request that is none."""
+
+    _gone: asyncio.Future[None]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._gone = self.loop.create_future()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        say_gone(cast(MutableMapping[str, Any], self.scope), self._gone)
 
     def send_400_response(self, msg: str) -> None:
         """`msg` is the parser's reason."""

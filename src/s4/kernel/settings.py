@@ -8,8 +8,9 @@ import functools
 from pathlib import Path
 from typing import Annotated, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from s4.kernel.request_settings import RequestSettings
 from s4.kernel.setting_values import (
     EmbeddingProvider,
     Environment,
@@ -31,7 +32,7 @@ __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings"
 _S3_PART_BYTES_MIN = 5 * MIB  # S3 refuses smaller ones, the last excepted
 
 
-class Settings(BaseModel):
+class Settings(RequestSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -5,6 +5,7 @@ import time
 from s4.domains.search.schemas import ChunkOut, ResultOut, SearchAnswer, SearchRequest
 from s4.domains.search.service import Query, Result, SearchService
 from s4.kernel.permissions import Permission
+from s4.platform.http.places import Load
 from s4.platform.http.routing import CurrentTenant, DomainRouter
 
 _SCORE_DIGITS = 6  # more are noise of float32
@@ -16,6 +17,7 @@ def search_router(search: SearchService) -> DomainRouter:
     @router.post(
         "/search",
         permission=Permission.SEARCH,
+        load=Load.SEARCH,
         response_model=SearchAnswer,
         response_model_exclude_unset=True,
     )

@@ -1,5 +1,6 @@
 """Parts, each made of its settings."""
 
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -23,6 +24,7 @@ from s4.kernel.ids import RandomBytes
 from s4.kernel.settings import EmbeddingProvider, Environment, Settings
 from s4.platform.chains import Records
 from s4.platform.database import Connection, Database
+from s4.platform.http.places import Line, Load, Places, Share
 from s4.platform.objects import ObjectStore
 from s4.platform.outbound import Allowance, Outbound, OutboundTimings
 from s4.platform.outbound.addresses import parse_networks
@@ -31,6 +33,11 @@ from s4.platform.security import sealing
 
 RANDOM: RandomBytes = secrets.token_bytes
 COPIES_DIR = "copies"
+_SEARCHES_PER_CPU = 8  # most of which may wait for the store; of a table that is in memory two keep a processor busy
+_UPLOADS_TO_DISK = 2  # of a tenant beside others: an upload to a directory is work for this process most of its time
+_UPLOADS_TO_BUCKET = 4  # and to a bucket it waits most of its time
+_ALONE_TIMES = 4  # a tenant's share while nobody else asks, to that beside others: two searches keep a CPU busy
+LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all
 EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
 
 
@@ -173,6 +180,36 @@ def make_embedder(settings: Settings, memory: ModelMemory | None = None) -> Embe
         probe_pause_max=timedelta(seconds=settings.embedding_probe_seconds_max),
         memory=memory,
     )
+
+
+def make_places(settings: Settings) -> Places:
+    """How many requests an API process serves side by side."""
+    cpus = len(os.sched_getaffinity(0))
+    on_disk = (settings.store_url or "file:").startswith(("file:", "memory:"))
+
+    def share(places: int, per_tenant: int = 0) -> Share:
+        per_tenant = per_tenant or -(-places // _ALONE_TIMES)
+        return Share(places, per_tenant, min(places, _ALONE_TIMES * per_tenant))
+
+    shares = {
+        Load.SEARCH: share(
+            settings.search_concurrency or _SEARCHES_PER_CPU * cpus,
+            settings.search_concurrency_per_tenant or max(1, cpus // 2),
+        ),
+        Load.UPLOAD: share(
+            settings.upload_concurrency,
+            settings.upload_concurrency_per_tenant or (_UPLOADS_TO_DISK if on_disk else _UPLOADS_TO_BUCKET),
+        ),
+        Load.DOWNLOAD: share(settings.download_concurrency),
+        Load.LONG_POLL: share(LONG_POLLS),
+        Load.OTHER: share(settings.request_concurrency),
+    }
+    line = Line(
+        settings.waiting_requests_max,
+        settings.waiting_requests_per_tenant_max,
+        timedelta(seconds=settings.waiting_seconds_max),
+    )
+    return Places(shares, line)
 
 
 def make_buckets(settings: Settings, deployment: Deployment) -> Buckets:

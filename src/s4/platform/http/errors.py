@@ -79,7 +79,7 @@ _DESCRIPTIONS = {
     422: "A field is missing or has the wrong form; `details.fields` names each.",
     429: "Too many requests; `Retry-After` says when to come back.",
     500: "Our fault. The message holds no internals; the request id finds the log.",
-    503: "A dependency does not answer; `Retry-After` says when to come back.",
+    503: "A dependency does not answer, or there is too much to do; `Retry-After` says when to come back.",
 }
 
 
@@ -150,8 +150,9 @@ def _headers_of(error: S4Error) -> dict[str, str]:
 
 async def _on_s4_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, S4Error)
-    exchange_of(request).error_code = error.code
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    exchange = exchange_of(request)
+    exchange.error_code = error.code
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not exchange.overloaded:
         event = log.error if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else log.warning
         event("http.request_failed", code=error.code, message=error.message, exc_info=error)
     return answer_to(error)

@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from s4.kernel.context import TenantContext
+from s4.platform.http.places import Place
 
 _STATE_KEY = "s4_exchange"
 
@@ -28,6 +29,10 @@ class Exchange:
     """Whose month the call was debited from."""
     excused: bool = False
     """A 503 that was announced: maintenance is no failure of the service."""
+    place: Place | None = None
+    """What the request holds while it is in work."""
+    overloaded: bool = False
+    """Refused because there was no place for it."""
     error_code: str | None = None
     """Of the answer, where it is an error of S4's."""
     response_headers: dict[str, str] = field(default_factory=dict)

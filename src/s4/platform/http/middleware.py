@@ -39,8 +39,9 @@ _SECURITY_HEADERS = {
 _NOT_CALLS = frozenset({"quota_exceeded", "rate_limited"})  # as the HTTP contract says
 _UNREAD_BYTES_KEPT = 64 * KIB  # the server skips so little by itself, and the connection stays usable
 
-# A stranger is read from just long enough for the refusal to cross the world. A tenant whose upload exceeds a
-# limit gets nginx's patience, since common clients send a whole body before they read.
+# A stranger is read from just long enough for the refusal to cross the world, and so is everybody when there is too
+# much to do. A tenant whose upload exceeds a limit gets nginx's patience, since common clients send a whole body before
+# they read.
 _LINGER_BYTES_STRANGER = 1 * MIB
 _LINGER_SECONDS_STRANGER = 2.0
 _LINGER_SECONDS_TENANT = 30.0
@@ -73,7 +74,8 @@ class Finished:
     @property
     def is_call(self) -> bool:
         """Whether it counts as one of the calls that a plan allows; of a tenant's request."""
-        return self.exchange.counted and self.exchange.error_code not in _NOT_CALLS
+        exchange = self.exchange
+        return exchange.counted and not exchange.overloaded and exchange.error_code not in _NOT_CALLS
 
 
 Observer = Callable[[Finished], None]
@@ -112,6 +114,8 @@ class HttpMiddleware:
         try:
             await self._answer(scope, _Connection(scope, receive, send, exchange, self._limits.api_version))
         finally:
+            if exchange.place is not None:
+                exchange.place.leave()
             HTTP_IN_FLIGHT.dec()
             self._record(scope, exchange, (exchange.answered_at or time.monotonic()) - started)
             structlog.contextvars.clear_contextvars()
@@ -143,7 +147,7 @@ class HttpMiddleware:
         address = client[0] if client else None
         for observe in self._observers:
             observe(Finished(exchange, method, route, status, seconds, address, scope["path"]))
-        event = log.debug if route in self._limits.quiet_routes else log.info
+        event = log.debug if route in self._limits.quiet_routes or exchange.overloaded else log.info
         event(
             "http.request_finished",
             method=method,
@@ -222,7 +226,7 @@ class _Connection:
 
     async def _linger(self) -> None:
         """Reads on and throws away, until the caller has seen the answer and stops, or patience ends."""
-        stranger = self.exchange.tenant_id is None
+        stranger = self.exchange.tenant_id is None or self.exchange.overloaded
         bytes_max = self.exchange.bytes_in + _LINGER_BYTES_STRANGER if stranger else math.inf
         try:
             async with asyncio.timeout(_LINGER_SECONDS_STRANGER if stranger else _LINGER_SECONDS_TENANT):

@@ -3,7 +3,8 @@
 FastAPI reads and parses a body before it runs dependencies, so a dependency that authenticates comes after
 200 MiB of a stranger's upload. Here the route's own handler does it first:
 
-    credentials → context → rate → admission (maintenance, quotas) → permission → bounds → address → body → endpoint
+    credentials → place → context → rate → admission (maintenance, quotas) → permission → bounds → address → body
+    → endpoint
 
 A query parameter that a route does not know is refused by its name: a filter that is misspelt would answer everything,
 as if it had been obeyed. Public routes take any, for balancers and scrapers add their own.
@@ -14,12 +15,15 @@ router says that what it serves stays within the bounds: `DomainRouter(serves_bo
 What any route may refuse is said here once, for the OpenAPI document: `_common_errors`. A route names what else it
 may: `responses=error_responses(409, 412)`.
 
-`app.state.s4_authenticator` turns credentials into contexts; `app.state.s4_rate_gate` holds tenants
-to their rate, and each of `app.state.s4_admissions` may refuse one.
+`app.state.s4_places` holds back what is too much at once (`places.py`); `app.state.s4_authenticator` turns credentials
+into contexts; `app.state.s4_rate_gate` holds tenants to their rate, and each of `app.state.s4_admissions` may refuse
+one.
 An endpoint receives what was proved through `CurrentTenant` or `CurrentAdmin`.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence, Set
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import unquote_to_bytes
@@ -35,11 +39,19 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from s4.kernel.context import AdminContext, Origin, TenantContext
-from s4.kernel.errors import Forbidden, InvalidRequest, Unauthenticated, UnsupportedMediaType
+from s4.kernel.errors import (
+    Forbidden,
+    InvalidRequest,
+    LimitReached,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from s4.kernel.permissions import ADMIN_PERMISSIONS, Permission
 from s4.platform.http.body import read_small_body
 from s4.platform.http.errors import error_responses
-from s4.platform.http.exchange import exchange_of
+from s4.platform.http.exchange import Exchange, exchange_of
+from s4.platform.http.places import Load, Places, gone_of
 from s4.platform.http.strict_json import check_json
 
 TENANT_KEY_HEADER = "X-Tenant-Key"
@@ -49,6 +61,7 @@ STREAMS_EXTENSION = "x-s4-streams-body"
 UNCOUNTED_EXTENSION = "x-s4-uncounted"
 QUERY_PREFIX_EXTENSION = "x-s4-query-prefix"
 BOUNDED_EXTENSION = "x-s4-serves-bound-keys"
+LOAD_EXTENSION = "x-s4-load"
 
 _PARAMETER_CHARS_MAX = 100  # of an unknown one that an answer repeats
 
@@ -64,6 +77,11 @@ class Credentials:
     """From `X-Tenant-Key`, or `Authorization: Bearer`."""
     admin_key: str | None = field(repr=False)
     origin: Origin
+
+    @property
+    def tenant_key_digest(self) -> bytes:
+        """By which a key is remembered: none stays in memory in the clear."""
+        return hashlib.sha256((self.tenant_key or "").encode("utf-8", "surrogatepass")).digest()
 
 
 class Authenticator(Protocol):
@@ -119,6 +137,7 @@ class S4Route(APIRoute):
     s4_counted: bool
     s4_query_prefix: str | None
     s4_serves_bound_keys: bool
+    s4_load: Load
 
     def __init__(
         self,
@@ -137,6 +156,7 @@ class S4Route(APIRoute):
         self.s4_counted = not extra.get(UNCOUNTED_EXTENSION)
         self.s4_query_prefix = extra.get(QUERY_PREFIX_EXTENSION)
         self.s4_serves_bound_keys = bool(extra.get(BOUNDED_EXTENSION))
+        self.s4_load = Load(extra.get(LOAD_EXTENSION, Load.UPLOAD if self.s4_streams_body else Load.OTHER))
         super().__init__(path, endpoint, openapi_extra=extra, **options)
 
     def get_route_handler(self) -> _Handler:
@@ -145,17 +165,24 @@ class S4Route(APIRoute):
         known = {field.alias for field in parameters if getattr(field.field_info, "in_", None) is ParamTypes.query}
 
         async def handler(request: Request) -> Response:
-            exchange_of(request).counted = self.s4_counted
-            await _admit(request, self.s4_permission, serves_bound_keys=self.s4_serves_bound_keys)
-            _check_address(request)
-            if self.s4_permission is not Permission.PUBLIC:
-                _check_parameters(request, known, self.s4_query_prefix)
-            return await answer(request if self.s4_streams_body else await _with_small_body(request))
+            exchange = exchange_of(request)
+            exchange.counted = self.s4_counted
+            load = Load.LONG_POLL if "wait" in known and "wait" in request.query_params else self.s4_load
+            try:
+                await _admit(request, self.s4_permission, load, serves_bound_keys=self.s4_serves_bound_keys)
+                _check_address(request)
+                if self.s4_permission is not Permission.PUBLIC:
+                    _check_parameters(request, known, self.s4_query_prefix)
+                return await answer(request if self.s4_streams_body else await _with_small_body(request))
+            finally:
+                # A download keeps its place to the last byte, which the middleware sees; nothing else is read slowly.
+                if exchange.place is not None and load is not Load.DOWNLOAD:
+                    exchange.place.leave()
 
         return handler
 
 
-async def _admit(request: Request, permission: Permission, *, serves_bound_keys: bool) -> None:
+async def _admit(request: Request, permission: Permission, load: Load, *, serves_bound_keys: bool) -> None:
     if permission is Permission.PUBLIC:
         return
     authenticator: Authenticator = request.app.state.s4_authenticator
@@ -172,8 +199,14 @@ async def _admit(request: Request, permission: Permission, *, serves_bound_keys:
         _note_who_asks(request, refused)
         await gate.take(refused, credentials, request)  # a token came in: now it is worth a look who this is
         exchange_of(request).tenant_id = None
+    places: Places | None = request.app.state.s4_places
+    if places is not None and credentials.tenant_key is not None:  # without one nothing is looked up
+        await _take_place(request, places, load, credentials)
     context = await authenticator.tenant(credentials)
     _note_who_asks(request, context)
+    if (place := exchange_of(request).place) is not None:
+        with _overload_noted(exchange_of(request)):
+            await place.proved(context.tenant_id)
     if gate is not None and refused is None:
         await gate.take(context, credentials, request)
     request.state.s4_permission = permission
@@ -183,6 +216,25 @@ async def _admit(request: Request, permission: Permission, *, serves_bound_keys:
     if context.restriction.binds and not serves_bound_keys:
         raise Forbidden("This key is bound to a part of the documents, and what this route does is not.")
     request.state.s4_context = context
+
+
+async def _take_place(request: Request, places: Places, load: Load, credentials: Credentials) -> None:
+    exchange, digest = exchange_of(request), credentials.tenant_key_digest
+    with _overload_noted(exchange):
+        try:
+            exchange.place = await places.enter(load, digest, gone_of(request.scope))
+        except (LimitReached, Unavailable):
+            exchange.tenant_id = places.tenant_of(digest)  # for its own figures; it opens nothing
+            raise
+
+
+@contextmanager
+def _overload_noted(exchange: Exchange) -> Iterator[None]:
+    try:
+        yield
+    except (LimitReached, Unavailable):
+        exchange.overloaded = True
+        raise
 
 
 def _note_who_asks(request: Request, context: TenantContext) -> None:
@@ -302,16 +354,19 @@ class DomainRouter(APIRouter):
         permission: Permission,
         streams_body: bool = False,
         counted: bool = True,
+        load: Load | None = None,
         query_prefix: str | None = None,
         **options: Unpack[RouteOptions],
     ) -> Callable[[_Endpoint], _Endpoint]:
         """A route of `method`; `get`, `post` and the others are short for it. `counted`: as one of the calls that a
-        plan allows in a month."""
+        plan allows in a month. `load`: whose places it takes, if it is neither an upload nor like most."""
         extra = {**options.get("openapi_extra", {}), PERMISSION_EXTENSION: permission.value}
         if streams_body:
             extra[STREAMS_EXTENSION] = True
         if not counted:
             extra[UNCOUNTED_EXTENSION] = True
+        if load is not None:
+            extra[LOAD_EXTENSION] = load.value
         if query_prefix is not None:
             extra[QUERY_PREFIX_EXTENSION] = query_prefix
         if self._serves_bound_keys:
@@ -329,10 +384,13 @@ class DomainRouter(APIRouter):
         *,
         permission: Permission,
         counted: bool = True,
+        load: Load | None = None,
         query_prefix: str | None = None,
         **options: Unpack[RouteOptions],
     ) -> Callable[[_Endpoint], _Endpoint]:
-        return self.route_for("GET", path, permission=permission, counted=counted, query_prefix=query_prefix, **options)
+        return self.route_for(
+            "GET", path, permission=permission, counted=counted, load=load, query_prefix=query_prefix, **options
+        )
 
     def head(  # type: ignore[override]
         self, path: str, *, permission: Permission, **options: Unpack[RouteOptions]
@@ -345,9 +403,10 @@ class DomainRouter(APIRouter):
         *,
         permission: Permission,
         streams_body: bool = False,
+        load: Load | None = None,
         **options: Unpack[RouteOptions],
     ) -> Callable[[_Endpoint], _Endpoint]:
-        return self.route_for("POST", path, permission=permission, streams_body=streams_body, **options)
+        return self.route_for("POST", path, permission=permission, streams_body=streams_body, load=load, **options)
 
     def put(  # type: ignore[override]
         self,

@@ -46,6 +46,26 @@ AUTH_THROTTLED = Counter(
     "grows somebody is guessing, and is slowed: look at the addresses in the log, and close the proxy to them.",
 )
 
+PLACES = Gauge(
+    "s4_http_places", "Requests that this process serves at once, by load (`S4_SEARCH_CONCURRENCY` …).", ["load"]
+)
+PLACES_HELD = Gauge(
+    "s4_http_places_held", "Places that are taken now. At `s4_http_places` for minutes: add replicas.", ["load"]
+)
+PLACES_WAITING = Gauge("s4_http_places_waiting", "Requests that wait for a place now.", ["load"])
+PLACE_WAIT_SECONDS = Histogram(
+    "s4_http_place_wait_seconds",
+    "How long those requests waited for a place that found none free, the refused ones too.",
+    ["load"],
+    buckets=HTTP_BUCKETS_SECONDS,
+)
+PLACES_REFUSED = Counter(
+    "s4_http_places_refused_total",
+    "Requests refused because there was no place: `share` (429: a tenant sends more at once than its share), `full`, "
+    "`late` (503: the process is saturated; add replicas). The log's `http.no_place` names the tenant.",
+    ["load", "reason"],
+)
+
 RATE_LIMITED = Counter(
     "s4_rate_limited_total", "Requests refused because their tenant's plan allows fewer per second. Who: see the log."
 )

@@ -18,6 +18,7 @@ from s4.kernel.pages import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageRequest
 from s4.kernel.permissions import Permission
 from s4.platform.http.downloads import download_headers, not_modified
 from s4.platform.http.errors import error_responses
+from s4.platform.http.places import Load
 from s4.platform.http.preconditions import Preconditions, etag
 from s4.platform.http.ranges import parse_range
 from s4.platform.http.routing import CurrentTenant, DomainRouter
@@ -157,6 +158,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
     @router.get(
         "/documents/{document_id}/download",
         permission=read,
+        load=Load.DOWNLOAD,
         response_class=StreamingResponse,
         responses=_DOWNLOADS,
     )
@@ -184,6 +186,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
     @router.get(
         "/documents/{document_id}/text",
         permission=read,
+        load=Load.DOWNLOAD,
         response_model=DocumentText,
         responses=error_responses(409),
     )
