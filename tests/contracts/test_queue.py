@@ -236,6 +236,15 @@ async def test_only_the_holder_of_the_lease_fires_until_it_falls_silent(catalog:
     assert [await each.tick() for each in (second, first)] == [[KIND], []]
 
 
+async def test_a_scheduler_that_sleeps_through_its_lease_fires_nothing_and_goes_on(
+    catalog: Database, queue: Queue
+) -> None:
+    tasks = [RegularTask(KIND, HOUR)]
+    sleeper = Scheduler(catalog, queue, Leases(catalog, owner="a", duration=timedelta(0)), tasks)
+    assert await sleeper.tick() == [], "its lease had run out before it fired"
+    assert await Scheduler(catalog, queue, Leases(catalog, owner="b", duration=HOUR), tasks).tick() == [KIND]
+
+
 # -- worker
 
 

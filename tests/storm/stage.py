@@ -19,7 +19,7 @@ from s4.platform.database import migrate
 from tests.factories.deployment import ADMIN_KEY, FAST
 from tests.factories.loops import in_thread
 from tests.factories.nursery import Nursery, Process, nursery
-from tests.factories.provider import counting_provider, proxy_in_thread
+from tests.factories.provider import CountingProvider, counting_provider, proxy_in_thread
 from tests.fault_proxy import FaultProxy
 from tests.servers import PostgreSQL, RedisServer, S3Server
 from tests.storm.line import ANSWER_SECONDS_MAX, Line, Witness, Wrong
@@ -106,6 +106,7 @@ class Stage:
     redis: TcpProxy
     postgresql: PostgreSQL
     redis_server: RedisServer
+    bill: CountingProvider
     apis: list[Post]
     workers: list[Post]
     bucket: S3Server
@@ -209,6 +210,7 @@ def open_stage(folder: Path, bucket: S3Server, bucket_name: str) -> Iterator[Sta
             redis_line,
             postgresql,
             redis_server,
+            provider,
             [posts["api-1"], posts["api-2"]],
             [posts["worker-1"], posts["worker-2"]],
             bucket,

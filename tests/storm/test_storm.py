@@ -74,6 +74,21 @@ def test_the_ledger_equals_the_recount(town: Town) -> None:
     check_no_drift(town.logs)
 
 
+def test_what_was_paid_for_and_stored_is_not_paid_for_again(town: Town) -> None:
+    """While the provider's answers are lost and workers die, texts are rightly paid for twice; afterwards never."""
+    town.await_ends()
+    paid = len(town.stage.bill.texts)
+
+    def check(household: Household) -> None:
+        with town.patient(household) as tenant:
+            for document_id in list(calls.everything(tenant))[:3]:
+                assert tenant.post(f"/documents/{document_id}/reprocess").status_code == 202
+                assert calls.wait(tenant, document_id)["status"] == "ready"
+
+    town.each(check)
+    assert town.stage.bill.texts[paid:] == []
+
+
 def test_no_tenant_saw_anything_of_anothers(town: Town) -> None:
     def check(household: Household) -> None:
         with town.patient(household) as tenant:

@@ -2,6 +2,7 @@
 
 import functools
 import random
+import re
 import threading
 import time
 import traceback
@@ -34,7 +35,7 @@ TEXT_WORDS = (10, 60, 600)
 """One chunk or a few: four processes share two cores with the servers."""
 PATIENCE_SECONDS = 60
 """For everything to be well again after a storm."""
-UNLUCKY_CODES = frozenset({"resource_limit", "server_error", "provider_rejected"})
+UNLUCKY_CODES = frozenset({"resource_limit", "data_corrupt", "internal", "dependency_unavailable"})
 """Of documents that had bad luck several times over: they say so, and a reprocess makes them ready."""
 _WAIT_SECONDS = 0.05
 
@@ -167,6 +168,7 @@ def after_a_storm(folder: Path, bucket: S3Server, bucket_name: str, *, seed: int
             rage(stage, drawn(seed, seconds), seconds)
         _calm(stage)
         town.settle()
+        _explain(stage, town)
         print("answers:", dict(sorted(stage.witness.answers.items())))
         print(f"{town.acknowledged} changes acknowledged")
         yield town
@@ -194,3 +196,13 @@ def _until_answered(act: Callable[[], None]) -> None:
             if time.monotonic() > give_up_at:
                 raise AssertionError(f"still not answered: {error}") from error
             time.sleep(_WAIT_SECONDS)
+
+
+def _explain(stage: Stage, town: Town) -> None:
+    """Prints what the logs say of answers that must not be."""
+    for violation in stage.witness.violations[Wrong.ANSWER]:
+        if (request := re.search("req_[a-z0-9]+", violation)) is not None:
+            for log in town.logs:
+                for line in log.read_text(errors="replace").splitlines():
+                    if request[0] in line:
+                        print(f"{log.name}: {line}")
