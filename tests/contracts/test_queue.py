@@ -24,7 +24,6 @@ from s4.platform.jobs import (
     Worker,
     WorkerLimits,
 )
-from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.jobs.models import jobs, leases, schedule
 from s4.platform.turns import Turns
 
@@ -181,36 +180,6 @@ async def test_racing_for_a_lease_has_one_winner(catalog: Database) -> None:
     racers = [Leases(catalog, owner=f"racer{n}", duration=HOUR) for n in range(8)]
     won = await asyncio.gather(*(racer.acquire("table") for racer in racers))
     assert sum(lease is not None for lease in won) == 1
-
-
-async def test_the_heartbeat_keeps_jobs_and_leases_from_running_out(
-    catalog: Database, queue: Queue, catalog_url: str
-) -> None:
-    short = timedelta(seconds=1)
-    await enqueue(catalog, queue, ("t", "a"))
-    job = await claimed(queue, lease=short)
-    lease = await Leases(catalog, owner="worker", duration=short).acquire("table")
-    assert lease is not None
-    heartbeat = Heartbeat(catalog_url, owner="worker", lease=short)
-    heartbeat.start()
-
-    async def ends() -> tuple[object, object]:
-        async with catalog.read() as connection:
-            of_job = (await connection.execute(sa.select(jobs.c.lease_until))).scalar_one()
-            return of_job, (await connection.execute(sa.select(leases.c.until))).scalar_one()
-
-    try:
-        first = await ends()
-        async with asyncio.timeout(20):
-            while True:
-                now = await ends()
-                if now[0] > first[0] and now[1] > first[1]:  # type: ignore[operator]
-                    break
-                await asyncio.sleep(0.02)
-    finally:
-        heartbeat.stop()
-    assert await queue.recover_lost() == []
-    await catalog.transact(lambda c: queue.finish(c, job))
 
 
 # -- scheduler
