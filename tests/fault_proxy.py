@@ -301,8 +301,9 @@ def _with_close(head: bytes) -> bytes:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """Ends the connection with a TCP reset, as a dying host or a rude middlebox does."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if not writer.transport.is_closing():
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 

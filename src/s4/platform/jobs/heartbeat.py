@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
+from s4.platform.database import end_what_falls_silent
 from s4.platform.jobs.models import jobs, leases
 
 log = structlog.get_logger()
@@ -87,6 +88,7 @@ class Heartbeat:
             connect_args={"connect_timeout": wait_seconds, "prepare_threshold": None},
         )
         sa.event.listen(engine, "connect", self._remember)
+        end_what_falls_silent(engine, after_seconds=self._lease.total_seconds())
         return engine
 
     def _beat(self, engine: sa.Engine) -> None:
