@@ -36,7 +36,7 @@ HURRIED = FAST | {
     "S4_COMMIT_WAIT_SECONDS": "2",
     "S4_DATABASE_TIMEOUT_SECONDS": "2",
     "S4_UPLOAD_SECONDS_MAX": "10",
-    "S4_JOB_LEASE_SECONDS": "2",
+    "S4_JOB_LEASE_SECONDS": "3",
     "S4_JOB_BACKOFF_SECONDS": "0.2",
     "S4_JOB_BACKOFF_MAX_SECONDS": "2",
     "S4_EMBEDDING_TIMEOUT_SECONDS": "2",
@@ -48,8 +48,8 @@ HURRIED = FAST | {
     "S4_INDEX_GRACE_SECONDS": "5",
     "S4_AUDIT_SEAL_SECONDS": "2",
 }
-UNFORGIVING = {"S4_UPLOAD_SECONDS_MAX": "0.001", "S4_SWEEP_SECONDS": "0.3"}
-"""For the workers after the storm: whatever nobody needs may go at once."""
+UNFORGIVING = {"S4_UPLOAD_SECONDS_MAX": "0.001"}
+"""For workers: nothing is too young to be collected but what a reservation or a ticket protects."""
 
 
 @dataclass
@@ -67,11 +67,11 @@ class Post:
     """A fault has it: nobody else starts, kills or stops it."""
     _url: str = ""
 
-    def start(self, **more: str) -> None:
+    def start(self) -> None:
         log = self.folder / f"{self.name}-{len(self.logs)}.log"
         self.logs.append(log)
         self._url = ""
-        self.process = self.nursery.start(self.arguments, self.environment | more, log)
+        self.process = self.nursery.start(self.arguments, self.environment, log)
 
     @property
     def is_up(self) -> bool:
@@ -228,7 +228,8 @@ def _post(
     scratch = own / "tmp"
     scratch.mkdir(parents=True)
     places = {"S4_DATA_DIR": str(own / "data"), "TMPDIR": str(scratch)}
-    return Post(name, arguments, {**environment, **places}, folder, forking)
+    patience = UNFORGIVING if arguments == ["worker"] else {}
+    return Post(name, arguments, {**environment, **places, **patience}, folder, forking)
 
 
 def _port(url: str) -> int:

@@ -23,6 +23,8 @@ PAUSE_SECONDS = (0.2, 1.6)
 """Between the beginnings of two faults: they overlap now and then, and now and then all is well."""
 LASTS_SECONDS = (0.4, 2.5)
 """From less than a retry waits to more than most deadlines and leases of the storm's settings."""
+LONGER = {"a worker sleeps": 2.0, "an API sleeps": 2.0}
+"""Until jobs and tickets of the sleepers have passed on."""
 _TICK_SECONDS = 0.05
 _FILL_BYTES = 1 << 20
 
@@ -51,7 +53,9 @@ def drawn(seed: int, seconds: float) -> list[Event]:
     at_seconds = dice.uniform(*PAUSE_SECONDS)
     while at_seconds < seconds:
         deck = deck or dice.sample(sorted(FAULTS), len(FAULTS))
-        events.append(Event(at_seconds, dice.uniform(*LASTS_SECONDS), deck.pop(), dice.getrandbits(32)))
+        fault = deck.pop()
+        lasts_seconds = dice.uniform(*LASTS_SECONDS) * LONGER.get(fault, 1.0)
+        events.append(Event(at_seconds, lasts_seconds, fault, dice.getrandbits(32)))
         at_seconds += dice.uniform(*PAUSE_SECONDS)
     return events
 

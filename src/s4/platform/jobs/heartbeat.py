@@ -51,11 +51,11 @@ class Heartbeat:
                 pause = regular
             except sa.exc.SQLAlchemyError as error:
                 log.warning("heartbeat.failed", error=str(error.__class__.__name__))
-                pause = regular / 4  # what hung has cost half of a pause already
+                pause = regular / 8  # what hung has cost a pause already; the next one must still come in time
         engine.dispose()
 
     def _beat_in_time(self, engine: sa.Engine) -> None:
-        late = threading.Timer(self._lease.total_seconds() / 6, self._hang_up)
+        late = threading.Timer(self._lease.total_seconds() / 3, self._hang_up)
         late.start()
         try:
             self._beat(engine)
