@@ -42,7 +42,7 @@ class Resident(Owner):
         if act == "post":
             self.post(tenant)
         elif act == "put":
-            self.put(tenant, f"{self.mark}/{self.number}/{self.dice.randrange(5)}")
+            self.put(tenant, f"{self.mark}/{self.number}/{self.dice.randrange(3)}")
         elif act == "list":
             self._list(tenant)
         elif act == "pry":
