@@ -95,14 +95,16 @@ class Owner:
         self.unanswered.append(upload)
         self.repeat(tenant, upload)
 
-    def repeat(self, tenant: httpx.Client, upload: Unanswered) -> None:
+    def repeat(self, tenant: httpx.Client, upload: Unanswered) -> str:
+        """Answers with the document's id."""
         answer = calls.post(
             tenant, upload.filename, upload.content, upload.metadata, idempotency_key=upload.idempotency_key
         )
-        document = calls.stored(answer)
-        self.by_id[document["document_id"]] = {upload.state}
+        document_id: str = calls.stored(answer)["document_id"]
+        self.by_id[document_id] = {upload.state}
         self.unanswered.remove(upload)
         self.acknowledged += 1
+        return document_id
 
     def put(self, tenant: httpx.Client, key: str) -> None:
         content, state, metadata = self._fresh()

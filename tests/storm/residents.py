@@ -7,10 +7,23 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.factories import calls
-from tests.factories.owners import Owner, State
+from tests.factories.owners import Owner, State, Unanswered
 
 _PAUSE_SECONDS_MAX = 0.15  # between two acts: the storm is about faults, not about load
-_ACTS = {"post": 3, "put": 4, "patch": 2, "delete": 1, "find": 4, "get": 2, "fetch": 2, "list": 1, "pry": 1, "miss": 1}
+_ACTS_MIN = 20  # of each resident, also on a machine that is so busy that a short storm passes meanwhile
+_ACTS = {
+    "again": 2,
+    "post": 3,
+    "put": 4,
+    "patch": 2,
+    "delete": 1,
+    "find": 4,
+    "get": 2,
+    "fetch": 2,
+    "list": 1,
+    "pry": 1,
+    "miss": 1,
+}
 
 
 @dataclass
@@ -19,12 +32,16 @@ class Resident(Owner):
 
     strangers: "list[Resident]" = field(default_factory=list)
     buried: list[str] = field(default_factory=list)
+    latest: tuple[Unanswered, str] | None = None
+    """The last upload with an Idempotency-Key that was answered, and the document that it made."""
     spoilt_downloads: int = 0
     degraded: int = 0
 
     def live(self, tenant: httpx.Client, stop: threading.Event) -> None:
         """Until told to stop. What was not answered is left for later, or repeated at once."""
-        while not stop.wait(self.dice.uniform(0, _PAUSE_SECONDS_MAX)):
+        acts = 0
+        while not stop.wait(self.dice.uniform(0, _PAUSE_SECONDS_MAX)) or acts < _ACTS_MIN:
+            acts += 1
             try:
                 self.act(tenant)
             except httpx.TransportError:
@@ -45,6 +62,8 @@ class Resident(Owner):
             self.put(tenant, f"{self.mark}/{self.number}/{self.dice.randrange(3)}")
         elif act == "list":
             self._list(tenant)
+        elif act == "again":
+            self._again(tenant)
         elif act == "pry":
             self._pry(tenant)
         elif act == "miss":
@@ -52,6 +71,21 @@ class Resident(Owner):
         elif definite := self.definite(only_ids=act in ("patch", "delete")):
             place, state = self.dice.choice(definite)
             self._with_document(act, tenant, place, state)
+
+    def repeat(self, tenant: httpx.Client, upload: Unanswered) -> str:
+        document_id = super().repeat(tenant, upload)
+        self.latest = (upload, document_id)
+        return document_id
+
+    def _again(self, tenant: httpx.Client) -> None:
+        """What was answered is answered again, and done once."""
+        if self.latest is not None:
+            upload, document_id = self.latest
+            answer = calls.post(
+                tenant, upload.filename, upload.content, upload.metadata, idempotency_key=upload.idempotency_key
+            )
+            assert calls.stored(answer)["document_id"] == document_id
+            assert answer.headers.get("Idempotency-Replayed") == "true", "done a second time"
 
     def _with_document(self, act: str, tenant: httpx.Client, place: str, state: State) -> None:
         name = place.removeprefix("/documents/")
