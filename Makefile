@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 DATA ?=
+SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
 OPS_PACKAGES := chromium chromium-driver postgresql-15 systemd
 DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults hostile isolation fuzz test-ops check format types lint \
+.PHONY: help setup demo test faults storm hostile isolation fuzz test-ops check format types lint \
   imports licences docs-reference eval bench bench-scale soak lock build package-test clean
 
 help:  ## This list
@@ -30,8 +31,16 @@ test: setup  ## All tests that need PyPI only, three files at a time (they often
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 # Most of a case is waiting for a lease to run out: six at a time keep two cores busy, each with servers of its own.
-faults: setup  ## Every crash, error and stop at every step, on every database and store: about an hour on two cores
+faults: setup  ## Every crash, error and stop at every step, on every database and store: an hour; with MINUTES=…: storm
+ifeq ($(origin MINUTES), command line)
+	$(MAKE) --no-print-directory storm
+else
 	$(BIN)/python -m pytest -v -m long --ignore tests/hostile --ignore tests/isolation --numprocesses 6
+endif
+
+storm: setup  ## One fault after the other between all parts, under load, drawn from a seed: make storm SEED=7 MINUTES=5
+	STORM_SEED=$(SEED) STORM_MINUTES=$(if $(filter command line,$(origin MINUTES)),$(MINUTES),1) \
+	  $(BIN)/python -m pytest -s -m storm tests/storm
 
 hostile: setup  ## Every hostile file, those too that take long: some ten minutes
 	$(BIN)/python -m pytest -m "long or not long" tests/hostile

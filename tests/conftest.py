@@ -15,9 +15,11 @@ from s4.platform.objects import ObjectStore, open_store
 from tests.factories.catalog import BACKENDS, open_catalog, sqlite_url
 from tests.servers import PostgreSQL, PostgresServer, RedisServer, S3Server, SeaweedFS
 
+pytest.register_assert_rewrite("tests.factories.owners", "tests.storm.checker", "tests.storm.residents")
+
 _SEAWEEDFS = pytest.StashKey[SeaweedFS]()
 _POSTGRESQL = pytest.StashKey[PostgreSQL]()
-_LONGEST = ("faults", "acceptance", "isolation", "api", "migrations", "hostile", "contracts")
+_LONGEST = ("faults", "storm", "acceptance", "isolation", "api", "migrations", "hostile", "contracts")
 """Folders by the time that their slowest files take."""
 
 

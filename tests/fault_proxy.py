@@ -13,7 +13,7 @@ stay valid, and it writes down every request that it saw, so a test can also cou
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,6 +35,7 @@ class Mode(StrEnum):
     DROP_DOWNLOAD = "drop_download"  # closed after `after_bytes` of the answer's body
     STALL_DOWNLOAD = "stall_download"  # silent after `after_bytes` of the answer's body
     DRIP_DOWNLOAD = "drip_download"  # the answer's body comes byte by byte, each after `delay_seconds`
+    WRONG_BYTES = "wrong_bytes"  # one bit of the answer's body is another one, in its `after_bytes`-th byte or its last
     SLOW = "slow"  # forwarded after `delay_seconds`
     ANSWER = "answer"  # answered with `answer`, never forwarded
     REWRITE = "rewrite"  # the server's answer goes through `rewrite`
@@ -141,24 +142,38 @@ async def fault_proxy(upstream: str, *, remembered: dict[bytes, bytes] | None = 
     """
     target = urlsplit(upstream)
     proxy = FaultProxy(endpoint="", remembered=remembered)
+
+    async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _exchange(proxy, (target.hostname or "", target.port or 80), reader, writer)
+
+    async with accepting(exchange) as port:
+        proxy.endpoint = f"http://127.0.0.1:{port}"
+        yield proxy
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def accepting(serve: Serve) -> AsyncIterator[int]:
+    """A port on which every connection is given to `serve`, and closed after it; all end with the block."""
     connections: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
-                await _exchange(proxy, (target.hostname or "", target.port or 80), reader, writer)
+                await serve(reader, writer)
         finally:
             writer.close()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(serve(reader, writer))  # our own, so that it can be cancelled in peace
+        task = asyncio.create_task(attend(reader, writer))  # our own, so that it can be cancelled in peace
         connections.add(task)
         task.add_done_callback(connections.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX)
-    proxy.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield proxy
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         for task in list(connections):
@@ -182,7 +197,7 @@ async def _exchange(
     fault = proxy.choose(request)
     mode = fault.mode if fault is not None else None
     if mode is Mode.RESET:
-        return _reset(writer)
+        return reset(writer)
     if fault is not None and mode in (Mode.UNAVAILABLE, Mode.CONFLICT, Mode.ANSWER, Mode.HANG):
         await _pump(reader, None, length - len(body))
         if mode is Mode.HANG:
@@ -204,7 +219,7 @@ async def _exchange(
         if mode in (Mode.LOST_REPLY, Mode.HANG_REPLY):
             if mode is Mode.HANG_REPLY:
                 await reader.read()
-            return _reset(writer)
+            return reset(writer)
         writer.write(_with_close(answer_head))
         if mode in (Mode.DROP_DOWNLOAD, Mode.STALL_DOWNLOAD) and fault is not None:
             await _pump(up_reader, writer, fault.after_bytes)
@@ -213,6 +228,9 @@ async def _exchange(
             return None  # closed, not reset: a reset would take back what the client has not read yet
         if mode is Mode.DRIP_DOWNLOAD and fault is not None:
             return await _drip(up_reader, writer, fault.delay_seconds)
+        if mode is Mode.WRONG_BYTES and fault is not None:
+            writer.write(_spoilt(await up_reader.read(), fault.after_bytes))
+            return await writer.drain()
         return await _pump(up_reader, writer, None)
     finally:
         if up_writer is not None:
@@ -241,6 +259,13 @@ def _rewritten(fault: Fault, head: bytes, body: bytes) -> bytes:
     assert fault.rewrite is not None
     status = int(head.split(b" ", 2)[1])
     return fault.rewrite(Answer(status, {"Content-Type": _header(head, b"content-type")}, body)).encoded()
+
+
+def _spoilt(body: bytes, at: int) -> bytes:
+    wrong = bytearray(body)
+    if wrong:
+        wrong[min(at, len(wrong) - 1)] ^= 1
+    return bytes(wrong)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, length: int | None) -> None:
@@ -278,10 +303,11 @@ def _with_close(head: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n"
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
     """Ends the connection with a TCP reset, as a dying host or a rude middlebox does."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if not writer.transport.is_closing():
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 

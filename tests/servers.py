@@ -40,6 +40,7 @@ from tests.leash import die_with_parent
 
 _READY_SECONDS_MAX = 60  # SeaweedFS takes 3.4 s on an idle machine, several times that on a busy one
 _POLL_SECONDS = 0.05
+_RESUMES_MAX = 100  # of PostgreSQL: what a killed one left behind holds its memory for about a second
 _STARTS_MAX = 3  # another process may take a port between choosing it and listening on it
 
 
@@ -240,6 +241,7 @@ class PostgreSQL:
         self._given_binaries = binaries
         self._process: _Process | None = None
         self._port = 0
+        self._serve: list[str] = []
 
     def start(self) -> None:
         """Initialises and launches the server (0.6 s); does nothing when it runs."""
@@ -254,7 +256,8 @@ class PostgreSQL:
         self._port = free_ports(1)[0]
         serve = [binaries / "postgres", "-D", data, "-k", self._process.directory, "-p", self._port]
         # Several replicas and workers of one test, each with its pool.
-        self._process.run([*map(str, serve), "-h", "127.0.0.1", "-c", "max_connections=300"], signal.SIGQUIT)
+        self._serve = [*map(str, serve), "-h", "127.0.0.1", "-c", "max_connections=300"]
+        self._process.run(self._serve, signal.SIGQUIT)
 
     def wait(self) -> PostgresServer:
         """The server, ready for connections."""
@@ -268,6 +271,21 @@ class PostgreSQL:
             tail = self._process.log_tail()
             self.stop()
         raise ServerStartError(f"PostgreSQL does not start:\n{tail}")
+
+    def halt(self, how: signal.Signals) -> None:
+        """Ends it with its data kept: SIGINT as an operator does, SIGKILL as the kernel does."""
+        assert self._process is not None
+        self._process.halt(how)
+
+    def resume(self) -> None:
+        """Returns when it serves what it had, on the port that it had."""
+        assert self._process is not None
+        for _ in range(_RESUMES_MAX):
+            self._process.run(self._serve, signal.SIGQUIT)
+            if self._process.await_ready(partial(_takes_connections, PostgresServer(self._port))):
+                return
+            time.sleep(_POLL_SECONDS)
+        raise ServerStartError(f"PostgreSQL does not come back:\n{self._process.log_tail()}")
 
     def stop(self) -> None:
         if self._process is not None:
@@ -404,7 +422,7 @@ class _Process:
         assert self._child is not None
         self._child.send_signal(number)
 
-    def end(self, how: signal.Signals) -> None:
+    def halt(self, how: signal.Signals) -> None:
         if self._child is not None:
             self._child.send_signal(how)
             try:
@@ -412,6 +430,9 @@ class _Process:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+
+    def end(self, how: signal.Signals) -> None:
+        self.halt(how)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def log_tail(self) -> str:

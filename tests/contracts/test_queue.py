@@ -24,7 +24,6 @@ from s4.platform.jobs import (
     Worker,
     WorkerLimits,
 )
-from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.jobs.models import jobs, leases, schedule
 from s4.platform.turns import Turns
 
@@ -183,36 +182,6 @@ async def test_racing_for_a_lease_has_one_winner(catalog: Database) -> None:
     assert sum(lease is not None for lease in won) == 1
 
 
-async def test_the_heartbeat_keeps_jobs_and_leases_from_running_out(
-    catalog: Database, queue: Queue, catalog_url: str
-) -> None:
-    short = timedelta(seconds=1)
-    await enqueue(catalog, queue, ("t", "a"))
-    job = await claimed(queue, lease=short)
-    lease = await Leases(catalog, owner="worker", duration=short).acquire("table")
-    assert lease is not None
-    heartbeat = Heartbeat(catalog_url, owner="worker", lease=short)
-    heartbeat.start()
-
-    async def ends() -> tuple[object, object]:
-        async with catalog.read() as connection:
-            of_job = (await connection.execute(sa.select(jobs.c.lease_until))).scalar_one()
-            return of_job, (await connection.execute(sa.select(leases.c.until))).scalar_one()
-
-    try:
-        first = await ends()
-        async with asyncio.timeout(20):
-            while True:
-                now = await ends()
-                if now[0] > first[0] and now[1] > first[1]:  # type: ignore[operator]
-                    break
-                await asyncio.sleep(0.02)
-    finally:
-        heartbeat.stop()
-    assert await queue.recover_lost() == []
-    await catalog.transact(lambda c: queue.finish(c, job))
-
-
 # -- scheduler
 
 
@@ -234,6 +203,15 @@ async def test_only_the_holder_of_the_lease_fires_until_it_falls_silent(catalog:
     assert [await each.tick() for each in (first, second, first, second)] == [[KIND], [], [KIND], []]
     await catalog.transact(lambda c: c.execute(sa.update(leases).values(until=datetime(2020, 1, 1, tzinfo=UTC))))
     assert [await each.tick() for each in (second, first)] == [[KIND], []]
+
+
+async def test_a_scheduler_that_sleeps_through_its_lease_fires_nothing_and_goes_on(
+    catalog: Database, queue: Queue
+) -> None:
+    tasks = [RegularTask(KIND, HOUR)]
+    sleeper = Scheduler(catalog, queue, Leases(catalog, owner="a", duration=timedelta(0)), tasks)
+    assert await sleeper.tick() == [], "its lease had run out before it fired"
+    assert await Scheduler(catalog, queue, Leases(catalog, owner="b", duration=HOUR), tasks).tick() == [KIND]
 
 
 # -- worker

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+import uvloop
 
 from s4.platform.rates import Rate, SharedBuckets, open_shared
 from s4.platform.telemetry import metrics
 from tests.servers import RedisServer
+from tests.tcp_proxy import Trouble, tcp_proxy
 
 SLOW = Rate(per_second=0.001, burst=50)
 """Nothing comes in while a test runs."""
@@ -98,3 +100,24 @@ async def test_redis_that_was_emptied_begins_anew_and_refuses_nobody(
     assert await passed(replicas, "acme", SLOW, 60) == 50
     await replicas[0]._client.flushall()
     assert await passed(replicas, "acme", SLOW, 60) == 50
+
+
+def test_a_connection_that_is_reset_while_it_idles_fails_no_request(redis_server: RedisServer) -> None:
+    """On uvloop, as the API runs: its transports answer a write after a reset in a way of their own."""
+    port = int(redis_server.wait().rpartition(":")[2].partition("/")[0])
+
+    async def play() -> bool:
+        async with tcp_proxy("127.0.0.1", port) as line:
+            buckets = open_shared(f"redis://127.0.0.1:{line.port}/0", prefix="s4:test:", timeout=TIMEOUT)
+            try:
+                assert (await buckets.take("acme", SLOW)).allowed
+                line.begin(Trouble.RESET)
+                while line.hits == 0:  # noqa: ASYNC110 (the proxy offers no event)
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # so that the reset is noticed before anything is written
+                return (await buckets.take("acme", SLOW)).allowed
+            finally:
+                await buckets.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(play())

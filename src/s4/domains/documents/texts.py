@@ -31,9 +31,15 @@ async def load(store: ObjectStore, document: Document) -> ExtractedText | None:
     return await asyncio.to_thread(_unpack, packed, document)
 
 
-async def save(store: ObjectStore, document: Document, text: ExtractedText) -> ExtractedText:
-    """Stores the text unless there is one already, and answers with the one that is stored."""
+async def save(
+    store: ObjectStore, document: Document, text: ExtractedText, *, over_damage: bool = False
+) -> ExtractedText:
+    """Stores the text unless there is one already, and answers with the one that is stored. With `over_damage` what is
+    there cannot be read, and is replaced."""
     packed = await asyncio.to_thread(_pack, text)
+    if over_damage:
+        await store.put(_key(document), packed)
+        return text
     if await store.create(_key(document), packed, commit_id=None) is CreateOutcome.CREATED:
         return text
     stored = await load(store, document)

@@ -40,6 +40,7 @@ log = structlog.get_logger()
 # A second of computing at worst. Longer texts are cut one at a time, by turns of tenants: threads that compute all want
 # the interpreter's lock, and those that wait for it would hold up everything else in this process.
 _LONG_TEXT_CHARS = 250_000
+_FETCHES_MAX = 2  # of content whose hash is another: what turned on the way is right the second time
 _PROGRESS_FROM_CHUNKS = 64  # below, a document is done before anybody could look
 
 
@@ -183,8 +184,13 @@ class IndexingService:
         return None if done else document
 
     async def _text(self, document: Document) -> ExtractedText:
+        damaged = False
         with stage("read"):
-            kept = await texts.load(self._store, document)
+            try:
+                kept = await texts.load(self._store, document)
+            except DataCorrupt as error:  # it can be made again
+                log.warning("texts.damaged", document_id=document.document_id, error=error.message)
+                kept, damaged = None, True
         if kept is not None:
             return kept
         with tempfile.TemporaryDirectory(dir=self._scratch_dir) as folder:
@@ -196,7 +202,7 @@ class IndexingService:
                     path, filename=document.filename, content_type=document.content_type
                 )
         failpoint("index.extracted")
-        saved = await texts.save(self._store, document, text)
+        saved = await texts.save(self._store, document, text, over_damage=damaged)
         failpoint("index.text_saved")
         return saved
 
@@ -204,6 +210,14 @@ class IndexingService:
         """The content as a file, verified. Raises `DataCorrupt`, `DocumentRejected`."""
         if document.size_bytes == 0:
             raise DocumentRejected("The file is empty.", code="empty")
+        for attempt in range(1, _FETCHES_MAX + 1):
+            if await self._copied(document, path) == document.sha256:
+                return
+            log.warning("documents.bytes_differ", document_id=document.document_id, attempt=attempt)
+        raise DataCorrupt("The stored bytes of this document are damaged.")
+
+    async def _copied(self, document: Document, path: Path) -> str:
+        """The SHA-256 of what came."""
         key = keys.content(document.tenant_id, document.document_id, document.version_id)
         digest = hashlib.sha256()
         try:
@@ -213,8 +227,7 @@ class IndexingService:
                     await asyncio.to_thread(file.write, part)
         except ObjectMissing as error:
             raise DataCorrupt("The stored bytes of this document are missing.") from error
-        if digest.hexdigest() != document.sha256:
-            raise DataCorrupt("The stored bytes of this document are damaged.")
+        return digest.hexdigest()
 
     async def _chunks(self, text: ExtractedText) -> list[Chunk]:
         await self._embedder.prepare()

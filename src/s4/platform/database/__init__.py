@@ -3,7 +3,7 @@
 Public face: `Database` (short read and write transactions), `metadata` (the tables register here), `UtcDateTime`.
 """
 
-from s4.platform.database.engine import Connection, Database, open_database
+from s4.platform.database.engine import Connection, Database, end_what_falls_silent, open_database
 from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, adding, metadata, upsert
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PlainText",
     "UtcDateTime",
     "adding",
+    "end_what_falls_silent",
     "metadata",
     "open_database",
     "upsert",

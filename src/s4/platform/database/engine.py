@@ -112,7 +112,23 @@ def open_database(url: str, *, pool_size: int, timeout_seconds: float) -> Databa
         # No server-side prepared statements: they break behind a pooler in transaction mode.
         connect_args={"connect_timeout": max(2, int(timeout_seconds)), "prepare_threshold": None},
     )
-    return Database(reader=engine, writer=engine, url=url, deadline_seconds=_DEADLINE_FACTOR * timeout_seconds)
+    deadline_seconds = _DEADLINE_FACTOR * timeout_seconds
+    end_what_falls_silent(engine.sync_engine, after_seconds=deadline_seconds)
+    return Database(reader=engine, writer=engine, url=url, deadline_seconds=deadline_seconds)
+
+
+def end_what_falls_silent(engine: sa.Engine, *, after_seconds: float) -> None:
+    """Lets PostgreSQL end a session that says nothing within a transaction: its process or its network is gone without
+    a word, and until the server notices, hours later, its locks would hold up everybody else."""
+
+    def bound(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        # A statement, not a startup parameter: poolers refuse those.
+        cursor = connection.cursor()
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {int(after_seconds * 1000)}")
+        cursor.close()
+        connection.commit()
+
+    sa.event.listen(engine, "connect", bound)
 
 
 def _open_sqlite(url: sa.URL, *, pool_size: int, timeout_seconds: float) -> Database:

@@ -1,13 +1,21 @@
 """Extends leases from a thread with a connection of its own, so that neither computation nor a blocked event loop
 lets them run out. When the process is stopped (SIGSTOP), the thread stops too: then the leases expire, as they must.
+
+A network may forget a connection without a word to either end. So a beat that is not answered in time is hung up on,
+and the next one connects anew, while the leases still stand.
 """
 
+import contextlib
+import os
+import socket
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
+from s4.platform.database import end_what_falls_silent
 from s4.platform.jobs.models import jobs, leases
 
 log = structlog.get_logger()
@@ -21,6 +29,7 @@ class Heartbeat:
         self._owner = owner
         self._lease = lease
         self._stop = threading.Event()
+        self._connection: Any = None  # the driver's, of PostgreSQL
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -34,12 +43,34 @@ class Heartbeat:
     def _run(self) -> None:
         engine = self._engine()
         # Three beats fit into a lease: two may fail before it is lost.
-        while not self._stop.wait(self._lease.total_seconds() / 3):
+        regular = self._lease.total_seconds() / 3
+        pause = regular
+        while not self._stop.wait(pause):
             try:
-                self._beat(engine)
+                self._beat_in_time(engine)
+                pause = regular
             except sa.exc.SQLAlchemyError as error:
                 log.warning("heartbeat.failed", error=str(error.__class__.__name__))
+                pause = regular / 8  # what hung has cost a pause already; the next one must still come in time
         engine.dispose()
+
+    def _beat_in_time(self, engine: sa.Engine) -> None:
+        late = threading.Timer(self._lease.total_seconds() / 3, self._hang_up)
+        late.start()
+        try:
+            self._beat(engine)
+        finally:
+            late.cancel()
+
+    def _remember(self, connection: Any, _: object) -> None:
+        self._connection = connection
+
+    def _hang_up(self) -> None:
+        """Ends the wait for an answer on PostgreSQL's connection, as if the server had closed it."""
+        with contextlib.suppress(Exception):  # closed meanwhile: nothing waits on it
+            if self._connection is not None:
+                with socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
 
     def _engine(self) -> sa.Engine:
         wait_seconds = max(2, int(self._lease.total_seconds() / 3))
@@ -49,13 +80,16 @@ class Heartbeat:
                 poolclass=sa.pool.NullPool,
                 connect_args={"timeout": wait_seconds},
             )
-        return sa.create_engine(
+        engine = sa.create_engine(
             self._url.set(drivername="postgresql+psycopg"),
             pool_size=1,
             max_overflow=0,
             pool_pre_ping=True,
             connect_args={"connect_timeout": wait_seconds, "prepare_threshold": None},
         )
+        sa.event.listen(engine, "connect", self._remember)
+        end_what_falls_silent(engine, after_seconds=self._lease.total_seconds())
+        return engine
 
     def _beat(self, engine: sa.Engine) -> None:
         with engine.begin() as connection:

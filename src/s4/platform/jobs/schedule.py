@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from s4.platform.database import Connection, Database, upsert
-from s4.platform.jobs.leases import Leases
+from s4.platform.jobs.leases import LeaseLost, Leases
 from s4.platform.jobs.models import schedule
 from s4.platform.jobs.queue import SYSTEM, JobRequest, Queue
 
@@ -63,7 +63,10 @@ class Scheduler:
                     fired.append(task.kind)
             return fired
 
-        return await self._database.transact(fire)
+        try:
+            return await self._database.transact(fire)
+        except LeaseLost:  # it slept between the two transactions; whoever has the lease now fires
+            return []
 
 
 async def record_success(connection: Connection, kind: str, *, now: datetime) -> None:

@@ -59,7 +59,7 @@ class SharedBuckets:
         try:
             arguments = [rate.per_second, rate.burst, _KEY_SECONDS_MIN]
             allowed, tokens = await self._take(keys=[f"{self._prefix}{name}"], args=arguments)
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, RuntimeError) as error:  # RuntimeError: uvloop's, for a connection that was reset
             self._lost(error)
             return await self._alone.take(name, rate)
         if self._away_until is not None:

@@ -1,0 +1,80 @@
+"""The heartbeat, on every database, and over a network that forgets connections."""
+
+import asyncio
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from s4.platform.database import Database
+from s4.platform.jobs import JobRequest, Leases, Queue
+from s4.platform.jobs.heartbeat import Heartbeat
+from s4.platform.jobs.models import jobs, leases
+from tests.factories.catalog import open_catalog
+from tests.servers import PostgresServer
+from tests.tcp_proxy import Trouble, tcp_proxy
+
+KIND = "test.job"
+
+
+async def test_the_heartbeat_keeps_jobs_and_leases_from_running_out(catalog: Database, catalog_url: str) -> None:
+    queue = Queue(catalog, secrets.token_bytes)
+    short = timedelta(seconds=1)
+    await catalog.transact(lambda c: queue.enqueue(c, JobRequest(KIND, "t", "a", {})))
+    job = await queue.claim(owner="worker", lease=short, kinds=[KIND])
+    assert job is not None
+    lease = await Leases(catalog, owner="worker", duration=short).acquire("table")
+    assert lease is not None
+    heartbeat = Heartbeat(catalog_url, owner="worker", lease=short)
+    heartbeat.start()
+
+    async def ends() -> tuple[object, object]:
+        async with catalog.read() as connection:
+            of_job = (await connection.execute(sa.select(jobs.c.lease_until))).scalar_one()
+            return of_job, (await connection.execute(sa.select(leases.c.until))).scalar_one()
+
+    try:
+        first = await ends()
+        async with asyncio.timeout(20):
+            while True:
+                now = await ends()
+                if now[0] > first[0] and now[1] > first[1]:  # type: ignore[operator]
+                    break
+                await asyncio.sleep(0.02)
+    finally:
+        heartbeat.stop()
+    assert await queue.recover_lost() == []
+    await catalog.transact(lambda c: queue.finish(c, job))
+
+
+async def test_a_heartbeat_whose_connection_is_forgotten_by_the_network_beats_on(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    short = timedelta(seconds=3)
+    catalog = open_catalog(postgres_url)
+    async with tcp_proxy("127.0.0.1", postgres_server.port) as line:
+        lease = await Leases(catalog, owner="worker", duration=short).acquire("table")
+        assert lease is not None
+        heartbeat = Heartbeat(
+            postgres_url.replace(f":{postgres_server.port}/", f":{line.port}/"), owner="worker", lease=short
+        )
+        heartbeat.start()
+
+        async def extended(beyond: datetime) -> datetime:
+            async with asyncio.timeout(20):
+                while True:
+                    async with catalog.read() as connection:
+                        until: datetime = (await connection.execute(sa.select(leases.c.until))).scalar_one()
+                    if until > beyond:
+                        return until
+                    await asyncio.sleep(0.02)
+
+        try:
+            first = await extended(datetime(2020, 1, 1, tzinfo=UTC))
+            connected = await extended(first)
+            line.begin(Trouble.FORGET)
+            await extended(connected)
+            await catalog.transact(lambda c: Leases(catalog, owner="worker", duration=short).verify(c, lease))
+        finally:
+            heartbeat.stop()
+    await catalog.aclose()
