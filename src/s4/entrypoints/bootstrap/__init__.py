@@ -5,7 +5,14 @@ close what they opened, in reverse order. `parts` makes each part of its setting
 """
 
 from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, open_core
-from s4.entrypoints.bootstrap.parts import RANDOM, make_embedder, make_extraction, metadata_limits, reading_limits
+from s4.entrypoints.bootstrap.parts import (
+    RANDOM,
+    database_url,
+    make_embedder,
+    make_extraction,
+    metadata_limits,
+    reading_limits,
+)
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "Core",
     "WorkerParts",
     "configure_process",
+    "database_url",
     "make_embedder",
     "make_extraction",
     "metadata_limits",

@@ -57,6 +57,7 @@ from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import Queue
 from s4.platform.objects import ObjectStore, open_store
 from s4.platform.telemetry import logs, metrics
+from s4.platform.trust import trusting
 
 log = structlog.get_logger()
 
@@ -122,6 +123,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
     """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
     provider that is down is waited for in the background."""
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(trusting(settings.ca_file))
         if migrate.pending(database_url(settings)):
             raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
         database = open_database(
