@@ -16,8 +16,8 @@ from s4.platform.machine import Machine
 IDLE_BYTES = 640 * MIB  # API and worker with the local model, warmed up; measured: benchmarks/RESULTS.md
 CACHE_FACTOR = 5  # what full caches take: with metadata and a worker's part 1.7 x the setting, 3 x what LanceDB counts
 TEXT_BYTES_PER_CHAR = 50  # of the worst text while it is cut into chunks (docs/guide/limits.md)
-CHILD_ADDRESSES_BYTES = 512 * MIB  # of a child's address space, for programs and stacks: next to none of it is memory
-CHILD_BYTES_MIN = 160 * MIB  # ordinary files take 40 to 200 MiB, the child's own 30 among them
+CHILD_ADDRESSES_BYTES = 256 * MIB  # of a child's address space, for programs and stacks; measured, and not its memory
+CHILD_BYTES_MIN = 96 * MIB  # ordinary files take 25 to 80 MiB beside the programs
 CACHE_BYTES_MIN = 8 * MIB  # below, each search reads the footers of its table again
 TEXT_CHARS_MIN = 1_000_000  # a book of 500 pages
 TASK_BYTES = 64 * MIB  # for a document in work: its chunks, their vectors, and a row of the index for each

@@ -60,11 +60,11 @@ def check_listener(certificate: Path | None, key: Path | None) -> None:
     """Raises `InvalidRequest` unless both, if there are any, can be read and belong together."""
     if certificate is None or key is None:
         return
-    for name, path in (("S4_TLS_CERT", certificate), ("S4_TLS_KEY", key)):
+    for said, path in ((f"S4_TLS_CERT: {certificate}", certificate), (f"S4_TLS_KEY: {key}", key)):
         try:
             path.read_bytes()
         except OSError as error:
-            raise InvalidRequest(f"{name}: {path} cannot be read: {error.strerror}.") from error
+            raise InvalidRequest(f"{said} cannot be read: {error.strerror}.") from error
     try:
         # An encrypted key would ask for its password on a terminal that a server does not have.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
