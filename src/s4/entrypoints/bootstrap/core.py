@@ -52,6 +52,7 @@ from s4.kernel.ids import base32
 from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
 from s4.platform import faults
+from s4.platform.background import in_background
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import Queue
@@ -132,6 +133,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             timeout_seconds=settings.database_timeout_seconds,
         )
         stack.push_async_callback(database.aclose)
+        await stack.enter_async_context(in_background(database.give_back_idle()))
         store = open_store(settings)
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:
