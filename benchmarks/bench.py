@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import machines
 import memory
 import neighbours
 import overhead
@@ -27,7 +28,7 @@ from figures import print_facts, print_heading, print_text
 from machine import describe, load
 from served import ServerFailed, clean_environment
 
-PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "memory")
+PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "memory", "machines")
 
 
 def main() -> int:
@@ -62,6 +63,8 @@ def main() -> int:
                 suffering.suffering(_part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL)
             if "memory" in options.parts:
                 memory.memory(_part(folder, "memory"), memory.QUICK if options.quick else memory.FULL)
+            if "machines" in options.parts:
+                machines.machines(_part(folder, "machines"), machines.QUICK if options.quick else machines.FULL)
     except (ServerFailed, RuntimeError) as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return 1

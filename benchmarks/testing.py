@@ -6,7 +6,8 @@ from machine import REPOSITORY
 
 sys.path.append(str(REPOSITORY))  # `tests` is no installed package
 
+from tests.factories.control_groups import ControlGroup, control_group
 from tests.factories.files import docx, pdf, pptx, zipped
 from tests.servers import S3Server, seaweedfs
 
-__all__ = ["S3Server", "docx", "pdf", "pptx", "seaweedfs", "zipped"]
+__all__ = ["ControlGroup", "S3Server", "control_group", "docx", "pdf", "pptx", "seaweedfs", "zipped"]

@@ -103,14 +103,11 @@ def fleet(folder: Path, environment: dict[str, str]) -> Iterator[list[Deployment
         workers: list[subprocess.Popen[bytes]] = []
         try:
             s4[0].start()  # brings the schema
-            for _ in range(WORKERS):
-                workers.append(
-                    subprocess.Popen(
-                        leashed([S4, "worker", "--data-dir", folder / "data"]),
-                        env=clean_environment() | environment,
-                        stderr=subprocess.DEVNULL,
-                    )
-                )
+            command = leashed([S4, "worker", "--data-dir", folder / "data"])
+            workers.extend(
+                subprocess.Popen(command, env=clean_environment() | environment, stderr=subprocess.DEVNULL)
+                for _ in range(WORKERS)
+            )
             list(starters.map(Deployment.start, s4[1:]))
             yield s4
         finally:
