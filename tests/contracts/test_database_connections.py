@@ -29,12 +29,14 @@ async def test_a_burst_opens_no_more_than_the_pool_and_gives_it_back(postgres_ur
         await leave.wait()
 
     crowd = [asyncio.create_task(database.transact(work)) for _ in range(4 * POOL)]
-    for _ in range(POOL):
-        await inside.acquire()
-    assert await asyncio.to_thread(sessions, postgres_url) == POOL
-    assert not await database.give_back(), "not while they are in use"
-    leave.set()
-    await asyncio.gather(*crowd)
+    try:
+        for _ in range(POOL):
+            await inside.acquire()
+        assert await asyncio.to_thread(sessions, postgres_url) == POOL
+        assert not await database.give_back(), "not while they are in use"
+    finally:
+        leave.set()
+        await asyncio.gather(*crowd)
 
     assert await database.give_back()
     await asyncio.to_thread(until, lambda: sessions(postgres_url) == 0, "the server has ended the sessions")
