@@ -6,7 +6,7 @@ STAMP := $(VENV)/.set-up
 DATA ?=
 SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
-OPS_PACKAGES := chromium chromium-driver postgresql-15 systemd
+OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 systemd
 DIST ?= dist
 
 .DEFAULT_GOAL := help
@@ -51,7 +51,7 @@ isolation: setup  ## The isolation matrix, and every mutant that it must find ou
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz
 
-test-ops: setup  ## Tests with programs of Debian's (Chromium, systemd, PostgreSQL 15), which it installs when it may
+test-ops: setup  ## Tests with programs of Debian's (Chromium, systemd, PostgreSQL 15, PgBouncer), which it installs when it may
 	@dpkg -s $(OPS_PACKAGES) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(OPS_PACKAGES); } || \
 	  { echo "These packages of Debian are missing: $(OPS_PACKAGES). Install them, or run this as root."; exit 2; }

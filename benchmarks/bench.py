@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import machines
 import memory
 import neighbours
 import overhead
@@ -29,7 +30,18 @@ from figures import print_facts, print_heading, print_text
 from machine import describe, load
 from served import ServerFailed, clean_environment
 
-PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "pressure", "memory", "scale")
+PARTS = (
+    "uploads",
+    "pipeline",
+    "search",
+    "overhead",
+    "neighbours",
+    "suffering",
+    "pressure",
+    "memory",
+    "scale",
+    "machines",
+)
 
 
 def main() -> int:
@@ -68,6 +80,8 @@ def main() -> int:
                 memory.memory(_part(folder, "memory"), memory.QUICK if options.quick else memory.FULL)
             if "scale" in options.parts:
                 scaling.scale(_part(folder, "scale"), scaling.QUICK if options.quick else scaling.FULL)
+            if "machines" in options.parts:
+                machines.machines(_part(folder, "machines"), machines.QUICK if options.quick else machines.FULL)
     except (ServerFailed, RuntimeError) as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +44,20 @@ def clean_environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_server(
-    data_dir: Path, *arguments: str, settings: Mapping[str, str] | None = None, python: str = sys.executable
+    data_dir: Path,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+    entered: Callable[[Sequence[str]], Sequence[str]] = tuple,
 ) -> Iterator[Server]:
     """`settings` are `S4_*` variables, `arguments` those of `s4 serve`, `python` the interpreter of the environment
-    where S4 is installed. Raises `ServerFailed`."""
+    where S4 is installed, `entered` what puts a command into a control group. Raises `ServerFailed`."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "s4.log"
     command = [python, "-m", "s4.entrypoints.cli", "serve", "--port", "0", "--data-dir", str(data_dir)]
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [*command, *arguments],
+            entered([*command, *arguments]),
             env=clean_environment() | dict(settings or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -6,8 +6,22 @@ from machine import REPOSITORY
 
 sys.path.append(str(REPOSITORY))  # `tests` is no installed package
 
+from tests.factories.control_groups import ControlGroup, control_group
 from tests.factories.files import docx, pdf, pptx, zipped
 from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
 from tests.servers import S3Server, seaweedfs
 
-__all__ = ["Fault", "FaultProxy", "Mode", "S3Server", "docx", "fault_proxy", "pdf", "pptx", "seaweedfs", "zipped"]
+__all__ = [
+    "ControlGroup",
+    "Fault",
+    "FaultProxy",
+    "Mode",
+    "S3Server",
+    "control_group",
+    "docx",
+    "fault_proxy",
+    "pdf",
+    "pptx",
+    "seaweedfs",
+    "zipped",
+]

@@ -236,9 +236,11 @@ class PostgresServer:
 class PostgreSQL:
     """One PostgreSQL cluster. It refuses to run as root; root lends it the account `nobody`."""
 
-    def __init__(self, *, binaries: Path | None = None) -> None:
-        """`binaries`: a folder with another PostgreSQL's programs than the wheel's."""
+    def __init__(self, *, binaries: Path | None = None, connections_max: int = 300) -> None:
+        """`binaries`: a folder with another PostgreSQL's programs than the wheel's. `connections_max`: enough for
+        several replicas and workers of one test, each with its pool."""
         self._given_binaries = binaries
+        self._connections_max = connections_max
         self._process: _Process | None = None
         self._port = 0
         self._serve: list[str] = []
@@ -255,8 +257,8 @@ class PostgreSQL:
         self._process.complete([*map(str, initialise), "--encoding=UTF8", "--locale=C.UTF-8"])
         self._port = free_ports(1)[0]
         serve = [binaries / "postgres", "-D", data, "-k", self._process.directory, "-p", self._port]
-        # Several replicas and workers of one test, each with its pool.
-        self._serve = [*map(str, serve), "-h", "127.0.0.1", "-c", "max_connections=300"]
+        bound = f"max_connections={self._connections_max}"
+        self._serve = [*map(str, serve), "-h", "127.0.0.1", "-c", bound]
         self._process.run(self._serve, signal.SIGQUIT)
 
     def wait(self) -> PostgresServer:

@@ -286,7 +286,7 @@ def test_unknown_variables_are_told_with_the_nearest_known_one(monkeypatch: pyte
 def test_the_check_knows_every_variable_that_some_command_takes(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     taken = set(variables(typer.main.get_command(build())))
     assert {"S4_URL", "S4_TENANT_KEY", "S4_CONFIG"} <= taken
-    for name in taken - {"S4_CONFIG", "S4_DATA_DIR"}:
+    for name in taken - {"S4_CONFIG", "S4_DATA_DIR", "S4_CA_FILE"}:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("S4_TENANT_KYE", "1")
     assert run(["config", "check"]) == 1
@@ -343,6 +343,59 @@ def test_check_ends_with_0_1_or_2_and_makes_nothing(toml: Any, tmp_path: Path, c
 
 
 DETERMINISTIC = '[embedding]\nprovider = "deterministic"\n'
+
+
+# -- what follows from the machine
+
+
+def test_what_follows_from_the_machine_is_shown_as_such_and_counts_as_unchanged(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setenv("S4_MEMORY_BYTES", "1 GiB")
+    monkeypatch.setenv("S4_WORKER_CONCURRENCY", "8")
+    assert run(["config", "show", "--json"]) == 0
+    shown = {row["name"]: row for row in json.loads(capfd.readouterr().out)["settings"]}
+    derived = {name for name, row in shown.items() if row["source"] == "machine"}
+    assert derived >= {"processors", "embedding_threads", "extraction_memory_bytes", "index_cache_bytes"}
+    assert "processors (" in shown["index_cache_bytes"]["place"]
+    assert shown["index_cache_bytes"]["value"] < Settings().index_cache_bytes
+    assert (shown["worker_concurrency"]["value"], shown["worker_concurrency"]["source"]) == (8, "environment")
+
+    assert run(["config", "show", "--changed"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["memory_bytes", "worker_concurrency"]
+
+
+def test_what_cannot_fit_is_a_warning_of_the_check_and_no_fault(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setenv("S4_MEMORY_BYTES", "2 GiB")
+    monkeypatch.setenv("S4_EXTRACTION_MEMORY_BYTES", "2 GiB")
+    assert run(["config", "check"]) == 0
+    told = capfd.readouterr()
+    assert told.out == "The configuration works.\n"
+    assert told.err.startswith("S4 may come to need ")
+    assert "S4_EXTRACTION_MEMORY_BYTES" in told.err
+    assert run(["config", "check", "--json"]) == 0
+    assert len(json.loads(capfd.readouterr().out)["warnings"]) == 1
+
+
+# -- certificates
+
+
+def test_certificates_that_do_not_work_are_told_by_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    (tmp_path / "nonsense.pem").write_text("no certificate")
+    monkeypatch.setenv("S4_CA_FILE", str(tmp_path / "nonsense.pem"))
+    monkeypatch.setenv("S4_TLS_CERT", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("S4_TLS_KEY", str(tmp_path / "none.key"))
+    assert run(["config", "check"]) == 1
+    assert capfd.readouterr().err.splitlines() == [
+        f"S4_CA_FILE: {tmp_path}/nonsense.pem holds no certificate in PEM form.",
+        f"S4_TLS_CERT: {tmp_path}/none.pem cannot be read: No such file or directory.",
+    ]
+    monkeypatch.delenv("S4_TLS_KEY")
+    (problem,) = problems()
+    assert problem == "Tls_cert and tls_key belong together: set both, or neither to speak plain HTTP."
 
 
 # -- handing on

@@ -7,7 +7,13 @@ import pytest
 
 from s4.entrypoints.cli.app import run
 from s4.entrypoints.configuration import read_configuration
+from s4.entrypoints.fitting import CHILD_ADDRESSES_BYTES, IDLE_BYTES, TASK_BYTES, fit
+from s4.kernel.settings import Settings
+from s4.kernel.units import GIB, human_size
 from s4.platform.database import migrate
+from s4.platform.http.proxies import TrustedProxies
+from s4.platform.machine import Machine
+from s4.platform.outbound.addresses import parse_networks
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "guide"
@@ -36,6 +42,29 @@ def test_the_configuration_file_of_the_guide_works(tmp_path: Path) -> None:
         10,
     )
     assert run(["config", "check", "--config", str(file)]) == 0
+
+
+def test_the_proxies_of_the_guide_are_believed(tmp_path: Path) -> None:
+    (shown,) = SHOWN.findall((GUIDE / "operations.md").read_text(encoding="utf-8"))
+    (tmp_path / "s4.toml").write_text(shown)
+    settings = read_configuration(file=tmp_path / "s4.toml").settings
+    scope = {"type": "http", "client": ("10.1.0.2", 1), "headers": [(b"x-forwarded-for", b"198.51.100.7, 10.1.0.9")]}
+    TrustedProxies(parse_networks(settings.trusted_proxies), settings.forwarded_header.value).see_through(scope)
+    assert scope["client"] == ("198.51.100.7", 0)
+
+
+def test_the_guides_say_what_follows_from_a_machine_of_4_gib() -> None:
+    settings = Settings()
+    found = fit(settings, Machine(2.0, "", 4 * GIB, ""), given=()).changes
+    said = (GUIDE / "limits.md").read_text(encoding="utf-8")
+    assert human_size(found["extraction_memory_bytes"]) in said
+    assert f"{found['extraction_text_chars_max'] // 10**6} million characters" in said
+    operations = (GUIDE / "operations.md").read_text(encoding="utf-8")
+    for figure in (human_size(IDLE_BYTES), human_size(CHILD_ADDRESSES_BYTES), human_size(TASK_BYTES)):
+        assert figure.replace(".0 ", " ") in operations
+    assert "From 8 GiB on, all are at their defaults." in operations
+    at_home = fit(settings, Machine(2.0, "", 8 * GIB, ""), given=()).changes.keys()
+    assert at_home == {"processors", "embedding_threads", "memory_bytes"}
 
 
 def test_every_path_of_the_api_in_the_documents_has_its_version() -> None:

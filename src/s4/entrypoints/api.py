@@ -27,7 +27,9 @@ from s4.entrypoints.bootstrap import RANDOM, Core, make_places, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
+from s4.platform.http.proxies import TrustedProxies
 from s4.platform.http.routing import DomainRouter, undeclared_routes
+from s4.platform.outbound.addresses import parse_networks
 from s4.platform.rates import Rate
 
 API_VERSION = "1"
@@ -100,6 +102,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             request_body_seconds_max=settings.upload_idle_seconds_max,
             api_version=API_VERSION,
             quiet_routes=_QUIET,
+            proxies=TrustedProxies(parse_networks(settings.trusted_proxies), settings.forwarded_header.value),
         ),
         random=RANDOM,
         observers=(take_back_refused(core.calls), metered, audited),

@@ -1,4 +1,5 @@
-"""The only reader of the environment: settings from flags, then `S4_*` variables, then a TOML file, then defaults.
+"""The only reader of the environment: settings from flags, then `S4_*` variables, then a TOML file, then defaults,
+some of which follow from the machine (`fitting.py`).
 
 Each of the three is read into a *layer*: setting to value, and where the value stands, so that an error and
 `s4 config show` can name the place. A secret may stand in a file of its own in each layer (`S4_ADMIN_API_KEY_FILE`,
@@ -26,8 +27,10 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from s4.entrypoints.fitting import fit
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings, secret_settings
+from s4.platform.machine import read_machine
 
 ADMIN_KEY_FILE = "admin.key"
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file's name)
@@ -56,6 +59,7 @@ class SourceKind(StrEnum):
     """Later ones win."""
 
     DEFAULT = "default"
+    MACHINE = "machine"
     FILE = "file"
     ENVIRONMENT = "environment"
     FLAG = "flag"
@@ -79,6 +83,8 @@ class Configuration:
     """Variable to the known name that is nearest to it, if one is near."""
     machine: Mapping[str, str]
     """Variables that say where the machine has credentials from. They are for obstore to use, and here to be told."""
+    derived: Mapping[str, Source]
+    """Where a value follows from the machine, because nobody gave one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +126,13 @@ def read_configuration(*, file: Path | None = None, of_the_client: Collection[st
         problems += [_sentence(each, given) for each in error.errors(include_url=False, include_input=False)]
     if problems:
         raise InvalidRequest(f"The configuration does not work: {' '.join(problems)}", details={"problems": problems})
+    machine = fit(settings, read_machine(), given=given.keys())
     return Configuration(
-        _with_paths(settings),
+        _with_paths(settings).model_copy(update=machine.changes),
         {name: each.source for name, each in given.items()},
         _unknown(environment, known=of_the_client),
         {name: value for name in _OF_THE_MACHINE if (value := environment.env_vars.get(name.lower())) is not None},
+        dict.fromkeys(machine.changes, Source(SourceKind.MACHINE, machine.reason)),
     )
 
 
@@ -309,6 +317,9 @@ def _takes_bool(name: str) -> bool:
 def _with_paths(settings: Settings) -> Settings:
     data_dir = settings.data_dir.expanduser().absolute()
     changes: dict[str, Any] = {"data_dir": data_dir}
+    for name in ("tls_cert", "tls_key", "ca_file"):
+        if (path := getattr(settings, name)) is not None:
+            changes[name] = path.expanduser().absolute()
     if settings.store_url is None:
         changes["store_url"] = (data_dir / OBJECTS_DIR).as_uri()
     if settings.database_url is None:

@@ -12,12 +12,13 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from s4.entrypoints.bootstrap import make_embedder
+from s4.entrypoints.bootstrap import database_url, make_embedder
 from s4.kernel.errors import S4Error
 from s4.kernel.settings import Environment, Settings
 from s4.platform.database import migrate, open_database
 from s4.platform.objects import NO_CONDITIONS, open_store
 from s4.platform.telemetry.logs import redact
+from s4.platform.trust import trusting
 
 _SQLITE = "sqlite:///"
 _WORDS_CHARS_MAX = 300  # the store's library tells its whole history of attempts
@@ -35,7 +36,8 @@ class Finding:
 async def look(settings: Settings, *, within: timedelta) -> list[Finding]:
     """All of them at once, each for at most `within`."""
     looks = {"database": _database, "object_store": _store, "embedding": _embedding}
-    return list(await asyncio.gather(*(_bounded(name, ask, settings, within) for name, ask in looks.items())))
+    with trusting(settings.ca_file):
+        return list(await asyncio.gather(*(_bounded(name, ask, settings, within) for name, ask in looks.items())))
 
 
 async def _bounded(
@@ -59,8 +61,7 @@ def words(error: BaseException | None) -> list[str]:
 
 
 async def _database(settings: Settings) -> str:
-    assert settings.database_url is not None, "read_configuration fills it in"
-    url = settings.database_url.get_secret_value()
+    url = database_url(settings)
     if url.startswith(_SQLITE) and not _exists(url.removeprefix(_SQLITE)):
         return "No database yet: the first start makes it."
     database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)

@@ -21,6 +21,7 @@ from s4.entrypoints.protocol import S4Protocol
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings
 from s4.platform import memory
+from s4.platform.trust import check_listener
 
 log = structlog.get_logger()
 
@@ -39,6 +40,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
     if settings.environment is Environment.EMBEDDED:
         for step in await asyncio.to_thread(migrate_database, settings):
             log.info("catalog.migrated", step=step)
+    check_listener(settings.tls_cert, settings.tls_key)
     state = ProcessState()
     listening = _listen(settings.host, settings.port)
     async with open_core(settings) as core:
@@ -48,6 +50,9 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+            proxy_headers=False,  # uvicorn would believe whoever connects from this machine; HttpMiddleware asks first
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
             lifespan="off",
@@ -64,7 +69,8 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
             await stack.enter_async_context(core.board.running())
             host, port = listening.getsockname()[:2]
             memory.started()
-            log.info("api.started", url=f"http://{'[' + host + ']' if ':' in host else host}:{port}")
+            scheme = "http" if settings.tls_cert is None else "https"
+            log.info("api.started", url=f"{scheme}://{'[' + host + ']' if ':' in host else host}:{port}")
             await server.serve(sockets=[listening])
     log.info("api.stopped")
 

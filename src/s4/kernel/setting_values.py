@@ -3,12 +3,17 @@
 import logging
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from s4.kernel.units import parse_size
+from s4.kernel.units import MIB, parse_size
+
+if TYPE_CHECKING:
+    from s4.kernel.settings import Settings
+
+_S3_PART_BYTES_MIN = 5 * MIB  # S3 refuses smaller ones, the last excepted
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 """Bytes; accepts `10 MiB`."""
@@ -28,6 +33,13 @@ class Environment(StrEnum):
 class LogFormat(StrEnum):
     JSON = "json"
     CONSOLE = "console"
+
+
+class ForwardedHeader(StrEnum):
+    """`forwarded` is that of RFC 7239."""
+
+    X_FORWARDED_FOR = "x-forwarded-for"
+    FORWARDED = "forwarded"
 
 
 class EmbeddingProvider(StrEnum):
@@ -100,3 +112,34 @@ def names_a_database(url: SecretStr | None) -> SecretStr | None:
 
 def is_weak(key: str) -> bool:
     return len(key) < 32 or len(set(key)) < 10  # 128 bits, if they are hexadecimal digits; no `aaaa…`
+
+
+def refuse_contradictions(settings: "Settings") -> None:
+    """Raises `ValueError` when values that are well by themselves do not go together."""
+    if settings.commit_lease_seconds <= settings.store_timeout_seconds:
+        raise ValueError("S4_COMMIT_LEASE_SECONDS must exceed S4_STORE_TIMEOUT_SECONDS")
+    if settings.extraction_archive_member_bytes_max > settings.extraction_scratch_bytes_max:
+        raise ValueError("S4_EXTRACTION_ARCHIVE_MEMBER_BYTES_MAX must not exceed S4_EXTRACTION_SCRATCH_BYTES_MAX")
+    if (settings.store_url or "").startswith("s3:") and settings.store_part_bytes < _S3_PART_BYTES_MIN:
+        raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB on S3")
+    if (settings.store_access_key_id is None) != (settings.store_secret_access_key is None):
+        raise ValueError(
+            "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
+            "machine's own"
+        )
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ValueError("tls_cert and tls_key belong together: set both, or neither to speak plain HTTP")
+    if settings.chunk_overlap_tokens * 2 > settings.chunk_tokens_max:
+        raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
+    if settings.environment is Environment.PRODUCTION:
+        key = settings.admin_api_key.get_secret_value() if settings.admin_api_key else ""
+        if is_weak(key):
+            raise ValueError(
+                "S4_ADMIN_API_KEY is missing or weak: set one of at least 32 random characters, for example "
+                "from `openssl rand -hex 32`"
+            )
+        if settings.secret_key is None:
+            raise ValueError(
+                "S4_SECRET_KEY is missing: set one of at least 32 random characters, for example from "
+                "`openssl rand -hex 32`, and keep it: what is encrypted under it is lost without it"
+            )

@@ -14,22 +14,21 @@ from s4.kernel.request_settings import RequestSettings
 from s4.kernel.setting_values import (
     EmbeddingProvider,
     Environment,
+    ForwardedHeader,
     LogFormat,
     Secret,
     Size,
     hard_to_guess,
-    is_weak,
     known_level,
     names_a_database,
     names_a_mail_server,
     names_a_store,
     names_networks,
+    refuse_contradictions,
 )
 from s4.kernel.units import GIB, KIB, MIB
 
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
-
-_S3_PART_BYTES_MIN = 5 * MIB  # S3 refuses smaller ones, the last excepted
 
 
 class Settings(RequestSettings):
@@ -41,6 +40,26 @@ class Settings(RequestSettings):
     environment: Environment = Environment.EMBEDDED
     host: str = Field("127.0.0.1", description="Address that the API listens on. Loopback unless said otherwise.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    tls_cert: Path | None = Field(
+        None, description="PEM file with the listener's certificate and those between it and its authority: `https://`."
+    )
+    tls_key: Path | None = Field(
+        None, description="PEM file with its private key, not encrypted; readable by S4 alone."
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="PEM file with certificates of authorities of your own, trusted beside the system's by everything "
+        "that S4 connects to. Certificates are always verified; PostgreSQL's where its URL asks for TLS.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Networks of your own proxies: `10.0.0.0/8, fd00::/8`. Only what they say about a caller's address "
+        "is believed. Without it the address is that of the connection.",
+    )
+    forwarded_header: ForwardedHeader = Field(
+        ForwardedHeader.X_FORWARDED_FOR,
+        description="Which header those proxies write; the other one, which a caller may have sent, is not looked at.",
+    )
     data_dir: Path = Field(Path("s4-data"), description="Database, objects and caches of the embedded mode.")
     admin_api_key: SecretStr | None = Field(
         None,
@@ -78,6 +97,19 @@ class Settings(RequestSettings):
         ge=0,
         description="How long readiness answers 503 before the listener closes. Behind a balancer: "
         "longer than its health check's interval.",
+    )
+
+    # -- machine
+    processors: int = Field(
+        0,
+        ge=0,
+        description="Processors that S4 reckons with: threads of the local model, of LanceDB and of Arrow. 0: as many "
+        "as the control group and the affinity mask leave.",
+    )
+    memory_bytes: Size = Field(
+        0,
+        description="Memory that API, worker and its children may take together; what follows from it stands in the "
+        "guide to operations. 0: the control group's limit, else the machine's. Say less where others live there, too.",
     )
 
     # -- object store
@@ -448,37 +480,13 @@ class Settings(RequestSettings):
     _smtp_url = field_validator("smtp_url")(names_a_mail_server)
     _log_level = field_validator("log_level")(known_level)
     _secret_key = field_validator("secret_key")(hard_to_guess)
-    _webhooks_allowed_networks = field_validator("webhooks_allowed_networks")(names_networks)
+    _networks = field_validator("trusted_proxies", "webhooks_allowed_networks")(names_networks)
     _store_url = field_validator("store_url")(names_a_store)
     _database_url = field_validator("database_url")(names_a_database)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        if self.commit_lease_seconds <= self.store_timeout_seconds:
-            raise ValueError("S4_COMMIT_LEASE_SECONDS must exceed S4_STORE_TIMEOUT_SECONDS")
-        if self.extraction_archive_member_bytes_max > self.extraction_scratch_bytes_max:
-            raise ValueError("S4_EXTRACTION_ARCHIVE_MEMBER_BYTES_MAX must not exceed S4_EXTRACTION_SCRATCH_BYTES_MAX")
-        if (self.store_url or "").startswith("s3:") and self.store_part_bytes < _S3_PART_BYTES_MIN:
-            raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB on S3")
-        if (self.store_access_key_id is None) != (self.store_secret_access_key is None):
-            raise ValueError(
-                "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
-                "machine's own"
-            )
-        if self.chunk_overlap_tokens * 2 > self.chunk_tokens_max:
-            raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
-        if self.environment is Environment.PRODUCTION:
-            key = self.admin_api_key.get_secret_value() if self.admin_api_key else ""
-            if is_weak(key):
-                raise ValueError(
-                    "S4_ADMIN_API_KEY is missing or weak: set one of at least 32 random characters, for example "
-                    "from `openssl rand -hex 32`"
-                )
-            if self.secret_key is None:
-                raise ValueError(
-                    "S4_SECRET_KEY is missing: set one of at least 32 random characters, for example from "
-                    "`openssl rand -hex 32`, and keep it: what is encrypted under it is lost without it"
-                )
+        refuse_contradictions(self)
         return self
 
 

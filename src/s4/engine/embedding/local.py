@@ -12,7 +12,6 @@ batch.
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from s4.engine.embedding.base import Answered, Vectors, normalised, unheard
 from s4.engine.embedding.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer, read_vocabulary
 from s4.kernel.errors import DataCorrupt
 from s4.platform import memory
+from s4.platform.machine import read_machine
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
 from s4.platform.turns import Turns
 
@@ -53,11 +53,12 @@ class LocalEmbedder:
     space = f"local-minilm-l6-v2-int8-384-{MODEL_SHA256[:8]}"
 
     def __init__(self, *, threads: int = 0, model: bytes | None = None, vocabulary: bytes | None = None) -> None:
-        """`threads`: of one inference; 0 is one per usable CPU. `model`, `vocabulary`: files read elsewhere.
+        """`threads`: of one inference; 0 is one per CPU that this process may use. `model`, `vocabulary`: files that
+        were read elsewhere.
 
         Raises `DataCorrupt` for a damaged vocabulary. The model is loaded at first use or by `prepare`.
         """
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or read_machine().threads
         self._model = model
         self._tokenizer = WordPieceTokenizer(read_vocabulary() if vocabulary is None else vocabulary)
         self._session: Any = None

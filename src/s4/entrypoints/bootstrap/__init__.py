@@ -7,6 +7,7 @@ close what they opened, in reverse order. `parts` makes each part of its setting
 from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, open_core
 from s4.entrypoints.bootstrap.parts import (
     RANDOM,
+    database_url,
     make_embedder,
     make_extraction,
     make_places,
@@ -21,6 +22,7 @@ __all__ = [
     "Core",
     "WorkerParts",
     "configure_process",
+    "database_url",
     "make_embedder",
     "make_extraction",
     "make_places",

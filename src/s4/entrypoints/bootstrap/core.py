@@ -52,11 +52,13 @@ from s4.kernel.ids import base32
 from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
 from s4.platform import faults
+from s4.platform.background import in_background
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import Queue
 from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_store
 from s4.platform.telemetry import logs, metrics
+from s4.platform.trust import trusting
 
 log = structlog.get_logger()
 
@@ -122,6 +124,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
     """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
     provider that is down is waited for in the background."""
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(trusting(settings.ca_file))
         if migrate.pending(database_url(settings)):
             raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
         database = open_database(
@@ -130,6 +133,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             timeout_seconds=settings.database_timeout_seconds,
         )
         stack.push_async_callback(database.aclose)
+        await stack.enter_async_context(in_background(database.give_back_idle()))
         store = open_store(settings)
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:

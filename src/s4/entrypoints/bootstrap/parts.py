@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from urllib.parse import quote
 
 from s4.domains.announcements.smtp import MailServer
 from s4.domains.audit import Verifier
@@ -234,6 +235,7 @@ def make_vectors(settings: Settings, store: ObjectStore) -> VectorStore:
         handles_max=settings.index_handles_max,
         read_timeout=timedelta(seconds=settings.store_timeout_seconds),
         copies=_make_copies(settings, store) if is_far else None,
+        threads=settings.processors,
     )
 
 
@@ -252,5 +254,9 @@ def _make_copies(settings: Settings, store: ObjectStore) -> Callable[[Callable[[
 
 
 def database_url(settings: Settings) -> str:
+    """With the operator's own authority, where the URL names none: its library looks nowhere else."""
     assert settings.database_url is not None, "load_settings fills it in"
-    return settings.database_url.get_secret_value()
+    url = settings.database_url.get_secret_value()
+    if settings.ca_file is None or not url.startswith("postgresql:") or "sslrootcert=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}sslrootcert={quote(str(settings.ca_file))}"

@@ -34,13 +34,14 @@ def show(
     context: typer.Context,
     config: ConfigFile = None,
     data_dir: DataDir = None,
-    changed: Annotated[bool, typer.Option("--changed", help="Only what is not left at its default.")] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Only what somebody has set.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Every setting, its value, and where that comes from. Secrets are not shown."""
+    """Every setting, its value, and where that comes from: `machine` is what follows from its processors and memory.
+    Secrets are not shown."""
     rows = _rows(configuration(context, config, data_dir=data_dir))
     if changed:
-        rows = [row for row in rows if row["source"] != "default"]
+        rows = [row for row in rows if row["source"] not in ("default", "machine")]
     if as_json:
         print_json({"settings": rows})
     else:
@@ -60,14 +61,14 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Whether the settings work, without starting anything. Exits with 1 when they do not."""
-    problems, findings = _checked(context, config, data_dir, connect=connect)
+    problems, warnings, findings = _checked(context, config, data_dir, connect=connect)
     works = not problems and all(finding.works for finding in findings)
     if as_json:
         found = [{"dependency": each.dependency, "works": each.works, "message": each.message} for each in findings]
-        print_json({"works": works, "problems": problems, "dependencies": found})
+        print_json({"works": works, "problems": problems, "warnings": warnings, "dependencies": found})
     else:
-        for problem in problems:
-            print_note(problem)
+        for sentence in [*problems, *warnings]:
+            print_note(sentence)
         for each in findings:
             (print_line if each.works else print_note)(f"{each.dependency}: {each.message}")
         if works:
@@ -78,31 +79,40 @@ def check(
 
 def _checked(
     context: typer.Context, config: Path | None, data_dir: Path | None, *, connect: bool
-) -> "tuple[list[str], list[Finding]]":
-    """Sentences about what is wrong with the settings; if nothing is, what they lead to."""
+) -> "tuple[list[str], list[str], list[Finding]]":
+    """Sentences about what is wrong with the settings, and about what may go wrong; if nothing is, what they lead
+    to."""
     import asyncio
 
     from s4.entrypoints.configuration import unknown_sentence
+    from s4.entrypoints.fitting import misfits
     from s4.kernel.errors import InvalidRequest, S4Error
-    from s4.platform import faults
+    from s4.platform import faults, trust
 
     try:
         loaded = configuration(context, config, data_dir=data_dir)
     except InvalidRequest as error:
-        return list(error.details["problems"]), []
+        return list(error.details["problems"]), [], []
     problems = [unknown_sentence(name, nearest) for name, nearest in loaded.unknown.items()]
-    try:
-        faults.parse(loaded.settings.failpoints)
-    except (S4Error, ValueError) as error:
-        problems.append(str(error))
+    settings = loaded.settings
+    for look_at in (
+        lambda: faults.parse(settings.failpoints),
+        lambda: trust.check_authorities(settings.ca_file),
+        lambda: trust.check_listener(settings.tls_cert, settings.tls_key),
+    ):
+        try:
+            look_at()
+        except (S4Error, ValueError) as error:
+            problems.append(str(error))
+    warnings = list(misfits(settings))
     if problems or not connect:
-        return problems, []
+        return problems, warnings, []
     from s4.entrypoints.connections import look
     from s4.platform.telemetry import logs
 
     # What the parts would log on the way is in the sentences.
-    logs.configure(level="critical", log_format=loaded.settings.log_format, service="config")
-    return [], asyncio.run(look(loaded.settings, within=timedelta(seconds=_CONNECT_SECONDS_MAX)))
+    logs.configure(level="critical", log_format=settings.log_format, service="config")
+    return [], warnings, asyncio.run(look(settings, within=timedelta(seconds=_CONNECT_SECONDS_MAX)))
 
 
 def _rows(loaded: "Configuration") -> list[dict[str, Any]]:
@@ -117,7 +127,7 @@ def _rows(loaded: "Configuration") -> list[dict[str, Any]]:
             value = _HIDDEN
         elif isinstance(value, str):
             value = redact(value)  # a proxy's address may hold a password
-        source = loaded.sources.get(name)
+        source = loaded.sources.get(name) or loaded.derived.get(name)
         kind, place = (source.kind.value, source.place) if source else ("default", None)
         rows.append({"name": name, "value": value, "source": kind, "place": place})
     return rows

@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from s4.entrypoints.cli.options import ConfigFile, configuration, examples
 from s4.platform import memory
 
 if TYPE_CHECKING:
+    from s4.entrypoints.configuration import Configuration
     from s4.kernel.settings import Settings
 
 DataDir = Annotated[
@@ -44,7 +44,7 @@ def serve(
 
     loaded = configuration(context, config, host=host, port=port, data_dir=data_dir)
     settings = complete(loaded.settings)
-    _begin(settings, "api", unknown=loaded.unknown)
+    _begin(settings, "api", loaded)
     import uvloop  # serves about twice the requests of asyncio's own loop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -71,7 +71,7 @@ def worker(
     os.nice(settings.worker_niceness)
     from s4.entrypoints.worker import WorkerListener, run_worker
 
-    _begin(settings, "worker", unknown={} if loaded is None else loaded.unknown)
+    _begin(settings, "worker", loaded)
     listening = None
     if listen_fd is not None:
         listening = socket.socket(fileno=listen_fd)
@@ -102,12 +102,18 @@ def _of_the_parent() -> "Settings":
     return taken_over(line)
 
 
-def _begin(settings: "Settings", service: str, *, unknown: Mapping[str, str | None]) -> None:
-    """Makes the process's logs work, and tells what its environment says in vain."""
+def _begin(settings: "Settings", service: str, loaded: "Configuration | None") -> None:
+    """Makes the process's logs work, and tells what is doubtful about its settings, if they are not its parent's."""
     import structlog
 
     from s4.entrypoints.bootstrap import configure_process
+    from s4.entrypoints.fitting import misfits
 
     configure_process(settings, service=service)
-    for variable, nearest in unknown.items():
-        structlog.get_logger().warning("configuration.variable_unknown", variable=variable, nearest=nearest)
+    if loaded is None:
+        return
+    log = structlog.get_logger()
+    for variable, nearest in loaded.unknown.items():
+        log.warning("configuration.variable_unknown", variable=variable, nearest=nearest)
+    for sentence in misfits(settings):
+        log.warning("configuration.does_not_fit", message=sentence)

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from s4.domains.documents.chain import KIND as DOCUMENT
 from s4.domains.documents.queries import reservations
 from s4.domains.tenants.chain import KIND as TENANT
+from s4.entrypoints.bootstrap import database_url
 from s4.entrypoints.verification.matrix import VERSIONED
 from s4.entrypoints.verification.report import Check, Report
 from s4.entrypoints.verification.scene import Scene
@@ -30,6 +31,7 @@ from s4.kernel.settings import Settings
 from s4.platform.chains import Head, Subject
 from s4.platform.database import Database, open_database
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore, open_store
+from s4.platform.trust import trusting
 
 _LIVE = "live"
 _SQLITE = "sqlite:///"
@@ -45,7 +47,7 @@ def objects(settings: Settings) -> Callable[[Scene, Report], None]:
 
     def check(scene: Scene, report: Report) -> None:
         claim = "every object's key parses, its tenant and document exist, and no tenant's object lies with another's"
-        with report.check("bucket", claim) as found:
+        with report.check("bucket", claim) as found, trusting(settings.ca_file):
             asyncio.run(_inspect(settings, scene, found))
 
     return check
@@ -75,7 +77,7 @@ async def _inspect(settings: Settings, scene: Scene, check: Check) -> None:
 @asynccontextmanager
 async def _catalog(settings: Settings) -> AsyncIterator[Database | None]:
     """The catalog, if the settings lead to one that is there."""
-    url = settings.database_url.get_secret_value() if settings.database_url is not None else None
+    url = database_url(settings) if settings.database_url is not None else None
     if url is None or not _is_there(url):
         yield None
         return

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util import greenlet_spawn
 
 from s4.kernel.errors import Unavailable
 from s4.platform.telemetry import metrics
@@ -26,6 +27,8 @@ Connection = AsyncConnection
 T = TypeVar("T")
 
 _DEADLINE_FACTOR = 2  # of the wait for a connection: a transaction is short, even one that waits for locks
+_IDLE_SECONDS = 60.0  # a connection anew takes some ms: once a minute costs nobody anything
+_BUSY_SECONDS = 0.5  # until the next look, while one is in use: transactions are shorter
 _ATTEMPTS_MAX = 8  # of one transaction; with backoff about two seconds of contention
 _RETRYABLE_STATES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 
@@ -92,6 +95,24 @@ class Database:
         """Raises `Unavailable` unless a statement is answered."""
         async with self.read() as connection:
             await connection.execute(sa.text("SELECT 1"))
+
+    async def give_back_idle(self) -> None:
+        """For ever: connections that a burst has opened go back to a server that others share."""
+        pause_seconds = _IDLE_SECONDS
+        while True:
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = _IDLE_SECONDS if await self.give_back() else _BUSY_SECONDS
+
+    async def give_back(self) -> bool:
+        """Closes all connections, if none is in use right now; the next transaction opens one."""
+        pool = self._writer.pool
+        if self.dialect != "postgresql" or not isinstance(pool, sa.pool.QueuePool):
+            return True
+        if pool.checkedout() > 0:
+            return False
+        await self._writer.dispose(close=False)  # from here on nobody takes one of the old pool
+        await greenlet_spawn(pool.dispose)
+        return True
 
     async def aclose(self) -> None:
         await self._reader.dispose()

@@ -27,7 +27,8 @@ def upgrade(url: str) -> list[str]:
     with _connected(url) as connection:
         _require_supported(connection)
         if connection.dialect.name == "postgresql":
-            connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
+            # Until the transaction ends, in which all steps run: a pooler gives each one another session.
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         else:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             connection.exec_driver_sql("PRAGMA busy_timeout=30000")
@@ -40,9 +41,6 @@ def upgrade(url: str) -> list[str]:
         connection.commit()
         failpoint("migrate.committed")
         after = _current(connection)
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
-            connection.commit()
     script = ScriptDirectory.from_config(config)
     if after == before:
         return []
@@ -116,6 +114,6 @@ def _engine(url: str) -> sa.Engine:
         )
     return sa.create_engine(
         parsed.set(drivername="postgresql+psycopg"),
-        connect_args={"connect_timeout": _CONNECT_SECONDS_MAX},
+        connect_args={"connect_timeout": _CONNECT_SECONDS_MAX, "prepare_threshold": None},
         poolclass=sa.pool.NullPool,
     )

@@ -20,6 +20,7 @@ from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.units import KIB, MIB
 from s4.platform.http.errors import STATUS_CLIENT_CLOSED, unforeseen
 from s4.platform.http.exchange import Exchange
+from s4.platform.http.proxies import NO_PROXIES, TrustedProxies
 from s4.platform.telemetry.logs import trace_id_of
 from s4.platform.telemetry.metrics import HTTP_BYTES, HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS
 
@@ -56,6 +57,7 @@ class HttpLimits:
     api_version: str
     quiet_routes: frozenset[str] = frozenset()
     """Route templates whose log line is of level debug: probes and scrapes."""
+    proxies: TrustedProxies = NO_PROXIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class HttpMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        self._limits.proxies.see_through(scope)
         headers = Headers(scope=scope)
         exchange = Exchange(
             request_id=self._request_id(headers),
