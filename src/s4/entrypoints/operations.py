@@ -30,6 +30,9 @@ class ProcessState:
     """What readiness looks at besides dependencies. `child_metrics` asks the children for theirs."""
 
     draining: bool = False
+    """Told to stop: readiness says so, every request is still served."""
+    closing: bool = False
+    """The listener closes; what is under way may finish, and nobody waits for anything."""
     worker_alive: bool | None = None
     """None: this process has no worker of its own."""
     child_metrics: ChildMetrics | None = field(default=None)

@@ -1,4 +1,7 @@
-"""What is not HTTP is answered in the shape of all errors; uvicorn would answer in plain text."""
+"""uvicorn's parser, in two things another: what is not HTTP is answered in the shape of all errors, not in plain text;
+and at the end an idle connection is not cut off at once. A request may be on its way in it, or in it and not read yet:
+that would be lost (uvicorn's issue 2757).
+"""
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -6,9 +9,19 @@ from s4.entrypoints.bootstrap import RANDOM
 from s4.kernel.ids import base32
 from s4.platform.http.errors import error_response
 
+_LAST_REQUEST_SECONDS = 0.2  # a request that was sent is here by then, in one data centre; every stop takes so long
+
 
 class S4Protocol(HttpToolsProtocol):
-    """uvicorn's parser with our words. No route, middleware or log line sees such a request."""
+    """No route, middleware or log line sees a request that is not HTTP."""
+
+    def shutdown(self) -> None:
+        """The server closes: busy connections after their answer, idle ones after a moment without a request."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()
+            return
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(_LAST_REQUEST_SECONDS, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:
         """`msg` is the parser's reason."""

@@ -4,7 +4,7 @@
 close what they opened, in reverse order. `parts` makes each part of its settings.
 """
 
-from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, open_core
+from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core
 from s4.entrypoints.bootstrap.parts import RANDOM, make_embedder, make_extraction, metadata_limits, reading_limits
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 
@@ -17,6 +17,7 @@ __all__ = [
     "make_extraction",
     "metadata_limits",
     "migrate_database",
+    "missing_steps",
     "open_core",
     "open_worker",
     "reading_limits",
