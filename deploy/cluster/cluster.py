@@ -65,7 +65,7 @@ class Cluster:
             "S4_STORE_ACCESS_KEY_ID": store.access_key,
             "S4_STORE_SECRET_ACCESS_KEY": store.secret_key,
             "S4_DATA_DIR": str(self.folder / "data"),
-            "S4_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "S4_DRAIN_SECONDS": os.environ.get("S4_DRAIN_SECONDS", str(DRAIN_SECONDS)),
         }
         self.balancer.start()
         self._save_keys()

@@ -110,13 +110,13 @@ class SteadyLoad:
 
     async def _run(self) -> None:
         kinds: dict[Callable[[httpx.AsyncClient], Awaitable[str]], float] = {
-            self.upload: 0.5,  # seconds between two of a kind
-            self.upload_slowly: 1.5,
-            self.search: 0.4,
-            self.look: 0.7,
-            self.download: 0.6,
-            self.download_slowly: 1.5,
-            self.wait: 1.0,
+            self.upload: 1.0,  # seconds between two of a kind: five requests a second in all
+            self.upload_slowly: 2.0,
+            self.search: 0.7,
+            self.look: 1.3,
+            self.download: 1.2,
+            self.download_slowly: 2.0,
+            self.wait: 3.0,
         }
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
         async with (
@@ -198,10 +198,10 @@ class SteadyLoad:
         return "" if read == self.contents[document_id] else "other bytes"
 
     async def wait(self, client: httpx.AsyncClient) -> str:
-        """For the newest document, as long as one may."""
+        """For the newest document, longer than a process takes to go."""
         if not self.contents:
             return ""
-        return _wrong(await client.get(f"/documents/{list(self.contents)[-1]}", params={"wait": 60}))
+        return _wrong(await client.get(f"/documents/{list(self.contents)[-1]}", params={"wait": 20}))
 
     def _content(self, kind: str, *, padding: int = 0) -> tuple[bytes, str]:
         word = f"word{self._random.getrandbits(48):012x}"

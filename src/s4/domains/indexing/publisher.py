@@ -42,7 +42,7 @@ _BATCH_ROWS_MAX = 20_000  # of one commit: 384 dimensions of float32 are some 30
 _LEASE_POLL_SECONDS = 0.02
 _LEASE_WAIT = timedelta(seconds=60)
 _SESSION_SECONDS_MAX = 5.0  # under one lease, so that other workers get their turn at a busy tenant's table
-_CLOSE_SECONDS_MAX = 5.0  # for tidying behind what is published; a stopping process was patient before
+_CLOSE_SECONDS_MAX = 2.0  # for tidying behind what is published; a stopping process was patient before
 COMMITS_BEFORE_OPTIMIZE = 20
 """Of a table: keyword search must scan what was added since, and slows down with every commit."""
 
