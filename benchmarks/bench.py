@@ -19,6 +19,7 @@ from pathlib import Path
 import memory
 import neighbours
 import overhead
+import rolling
 import searching
 import suffering
 import uploading
@@ -28,6 +29,8 @@ from machine import describe, load
 from served import ServerFailed, clean_environment
 
 PARTS = ("uploads", "pipeline", "search", "overhead", "neighbours", "suffering", "memory")
+ON_REQUEST = ("rolling",)
+"""Needs a program of Debian's."""
 
 
 def main() -> int:
@@ -62,6 +65,8 @@ def main() -> int:
                 suffering.suffering(_part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL)
             if "memory" in options.parts:
                 memory.memory(_part(folder, "memory"), memory.QUICK if options.quick else memory.FULL)
+            if "rolling" in options.parts:
+                rolling.rolling(_part(folder, "rolling"), rolling.QUICK if options.quick else rolling.FULL)
     except (ServerFailed, RuntimeError) as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return 1
@@ -73,12 +78,17 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Speed of S4 on this machine.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of: {', '.join(PARTS)}; default: all of them. And {', '.join(ON_REQUEST)}, which needs haproxy",
+    )
     parser.add_argument("--quick", action="store_true", help="few and small: shows that it works")
     parser.add_argument("--directory", help="where to put the data; its file system is measured with it")
     options = parser.parse_args()
     options.parts = options.parts or PARTS
-    if unknown := set(options.parts) - set(PARTS):
+    if unknown := set(options.parts) - {*PARTS, *ON_REQUEST}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
 

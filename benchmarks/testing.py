@@ -6,7 +6,9 @@ from machine import REPOSITORY
 
 sys.path.append(str(REPOSITORY))  # `tests` is no installed package
 
+from tests.factories.cluster import running_cluster
 from tests.factories.files import docx, pdf, pptx, zipped
+from tests.factories.steady_load import Answered, steady_load
 from tests.servers import S3Server, seaweedfs
 
-__all__ = ["S3Server", "docx", "pdf", "pptx", "seaweedfs", "zipped"]
+__all__ = ["Answered", "S3Server", "docx", "pdf", "pptx", "running_cluster", "seaweedfs", "steady_load", "zipped"]

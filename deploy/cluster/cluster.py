@@ -102,7 +102,10 @@ class Cluster:
         for each in self.sets.values():
             for name in each.died():
                 say(f"{name} has died")
-                each.replace(name, say)
+                try:
+                    each.replace(name, say)
+                except ClusterError as error:  # it is tried again
+                    say(str(error))
 
     def _save_keys(self) -> None:
         client = {"S4_URL": self.balancer.url}

@@ -33,11 +33,19 @@ class S4Set:
         return bool(self.replicas or self.workers)
 
     def start(self, *, replicas: int, workers: int, say: Say) -> None:
-        """All at once; returns when the balancer sends requests to every replica."""
+        """All at once; returns when the balancer sends requests to every replica. Nothing is left of a set that does
+        not start."""
         if self.runs:
             raise ClusterError(f"{self.name} runs already; `roll {self.name}` replaces its processes.")
         if not 1 <= replicas <= SLOTS:
             raise ClusterError(f"A set has from 1 to {SLOTS} replicas.")
+        try:
+            self._start(replicas, workers, say)
+        except ClusterError:
+            self.stop(say)
+            raise
+
+    def _start(self, replicas: int, workers: int, say: Say) -> None:
         for number in range(1, replicas + 1):
             self.replicas[f"{self.name}-{number}"] = self._begin_replica(f"{self.name}-{number}")
         for number in range(1, workers + 1):
