@@ -40,7 +40,8 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
 
     def become(*kinds: str) -> None:
         folder = tmp_path / "-".join(["steps", *kinds])
-        shutil.copytree(OWN, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(OWN, folder, ignore=shutil.ignore_patterns("__pycache__"))
         monkeypatch.setattr(s4.migrations, "__file__", str(folder / "__init__.py"))
         before = migrate.steps()[-1].revision
         last_post = before.partition(".")[2]
