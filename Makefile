@@ -6,12 +6,13 @@ STAMP := $(VENV)/.set-up
 DATA ?=
 SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
-OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 systemd
+CLUSTER_PACKAGES := haproxy
+OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 systemd $(CLUSTER_PACKAGES)
 DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults storm hostile isolation fuzz test-ops check format types lint \
-  imports licences docs-reference eval bench bench-scale soak lock build package-test clean
+.PHONY: help setup demo cluster test faults storm hostile isolation fuzz test-ops check format types lint imports licences \
+  docs-reference eval bench bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +27,10 @@ $(STAMP): requirements/dev.lock pyproject.toml requirements/runtime.in
 
 demo: setup  ## From nothing to found passages: start S4, upload samples/, search. S4_DEMO_KEEP=1 leaves it running
 	$(BIN)/python samples/demo.py
+
+cluster: setup  ## S4 as on many machines: haproxy, three replicas, two workers, PostgreSQL, Redis, SeaweedFS, until Ctrl-C
+	$(call debian,$(CLUSTER_PACKAGES))
+	$(BIN)/python deploy/cluster/cluster.py up
 
 test: setup  ## All tests that need PyPI only, three files at a time (they often wait), each third with servers of its own
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
@@ -51,10 +56,15 @@ isolation: setup  ## The isolation matrix, and every mutant that it must find ou
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz
 
-test-ops: setup  ## Tests with programs of Debian's (Chromium, systemd, PostgreSQL 15, PgBouncer), which it installs when it may
-	@dpkg -s $(OPS_PACKAGES) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(OPS_PACKAGES); } || \
-	  { echo "These packages of Debian are missing: $(OPS_PACKAGES). Install them, or run this as root."; exit 2; }
+# Installs packages of Debian's that are missing, or says so.
+define debian
+	@dpkg -s $(1) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); } || \
+	  { echo "These packages of Debian are missing: $(1). Install them, or run this as root."; exit 2; }
+endef
+
+test-ops: setup  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer and haproxy, which it installs when it may
+	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m ops
 
 check: lint types imports licences  ## Formatting, lint, types, import rules, licences

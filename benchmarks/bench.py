@@ -21,6 +21,7 @@ import memory
 import neighbours
 import overhead
 import pressure
+import rolling
 import scaling
 import searching
 import suffering
@@ -42,6 +43,8 @@ PARTS = (
     "scale",
     "machines",
 )
+ON_REQUEST = ("rolling",)
+"""Needs a program of Debian's."""
 
 
 def main() -> int:
@@ -82,6 +85,8 @@ def main() -> int:
                 scaling.scale(_part(folder, "scale"), scaling.QUICK if options.quick else scaling.FULL)
             if "machines" in options.parts:
                 machines.machines(_part(folder, "machines"), machines.QUICK if options.quick else machines.FULL)
+            if "rolling" in options.parts:
+                rolling.rolling(_part(folder, "rolling"), rolling.QUICK if options.quick else rolling.FULL)
     except (ServerFailed, RuntimeError) as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return 1
@@ -93,12 +98,17 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Speed of S4 on this machine.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of: {', '.join(PARTS)}; default: all of them. And {', '.join(ON_REQUEST)}, which needs haproxy",
+    )
     parser.add_argument("--quick", action="store_true", help="few and small: shows that it works")
     parser.add_argument("--directory", help="where to put the data; its file system is measured with it")
     options = parser.parse_args()
     options.parts = options.parts or PARTS
-    if unknown := set(options.parts) - set(PARTS):
+    if unknown := set(options.parts) - {*PARTS, *ON_REQUEST}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
 

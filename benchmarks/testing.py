@@ -6,12 +6,15 @@ from machine import REPOSITORY
 
 sys.path.append(str(REPOSITORY))  # `tests` is no installed package
 
+from tests.factories.cluster import running_cluster
 from tests.factories.control_groups import ControlGroup, control_group
 from tests.factories.files import docx, pdf, pptx, zipped
+from tests.factories.steady_load import Answered, steady_load
 from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
 from tests.servers import S3Server, seaweedfs
 
 __all__ = [
+    "Answered",
     "ControlGroup",
     "Fault",
     "FaultProxy",
@@ -22,6 +25,8 @@ __all__ = [
     "fault_proxy",
     "pdf",
     "pptx",
+    "running_cluster",
     "seaweedfs",
+    "steady_load",
     "zipped",
 ]

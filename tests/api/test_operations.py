@@ -1,11 +1,13 @@
 """Routes of the process: name, health, metrics, the OpenAPI document."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import s4
-from tests.api.calls import assert_refused, upload_ready
+from tests.api.calls import assert_refused, upload, upload_ready
 from tests.factories.deployment import FAST, Deployment, running
 
 
@@ -82,10 +84,37 @@ def test_a_draining_process_is_not_ready_and_then_ends(tmp_path_factory: pytest.
                 "object_store": "ok",
                 "embedding": "ok",
             }
+            assert "Connection" not in anybody.get("/health/live").headers
             deployment._process.terminate()  # type: ignore[union-attr]
             while (answer := anybody.get("/health/ready")).status_code == 200:
                 pass
             assert (answer.status_code, answer.json()["status"]) == (503, "draining")
             assert int(answer.headers["Retry-After"]) > 0
-            assert anybody.get("/health/live").status_code == 200
+            last = anybody.get("/health/live")
+            assert (last.status_code, last.headers["Connection"]) == (200, "close"), "served, and sent elsewhere"
         assert deployment.stop() == 0
+
+
+def test_whoever_waits_for_a_document_is_answered_when_the_process_goes(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Not cut off at the end of its patience: the caller asks another replica."""
+    folder = tmp_path_factory.mktemp("leaving")
+    with (
+        running(folder, "--no-worker", **FAST, S4_SHUTDOWN_SECONDS="60") as deployment,
+        deployment.new_tenant() as waiting,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        document_id = upload(waiting, "nobody indexes this")["document_id"]
+        answer = pool.submit(waiting.get, f"/documents/{document_id}", params={"wait": 60})
+        with httpx.Client(base_url=deployment.url, timeout=30) as anybody:
+            while in_flight(anybody) < 2:  # it, and this question
+                pass
+        assert deployment.stop() == 0  # in less time than either of the two minutes
+        assert (answer.result().status_code, answer.result().json()["status"]) == (200, "processing")
+
+
+def in_flight(anybody: httpx.Client) -> float:
+    families = text_string_to_metric_families(anybody.get("/metrics").text)
+    (family,) = [family for family in families if family.name == "s4_http_requests_in_flight"]
+    return sum(sample.value for sample in family.samples)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from structlog.typing import EventDict
 
+from s4.entrypoints.protocol import S4Protocol
+from s4.entrypoints.serve import S4Server
 from s4.kernel.context import AdminContext, TenantContext
 from s4.kernel.errors import Unauthenticated
 from s4.kernel.ids import TenantId
@@ -71,6 +73,11 @@ def make_app(events: Events) -> FastAPI:
             events.largest_chunk = max(events.largest_chunk, len(chunk))
             events.chunk_arrived.set()
         return {"filename": file.filename, "bytes": size, "fields": await form.finish()}
+
+    @router.get("/silent", permission=Permission.PUBLIC)
+    async def silent() -> None:
+        events.chunk_arrived.set()
+        await asyncio.Event().wait()
 
     @router.get("/endless", permission=Permission.PUBLIC)
     async def endless() -> StreamingResponse:
@@ -129,6 +136,28 @@ async def port(events: Events, logs: LogQueue) -> AsyncIterator[int]:
         yield listener.getsockname()[1]
         server.should_exit = True
         await serving
+
+
+@contextlib.asynccontextmanager
+async def served(events: Events, patience_seconds: int) -> AsyncIterator[tuple[int, Callable[[], Awaitable[None]]]]:
+    """A server as `s4 serve` runs it: its port, and what closes it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(
+            make_app(events),
+            http=S4Protocol,
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=patience_seconds,
+        )
+        server = S4Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+
+        async def close() -> None:
+            server.should_exit = True
+            await serving
+
+        yield listener.getsockname()[1], close
+        await close()
 
 
 async def send_head(port: int, head: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -247,3 +276,43 @@ async def test_a_request_that_is_cut_off_within_its_json_is_told_apart(port: int
         await writer.wait_closed()
 
     assert (await logs.next())["status"] == 499
+
+
+async def test_a_request_that_was_on_its_way_when_the_server_closed_is_answered(events: Events, logs: LogQueue) -> None:
+    async with served(events, patience_seconds=30) as (port, close):
+        head = "POST /json HTTP/1.1\nHost: s4\nX-Tenant-Key: bad\nContent-Length: 0\n\n"
+        reader, writer = await send_head(port, head)  # a connection that has served and is idle
+        await read_answer(reader)
+        fresh_reader, fresh_writer = await asyncio.open_connection("127.0.0.1", port)
+        closing = asyncio.ensure_future(close())
+        while await connects(port):  # noqa: ASYNC110 (uvicorn offers no event)
+            await asyncio.sleep(0)
+        for on in (writer, fresh_writer):
+            on.write(head.replace("\n", "\r\n").encode())
+
+        assert (await read_answer(reader))[0] == (await read_answer(fresh_reader))[0] == 401
+        await closing
+        writer.close()
+        fresh_writer.close()
+
+
+async def connects(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_who_waits_longer_than_a_stopping_server_is_told_to_repeat(events: Events, logs: LogQueue) -> None:
+    async with served(events, patience_seconds=0) as (port, close):
+        reader, writer = await send_head(port, "GET /silent HTTP/1.1\nHost: s4\n\n")
+        await events.chunk_arrived.wait()
+        await close()
+
+        status, headers, body = await read_answer(reader)
+
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert b'"service_unavailable"' in body
+        writer.close()

@@ -71,7 +71,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     # By-key routes come first: their paths would otherwise match as ids.
     for router in (
         uploads_router(core.uploads, upload_limits),
-        reading_router(core.documents),
+        reading_router(core.documents, leaving=lambda: state.closing),
         changes_router(core.documents),
         search_router(core.search),
         tenants_router(core.tenants, core.lifecycle),
@@ -106,6 +106,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         ),
         random=RANDOM,
         observers=(take_back_refused(core.calls), metered, audited),
+        leaving=lambda: state.draining,
     )
     undeclared = undeclared_routes(app)
     if undeclared:

@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -20,7 +21,7 @@ from s4.platform.http.routing import DomainRouter
 from s4.platform.telemetry import exposition, metrics
 
 _CHECK_SECONDS_MAX = 5.0  # a readiness check must answer before the balancer's patience ends
-_DRAINING_RETRY = timedelta(seconds=5)
+_NOT_READY_RETRY = timedelta(seconds=5)
 
 ChildMetrics = Callable[[], Awaitable[Mapping[str, bytes]]]
 
@@ -30,6 +31,9 @@ class ProcessState:
     """What readiness looks at besides dependencies. `child_metrics` asks the children for theirs."""
 
     draining: bool = False
+    """Told to stop: readiness says so, every request is still served."""
+    closing: bool = False
+    """The listener closes; what is under way may finish, and nobody waits for anything."""
     worker_alive: bool | None = None
     """None: this process has no worker of its own."""
     child_metrics: ChildMetrics | None = field(default=None)
@@ -54,19 +58,20 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
     @router.get("/health/ready", permission=public, responses={503: {"description": "Not ready."}})
     async def ready() -> Response:
         """Whether to send requests here, and the state of each dependency."""
+        if state.draining:  # said at once: a balancer that waits for it sends requests meanwhile
+            metrics.READY.set(0)
+            return _not_ready({"status": "draining", "dependencies": {}, "catalog": "unknown"})
         database, store = await asyncio.gather(_check(core.database.ping), _check(core.store.ping))
         dependencies = {"database": database, "object_store": store}
         if state.worker_alive is not None:
             dependencies["worker"] = "ok" if state.worker_alive else "restarting"
         # Without a worker or a provider documents wait, but every request can be served, searches by keywords at least.
         dependencies["embedding"] = "ok" if core.embedder.trouble is None else "degraded"
-        serving = database == store == "ok" and not state.draining
+        serving = database == store == "ok"
         metrics.READY.set(serving)
-        status = "draining" if state.draining else "ready" if serving else "unavailable"
         catalog = await current_state(core.database) if database == "ok" else "unknown"
-        body = {"status": status, "dependencies": dependencies, "catalog": catalog}
-        headers = {} if serving else {"Retry-After": str(int(_DRAINING_RETRY.total_seconds()))}
-        return JSONResponse(body, status_code=200 if serving else 503, headers=headers)
+        body = {"status": "ready" if serving else "unavailable", "dependencies": dependencies, "catalog": catalog}
+        return JSONResponse(body) if serving else _not_ready(body)
 
     @router.get("/metrics", permission=public, include_in_schema=False)
     async def scrape(request: Request) -> Response:
@@ -81,6 +86,10 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         return Response(exposition.combined("api", children), media_type=exposition.CONTENT_TYPE)
 
     return router
+
+
+def _not_ready(body: Mapping[str, Any]) -> Response:
+    return JSONResponse(body, status_code=503, headers={"Retry-After": str(int(_NOT_READY_RETRY.total_seconds()))})
 
 
 async def refresh_gauges(core: Core) -> None:

@@ -1,5 +1,7 @@
-"""What is not HTTP is answered in the shape of all errors; uvicorn would answer in plain text. And whoever waits for a
-place learns that its caller has hung up without reading the body, as `receive` would.
+"""uvicorn's parser, in three things another. What is not HTTP is answered in the shape of all errors, not in plain
+text. Whoever waits for a place learns that its caller has hung up without reading the body, as `receive` would. And at
+the end an idle connection is not cut off at once: a request may be on its way in it, or in it and not read yet, and
+would be lost (uvicorn's issue 2757).
 """
 
 import asyncio
@@ -13,9 +15,11 @@ from s4.kernel.ids import base32
 from s4.platform.http.errors import error_response
 from s4.platform.http.places import say_gone
 
+_LAST_REQUEST_SECONDS = 0.2  # a request that was sent is here by then, in one data centre; every stop takes so long
+
 
 class S4Protocol(HttpToolsProtocol):
-    """uvicorn's parser with our words. No route, middleware or log line sees a request that is none."""
+    """No route, middleware or log line sees a request that is not HTTP."""
 
     _gone: asyncio.Future[None]
 
@@ -31,6 +35,14 @@ class S4Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         say_gone(cast(MutableMapping[str, Any], self.scope), self._gone)
+
+    def shutdown(self) -> None:
+        """The server closes: busy connections after their answer, idle ones after a moment without a request."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()
+            return
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(_LAST_REQUEST_SECONDS, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:
         """`msg` is the parser's reason."""

@@ -29,10 +29,11 @@ _RESTART_SECONDS = 1.0  # first pause before a dead worker is started anew; doub
 _RESTART_SECONDS_MAX = 30.0
 _CHILD_METRICS_SECONDS_MAX = 2.0
 _KEEP_ALIVE_SECONDS = 75  # longer than common balancers keep idle connections, so that they close first
+_UNWIND_SECONDS_MAX = 2.0  # for requests that ran out of patience, to answer and to give back what they hold
 
 
 async def serve(settings: Settings, *, with_worker: bool) -> None:
-    """Runs until SIGTERM or SIGINT: readiness flips, the listener closes, requests finish, the worker ends."""
+    """Runs until SIGTERM or SIGINT: readiness flips, the listener closes, requests finish while the worker ends."""
     if with_worker and settings.store_url == "memory://":
         raise InvalidRequest(
             "memory:// lives in one process: the API and its worker would not see each other's objects."
@@ -57,14 +58,15 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
             lifespan="off",
         )
-        server = _Server(config)
-        _stop_on_signals(server, state, settings.drain_seconds)
+        server = S4Server(config)
+        worker = _WorkerChild(settings, state) if with_worker else None
+        _stop_on_signals(server, worker, state, settings.drain_seconds)
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(core.calls.running())
             await stack.enter_async_context(core.access.notes_kept())
             await core.vectors.keep_copies()
-            if with_worker:
-                await stack.enter_async_context(_WorkerChild(settings, state))
+            if worker is not None:
+                await stack.enter_async_context(worker)
             await stack.enter_async_context(core.admin_calls.running())
             await stack.enter_async_context(core.board.running())
             host, port = listening.getsockname()[:2]
@@ -75,12 +77,17 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
     log.info("api.stopped")
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to `serve`, which drains first."""
+class S4Server(uvicorn.Server):
+    """Leaves signals to `serve`, which drains first, and sees off whom it can keep no longer."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.server_state.tasks:  # cancelled, and not awaited by uvicorn
+            await asyncio.wait(list(self.server_state.tasks), timeout=_UNWIND_SECONDS_MAX)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -93,16 +100,25 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _stop_on_signals(server: uvicorn.Server, state: ProcessState, drain_seconds: float) -> None:
+def _stop_on_signals(
+    server: uvicorn.Server, worker: "_WorkerChild | None", state: ProcessState, drain_seconds: float
+) -> None:
     loop = asyncio.get_running_loop()
 
+    def close() -> None:
+        state.closing = True
+        server.should_exit = True
+        if worker is not None:
+            worker.tell_to_stop()
+
     def stop() -> None:
-        if state.draining:
-            server.force_exit = True  # the second signal does not wait
+        if state.draining:  # the second signal does not wait
+            server.force_exit = True
+            close()
             return
         state.draining = True
         log.info("api.draining", seconds=drain_seconds)
-        loop.call_later(drain_seconds, setattr, server, "should_exit", True)
+        loop.call_later(drain_seconds, close)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
@@ -117,6 +133,7 @@ class _WorkerChild:
         self._process: subprocess.Popen[bytes] | None = None
         self._metrics_url = ""
         self._keeper: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def __aenter__(self) -> "_WorkerChild":
         self._state.child_metrics = self._metrics
@@ -124,14 +141,23 @@ class _WorkerChild:
         self._keeper = asyncio.create_task(self._keep())
         return self
 
+    def tell_to_stop(self) -> None:
+        """It has the same time for its jobs as the API for its requests; the end of the block waits for it."""
+        self._stopping = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
     async def __aexit__(self, *_: object) -> None:
         assert self._keeper is not None
+        told = self._stopping
+        self._stopping = True
         self._keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._keeper
         if self._process is None or self._process.poll() is not None:
             return
-        self._process.terminate()
+        if not told:
+            self._process.terminate()
         try:
             await asyncio.to_thread(self._process.wait, self._settings.shutdown_seconds + 5)
         except subprocess.TimeoutExpired:
@@ -145,12 +171,18 @@ class _WorkerChild:
             started = time.monotonic()
             self._process = await asyncio.to_thread(self._start)
             self._state.worker_alive = True
+            if self._stopping:  # told while it was being started
+                self._process.terminate()
             await asyncio.to_thread(self._process.wait)
             self._state.worker_alive = False
+            if self._stopping:
+                return
             log.error("worker.died", exit_code=self._process.returncode)
             if time.monotonic() - started > _RESTART_SECONDS_MAX:
                 pause_seconds = _RESTART_SECONDS
             await asyncio.sleep(pause_seconds)
+            if self._stopping:
+                return
             pause_seconds = min(pause_seconds * 2, _RESTART_SECONDS_MAX)
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -56,14 +56,21 @@ class DocumentService:
             raise missing()
         return document
 
-    async def wait(self, context: TenantContext, document_id: DocumentId, *, at_most: timedelta) -> Document:
-        """The document as soon as it is in an end state, or as it is after `at_most`."""
+    async def wait(
+        self,
+        context: TenantContext,
+        document_id: DocumentId,
+        *,
+        at_most: timedelta,
+        leaving: Callable[[], bool] = lambda: False,
+    ) -> Document:
+        """The document as soon as it is in an end state; as it is after `at_most`, or when the process is `leaving`."""
         started = time.monotonic()
         while True:
             document = await self.get(context, document_id)
             waited_seconds = time.monotonic() - started
             left_seconds = at_most.total_seconds() - waited_seconds
-            if document.status is not DocumentStatus.PROCESSING or left_seconds <= 0:
+            if document.status is not DocumentStatus.PROCESSING or left_seconds <= 0 or leaving():
                 return document
             pause_seconds = min(max(waited_seconds / 10, _WAIT_POLL_SECONDS), _WAIT_POLL_SECONDS_MAX)
             await asyncio.sleep(min(pause_seconds, left_seconds))

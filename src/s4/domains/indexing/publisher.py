@@ -42,6 +42,7 @@ _BATCH_ROWS_MAX = 20_000  # of one commit: 384 dimensions of float32 are some 30
 _LEASE_POLL_SECONDS = 0.02
 _LEASE_WAIT = timedelta(seconds=60)
 _SESSION_SECONDS_MAX = 5.0  # under one lease, so that other workers get their turn at a busy tenant's table
+_CLOSE_SECONDS_MAX = 2.0  # for tidying behind what is published; a stopping process was patient before
 COMMITS_BEFORE_OPTIMIZE = 20
 """Of a table: keyword search must scan what was added since, and slows down with every commit."""
 
@@ -111,6 +112,16 @@ class Publisher:
             task = asyncio.create_task(self._drain(change.tenant_id))
             self._writers[change.tenant_id] = task
         await change.done
+
+    async def aclose(self) -> None:
+        """Ends the writing, so that no table stays held: what is being written belongs to no job of ours any more."""
+        writers = list(self._writers.values())
+        if not writers:
+            return
+        await asyncio.wait(writers, timeout=_CLOSE_SECONDS_MAX)
+        for task in writers:
+            task.cancel()
+        await asyncio.wait(writers)
 
     @contextlib.asynccontextmanager
     async def exclusive(self, tenant_id: TenantId) -> AsyncIterator[Lease]:

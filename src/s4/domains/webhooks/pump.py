@@ -98,7 +98,8 @@ class DeliveryPump:
                 await self._pause()
 
     async def stop(self, *, within: timedelta) -> None:
-        """Sends nothing new; what is under way may end within that time. What may not is sent again by the next."""
+        """Sends nothing new; what is under way may end within that time. What does not is handed back, and the next
+        process sends it again at once."""
         self._stopping.set()
         if self._running:
             await asyncio.wait(list(self._running), timeout=within.total_seconds())
@@ -132,6 +133,10 @@ class DeliveryPump:
             if room <= 0:
                 continue
             claimed = await self._claim(each, room)
+            if self._stopping.is_set():  # meanwhile: `stop` waits for nothing that begins now
+                for one in claimed:
+                    await self._hand_back(one)
+                break
             self._claims += 1
             self._served[each.webhook_id] = self._claims
             for one in claimed:
@@ -171,11 +176,23 @@ class DeliveryPump:
             outcome = await self._send(claimed)
             failpoint("webhook.answered")
             await self._settle(claimed, outcome)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Unavailable):  # then the claim expires
+                await self._hand_back(claimed)
         except Unavailable as error:
             # The catalog went away: the claim expires, and the delivery is sent again.
             log.warning("webhooks.catalog_unavailable", delivery_id=delivery.delivery_id, error=error.message)
         except Exception:
             log.exception("webhooks.attempt_broke", delivery_id=delivery.delivery_id)
+
+    async def _hand_back(self, claimed: Claimed) -> None:
+        """As if it had not been claimed."""
+
+        async def settle(connection: Connection) -> None:
+            now = await self._database.now(connection)
+            await queries.settle(connection, claimed, next_at=now, attempts=claimed.delivery.attempts)
+
+        await self._database.transact(settle)
 
     async def _send(self, claimed: Claimed) -> _Outcome:
         delivery = claimed.delivery

@@ -4,7 +4,7 @@
 close what they opened, in reverse order. `parts` makes each part of its settings.
 """
 
-from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, open_core
+from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core
 from s4.entrypoints.bootstrap.parts import (
     RANDOM,
     database_url,
@@ -29,6 +29,7 @@ __all__ = [
     "make_vectors",
     "metadata_limits",
     "migrate_database",
+    "missing_steps",
     "open_core",
     "open_worker",
     "reading_limits",

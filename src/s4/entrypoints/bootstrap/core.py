@@ -114,9 +114,15 @@ def configure_process(settings: Settings, *, service: str) -> None:
     metrics.BUILD_INFO.labels(__version__).set(1)
 
 
-def migrate_database(settings: Settings) -> list[str]:
-    """Brings the catalog's schema up to date. Answers with the steps that were run."""
-    return migrate.upgrade(database_url(settings))
+def migrate_database(settings: Settings, *, pre_only: bool = False) -> list[str]:
+    """Brings the catalog's schema up to date, or only so far as an older release can live with it. Answers with the
+    steps that were run."""
+    return migrate.upgrade(database_url(settings), pre_only=pre_only)
+
+
+def missing_steps(settings: Settings) -> list[str]:
+    """Of the catalog's schema."""
+    return [step.revision for step in migrate.missing(database_url(settings))]
 
 
 @contextlib.asynccontextmanager

@@ -21,6 +21,7 @@ from s4.entrypoints.bootstrap.parts import (
     make_verifier,
 )
 from s4.entrypoints.configuration import SCRATCH_DIR
+from s4.kernel.errors import Unavailable
 from s4.kernel.ids import base32
 from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
@@ -107,6 +108,9 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     try:
         yield WorkerParts(worker, scheduler, heartbeat, indexing, pump, maintenance)
     finally:
+        await publisher.aclose()
+        with contextlib.suppress(Unavailable):  # then they expire
+            await leases.release_all()
         await outbound.aclose()
         await extraction.aclose()
 

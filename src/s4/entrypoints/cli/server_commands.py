@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(epilog=examples("s4 serve --data-dir s4-data --port 8080"))(serve)
     app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9100"))(worker)
-    app.command(epilog=examples("s4 migrate --data-dir s4-data"))(migrate)
+    app.command(epilog=examples("s4 migrate --data-dir s4-data", "s4 migrate --pre"))(migrate)
 
 
 def serve(
@@ -82,12 +82,22 @@ def worker(
     asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
 
 
-def migrate(context: typer.Context, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+def migrate(
+    context: typer.Context,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    pre: Annotated[
+        bool, typer.Option("--pre", help="Only what the older release can live with: run it before replacing that.")
+    ] = False,
+) -> None:
     """Bring the catalog's schema to this release. The embedded mode does it by itself."""
-    from s4.entrypoints.bootstrap import migrate_database
+    from s4.entrypoints.bootstrap import migrate_database, missing_steps
 
-    steps = migrate_database(configuration(context, config, data_dir=data_dir).settings)
+    settings = configuration(context, config, data_dir=data_dir).settings
+    steps = migrate_database(settings, pre_only=pre)
     typer.echo(f"migrated: {', '.join(steps)}" if steps else "nothing to do")
+    if pre and (left := missing_steps(settings)):
+        typer.echo(f"left for `s4 migrate`, once no process of the older release runs: {', '.join(left)}")
 
 
 def _of_the_parent() -> "Settings":

@@ -1,7 +1,15 @@
-"""Brings a database to this release's schema. The steps are in `s4/migrations`, numbered, `pre` or `post` by name."""
+"""Brings a database to this release's schema. The steps are in `s4/migrations`, numbered, `pre` or `post` by name.
+
+Two releases work on one catalog while one replaces the other, so a process looks at more than whether the schema is its
+own. It serves while nothing but trailing `post` steps is missing, and on a newer schema as long as no `post` step that
+it does not know has been run. The second is read from the step's revision, since an old release has no file of it:
+`NNNN`, and behind a dot the number of the last `post` step up to there, if there was one (`0012.0011`).
+"""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -22,8 +30,17 @@ POSTGRESQL_OLDEST = 15
 """The oldest major version that its own makers still mend, and the oldest that S4's tests have run on."""
 
 
-def upgrade(url: str) -> list[str]:
-    """Runs what is missing, alone. Answers with the revisions that were run. Raises as `pending` does."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`is_post`: no process of an older release may be left when it is run."""
+
+    revision: str
+    is_post: bool
+
+
+def upgrade(url: str, *, pre_only: bool = False) -> list[str]:
+    """Runs what is missing, alone; with `pre_only` as far as an older release can live with it. Answers with the
+    revisions that were run. Raises as `pending` does."""
     with _connected(url) as connection:
         _require_supported(connection)
         if connection.dialect.name == "postgresql":
@@ -33,23 +50,29 @@ def upgrade(url: str) -> list[str]:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             connection.exec_driver_sql("PRAGMA busy_timeout=30000")
             connection.exec_driver_sql("BEGIN EXCLUSIVE")
-        before = _current(connection)
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        wanted = _missing(connection)
+        if pre_only:
+            wanted = _before_the_first_post(wanted)
+        if wanted:
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, wanted[-1].revision)
         failpoint("migrate.ran")
         connection.commit()
         failpoint("migrate.committed")
-        after = _current(connection)
-    script = ScriptDirectory.from_config(config)
-    if after == before:
-        return []
-    return [revision.revision for revision in script.iterate_revisions(after, before)][::-1]
+    return [step.revision for step in wanted]
+
+
+def missing(url: str) -> list[Step]:
+    """This release's steps that were not run yet, in order. Raises as `pending` does."""
+    with _connected(url) as connection:
+        _require_supported(connection)
+        return _missing(connection)
 
 
 def pending(url: str) -> bool:
-    """Whether the database lacks a step of this release. Raises `Unavailable`, and `Conflict` for a server that is
-    too old."""
+    """Whether the database lacks a step that this release cannot serve without. Raises `Unavailable`, and `Conflict`
+    for a server that is too old, or a schema that is too new."""
     with _connected(url) as connection:
         return lacks_steps(connection)
 
@@ -57,7 +80,7 @@ def pending(url: str) -> bool:
 def lacks_steps(connection: sa.Connection) -> bool:
     """`pending`, on a connection that is open."""
     _require_supported(connection)
-    return _current(connection) != ScriptDirectory.from_config(_config()).get_current_head()
+    return any(not step.is_post for step in _missing(connection))
 
 
 def server_name(connection: sa.Connection) -> str:
@@ -90,8 +113,32 @@ def _connected(url: str) -> Iterator[sa.Connection]:
         engine.dispose()
 
 
-def _current(connection: sa.Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+def steps() -> list[Step]:
+    """This release's, oldest first."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return [Step(each.revision, Path(each.path).stem.split("_")[1] == "post") for each in scripts][::-1]
+
+
+def _missing(connection: sa.Connection) -> list[Step]:
+    """Raises `Conflict` when a newer release has run a step that this one cannot live with."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = steps()
+    if current is None:
+        return known
+    revisions = [step.revision for step in known]
+    if current in revisions:
+        return known[revisions.index(current) + 1 :]
+    number, _, last_post = current.partition(".")
+    if last_post > revisions[-1].partition(".")[0]:  # four digits each
+        raise Conflict(
+            f"The catalog's schema is of a newer release (step {number}), which has run a step that this release "
+            "cannot live with: start the newer release instead."
+        )
+    return []
+
+
+def _before_the_first_post(steps: list[Step]) -> list[Step]:
+    return list(itertools.takewhile(lambda step: not step.is_post, steps))
 
 
 def _config() -> Config:

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from s4.kernel.errors import S4Error
+from s4.kernel.errors import S4Error, Unavailable
 from s4.platform.http.exchange import exchange_of
 
 log = structlog.get_logger(__name__)
@@ -134,6 +134,11 @@ def answer_to(error: S4Error) -> Response:
 def unforeseen() -> Response:
     """The answer to whatever nobody foresaw."""
     return error_response(500, "server_error", _SERVER_MESSAGE)
+
+
+def stopping() -> Response:
+    """The answer to whom the process keeps waiting until it must end."""
+    return answer_to(Unavailable("S4 stops before this is done; repeat the request.", retry_after=timedelta(seconds=1)))
 
 
 def _headers_of(error: S4Error) -> dict[str, str]:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.units import KIB, MIB
-from s4.platform.http.errors import STATUS_CLIENT_CLOSED, unforeseen
+from s4.platform.http.errors import STATUS_CLIENT_CLOSED, stopping, unforeseen
 from s4.platform.http.exchange import Exchange
 from s4.platform.http.proxies import NO_PROXIES, TrustedProxies
 from s4.platform.telemetry.logs import trace_id_of
@@ -88,9 +88,17 @@ class HttpMiddleware:
     """`app.add_middleware(HttpMiddleware, limits=..., random=...)`, added last, so that it is outermost."""
 
     def __init__(
-        self, app: ASGIApp, *, limits: HttpLimits, random: RandomBytes, observers: Sequence[Observer] = ()
+        self,
+        app: ASGIApp,
+        *,
+        limits: HttpLimits,
+        random: RandomBytes,
+        observers: Sequence[Observer] = (),
+        leaving: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`leaving`: whether the process is about to go, so that connections shall end with their answers."""
         self._app = app
+        self._leaving = leaving
         self._observers = tuple(observers)
         self._limits = limits
         self._random = random
@@ -115,7 +123,9 @@ class HttpMiddleware:
         started = time.monotonic()
         HTTP_IN_FLIGHT.inc()
         try:
-            await self._answer(scope, _Connection(scope, receive, send, exchange, self._limits.api_version))
+            await self._answer(
+                scope, _Connection(scope, receive, send, exchange, self._limits.api_version, self._leaving)
+            )
         finally:
             if exchange.place is not None:
                 exchange.place.leave()
@@ -126,6 +136,10 @@ class HttpMiddleware:
     async def _answer(self, scope: Scope, connection: "_Connection") -> None:
         try:
             await self._app(scope, connection.receive, connection.send)
+        except asyncio.CancelledError:  # the server's patience has ended, and it stops
+            if connection.exchange.status is not None:
+                raise
+            await stopping()(scope, connection.receive, connection.send)
         except Exception as error:
             log.error("http.request_failed", error=type(error).__name__, exc_info=error)
             if connection.exchange.status is not None:
@@ -175,8 +189,17 @@ def route_template(scope: Scope) -> str:
 class _Connection:
     """The server's `receive` and `send`, counted, with the answer's headers completed."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, api_version: str) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        exchange: Exchange,
+        api_version: str,
+        leaving: Callable[[], bool],
+    ) -> None:
         self._scope = scope
+        self._leaving = leaving
         self._receive = receive
         self._send = send
         self._api_version = api_version
@@ -215,10 +238,12 @@ class _Connection:
             headers[name] = value
         headers["X-Request-Id"] = self.exchange.request_id
         headers["X-S4-API-Version"] = self._api_version
+        ends = self._leaving()
         if self._leaves_much_unread():
             self._lingers = "content-length" in headers  # otherwise only the last message ends the answer
-            if self._scope.get("http_version", "1.1").startswith("1"):
-                headers["Connection"] = "close"
+            ends = True
+        if ends and self._scope.get("http_version", "1.1").startswith("1"):
+            headers["Connection"] = "close"
 
     def _leaves_much_unread(self) -> bool:
         if self.exchange.body_received or self.exchange.disconnected:

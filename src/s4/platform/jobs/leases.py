@@ -70,13 +70,16 @@ class Leases:
 
     async def release(self, lease: Lease) -> None:
         """Lets the next one in at once. Releasing a lost lease does nothing."""
+        await self._drop(leases.c.name == lease.name, leases.c.owner == lease.owner, leases.c.token == lease.token)
 
+    async def release_all(self) -> None:
+        """Whatever this owner still holds: the last act of a process that stops, when nothing of it acquires more."""
+        await self._drop(leases.c.owner == self.owner)
+
+    async def _drop(self, *which: sa.ColumnElement[bool]) -> None:
         async def drop(connection: Connection) -> None:
             now = await self._database.now(connection)
-            await connection.execute(
-                sa.update(leases)
-                .where(leases.c.name == lease.name, leases.c.owner == lease.owner, leases.c.token == lease.token)
-                .values(until=now)
-            )
+            # Nobody's, not only over: a heartbeat that read the clock before would make it last again, unheld.
+            await connection.execute(sa.update(leases).where(*which).values(owner="", until=now))
 
         await self._database.transact(drop)

@@ -110,7 +110,8 @@ class Worker:
                 await self._pause()
 
     async def stop(self, *, within: timedelta) -> None:
-        """No new claims; lets running jobs finish until `within` has passed, then hands the rest back."""
+        """No new claims; lets running jobs finish until `within` has passed, then hands the rest back. What `run` has
+        just claimed goes back before it ends."""
         self._stopping.set()
         if self._running:
             await asyncio.wait(list(self._running), timeout=within.total_seconds())
@@ -154,9 +155,9 @@ class Worker:
             claimed_any = True
             if job.crashes and self._running:
                 await asyncio.wait(list(self._running))
-                if self._stopping.is_set():
-                    await self._database.transact(partial(self._queue.release, job=job))
-                    break
+            if self._stopping.is_set():  # meanwhile: `stop` waits for nothing that begins now
+                await self._database.transact(partial(self._queue.release, job=job))
+                break
             task = asyncio.create_task(self._attempt(job))
             self._running[task] = job
             task.add_done_callback(self._running.pop)

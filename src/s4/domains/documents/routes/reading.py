@@ -1,6 +1,7 @@
 """Answering about documents: list, get, download, text; each by id, and what has a key by key."""
 
 import base64
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -47,8 +48,8 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def reading_router(documents: DocumentService) -> DomainRouter:
-    """Routes that change nothing."""
+def reading_router(documents: DocumentService, *, leaving: Callable[[], bool]) -> DomainRouter:
+    """Routes that change nothing. Once the process is `leaving`, nobody waits for an end state any more."""
     router = DomainRouter(tags=["documents"], serves_bound_keys=True)
     read = Permission.DOCUMENTS_READ
 
@@ -89,7 +90,7 @@ def reading_router(documents: DocumentService) -> DomainRouter:
 
     async def detail(context: TenantContext, document_id: str, wait: float, response: Response) -> DocumentDetail:
         parsed = parse_document_id(document_id)
-        document = await documents.wait(context, parsed, at_most=timedelta(seconds=wait))
+        document = await documents.wait(context, parsed, at_most=timedelta(seconds=wait), leaving=leaving)
         response.headers["ETag"] = etag(document.revision)
         return DocumentDetail.of(document)
 
