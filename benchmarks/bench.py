@@ -1,6 +1,6 @@
 """Speed, as distributions and as ratios to what the same machine does without S4.
 
-    python benchmarks/bench.py            about half an hour on two cores
+    python benchmarks/bench.py            about forty minutes on two cores
     python benchmarks/bench.py --quick    under a minute; shows that it works, the figures mean little
     python benchmarks/bench.py search     one part only, of those that --help lists
 
