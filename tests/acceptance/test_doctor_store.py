@@ -23,6 +23,7 @@ from s4.entrypoints.doctor.store.bench import Bench, open_bench
 from s4.entrypoints.doctor.store.identity import identity
 from s4.kernel import keys
 from s4.kernel.errors import Conflict
+from s4.kernel.units import KIB
 from s4.platform.objects import NO_CONDITIONS, open_signed, open_store
 from tests.acceptance.conftest import Command
 from tests.contracts.object_stores import s3_settings
@@ -36,6 +37,8 @@ from tests.servers import POLICED, S3Server
 BEHAVIOUR = {
     "conditional_writes", "conditional_race", "list_after_write", "multipart", "ranged_reads", "index_table", "abort",
 }  # fmt: skip
+PLAUSIBLE = {"ETag": '"1"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+"""Headers without which obstore takes no answer for an object's."""
 NAMES = [action.name for action in ACTIONS]
 
 
@@ -206,7 +209,7 @@ async def test_a_missing_object_that_looks_forbidden_is_told_from_a_missing_perm
 
 def turned(answer: Answer) -> Answer:
     """Other bytes, as many."""
-    return Answer(200, {"ETag": '"1"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}, answer.body[::-1])
+    return Answer(200, PLAUSIBLE, answer.body[::-1])
 
 
 def claims_success(proxy: FaultProxy, **which: Any) -> Fault:
@@ -288,11 +291,24 @@ async def test_ranges_that_are_ignored_are_found_out(
     proxy: FaultProxy, configured: Callable[..., Configuration]
 ) -> None:
     def whole(answer: Answer) -> Answer:
-        return Answer(200, {"ETag": '"1"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}, answer.body)
+        return Answer(200, PLAUSIBLE, answer.body)
 
     proxy.add(Fault(Mode.REWRITE, method="GET", path="/ranged", rewrite=whole))
 
     assert (await tried(behaviour.ranged_reads, configured())).verdict is Verdict.FAILED
+
+
+async def test_ranges_of_other_bytes_are_found_out(proxy: FaultProxy, configured: Callable[..., Configuration]) -> None:
+    def spoilt(answer: Answer) -> Answer:
+        headers = {**PLAUSIBLE, "Content-Range": f"bytes 0-0/{64 * KIB}"}
+        return Answer(206, headers, bytes([answer.body[0] ^ 1]))
+
+    proxy.add(Fault(Mode.REWRITE, method="GET", path="/ranged", count=1, rewrite=spoilt))
+
+    read = await tried(behaviour.ranged_reads, configured())
+
+    assert read.verdict is Verdict.FAILED
+    assert "Bytes 0 to 1 of 65536 are read as other bytes." in read.message
 
 
 async def test_parts_that_come_back_in_another_order_are_found_out(
