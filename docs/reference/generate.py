@@ -46,7 +46,9 @@ def settings_page() -> str:
         *_prose("""Set in the environment under the name in the first column, or in a TOML file in lower case and
             without `S4_`; a few can be given as options of a command, which then win (see
             [configuration](../guide/configuration.md)). A secret may stand in a file of its own, whose path is set
-            under the name with `_FILE` behind it. Sizes are bytes and may be written with a unit: `10 MiB`, `1.5GiB`,
+            under the name with `_FILE` behind it. On machines below 8 GiB some defaults are lower (see [what follows
+            from the machine](../guide/operations.md#what-follows-from-the-machine)). Sizes are bytes and may be
+            written with a unit: `10 MiB`, `1.5GiB`,
             `512`."""),
     ]
     section: str | None = None

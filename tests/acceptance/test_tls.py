@@ -6,12 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
+from s4.platform.rates import Rate, open_shared
+from s4.platform.trust import trusting
 from s4client import S4AdminClient, S4Client, S4ConnectionError
 from tests.acceptance.conftest import Command
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, running
@@ -120,6 +124,21 @@ def test_without_the_authority_s4_connects_to_none_of_them(secured: Secured, her
     assert "certificate" in said["database"]["message"]
     trusting = {**secured.environment, "S4_CA_FILE": str(secured.authority.file)}
     assert here("config", "check", "--connect", S4_DATA_DIR=str(tmp_path), **trusting).code == 0
+
+
+async def test_a_redis_that_nobody_known_vouches_for_is_not_asked(secured: Secured) -> None:
+    url, timeout, rate = secured.environment["S4_REDIS_URL"], timedelta(seconds=BOUND_SECONDS), Rate(1.0, 1)
+    stranger = open_shared(url, prefix="tls:", timeout=timeout)
+    with capture_logs() as logs:
+        await stranger.take("acme", rate)
+    assert [line["event"] for line in logs] == ["rates.alone"]
+    assert "certificate verify failed" in logs[0]["message"]
+    with trusting(secured.authority.file), capture_logs() as logs:
+        friend = open_shared(url, prefix="tls:", timeout=timeout)
+        await friend.take("acme", rate)
+        await friend.aclose()
+    assert logs == []
+    await stranger.aclose()
 
 
 def test_behind_a_trusted_proxy_each_caller_answers_for_himself(secured: Secured) -> None:

@@ -13,7 +13,7 @@ from s4.kernel.settings import Settings
 from s4.kernel.units import MIB, human_size
 from s4.platform.machine import Machine
 
-IDLE_BYTES = 640 * MIB  # API and worker with the local model, warmed up; measured: benchmarks/RESULTS.md
+IDLE_BYTES = 640 * MIB  # API and worker, both with the local model and in use: 614 measured (benchmarks/RESULTS.md)
 CACHE_FACTOR = 5  # what full caches take: with metadata and a worker's part 1.7 x the setting, 3 x what LanceDB counts
 TEXT_BYTES_PER_CHAR = 50  # of the worst text while it is cut into chunks (docs/guide/limits.md)
 CHILD_ADDRESSES_BYTES = 256 * MIB  # of a child's address space, for programs and stacks; measured, and not its memory
