@@ -12,7 +12,7 @@ from typing import Any
 
 from repository import leashed
 
-START_SECONDS_MAX = 90.0  # a cold disk and a busy machine need several seconds to import everything
+START_SECONDS_MAX = 180.0  # seconds on an idle machine, minutes where neighbours leave little of it
 STOP_SECONDS_MAX = 60.0  # above what S4 takes to drain, to finish what it has begun and to hand back the rest
 _POLL_SECONDS = 0.05
 _TAIL_CHARS = 3000

@@ -121,11 +121,11 @@ async def test_a_worker_that_stops_in_the_middle_of_a_commit_leaves_the_table_to
                 await hanging.hit.wait()
             await first.parts.worker.stop(within=timedelta(0))
             await running
-    async with open_house(tmp_path / "second", **settings) as second:
-        async with asyncio.timeout(PATIENCE_SECONDS):  # half of what a worker waits for a table
-            await second.work()
-        acme = await second.known(acme.key)
-        assert await second.found(acme, "tides") == [document.document_id]
+        async with open_house(tmp_path / "second", **settings) as second:
+            async with asyncio.timeout(PATIENCE_SECONDS):  # half of what a worker waits for a table
+                await second.work()
+            acme = await second.known(acme.key)
+            assert await second.found(acme, "tides") == [document.document_id]
 
 
 # -- deliveries
