@@ -169,7 +169,11 @@ def after_a_storm(folder: Path, bucket: S3Server, bucket_name: str, *, seed: int
         with town.inhabited():
             rage(stage, drawn(seed, seconds), seconds)
         _calm(stage)
-        town.settle()
+        try:
+            town.settle()
+        except AssertionError:
+            print("sessions of the catalog:", *stage.sessions(), sep="\n")
+            raise
         _explain(stage, town)
         print("answers:", dict(sorted(stage.witness.answers.items())))
         print(f"{town.acknowledged} changes acknowledged")
