@@ -105,6 +105,7 @@ def test_no_orphan_in_the_bucket_survives_the_collection_of_garbage(town: Town) 
 
 
 def test_every_line_of_the_logs_is_json_and_none_holds_a_secret_or_a_text(town: Town) -> None:
+    town.await_ends()  # so that whatever can be said of a document has been said
     assert check_logs(town.logs, town.secrets, texts=["This text speaks of"]) > len(town.logs)
 
 
