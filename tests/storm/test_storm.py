@@ -21,7 +21,7 @@ from tests.storm.weather import FAULTS, drawn
 
 SEED = int(os.environ.get("STORM_SEED", "5"))
 SECONDS = 60 * float(os.environ.get("STORM_MINUTES", "0.12"))
-CALMING_SECONDS_MAX = 300  # for the start and all that comes after
+CALMING_SECONDS_MAX = 600  # for the start and all that comes after
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(SECONDS + CALMING_SECONDS_MAX)]
 
