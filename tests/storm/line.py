@@ -52,7 +52,7 @@ class Witness:
 
 
 class Line(httpx.BaseTransport):
-    """To whichever of `replicas` the dice choose. With `patience_seconds`, what harms nothing is asked again so long."""
+    """To whichever of `replicas` the dice choose. With `patience_seconds`, harmless requests are repeated so long."""
 
     def __init__(
         self,
