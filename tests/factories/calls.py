@@ -50,9 +50,9 @@ def detail(tenant: httpx.Client, document_id: str) -> dict[str, Any]:
     return document
 
 
-def wait(tenant: httpx.Client, document_id: str) -> dict[str, Any]:
+def wait(tenant: httpx.Client, document_id: str, *, seconds_max: float = WAIT_SECONDS_MAX) -> dict[str, Any]:
     """The document in its end state."""
-    give_up_at = time.monotonic() + WAIT_SECONDS_MAX
+    give_up_at = time.monotonic() + seconds_max
     while True:
         answer = tenant.get(f"/documents/{document_id}", params={"wait": _ONE_WAIT_SECONDS})
         assert answer.status_code == 200, answer.text
@@ -62,8 +62,10 @@ def wait(tenant: httpx.Client, document_id: str) -> dict[str, Any]:
         assert time.monotonic() < give_up_at, f"still processing: {document}"
 
 
-def wait_all(tenant: httpx.Client, document_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    return {document_id: wait(tenant, document_id) for document_id in document_ids}
+def wait_all(
+    tenant: httpx.Client, document_ids: Iterable[str], *, seconds_max: float = WAIT_SECONDS_MAX
+) -> dict[str, dict[str, Any]]:
+    return {document_id: wait(tenant, document_id, seconds_max=seconds_max) for document_id in document_ids}
 
 
 def search(tenant: httpx.Client, query: str, **options: Any) -> dict[str, Any]:

@@ -223,14 +223,19 @@ def check_searches(tenant: httpx.Client, owners: Sequence[Owner]) -> None:
             assert calls.found(tenant, word) == [], "deleted or replaced text is still found"
 
 
-def check_end_states(tenant: httpx.Client, *, unlucky_codes: Set[str] = frozenset({"resource_limit"})) -> int:
+def check_end_states(
+    tenant: httpx.Client,
+    *,
+    unlucky_codes: Set[str] = frozenset({"resource_limit"}),
+    seconds_max: float = calls.WAIT_SECONDS_MAX,
+) -> int:
     """All end; all of these have text, so only who was at work during several kills may have failed, and recovers."""
-    ended = calls.wait_all(tenant, calls.everything(tenant))
+    ended = calls.wait_all(tenant, calls.everything(tenant), seconds_max=seconds_max)
     unlucky = [name for name, document in ended.items() if document["status"] == "failed"]
     for document_id in unlucky:
         assert ended[document_id]["error"]["code"] in unlucky_codes, ended[document_id]
         assert tenant.post(f"/documents/{document_id}/reprocess").status_code == 202
-        assert calls.wait(tenant, document_id)["status"] == "ready"
+        assert calls.wait(tenant, document_id, seconds_max=seconds_max)["status"] == "ready"
     return len(unlucky)
 
 

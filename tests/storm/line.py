@@ -17,6 +17,7 @@ import httpx
 
 ANSWER_SECONDS_MAX = 60
 """Far above what the deadlines of a request add up to with the storm's settings."""
+_HARMLESS = ("/search", "/reprocess", "/recount")
 _LOOK_SECONDS = 0.05
 
 
@@ -51,7 +52,7 @@ class Witness:
 
 
 class Line(httpx.BaseTransport):
-    """To whichever of `replicas` the dice choose. With `patience_seconds`, what only reads is asked again so long."""
+    """To whichever of `replicas` the dice choose. With `patience_seconds`, harmless requests are repeated so long."""
 
     def __init__(
         self,
@@ -71,14 +72,14 @@ class Line(httpx.BaseTransport):
         self._wire = httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        reads = request.method == "GET" or request.url.path.endswith("/search")
-        give_up_at = time.monotonic() + (self._patience_seconds if reads else 0)
+        harmless = request.method == "GET" or request.url.path.endswith(_HARMLESS)
+        give_up_at = time.monotonic() + (self._patience_seconds if harmless else 0)
         while True:
             try:
                 return self._ask(request)
             except httpx.TransportError as error:
                 if time.monotonic() >= give_up_at:
-                    if self._patience_seconds and reads:
+                    if self._patience_seconds and harmless:
                         raise AssertionError(f"{request.method} {request.url.path} is never answered") from error
                     raise
                 time.sleep(_LOOK_SECONDS)

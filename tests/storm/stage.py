@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psycopg
 
 from s4.platform.database import migrate
 from tests.factories.deployment import ADMIN_KEY, FAST
@@ -34,7 +35,7 @@ HURRIED = FAST | {
     "S4_STORE_RETRIES_MAX": "2",
     "S4_COMMIT_LEASE_SECONDS": "4",
     "S4_COMMIT_WAIT_SECONDS": "2",
-    "S4_DATABASE_TIMEOUT_SECONDS": "2",
+    "S4_DATABASE_TIMEOUT_SECONDS": "3",
     "S4_UPLOAD_SECONDS_MAX": "10",
     "S4_JOB_LEASE_SECONDS": "3",
     "S4_JOB_BACKOFF_SECONDS": "0.2",
@@ -106,6 +107,8 @@ class Stage:
     redis: TcpProxy
     postgresql: PostgreSQL
     redis_server: RedisServer
+    catalog_url: str
+    """Past the proxy."""
     bill: CountingProvider
     apis: list[Post]
     workers: list[Post]
@@ -126,6 +129,15 @@ class Stage:
 
     def urls(self) -> list[str]:
         return [url for post in self.apis if (url := post.url)]
+
+    def sessions(self) -> list[str]:
+        """What PostgreSQL's sessions do and whom they wait for: for whoever looks why nobody goes on."""
+        asked = (
+            "SELECT pid, state, wait_event, now() - xact_start, pg_blocking_pids(pid), left(query, 200) "
+            "FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
+        )
+        with psycopg.connect(self.catalog_url) as connection:
+            return [str(row) for row in connection.execute(asked)]
 
     def heal(self) -> None:
         for proxy in (self.store, self.provider, self.database, self.redis):
@@ -210,6 +222,7 @@ def open_stage(folder: Path, bucket: S3Server, bucket_name: str) -> Iterator[Sta
             redis_line,
             postgresql,
             redis_server,
+            url,
             provider,
             [posts["api-1"], posts["api-2"]],
             [posts["worker-1"], posts["worker-2"]],
