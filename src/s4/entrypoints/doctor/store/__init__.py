@@ -20,6 +20,7 @@ from s4.entrypoints.doctor.store.bench import Bench, new_name, open_bench
 from s4.entrypoints.doctor.store.identity import identity
 from s4.kernel.settings import Settings
 from s4.platform.objects import StoreUnavailable
+from s4.platform.trust import trusting
 
 __all__ = ["examine", "policy"]
 
@@ -42,7 +43,12 @@ def policy(settings: Settings) -> dict[str, Any] | None:
 
 
 async def examine(configuration: Configuration) -> Report:
-    """Tries everything, and removes what it wrote also when it is cancelled."""
+    """Tries everything, and removes what it wrote also when it is cancelled. Trusts whom S4 trusts."""
+    with trusting(configuration.settings.ca_file):
+        return await _examined(configuration)
+
+
+async def _examined(configuration: Configuration) -> Report:
     settings = configuration.settings
     assert settings.store_url is not None, "read_configuration fills it in"
     url = urlsplit(settings.store_url)
