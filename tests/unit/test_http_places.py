@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -34,6 +34,7 @@ class House:
     served: list[str] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[asyncio.Task[httpx.Response]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.places = Places(dict.fromkeys(Load, SHARE), self.line)
@@ -70,14 +71,18 @@ class House:
         return app
 
     async def asks(self, key: str) -> asyncio.Task[httpx.Response]:
-        """A search that has come as far as it comes."""
+        """A search that is served, waits, or is answered."""
+        before = self._come_so_far
         task = asyncio.create_task(self.client.post("/search", headers={"X-Tenant-Key": key}))
-        await self._settled()
+        self.asked.append(task)
+        async with asyncio.timeout(20):
+            while self._come_so_far == before and not task.done():  # noqa: ASYNC110 - nobody says when it waits
+                await asyncio.sleep(0.001)
         return task
 
-    async def _settled(self) -> None:
-        for _ in range(100):  # steps of the loop; a request needs some thirty
-            await asyncio.sleep(0)
+    @property
+    def _come_so_far(self) -> int:
+        return len(self.served) + self.places.turns[Load.SEARCH].waiting
 
 
 @pytest.fixture(autouse=True)
@@ -86,11 +91,25 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def house(waiting: int = 8, per_tenant: int = 2, wait_seconds: float = 60.0) -> House:
-    return House(Line(waiting, per_tenant, timedelta(seconds=wait_seconds)))
+Build = Callable[..., House]
 
 
-async def test_a_refusal_asks_nobody_and_counts_for_the_tenant_and_not_as_its_call() -> None:
+@pytest.fixture
+async def house() -> AsyncIterator[Build]:
+    """Makes one. At the end every request is let go on and has its answer."""
+    made: list[House] = []
+
+    def build(waiting: int = 8, per_tenant: int = 2, wait_seconds: float = 60.0) -> House:
+        made.append(House(Line(waiting, per_tenant, timedelta(seconds=wait_seconds))))
+        return made[-1]
+
+    yield build
+    for each in made:
+        each.open.set()
+        await asyncio.gather(*each.asked)
+
+
+async def test_a_refusal_asks_nobody_and_counts_for_the_tenant_and_not_as_its_call(house: Build) -> None:
     here = house(per_tenant=1)
     tasks = [await here.asks("a-1") for _ in range(2)]
     assert here.looked_up == ["a-1"]
@@ -106,7 +125,7 @@ async def test_a_refusal_asks_nobody_and_counts_for_the_tenant_and_not_as_its_ca
     assert [each.is_call for each in here.finished] == [False, True, True]
 
 
-async def test_a_tenant_has_one_share_for_all_its_keys_those_too_that_were_never_seen() -> None:
+async def test_a_tenant_has_one_share_for_all_its_keys_those_too_that_were_never_seen(house: Build) -> None:
     here = house()
     tasks = [await here.asks(f"a-{number}") for number in range(3)]
     assert here.served == ["a"]
@@ -117,14 +136,14 @@ async def test_a_tenant_has_one_share_for_all_its_keys_those_too_that_were_never
     assert {(await task).status_code for task in tasks} == {200}
 
 
-async def test_strangers_keys_leave_their_place_when_they_are_refused() -> None:
+async def test_strangers_keys_leave_their_place_when_they_are_refused(house: Build) -> None:
     here = house()
     for number in range(SHARE.places * 3):
         assert (await (await here.asks(f"stranger {number}"))).status_code == 401
     assert here.places.turns[Load.SEARCH].held == 0
 
 
-async def test_keys_that_are_not_known_yet_are_refused_as_others_are_and_not_for_their_own_share() -> None:
+async def test_keys_that_are_not_known_yet_are_refused_as_others_are_and_not_for_their_own_share(house: Build) -> None:
     here = house(per_tenant=0)
     tasks = [await here.asks(key) for key in ("a-1", "b-1", "c-1")]
     refused = await (await here.asks("d-1"))
@@ -133,7 +152,7 @@ async def test_keys_that_are_not_known_yet_are_refused_as_others_are_and_not_for
     assert {(await task).status_code for task in tasks} == {200}
 
 
-async def test_who_waited_as_long_as_may_be_is_told_whose_fault_it_is() -> None:
+async def test_who_waited_as_long_as_may_be_is_told_whose_fault_it_is(house: Build) -> None:
     here = house(wait_seconds=0.02)
     tasks = [await here.asks(key) for key in ("a-1", "b-1", "c-1")]
     await here.asks("d-1")  # not looked up, so it is an unknown key's turn that ends
@@ -148,7 +167,7 @@ async def test_who_waited_as_long_as_may_be_is_told_whose_fault_it_is() -> None:
     assert here.places.turns[Load.SEARCH].held == 0
 
 
-async def test_refusals_are_summed_up_in_the_log() -> None:
+async def test_refusals_are_summed_up_in_the_log(house: Build) -> None:
     here = house(per_tenant=0)
     await here.asks("a-1")
     with capture_logs() as logs:
