@@ -185,7 +185,7 @@ def make_embedder(settings: Settings, memory: ModelMemory | None = None) -> Embe
 
 def make_places(settings: Settings) -> Places:
     """How many requests an API process serves side by side."""
-    cpus = len(os.sched_getaffinity(0))
+    cpus = settings.processors or len(os.sched_getaffinity(0))
     on_disk = (settings.store_url or "file:").startswith(("file:", "memory:"))
 
     def share(places: int, per_tenant: int = 0) -> Share:
