@@ -113,6 +113,6 @@ def _report(pairs: list[Pair], sizes: NeighbourSizes, times: int) -> None:
     ratio = statistics.median(pair.ratio for pair in pairs)
     verdict = "target kept" if ratio <= RATIO_MAX else "target MISSED"
     print_text(
-        f"\nVerdict: {verdict if times == TIMES_TOO_MUCH[0] else 'not judged'}: p99 {ratio:.2f} times that of being alone, "
-        f"median of {len(pairs)} pairs (target at most {RATIO_MAX:g})."
+        f"\nVerdict: {verdict if times == TIMES_TOO_MUCH[0] else 'not judged'}: p99 {ratio:.2f} times that of being "
+        f"alone, median of {len(pairs)} pairs (target at most {RATIO_MAX:g})."
     )
