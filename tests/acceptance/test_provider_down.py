@@ -120,7 +120,7 @@ def test_s4_does_not_start_with_another_model_under_the_same_name(
             deployment.start()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_after_kill_9_work_resumes_from_the_last_group_that_was_stored(tmp_path: Path, network: FaultProxy) -> None:
     with deployed(tmp_path, network) as deployment:
         deployment.start()

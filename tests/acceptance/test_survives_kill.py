@@ -85,7 +85,7 @@ def test_nothing_acknowledged_is_lost_on_one_machine(tmp_path: Path) -> None:
         survive(deployment, kills=4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_acknowledged_is_lost_on_postgresql_and_s3(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str, s3_server: S3Server, s3_shared_bucket: str
 ) -> None:

@@ -86,6 +86,7 @@ def crash_and_repeat(scene: Scene, act: Act, step: str) -> None:
 # -- the list itself
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("act", ONE_OF_EACH)
 def test_the_acts_pass_exactly_the_points_that_they_say(scene: Scene, act: Act) -> None:
     act.prepare(scene)

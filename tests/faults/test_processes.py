@@ -181,6 +181,7 @@ def stop_between_transactions(pid: int, data_dir: Path) -> None:
     raise AssertionError("the worker is in a transaction whenever it is stopped")
 
 
+@pytest.mark.long
 def test_a_worker_that_sleeps_through_its_lease_harms_nothing_when_it_wakes(
     tmp_path: Path, provider: CountingProvider
 ) -> None:
