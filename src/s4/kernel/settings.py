@@ -356,8 +356,8 @@ class Settings(RequestSettings):
     index_handles_max: int = Field(200, ge=1, description="Open tables; about 43 KB each.")
     index_copies_bytes: Size = Field(
         4 * GIB,
-        description="Index tables kept on the API's disk, `copies/` in the data directory, where the store is a bucket: "
-        "the least recently used go. Shared by processes that share the directory. 0: every search reads the bucket.",
+        description="Index tables kept on the API's disk, `copies/` in the data directory, where the store is a "
+        "bucket: the least recently used go. Shared by processes that share the directory. 0: none, all is read there.",
     )
     index_copy_first_bytes: Size = Field(
         256 * MIB,
