@@ -82,7 +82,14 @@ def ended(deployment: Deployment) -> Iterator[Deployment]:
 @pytest.mark.slow
 def test_nothing_acknowledged_is_lost_on_one_machine(tmp_path: Path) -> None:
     with ended(Deployment(tmp_path, HURRIED)) as deployment:
-        survive(deployment, kills=4)
+        survive(deployment, kills=2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)  # some ten seconds for each kill, more when others are at work
+def test_nothing_acknowledged_is_lost_on_one_machine_however_often_it_dies(tmp_path: Path) -> None:
+    with ended(Deployment(tmp_path, HURRIED)) as deployment:
+        survive(deployment, kills=8)
 
 
 @pytest.mark.long
