@@ -39,7 +39,7 @@ class Bucket:
         """A process's way into the index. Those with the same folder share their copies."""
         place = self.folder / folder
         vectors = self.open(lambda removal: TableCopies(self.store, place, limits, on_removal=removal))
-        await vectors.keep_copies()
+        await self.stack.enter_async_context(vectors.copies_kept())
         return vectors
 
     def open(self, copies: Callable[[Callable[[str], None]], TableCopies] | None) -> VectorStore:

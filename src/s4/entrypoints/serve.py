@@ -64,7 +64,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(core.calls.running())
             await stack.enter_async_context(core.access.notes_kept())
-            await core.vectors.keep_copies()
+            await stack.enter_async_context(core.vectors.copies_kept())
             if worker is not None:
                 await stack.enter_async_context(worker)
             await stack.enter_async_context(core.admin_calls.running())

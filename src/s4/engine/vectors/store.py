@@ -9,7 +9,8 @@ A table lives at `{base}/{prefix}/chunks.lance`, where the prefix is that of a g
 import asyncio
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -95,10 +96,12 @@ class VectorStore:
         )
         return reader if await reader.exists() else None
 
-    async def keep_copies(self) -> None:
-        """Takes over what an earlier process left on local disk. Without it, copies are made but never get old."""
-        if self._copies is not None:
-            await self._copies.start()
+    @asynccontextmanager
+    async def copies_kept(self) -> AsyncIterator[None]:
+        """From here to the end of the block, what an earlier process left on local disk is taken over, and what nobody
+        uses is removed. Without it, copies are made but never get old."""
+        async with nullcontext() if self._copies is None else self._copies.kept():
+            yield
 
     async def writer(self, prefix: str, dimension: int) -> TableWriter:
         """Writes to the table's latest version; makes the table at the first write. Close it after use."""

@@ -1,6 +1,5 @@
 """Parts, each made of its settings."""
 
-import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -26,6 +25,7 @@ from s4.kernel.settings import EmbeddingProvider, Environment, Settings
 from s4.platform.chains import Records
 from s4.platform.database import Connection, Database
 from s4.platform.http.places import Line, Load, Places, Share
+from s4.platform.machine import read_machine
 from s4.platform.objects import ObjectStore
 from s4.platform.outbound import Allowance, Outbound, OutboundTimings
 from s4.platform.outbound.addresses import parse_networks
@@ -185,7 +185,7 @@ def make_embedder(settings: Settings, memory: ModelMemory | None = None) -> Embe
 
 def make_places(settings: Settings) -> Places:
     """How many requests an API process serves side by side."""
-    cpus = settings.processors or len(os.sched_getaffinity(0))
+    cpus = settings.processors or read_machine().threads
     on_disk = (settings.store_url or "file:").startswith(("file:", "memory:"))
 
     def share(places: int, per_tenant: int = 0) -> Share:

@@ -79,9 +79,6 @@ class CopiesDirectory:
     def table(self, prefix: str) -> Path:
         return self.place(prefix) / f"{INDEX_TABLE}.lance"
 
-    def holds(self, prefix: str, version: int) -> bool:
-        return (self.table(prefix) / manifest_name(version)).exists()
-
     def touch(self, prefix: str) -> None:
         """Says to other processes, and to the next one, that it was used."""
         with suppress(FileNotFoundError):
@@ -106,16 +103,14 @@ class CopiesDirectory:
                 return
             yield True
 
-    def keep_only(self, prefix: str, names: set[str]) -> None:
-        """Removes every file of a table that is not among `names` (relative to its directory)."""
+    def keep_only(self, prefix: str, names: set[str]) -> int:
+        """Removes every file of a table that is not among `names` (relative to its directory). Answers with the size of
+        what stays."""
         table = self.table(prefix)
         for path in list(table.rglob("*")):
             if path.is_file() and path.relative_to(table).as_posix() not in names:
                 path.unlink(missing_ok=True)
-
-    def size_bytes(self, prefix: str) -> int:
-        """Of all files of a copy, those that are on their way, too."""
-        return _size_bytes(self.place(prefix))
+        return _size_bytes(table)
 
     def remove(self, prefix: str) -> None:
         """In one step, so that nobody meets half a copy; those who read it meet a missing file."""

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import structlog
 from s4.engine.vectors.copies import fill
 from s4.engine.vectors.copies.disk import CopiesDirectory, manifest_name
 from s4.kernel.errors import NotFound, S4Error
+from s4.platform.background import in_background
 from s4.platform.objects import ObjectStore
 from s4.platform.telemetry import metrics
 
@@ -75,22 +76,23 @@ class TableCopies:
         self._gate = asyncio.Semaphore(_RANGES_AT_ONCE)
         self._preparing: asyncio.Task[None] | None = None
         self._stock_taken = 0.0
-        self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def size_bytes(self) -> int:
         """Of all copies that this process knows of."""
         return sum(copy.size_bytes for copy in self._copies.values())
 
-    async def start(self) -> None:
-        """Takes stock of what an earlier process left, and begins to remove what nobody uses."""
-        if await self._is_prepared():
-            await self._make_room()
-        self._sweeper = asyncio.create_task(self._sweep_for_ever())
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Takes stock of what an earlier process left, and removes what nobody uses, from here to the end of the
+        block."""
+        await self._is_prepared()
+        async with in_background(self._keep()):
+            yield
 
     async def close(self) -> None:
         """Ends fills that are under way; the next process goes on with what they brought."""
-        running = [*(filling.task for filling in self._filling.values()), *([self._sweeper] if self._sweeper else [])]
+        running = [filling.task for filling in self._filling.values()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -213,12 +215,7 @@ class TableCopies:
     async def _tidy(self, prefix: str, copy: _Copy) -> None:
         """Removes files that no version needs that we know of, and adds up the rest."""
         needed = set().union(*copy.files.values())
-
-        def tidy() -> int:
-            self._directory.keep_only(prefix, needed)
-            return self._directory.size_bytes(prefix)
-
-        copy.size_bytes = await asyncio.to_thread(tidy)
+        copy.size_bytes = await asyncio.to_thread(self._directory.keep_only, prefix, needed)
 
     def _avoid(self, prefix: str, error: Exception) -> None:
         """Its searches read the store, which says itself what is wrong with it, if anything."""
@@ -257,7 +254,9 @@ class TableCopies:
         metrics.INDEX_COPIES_BYTES.set(self.size_bytes)
         return True
 
-    async def _sweep_for_ever(self) -> None:
+    async def _keep(self) -> None:
+        with suppress(OSError):  # the next fill makes room, then
+            await self._make_room()
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, self._limits.idle_max.total_seconds()))
             with suppress(OSError):  # the next time, then
