@@ -8,7 +8,6 @@ in the figures of cold searches; a warm search does not meet it.
 import asyncio
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from library import Shelf, Writer, fill
 from machine import load
 from searching import LIMIT, SEED, SETTINGS
 from served import running_server
-from testing import Fault, FaultProxy, Mode, S3Server, fault_proxy, seaweedfs
+from testing import Fault, FaultProxy, Mode, S3Server, proxy_in_thread, seaweedfs
 from wire import Wire
 
 from s4.entrypoints.bootstrap import migrate_database, open_core
@@ -67,28 +66,11 @@ def scale(folder: Path, sizes: ScaleSizes) -> None:
 @contextmanager
 def _far(s3: S3Server) -> Iterator[FaultProxy]:
     """The proxy, in a thread of its own."""
-    started: threading.Event = threading.Event()
-    running: list[FaultProxy] = []
-    loop = asyncio.new_event_loop()
-    over = asyncio.Event()
-
-    async def serve() -> None:
-        async with fault_proxy(s3.endpoint) as proxy:
-            for method in ("GET", "HEAD"):
-                proxy.add(Fault(Mode.SLOW, method=method, delay_seconds=READ_SECONDS))
-            proxy.add(Fault(Mode.SLOW, delay_seconds=WRITE_SECONDS))
-            running.append(proxy)
-            started.set()
-            await over.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    started.wait()
-    try:
-        yield running[0]
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
+    with proxy_in_thread(s3.endpoint) as proxy:
+        for method in ("GET", "HEAD"):
+            proxy.add(Fault(Mode.SLOW, method=method, delay_seconds=READ_SECONDS))
+        proxy.add(Fault(Mode.SLOW, delay_seconds=WRITE_SECONDS))
+        yield proxy
 
 
 def _filled(place: Path, s3: S3Server, chunks: int) -> tuple[Shelf, Writer, dict[str, str]]:

@@ -9,8 +9,9 @@ sys.path.append(str(REPOSITORY))  # `tests` is no installed package
 from tests.factories.cluster import running_cluster
 from tests.factories.control_groups import ControlGroup, control_group
 from tests.factories.files import docx, pdf, pptx, zipped
+from tests.factories.provider import proxy_in_thread
 from tests.factories.steady_load import Answered, steady_load
-from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
+from tests.fault_proxy import Fault, FaultProxy, Mode
 from tests.servers import S3Server, seaweedfs
 
 __all__ = [
@@ -22,9 +23,9 @@ __all__ = [
     "S3Server",
     "control_group",
     "docx",
-    "fault_proxy",
     "pdf",
     "pptx",
+    "proxy_in_thread",
     "running_cluster",
     "seaweedfs",
     "steady_load",

@@ -12,6 +12,7 @@ stay valid, and it writes down every request that it saw, so a test can also cou
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
@@ -155,7 +156,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def accepting(serve: Serve) -> AsyncIterator[int]:
+async def accepting(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A port on which every connection is given to `serve`, and closed after it; all end with the block."""
     connections: set[asyncio.Task[None]] = set()
 
@@ -171,7 +172,7 @@ async def accepting(serve: Serve) -> AsyncIterator[int]:
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

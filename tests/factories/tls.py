@@ -7,12 +7,14 @@ with a door in this process, which verifies nothing and hands on every byte.
 import asyncio
 import contextlib
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import trustme
+
+from tests.factories.loops import in_thread
+from tests.fault_proxy import accepting
 
 _PIECE_BYTES = 64 * 1024
 _POSTGRESQL_HELLO_BYTES = 8  # SSLRequest: PostgreSQL's clients ask in the clear whether they may begin TLS
@@ -44,59 +46,25 @@ class Authority:
 def tls_door(authority: Authority, upstream: str, *, postgresql: bool = False) -> Iterator[str]:
     """`127.0.0.1:port`, where TLS is spoken before `upstream` (any URL with a host and a port)."""
     target = urlsplit(upstream)
-    opened, loop = threading.Event(), asyncio.new_event_loop()
-    port, stop = 0, asyncio.Event()
+    context = authority.context()
 
-    async def serve() -> None:
-        nonlocal port
-        door = _Door((target.hostname or "", target.port or 0), authority.context(), postgresql)
-        server = await asyncio.start_server(door.admit, "127.0.0.1", 0, ssl=None if postgresql else door.context)
-        port = server.sockets[0].getsockname()[1]
-        opened.set()
-        await stop.wait()
-        server.close()
-        for task in list(door.connections):
-            task.cancel()
-        await asyncio.gather(*door.connections, return_exceptions=True)
+    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if postgresql:
+            await reader.readexactly(_POSTGRESQL_HELLO_BYTES)
+            writer.write(b"S")
+            await writer.start_tls(context)
+        inner_reader, inner_writer = await asyncio.open_connection(target.hostname, target.port)
+        with contextlib.closing(inner_writer):
+            await asyncio.wait(
+                [
+                    asyncio.create_task(_pump(reader, inner_writer)),
+                    asyncio.create_task(_pump(inner_reader, writer)),
+                ],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
-    thread.start()
-    assert opened.wait(timeout=10)
-    try:
+    with in_thread(accepting(attend, tls=None if postgresql else context)) as port:
         yield f"127.0.0.1:{port}"
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=10)
-        loop.close()
-
-
-class _Door:
-    def __init__(self, target: tuple[str, int], context: ssl.SSLContext, postgresql: bool) -> None:
-        self._target = target
-        self._postgresql = postgresql
-        self.context = context
-        self.connections: set[asyncio.Task[None]] = set()
-
-    def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._pass(reader, writer))
-        self.connections.add(task)
-        task.add_done_callback(self.connections.discard)
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ssl.SSLError, asyncio.IncompleteReadError), contextlib.closing(writer):
-            if self._postgresql:
-                await reader.readexactly(_POSTGRESQL_HELLO_BYTES)
-                writer.write(b"S")
-                await writer.start_tls(self.context)
-            inner_reader, inner_writer = await asyncio.open_connection(*self._target)
-            with contextlib.closing(inner_writer):
-                await asyncio.wait(
-                    [
-                        asyncio.create_task(_pump(reader, inner_writer)),
-                        asyncio.create_task(_pump(inner_reader, writer)),
-                    ],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
