@@ -32,8 +32,8 @@ cluster: setup  ## S4 as on many machines: haproxy, three replicas, two workers,
 	$(call debian,$(CLUSTER_PACKAGES))
 	$(BIN)/python deploy/cluster/cluster.py up
 
-test: setup  ## All tests that need PyPI only, four files at a time (they often wait), each quarter with servers of its own
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+test: setup  ## All tests that need PyPI only, three files at a time (they often wait), each third with servers of its own
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 # Most of a case is waiting for a lease to run out: six at a time keep two cores busy, each with servers of its own.
 faults: setup  ## Every crash, error and stop at every step, on every database and store: an hour; with MINUTES=…: storm

@@ -356,7 +356,7 @@ class MaintenanceService:
             and now - info.last_modified > self._limits.upload_duration_max
             and (row is None or now - _ended_at(row) > self._limits.garbage_grace)
         }
-        if not dead or await self._under_way(tenant_id, document_id, dead):
+        if not dead or await self._may_live(tenant_id, document_id, dead):
             return living, objects
         failpoint("collect.planned")
         await self._store.delete(dead)
@@ -386,15 +386,18 @@ class MaintenanceService:
             log.error("maintenance.content_differs", tenant_id=tenant_id, document_id=document_id,
                       expected_bytes=row.size_bytes, found_bytes=found_bytes)  # fmt: skip
 
-    async def _under_way(self, tenant_id: TenantId, document_id: DocumentId, dead: set[ObjectKey]) -> bool:
-        """A reservation that still stands, or a ticket: their upload may commit at any moment. In one look, for the
-        one follows the other: a version with neither can never be sealed again."""
+    async def _may_live(self, tenant_id: TenantId, document_id: DocumentId, dead: set[ObjectKey]) -> bool:
+        """A reservation that still stands, or a ticket: their upload may commit at any moment. Or it has, since we
+        looked. In this order, for each follows the one before: a version that is found in none of them never becomes
+        the document's."""
         versions = {version for key in dead if (version := _version_of(key)) is not None}
 
         async def check(connection: Connection) -> bool:
+            if any([await reservations.lock(connection, version) is not None for version in versions]):
+                return True
             if await self._chains.is_ticketed(connection, document_subject(tenant_id, document_id)):
                 return True
-            return any([await reservations.lock(connection, version) is not None for version in versions])
+            return _living(await rows.find(connection, tenant_id, document_id)) in versions
 
         return await self._database.transact(check)
 

@@ -114,9 +114,12 @@ def searches(scene: Scene, report: Report) -> None:
             for query, selection in itertools.product(queries, _selections(scene)):
                 _expect_found(scene, check, query, mode, selection)
             _expect_none(scene, check, mode)
-            found = _search(scene.b.caller, scene.canaries.text, mode, {}).json().get("results", ())
-            ids = [result["document_id"] for result in found]
-            check.expect(ids == [scene.b.things["document_id"]], f"B's own search ({mode}) does not find B's document")
+            own = _search(scene.b.caller, scene.canaries.text, mode, {})
+            ids = [result["document_id"] for result in own.json().get("results", ())]
+            check.expect(
+                ids == [scene.b.things["document_id"]],
+                f"B's own search ({mode}) does not find B's document, but {len(ids)} (answer {own.status_code})",
+            )
 
 
 def _selections(scene: Scene) -> Iterator[dict[str, Any]]:
