@@ -16,11 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import crowd
 import machines
 import memory
 import neighbours
+import operations
 import overhead
 import pressure
+import replicas
 import rolling
 import scaling
 import searching
@@ -41,6 +44,9 @@ PARTS = (
     "pressure",
     "memory",
     "scale",
+    "operations",
+    "replicas",
+    "crowd",
     "machines",
 )
 ON_REQUEST = ("rolling",)
@@ -83,6 +89,14 @@ def main() -> int:
                 memory.memory(_part(folder, "memory"), memory.QUICK if options.quick else memory.FULL)
             if "scale" in options.parts:
                 scaling.scale(_part(folder, "scale"), scaling.QUICK if options.quick else scaling.FULL)
+            if "operations" in options.parts:
+                operations.operations(
+                    _part(folder, "operations"), operations.QUICK if options.quick else operations.FULL
+                )
+            if "replicas" in options.parts:
+                replicas.replicas(_part(folder, "replicas"), replicas.QUICK if options.quick else replicas.FULL)
+            if "crowd" in options.parts:
+                crowd.crowd(_part(folder, "crowd"), crowd.QUICK if options.quick else crowd.FULL)
             if "machines" in options.parts:
                 machines.machines(_part(folder, "machines"), machines.QUICK if options.quick else machines.FULL)
             if "rolling" in options.parts:

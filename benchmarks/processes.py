@@ -1,5 +1,6 @@
 """Processes of a running S4, seen from outside through /proc: who is who, and what each holds."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -62,6 +63,12 @@ class Process:
     def forget_most(self) -> None:
         """From now on `resident_most` counts anew."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of processors, by all its threads, since its start."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def threads(self) -> int:

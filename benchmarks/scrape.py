@@ -1,4 +1,4 @@
-"""Histograms of `/metrics`, before and after: where the time went inside S4."""
+"""`/metrics`, before and after: where the time went inside S4, and how often it did what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +31,17 @@ def stages(wire: Wire, histogram: str) -> dict[str, Spent]:
                 stage = sample.labels["stage"]
                 of_kind[stage] = of_kind.get(stage, 0.0) + sample.value
     return {stage: Spent(count, sums["_sum"][stage]) for stage, count in sums["_count"].items()}
+
+
+def total(wire: Wire, counter: str) -> float:
+    """Of a counter without labels, over all processes of the server. `counter` without `_total`."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(wire.send("GET", "/metrics")[1].decode())
+        if family.name == counter
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    )
 
 
 def between(before: Mapping[str, Spent], after: Mapping[str, Spent]) -> dict[str, Spent]:

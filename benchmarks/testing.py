@@ -12,7 +12,7 @@ from tests.factories.files import docx, pdf, pptx, zipped
 from tests.factories.provider import proxy_in_thread
 from tests.factories.steady_load import Answered, steady_load
 from tests.fault_proxy import Fault, FaultProxy, Mode
-from tests.servers import S3Server, seaweedfs
+from tests.servers import PostgresServer, S3Server, postgres, seaweedfs
 
 __all__ = [
     "Answered",
@@ -20,10 +20,12 @@ __all__ = [
     "Fault",
     "FaultProxy",
     "Mode",
+    "PostgresServer",
     "S3Server",
     "control_group",
     "docx",
     "pdf",
+    "postgres",
     "pptx",
     "proxy_in_thread",
     "running_cluster",

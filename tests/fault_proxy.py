@@ -102,6 +102,11 @@ class Request:
     spoilt: bool = False
     """Whether a fault took it."""
 
+    @property
+    def kind(self) -> str:
+        """What S3 bills it as: its method, or LIST."""
+        return "LIST" if self.method == "GET" and "list-type=" in self.path else self.method
+
 
 @dataclass(slots=True)
 class FaultProxy:

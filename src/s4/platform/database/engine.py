@@ -45,6 +45,8 @@ class Database:
         self._writer = writer
         self.url = url
         self.dialect: str = writer.dialect.name
+        for engine in {reader, writer}:
+            sa.event.listen(engine.sync_engine, "before_cursor_execute", _count_statement)
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
@@ -175,6 +177,10 @@ def _open_sqlite(url: sa.URL, *, pool_size: int, timeout_seconds: float) -> Data
         writer=engine(1, "BEGIN IMMEDIATE"),
         url=url.render_as_string(False),
     )
+
+
+def _count_statement(*_: Any) -> None:
+    metrics.DATABASE_STATEMENTS.inc()
 
 
 def _sqlite_pragmas(connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -123,6 +123,10 @@ DATABASE_SECONDS = Histogram(
     ["kind"],
     buckets=_STAGE_SECONDS,
 )
+DATABASE_STATEMENTS = Counter(
+    "s4_database_statements_total",
+    "Statements sent to the catalog. Divided by requests or jobs it says what one costs, which should not grow.",
+)
 DATABASE_RETRIES = Counter(
     "s4_database_retries_total", "Transactions begun anew after a lock or serialization failure.", ["reason"]
 )
