@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s4.engine.ranking import highlight, query_terms
+from s4.engine.ranking import Highlighter, query_terms
 
 
 def marked(query: str, text: str) -> list[str]:
-    return [text[start:end] for start, end in highlight(text, query_terms(query))]
+    return [text[start:end] for start, end in Highlighter(query_terms(query)).spans(text)]
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def test_words_of_the_query_are_marked(query: str, text: str, expected: list[str
 def test_offsets_count_code_points_of_the_original_text() -> None:
     text = "🙂🙂 ﬁne İstanbul apple"
 
-    assert highlight(text, query_terms("apple")) == [(text.index("apple"), len(text))]
+    assert Highlighter(query_terms("apple")).spans(text) == [(text.index("apple"), len(text))]
 
 
 def test_marks_are_bounded() -> None:
-    assert len(highlight("apple " * 1000, query_terms("apple"))) == 50
-    assert len(highlight("apple " * 1000, query_terms("apple"), limit=3)) == 3
+    assert len(Highlighter(query_terms("apple")).spans("apple " * 1000)) == 50
+    assert len(Highlighter(query_terms("apple")).spans("apple " * 1000, limit=3)) == 3
 
 
 def test_terms_are_distinct_and_bounded() -> None:
@@ -58,7 +58,7 @@ def test_marks_lie_in_the_text_ascending_and_apart(text: str, query: str) -> Non
     # The query's own words are put into the text, so that there is something to find.
     text = f"{text} {query}"
     previous_end = 0
-    for start, end in highlight(text, query_terms(query)):
+    for start, end in Highlighter(query_terms(query)).spans(text):
         assert previous_end <= start < end <= len(text)
         previous_end = end
 

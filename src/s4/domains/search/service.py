@@ -25,7 +25,7 @@ from s4.domains.indexing import queries as index_queries
 from s4.domains.search import queries
 from s4.domains.search.queries import Condition, Found
 from s4.engine.embedding.base import Embedder, Vectors
-from s4.engine.ranking import DocumentHit, Mode, fuse, group, highlight, query_terms
+from s4.engine.ranking import DocumentHit, Highlighter, Mode, fuse, group, query_terms
 from s4.engine.vectors import Hit, VectorStore, VersionGone
 from s4.kernel.context import TenantContext
 from s4.kernel.errors import S4Error, Unavailable
@@ -265,12 +265,13 @@ def _rank(query: Query, mode: Mode, hits: list[Hit], found: dict[str, Found], *,
     # A score of 0 says that neither meaning nor words have anything in common with the query.
     scored = [hit for hit in fuse(hits, mode=mode, terms=len(terms)) if hit.score >= query.min_score and hit.score > 0]
     documents: list[DocumentHit[Hit]] = group(scored, chunks_per_document=query.chunks_per_document)
+    highlighter = Highlighter(terms)
     page = documents[query.offset : query.offset + query.limit]
     results = [
         Result(
             found[document.document_id],
             document.score,
-            [Passage(chunk.hit, chunk.score, highlight(chunk.hit.text, terms)) for chunk in document.chunks]
+            [Passage(chunk.hit, chunk.score, highlighter.spans(chunk.hit.text)) for chunk in document.chunks]
             if query.with_passages
             else [],
         )

@@ -15,17 +15,17 @@ from s4.engine.ranking.fusion import (
     reciprocal_rank,
     semantic_score,
 )
-from s4.engine.ranking.highlights import highlight
+from s4.engine.ranking.highlights import Highlighter
 from s4.engine.ranking.words import query_terms
 
 __all__ = [
     "DocumentHit",
+    "Highlighter",
     "Mode",
     "ScoredHit",
     "Weights",
     "fuse",
     "group",
-    "highlight",
     "keyword_score",
     "query_terms",
     "reciprocal_rank",

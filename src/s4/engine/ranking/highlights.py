@@ -8,18 +8,32 @@ HIGHLIGHTS_MAX = 50
 """In one chunk. A chunk holds a few hundred words; more marks than this show nothing more."""
 
 
-def highlight(text: str, terms: Collection[str], *, limit: int = HIGHLIGHTS_MAX) -> list[tuple[int, int]]:
-    """Ascending, disjoint [start, end) spans of the words that match one of `terms` (from `query_terms`).
+class Highlighter:
+    """Of one query. Passages about one thing share their words, so each is judged once."""
 
-    Case, accents and English endings do not count; each span is one whole word of the original text.
-    """
-    spans: list[tuple[int, int]] = []
-    if not terms:
-        return spans
-    for match in WORD.finditer(text):
-        if len(spans) == limit:
-            break
-        word = normalise(match.group())
-        if stem(word) in terms and word not in STOP_WORDS:
-            spans.append(match.span())
-    return spans
+    def __init__(self, terms: Collection[str]) -> None:
+        """`terms`: from `query_terms`."""
+        self._terms = terms
+        self._verdicts: dict[str, bool] = {}
+
+    def spans(self, text: str, *, limit: int = HIGHLIGHTS_MAX) -> list[tuple[int, int]]:
+        """Ascending, disjoint [start, end) spans of the words that match one of the terms.
+
+        Case, accents and English endings do not count; each span is one whole word of the original text.
+        """
+        found: list[tuple[int, int]] = []
+        if not self._terms:
+            return found
+        verdicts = self._verdicts
+        for match in WORD.finditer(text):
+            word = match[0]
+            if word not in verdicts:
+                verdicts[word] = self._is_term(normalise(word))
+            if verdicts[word]:
+                found.append(match.span())
+                if len(found) == limit:
+                    break
+        return found
+
+    def _is_term(self, word: str) -> bool:
+        return word not in STOP_WORDS and stem(word) in self._terms

@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 
 # A word, with the combining marks that decomposed text hangs on its letters.
-WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*")
+WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*")
 
 TERMS_MAX = 64
 """Terms of a query that count: as many words as keyword search looks up."""
