@@ -13,6 +13,12 @@ def chunk_id(document_id: str, revision: int, ordinal: int) -> str:
     return f"{document_id}:{revision}:{ordinal}"
 
 
+def parse_chunk_id(text: str) -> tuple[str, int, int]:
+    """Document, revision and ordinal: three columns that a search need not read."""
+    document_id, revision, ordinal = text.rsplit(":", 2)
+    return document_id, int(revision), int(ordinal)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkRow:
     """One chunk of one revision of a document. Revisions count from 1, ordinals from 0.

@@ -12,8 +12,8 @@ import numpy as np
 
 from s4.engine.vectors.errors import VersionGone, reading
 from s4.engine.vectors.handles import HandlePool
-from s4.engine.vectors.model import ChunkRow, Hit, Vector
-from s4.engine.vectors.schema import HIT_COLUMNS, LanceTable, any_of
+from s4.engine.vectors.model import ChunkRow, Hit, Vector, parse_chunk_id
+from s4.engine.vectors.schema import HIT_COLUMNS, PARTITIONS_SEARCHED, ROW_COLUMNS, LanceTable, any_of
 from s4.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -67,17 +67,15 @@ class TableReader:
         where = None if document_ids is None else any_of(document_ids)
         async with self._table("search") as table:
             nearest, matching = await asyncio.gather(
-                _nearest(table, vector, limit, where), _matching(table, query_text, limit, where, vector)
+                _nearest(table, vector, limit, where, keyword=None if query_text is None else 0.0),
+                _matching(table, query_text, limit, where, vector),
             )
-        hits = {hit.chunk_id: hit for hit in matching}
-        for hit in nearest:
-            hits.setdefault(hit.chunk_id, hit if query_text is None else _with_keyword(hit, 0.0))
-        return list(hits.values())
+        return list({hit.chunk_id: hit for hit in (*nearest, *matching)}.values())
 
     async def document_rows(self, document_id: str) -> list[ChunkRow]:
         """Every row of a document, all its revisions, by revision and ordinal. For checks and repair."""
         async with self._table("document") as table:
-            query = table.query().where(any_of([document_id])).select([*HIT_COLUMNS, "vector"])
+            query = table.query().where(any_of([document_id])).select([*ROW_COLUMNS, "vector"])
             found = await query.to_arrow()
         rows = [ChunkRow(**row | {"vector": np.asarray(row["vector"], np.float32)}) for row in found.to_pylist()]
         return sorted(rows, key=lambda row: (row.revision, row.ordinal))
@@ -134,6 +132,8 @@ class TableReader:
             await self._on_damage()
 
 
+APPROXIMATE_MAX = 400
+"""Nearest chunks that are looked up in the vector index; who wants more gets them from a scan."""
 SCORED_MATCHES_MIN = 1000
 """Matches whose score under a filter is exactly that without it. Two columns each: cheap beside the search."""
 
@@ -144,12 +144,20 @@ def keyword_text(text: str) -> str:
     return " ".join(clean.split()[:QUERY_WORDS_MAX])
 
 
-async def _nearest(table: LanceTable, vector: Vector | None, limit: int, where: str | None) -> list[Hit]:
+async def _nearest(
+    table: LanceTable, vector: Vector | None, limit: int, where: str | None, *, keyword: float | None
+) -> list[Hit]:
     if vector is None or not np.any(vector):
         return []  # the zero vector has no direction, hence no neighbours
     query = table.query().nearest_to(np.ascontiguousarray(vector, np.float32)).distance_type("cosine")
+    if where is None and limit <= APPROXIMATE_MAX:
+        # Of no effect where there is no vector index. Refined: the cosines of what it finds are exact.
+        query = query.nprobes(PARTITIONS_SEARCHED).refine_factor(1)
+    else:
+        query = query.bypass_vector_index()
     found = await _run(query, limit, where, ["_distance"])
-    return [_hit(row, semantic=_finite(1.0 - row["_distance"]), keyword=None) for row in found.to_pylist()]
+    cosines = [_finite(1.0 - distance) for distance in found.column("_distance").to_pylist()]
+    return _hits(found, semantic=cosines, keyword=[keyword] * found.num_rows)
 
 
 async def _matching(
@@ -163,19 +171,13 @@ async def _matching(
     match: Any = MatchQuery  # a pydantic dataclass, whose defaults the type checker does not see
     extra = ["_score"] if vector is None else ["_score", "vector"]
     found = await _run(table.query().nearest_to_text(match(words, "text")), limit, where, extra)
-    if where is None or not found.num_rows:
-        scores = {}
-    else:
-        scores = await _table_wide_scores(table, match(words, "text"), found.num_rows)
-    cosines: list[float | None] = [None] * found.num_rows
-    if vector is not None:
-        cosines = [*_cosines(found, vector)]
-        found = found.drop_columns(["vector"])
-    lowest = min(scores.values(), default=math.inf)
-    return [
-        _hit(row, semantic=cosine, keyword=scores.get(row["chunk_id"], min(row["_score"], lowest)))
-        for row, cosine in zip(found.to_pylist(), cosines, strict=True)
-    ]
+    scores = found.column("_score").to_pylist()
+    if where is not None and found.num_rows:
+        wide = await _table_wide_scores(table, match(words, "text"), found.num_rows)
+        lowest = min(wide.values(), default=math.inf)
+        ids = found.column("chunk_id").to_pylist()
+        scores = [wide.get(name, min(score, lowest)) for name, score in zip(ids, scores, strict=True)]
+    return _hits(found, semantic=_cosines(found, vector), keyword=scores)
 
 
 async def _table_wide_scores(table: LanceTable, match: Any, matches: int) -> dict[str, float]:
@@ -196,9 +198,9 @@ async def _run(query: Any, limit: int, where: str | None, extra: list[str]) -> "
     return await query.limit(limit).select([*HIT_COLUMNS, *extra]).to_arrow()
 
 
-def _cosines(found: "pa.Table", vector: Vector) -> list[float]:
-    if not found.num_rows:
-        return []
+def _cosines(found: "pa.Table", vector: Vector | None) -> Sequence[float | None]:
+    if vector is None or not found.num_rows:
+        return [None] * found.num_rows
     stored = found.column("vector").combine_chunks().flatten().to_numpy().reshape(found.num_rows, -1)
     norms = np.linalg.norm(stored, axis=1) * np.linalg.norm(vector)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -210,9 +212,9 @@ def _finite(value: float) -> float:
     return min(1.0, max(-1.0, float(value))) if math.isfinite(value) else 0.0
 
 
-def _hit(row: dict[str, Any], *, semantic: float | None, keyword: float | None) -> Hit:
-    return Hit(**{name: row[name] for name in HIT_COLUMNS}, semantic=semantic, keyword=keyword)
-
-
-def _with_keyword(hit: Hit, keyword: float) -> Hit:
-    return Hit(**{name: getattr(hit, name) for name in HIT_COLUMNS}, semantic=hit.semantic, keyword=keyword)
+def _hits(found: "pa.Table", *, semantic: Sequence[float | None], keyword: Sequence[float | None]) -> list[Hit]:
+    columns = (found.column(name).to_pylist() for name in HIT_COLUMNS)
+    return [
+        Hit(name, *parse_chunk_id(name), *rest, near, match)
+        for name, *rest, near, match in zip(*columns, semantic, keyword, strict=True)
+    ]

@@ -15,7 +15,7 @@ from s4.kernel.keys import INDEX_TABLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from lancedb.index import FTS
+    from lancedb.index import FTS, IvfRq
 
 LanceTable: TypeAlias = Any
 """`lancedb.table.AsyncTable`. Its published types are partly absent, partly wrong (`stats` is a dict)."""
@@ -25,18 +25,18 @@ LanceConnection: TypeAlias = Any
 TABLE = INDEX_TABLE
 TEXT_INDEX = "text_idx"
 DOCUMENT_INDEX = "document_id_idx"
+VECTOR_INDEX = "vector_idx"
+VECTOR_INDEX_ROWS_MIN = 10_000
+"""Smaller tables are scanned, exactly, in less than 10 ms."""
+VECTOR_INDEX_BITS = 4
+"""Of a code, for each dimension."""
+PARTITIONS_SEARCHED = 64
+"""All of them up to half a million rows, for LanceDB makes partitions of some 8,000."""
 
-HIT_COLUMNS = (
-    "chunk_id",
-    "document_id",
-    "revision",
-    "ordinal",
-    "text",
-    "page",
-    "char_start",
-    "char_end",
-    "heading",
-)
+HIT_COLUMNS = ("chunk_id", "text", "page", "char_start", "char_end", "heading")
+"""What a search reads of a row. Each column costs: some 0.3 ms for a hundred rows that lie apart."""
+ROW_COLUMNS = (*HIT_COLUMNS, "document_id", "revision", "ordinal")
+"""Everything but the vector."""
 
 
 def table_schema(dimension: int) -> "pa.Schema":
@@ -79,6 +79,13 @@ def text_index_config() -> "FTS":
     )
 
 
+def vector_index_config() -> "IvfRq":
+    """RaBitQ's codes in few large partitions: docs/decisions/0035-vector-index.md has the sweep."""
+    from lancedb.index import IvfRq
+
+    return IvfRq(distance_type="cosine", num_bits=VECTOR_INDEX_BITS)
+
+
 def to_arrow(rows: Sequence[ChunkRow], dimension: int) -> "pa.Table":
     """Raises `ValueError` for a vector of another dimension or with a value that is not finite."""
     import pyarrow as pa
@@ -89,7 +96,7 @@ def to_arrow(rows: Sequence[ChunkRow], dimension: int) -> "pa.Table":
     vectors = np.stack([row.vector for row in rows]).astype(np.float32, copy=False)
     if not np.isfinite(vectors).all():
         raise ValueError("a vector holds a value that is not finite")
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in HIT_COLUMNS}
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in ROW_COLUMNS}
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dimension)
     return pa.table(columns, schema=table_schema(dimension))
 

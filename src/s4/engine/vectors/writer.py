@@ -20,6 +20,8 @@ from s4.engine.vectors.schema import (
     DOCUMENT_INDEX,
     TABLE,
     TEXT_INDEX,
+    VECTOR_INDEX,
+    VECTOR_INDEX_ROWS_MIN,
     LanceConnection,
     LanceTable,
     exactly,
@@ -27,6 +29,7 @@ from s4.engine.vectors.schema import (
     table_schema,
     text_index_config,
     to_arrow,
+    vector_index_config,
 )
 from s4.kernel.errors import DataCorrupt, Unavailable
 
@@ -110,6 +113,7 @@ class TableWriter:
                 return OptimizeReport(0, 0, 0, 0, 0, 0, 0)
             before = await table.stats()
             await self._repeat(table, lambda: table.optimize(cleanup_older_than=NO_CLEANUP))
+            await self._index_vectors(table, before["num_rows"])
             age = _removable_age(await _versions(table), grace, keep_version) + margin
             async with asyncio.timeout(margin.total_seconds()):
                 done = await self._repeat(table, lambda: table.optimize(cleanup_older_than=age))
@@ -213,6 +217,12 @@ class TableWriter:
             await self._create_index(table, TEXT_INDEX, "text", text_index_config())
         if DOCUMENT_INDEX not in there:
             await self._create_index(table, DOCUMENT_INDEX, "document_id", BTree())
+
+    async def _index_vectors(self, table: LanceTable, rows: int) -> None:
+        """Made once the table is large; from then on `optimize` takes new rows in."""
+        if rows < VECTOR_INDEX_ROWS_MIN or VECTOR_INDEX in {index.name for index in await table.list_indices()}:
+            return
+        await self._create_index(table, VECTOR_INDEX, "vector", vector_index_config())
 
     async def _create_index(self, table: LanceTable, name: str, column: str, config: Any) -> None:
         await self._repeat(table, lambda: table.create_index(column, config=config, name=name))

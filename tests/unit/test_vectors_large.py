@@ -1,0 +1,114 @@
+"""Tables that are too large to be scanned: an index of vectors proposes, and what it proposes is compared exactly."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s4.engine.vectors import ChunkRow, Hit, VectorStore, chunk_id
+from s4.engine.vectors.schema import VECTOR_INDEX, VECTOR_INDEX_ROWS_MIN
+
+PREFIX = "indices/ten_a/gen_a"
+DIMENSION = 64
+CLUSTERS = 100
+TOP = 10
+
+
+@dataclass
+class Large:
+    store: VectorStore
+    version: int
+    vectors: np.ndarray
+    """By ordinal; documents are `doc_{ordinal}`."""
+    random: np.random.Generator
+
+    def near(self, ordinal: int) -> np.ndarray:
+        """A question whose best answer is that row, most likely."""
+        noise = self.random.normal(size=DIMENSION).astype(np.float32)
+        return _unit(self.vectors[ordinal] + 0.1 * _unit(noise))
+
+    def nearest(self, question: np.ndarray, among: range | None = None) -> list[str]:
+        among = among or range(len(self.vectors))
+        order = np.argsort(-(self.vectors[list(among)] @ question))[:TOP]
+        return [f"doc_{among[int(position)]}" for position in order]
+
+    async def found(self, question: np.ndarray, *, limit: int = 100, among: range | None = None) -> list[Hit]:
+        reader = await self.store.reader(PREFIX, self.version)
+        assert reader is not None
+        ids = [f"doc_{ordinal}" for ordinal in among] if among is not None else None
+        hits = await reader.search(query_text=None, vector=question, limit=limit, document_ids=ids)
+        return sorted(hits, key=lambda hit: -(hit.semantic or 0.0))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return (vector / np.linalg.norm(vector, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def _row(ordinal: int, vector: np.ndarray) -> ChunkRow:
+    document_id = f"doc_{ordinal}"
+    return ChunkRow(chunk_id(document_id, 1, 0), document_id, 1, 0, "valve", vector, None, 0, 5, None)
+
+
+@pytest.fixture(scope="module")
+async def large(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Large]:
+    random = np.random.default_rng(11)
+    centres = random.normal(size=(CLUSTERS, DIMENSION))
+    rows = VECTOR_INDEX_ROWS_MIN
+    vectors = _unit(centres[random.integers(CLUSTERS, size=rows)] + 0.5 * random.normal(size=(rows, DIMENSION)))
+    store = VectorStore(
+        str(tmp_path_factory.mktemp("large")),
+        storage_options={},
+        index_cache_bytes=64 << 20,
+        metadata_cache_bytes=32 << 20,
+        handles_max=2,
+        read_timeout=timedelta(seconds=30),
+    )
+    writer = await store.writer(PREFIX, DIMENSION)
+    await writer.apply([_row(ordinal, vector) for ordinal, vector in enumerate(vectors)])
+    done = await writer.optimize(grace=timedelta(0))
+    await writer.close()
+    yield Large(store, done.version, vectors, random)
+    await store.close()
+
+
+async def test_compaction_makes_the_index_once_a_table_is_large(large: Large) -> None:
+    async with (await large.store.reader(PREFIX, large.version))._table("test") as table:  # type: ignore[union-attr]
+        assert VECTOR_INDEX in {index.name for index in await table.list_indices()}
+
+
+async def test_the_best_are_found_with_their_exact_cosines(large: Large) -> None:
+    recalled = 0
+    for ordinal in range(0, len(large.vectors), 500):
+        question = large.near(ordinal)
+        hits = (await large.found(question))[:TOP]
+        recalled += len({hit.document_id for hit in hits} & set(large.nearest(question)))
+        for hit in hits:
+            exact = float(large.vectors[int(hit.document_id.removeprefix("doc_"))] @ question)
+            assert hit.semantic == pytest.approx(exact, abs=1e-5)
+    assert recalled >= 0.95 * TOP * len(range(0, len(large.vectors), 500))
+
+
+async def test_who_narrows_the_search_or_asks_for_much_gets_exactly_the_nearest(large: Large) -> None:
+    among = range(3, len(large.vectors), 97)
+    question = large.near(4711)
+
+    assert [hit.document_id for hit in (await large.found(question, among=among))[:TOP]] == large.nearest(
+        question, among
+    )
+    many = await large.found(question, limit=2_000)
+    assert [hit.document_id for hit in many[:TOP]] == large.nearest(question)
+    assert len(many) == 2_000
+
+
+async def test_what_comes_and_goes_after_the_index_was_made_is_seen_at_once(large: Large) -> None:
+    question = _unit(large.random.normal(size=DIMENSION))
+    writer = await large.store.writer(PREFIX, DIMENSION)
+    large.version = await writer.apply([_row(len(large.vectors), question)])
+    assert (await large.found(question))[0].document_id == f"doc_{len(large.vectors)}"
+
+    large.version = await writer.apply([], removals={f"doc_{len(large.vectors)}": 2})
+    await writer.close()
+    assert f"doc_{len(large.vectors)}" not in [hit.document_id for hit in await large.found(question)]
