@@ -11,8 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s4.engine.vectors import ChunkRow, CopyLimits, TableCopies, TableWriter, VectorStore, VersionGone, chunk_id
-from s4.engine.vectors.copies import disk
+from s4.engine.vectors import (
+    ChunkRow,
+    CopyLimits,
+    Sums,
+    TableCopies,
+    TableWriter,
+    VectorStore,
+    VersionGone,
+    chunk_id,
+    manifest_name,
+)
+from s4.engine.vectors.copies import Recorded, disk
 from s4.kernel.errors import Unavailable
 from s4.kernel.settings import Settings
 from s4.kernel.units import GIB, MIB
@@ -100,16 +110,23 @@ def row(document: str, text: str, *, revision: int = 1) -> ChunkRow:
     return ChunkRow(chunk_id(document, revision, 0), document, revision, 0, text, vector, None, 0, len(text), None)
 
 
-async def found(replica: VectorStore, tenant: str, version: int, word: str) -> set[str]:
+async def nothing_recorded() -> Sums:
+    """A table that an older release wrote."""
+    return {}
+
+
+async def found(
+    replica: VectorStore, tenant: str, version: int, word: str, recorded: Recorded = nothing_recorded
+) -> set[str]:
     """As the search service does: a copy that could not be read is asked for once more."""
     try:
-        return await _found(replica, tenant, version, word)
+        return await _found(replica, tenant, version, word, recorded)
     except VersionGone:
-        return await _found(replica, tenant, version, word)
+        return await _found(replica, tenant, version, word, recorded)
 
 
-async def _found(replica: VectorStore, tenant: str, version: int, word: str) -> set[str]:
-    reader = await replica.reader(prefix(tenant), version, for_search=True)
+async def _found(replica: VectorStore, tenant: str, version: int, word: str, recorded: Recorded) -> set[str]:
+    reader = await replica.reader(prefix(tenant), version, recorded=recorded)
     assert reader is not None
     hits = await reader.search(query_text=word, vector=np.ones(DIMENSION, np.float32), limit=10)
     return {hit.document_id for hit in hits if hit.keyword}
@@ -172,7 +189,7 @@ async def test_a_crowd_that_asks_for_a_cold_table_fills_it_once(bucket: Bucket) 
 async def test_a_large_table_is_searched_in_the_bucket_until_its_copy_is_there(bucket: Bucket) -> None:
     version = await bucket.write("a", row("tides", "tides follow the moon"))
     replica = await bucket.replica(CopyLimits(GIB, copy_first_bytes_max=0, idle_max=LIMITS.idle_max))
-    manifest = bucket.copied("a") / disk.manifest_name(version)
+    manifest = bucket.copied("a") / manifest_name(version)
     slow = bucket.proxy.add(Fault(Mode.SLOW, method="GET", path="/data/", count=1, delay_seconds=0.3))
 
     assert await found(replica, "a", version, "tides") == {"tides"}
@@ -254,7 +271,7 @@ async def test_a_fill_that_broke_off_leaves_nothing_that_is_searched_and_is_gone
         await found(replica, "a", version, "tides")
     assert broken.hits > 0
     there = files(bucket.copied("a"))
-    assert disk.manifest_name(version) not in there
+    assert manifest_name(version) not in there
     assert there, "what came stays"
     bucket.proxy.heal()
     bucket.requests()

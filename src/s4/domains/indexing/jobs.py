@@ -6,5 +6,14 @@ OPTIMIZE = "indexing.optimize"
 """Compact a tenant's table and take new rows into its indices."""
 
 
+CHECK = "indexing.check"
+"""Hold a tenant's table against what was recorded of its files, and make it anew if it is damaged."""
+
+
+def check(tenant_id: str, *, is_suspected: bool) -> JobRequest:
+    """Of a suspected table every byte is read."""
+    return JobRequest(CHECK, tenant_id, "table", {"is_suspected": is_suspected})
+
+
 def optimize(tenant_id: str) -> JobRequest:
     return JobRequest(OPTIMIZE, tenant_id, "table", {})
