@@ -32,7 +32,7 @@ from s4.platform.telemetry import metrics
 from tests.factories import calls
 from tests.factories.deployment import FAST, Deployment, running
 from tests.factories.house import House, Tenant, open_house
-from tests.factories.index_damage import DAMAGES, flip, index_objects, vanish
+from tests.factories.index_damage import DAMAGES, INDEX_FOLDERS, flip, index_objects, vanish
 from tests.factories.provider import CountingProvider, counting_provider
 from tests.fault_proxy import Fault, Mode, fault_proxy
 from tests.servers import S3Server
@@ -141,7 +141,7 @@ def looks(outcome: str) -> float:
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("folder", ["data", "_indices", "_deletions", "_versions"])
+@pytest.mark.parametrize("folder", INDEX_FOLDERS)
 async def test_a_damaged_index_is_made_anew_and_nothing_is_paid_again(
     house: House, bucket: Bucket, folder: str, how: str
 ) -> None:
@@ -247,7 +247,7 @@ async def test_a_table_that_is_damaged_again_and_again_waits_longer_and_longer(h
         due_at = (
             await connection.execute(sa.select(jobs.c.run_at).where(jobs.c.kind == index_jobs.CHECK))
         ).scalar_one()
-        assert due_at - await house.core.database.now(connection) > timedelta(seconds=5)
+        assert due_at - await house.core.database.now(connection) > timedelta(seconds=2)
 
     async def let_time_pass(connection: Connection) -> None:
         await connection.execute(

@@ -6,11 +6,12 @@ import obstore
 from obstore.store import S3Store
 
 FLIPPED_BYTES = 16  # in the middle of a file
+INDEX_FOLDERS = ("data", "_indices", "_deletions", "_versions")
+"""Of a table: those whose files a search needs."""
 
 
 def index_objects(store: S3Store, prefix: str, folder: str) -> list[str]:
-    """Paths of the files in one folder of every table below `prefix`, the newest version first where they are
-    manifests."""
+    """Paths of the files in one folder of every table below `prefix`."""
     entries = [entry for page in obstore.list(store, f"{prefix}/indices/") for entry in page]
     return sorted(str(entry["path"]) for entry in entries if f".lance/{folder}/" in str(entry["path"]))
 

@@ -12,6 +12,7 @@ from s4.platform.jobs import Queue
 
 log = structlog.get_logger()
 
+_CAUSE_CHARS_MAX = 200
 _PAUSE_SECONDS = 5.0  # of one process: a crowd that searches a damaged table asks once
 
 
@@ -30,7 +31,8 @@ class Suspicions:
         if tenant_id in self._told:
             return
         self._told[tenant_id] = now
-        log.warning("index.suspected", tenant_id=tenant_id, error=str(error), cause=str(error.__cause__ or ""))
+        cause = str(error.__cause__ or "")[:_CAUSE_CHARS_MAX]
+        log.warning("index.suspected", tenant_id=tenant_id, error=str(error), cause=cause)
         try:
             await self._database.transact(lambda c: self._queue.enqueue(c, jobs.check(tenant_id, is_suspected=True)))
         except Unavailable as failure:

@@ -41,7 +41,7 @@ _BATCH = 500  # rows of one transaction
 _LOOKS = 2
 _CHECK_EVERY = timedelta(hours=6)  # two requests per table: at 1,000 tables, one every five seconds
 _READ_SECONDS = 60.0  # between two readings of a whole table by one process: it may be the store that is not well
-_FIRST_PAUSE = timedelta(seconds=10)  # between two repairs of a table, doubled each time
+_FIRST_PAUSE = timedelta(seconds=5)  # between two repairs of a table, doubled each time
 _PAUSE_MAX = timedelta(hours=6)
 _IN_A_ROW = timedelta(days=1)  # a table that was well for so long begins to count again
 _FILES_SHOWN = 10  # of those that are damaged, in the log
