@@ -32,7 +32,7 @@ from s4.platform.telemetry import metrics
 from tests.factories import calls
 from tests.factories.deployment import FAST, Deployment, running
 from tests.factories.house import House, Tenant, open_house
-from tests.factories.index_damage import DAMAGES, INDEX_FOLDERS, flip, index_objects, vanish
+from tests.factories.index_damage import DAMAGES, INDEX_FOLDERS, flip, halve, index_objects, vanish
 from tests.factories.provider import CountingProvider, counting_provider
 from tests.fault_proxy import Fault, Mode, fault_proxy
 from tests.servers import S3Server
@@ -183,6 +183,22 @@ async def test_whoever_writes_to_a_damaged_index_ends_well(house: House, bucket:
     assert {document.status for document in await house.all(acme)} == {DocumentStatus.READY}
 
 
+async def test_what_a_dead_writer_left_may_be_damaged_as_well(house: House, bucket: Bucket, tmp_path: Path) -> None:
+    """Nobody searches it, and the next writer cannot go on from it."""
+    acme = await furnished(house)
+    where, table = await state(house, acme)
+    writer = await house.core.vectors.writer(where, house.core.generation.dimension)
+    left = await writer.prune([(document.document_id, 1) for document in await house.all(acme)])
+    await writer.close()
+    assert left > table.state.version
+    halve(bucket.store, f"{bucket.prefix}/{keys.index_file(ObjectPrefix(where), manifest_name(left))}")
+    await house.put(acme, "new", "a text about one heron")
+    async with open_house(tmp_path, **bucket.settings) as another:  # which has not seen the file before
+        await settled(another)
+        assert (await state(another, acme))[0] != where
+        assert await search(another, acme) == {*WORDS, "new"}
+
+
 async def test_compaction_writes_no_turned_bytes_again(house: House, bucket: Bucket) -> None:
     acme = await furnished(house)
     where, _ = await state(house, acme)
@@ -329,6 +345,7 @@ async def test_a_new_catalog_takes_no_table_over_whose_files_nobody_knows(
     house: House, bucket: Bucket, tmp_path: Path
 ) -> None:
     acme = await furnished(house)
+    left, _ = await state(house, acme)
     await bucket.damage(house, acme, "data", flip)
     async with open_house(tmp_path / "new", **bucket.settings) as rebuilt:
         await settled(rebuilt)
@@ -337,6 +354,7 @@ async def test_a_new_catalog_takes_no_table_over_whose_files_nobody_knows(
         await enqueue(rebuilt, JobRequest(maintenance.COLLECT, SYSTEM, maintenance.COLLECT, {}))
         await rebuilt.work()
         where, _ = await state(rebuilt, again)
+        assert where != left
         tables = {path.split("/chunks.lance/")[0] for path in index_objects(bucket.store, bucket.prefix, "data")}
         assert tables == {f"{bucket.prefix}/{where.strip('/')}"}
         assert await search(rebuilt, again) == set(WORDS)

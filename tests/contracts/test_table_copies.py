@@ -1,6 +1,7 @@
 """Copies of index tables on local disk, of tables in a real bucket behind a proxy that counts and misbehaves."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -365,6 +366,8 @@ async def test_bytes_that_turn_on_the_way_are_fetched_once_more(bucket: Bucket) 
     turned = bucket.proxy.add(Fault(Mode.WRONG_BYTES, method="GET", path="/data/", count=1, after_bytes=3))
     assert await found(replica, "a", version, "tides", noted(known)) == {"tides"}
     assert turned.hits == 1
+    name = next(name for name in known if name.startswith("data/"))
+    assert hashlib.md5((bucket.copied("a") / name).read_bytes()).hexdigest() == known[name].md5
     bucket.requests()
     assert await found(replica, "a", version, "tides", noted(known)) == {"tides"}
     assert bucket.requests() == [], "from the copy"

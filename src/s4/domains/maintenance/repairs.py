@@ -25,7 +25,7 @@ from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing import queries as index_queries
 from s4.domains.indexing.queries import TableRecord
 from s4.domains.maintenance.report import Report
-from s4.engine.vectors import Sums, VectorStore, inspect, manifest_name, turned
+from s4.engine.vectors import Sums, VectorStore, inspect, manifest_name, newest_version, turned
 from s4.kernel import keys
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import GenerationId, Incarnation, RandomBytes, TenantId, new_incarnation
@@ -132,14 +132,21 @@ class Repairs:
     async def _look(self, tenant_id: TenantId, table: TableRecord, *, reads_all: bool) -> tuple[Sums, list[str]]:
         """What is known of the files now, and the names of those that are damaged."""
         prefix = self._generation.prefix(tenant_id, table.state.incarnation)
+        sums, damaged = await self._inspect(prefix, table.state.version, table.sums)
+        if damaged or not reads_all:
+            return sums, damaged
+        newest = await newest_version(self._store, prefix)
+        if newest > table.state.version:  # of a writer that died: nobody searches it, but the next one goes on from it
+            _, damaged = await self._inspect(prefix, newest, table.sums)
+        known = {name: table.sums.get(name, seen) for name, seen in sums.items()}
+        return sums, damaged or list(await turned(self._store, prefix, known))
+
+    async def _inspect(self, prefix: str, version: int, recorded: Sums) -> tuple[Sums, list[str]]:
         try:
-            found = await inspect(self._store, prefix, table.state.version, table.sums)
+            found = await inspect(self._store, prefix, version, recorded)
         except ObjectMissing:
-            return {}, [manifest_name(table.state.version)]
-        if found.damaged or not reads_all:
-            return found.sums, found.damaged
-        known = {name: table.sums.get(name, seen) for name, seen in found.sums.items()}
-        return found.sums, list(await turned(self._store, prefix, known))
+            return {}, [manifest_name(version)]
+        return found.sums, found.damaged
 
     async def _note_checked(self, tenant_id: TenantId, lease: Lease, sums: Sums) -> None:
         async def note(connection: Connection) -> None:

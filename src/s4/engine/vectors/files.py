@@ -7,31 +7,22 @@ Where a sum comes from. A bucket lists the ETag of each object. Of an object tha
 is, in most stores, the MD5 of its bytes; whether it is here is seen at the manifest, whose bytes are read anyway. Files
 of several parts (beyond 5 MB), and every file where ETags are something else, have a size and no MD5. A local directory
 has no ETags; there reading a new file back costs little.
-
-A manifest, as LanceDB 0.40 writes it: the section of indices, the section of the transaction, the table, and at the end
-the table's position. The transaction names files that no longer belong to the table; it is left out.
 """
 
 import asyncio
 import hashlib
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from s4.engine.vectors.errors import IndexDamaged
+from s4.engine.vectors.manifest import Manifest, manifest_name, version_of
 from s4.kernel import keys
 from s4.kernel.keys import ObjectKey
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 
-_NEWEST_FIRST = 2**64 - 1
-"""LanceDB names manifests so that a listing gives the newest one first."""
-_FOOTER_BYTES = 16  # position of the table, format, and the mark
-_MARK = b"LANC"
-_LENGTH_BYTES = 4  # before each section
 _MD5 = re.compile("[0-9a-f]{32}")
-_DELETIONS = re.compile(r"\d+-(\d+)-(\d+)\.(?:arrow|bin)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +52,6 @@ class Inspected:
     damaged: list[str] = field(default_factory=list)
 
 
-def manifest_name(version: int) -> str:
-    """Below a table's directory."""
-    return f"_versions/{_NEWEST_FIRST - version:020d}.manifest"
-
-
-class Manifest:
-    """Tells which files belong to a version. LanceDB gives no list of them, but their names are in the bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        """Raises `IndexDamaged` when this is no manifest."""
-        position = int.from_bytes(data[-_FOOTER_BYTES : -_FOOTER_BYTES + 8], "little")
-        if not data.endswith(_MARK) or position > len(data) - _FOOTER_BYTES:
-            raise IndexDamaged("A manifest of the index is damaged.")
-        self._table = data[position:]
-        self._indices = data[: _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")]
-
-    def names(self, name: str) -> bool:
-        """Data files stand there by name, indices by the bytes of their UUID, deletions by their two numbers."""
-        folder, _, rest = name.partition("/")
-        if folder == "data":
-            return rest.encode() in self._table
-        if folder == "_indices":
-            with suppress(ValueError):
-                return uuid.UUID(rest.partition("/")[0]).bytes in self._indices
-        if folder == "_deletions" and (parts := _DELETIONS.fullmatch(rest)) is not None:
-            return b"\x10" + _varint(int(parts[1])) + b"\x18" + _varint(int(parts[2])) in self._table
-        return False
-
-
 async def inspect(store: ObjectStore, prefix: str, version: int, recorded: Sums) -> Inspected:
     """One read and one listing, at the same time; of a local directory also the bytes of files that are not recorded.
     Raises `ObjectMissing` when the manifest is gone and was not recorded: then the version was cleaned up.
@@ -115,13 +77,18 @@ async def inspect(store: ObjectStore, prefix: str, version: int, recorded: Sums)
         if store.local_root is not None:
             known = recorded.get(name)
             sums[name] = FileSum(info.size, known.md5 if known is not None else await md5_of(store, info.key))
-    needed = {own, *(name for name in recorded if manifest.names(name))}
-    damaged = [
+    damaged = {
         name
-        for name in sorted(needed & recorded.keys())
-        if name not in sums or not recorded[name].agrees(seen if name == own else sums[name])
-    ]
-    return Inspected(found, files, sums, damaged)
+        for name, known in recorded.items()
+        if name == own or manifest.names(name)
+        if name not in sums or not known.agrees(seen if name == own else sums[name])
+    }
+    return Inspected(found, files, sums, sorted(damaged.union(manifest.missing_from(listed))))
+
+
+async def newest_version(store: ObjectStore, prefix: str) -> int:
+    """The one from which the next writer goes on, published or not; 0 when there is none."""
+    return max(filter(None, map(version_of, await _listed(store, prefix))), default=0)
 
 
 async def turned(store: ObjectStore, prefix: str, sums: Sums) -> Sequence[str]:
@@ -160,12 +127,3 @@ def _etag(info: ObjectInfo) -> str | None:
     """When it has the form of an MD5."""
     digest = (info.etag or "").strip('"')
     return digest if _MD5.fullmatch(digest) else None
-
-
-def _varint(number: int) -> bytes:
-    """As protocol buffers write it."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*encoded, number])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from s4.engine.vectors.copies.disk import CopiesDirectory
 from s4.engine.vectors.errors import IndexDamaged
-from s4.engine.vectors.files import FileSum, Manifest, Sums, inspect, manifest_name
+from s4.engine.vectors.files import FileSum, Sums, inspect
+from s4.engine.vectors.manifest import Manifest, manifest_name
 from s4.kernel.keys import ObjectKey
 from s4.kernel.units import MIB
 from s4.platform.objects import ObjectInfo, ObjectStore

@@ -15,7 +15,8 @@ import structlog
 from s4.engine.vectors.copies import fill
 from s4.engine.vectors.copies.disk import CopiesDirectory
 from s4.engine.vectors.errors import IndexDamaged
-from s4.engine.vectors.files import Sums, manifest_name
+from s4.engine.vectors.files import Sums
+from s4.engine.vectors.manifest import manifest_name
 from s4.kernel.errors import NotFound, S4Error
 from s4.platform.background import in_background
 from s4.platform.objects import ObjectStore
