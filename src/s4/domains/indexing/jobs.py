@@ -1,6 +1,6 @@
 """Kinds of background work that indexing asks for. `maintenance` does the work."""
 
-from s4.platform.jobs import JobRequest
+from s4.platform.jobs import SYSTEM, JobRequest
 
 OPTIMIZE = "indexing.optimize"
 """Compact a tenant's table and take new rows into its indices."""
@@ -11,8 +11,8 @@ CHECK = "indexing.check"
 
 
 def check(tenant_id: str, *, is_suspected: bool) -> JobRequest:
-    """Of a suspected table every byte is read."""
-    return JobRequest(CHECK, tenant_id, "table", {"is_suspected": is_suspected})
+    """Of a suspected table every byte is read. It takes no turn of the tenant, whose own jobs fail until then."""
+    return JobRequest(CHECK, SYSTEM, tenant_id, {"is_suspected": is_suspected})
 
 
 def optimize(tenant_id: str) -> JobRequest:

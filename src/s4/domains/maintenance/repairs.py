@@ -90,7 +90,7 @@ class Repairs:
     async def check(self, run: JobRun) -> bool:
         """Looks at a tenant's table, and makes it anew if it is damaged. Raises `Unavailable` when nobody can tell, or
         when it was made anew a short while ago."""
-        tenant_id = TenantId(run.job.tenant_id)
+        tenant_id = TenantId(run.job.subject)
         async with self._publisher.exclusive(tenant_id) as lease:
             async with self._database.read() as connection:
                 table = await index_queries.table_record(connection, tenant_id, self._generation.id)
