@@ -19,7 +19,7 @@ from s4.domains.tenants.service import NewTenant
 from s4.engine.vectors import ChunkRow, TableWriter, chunk_id
 from s4.entrypoints.bootstrap import RANDOM, Core
 from s4.kernel.context import NOWHERE, AdminContext
-from s4.kernel.ids import DocumentId, TenantId, new_document_id, new_version_id
+from s4.kernel.ids import FIRST_INCARNATION, DocumentId, TenantId, new_document_id, new_version_id
 from s4.platform.database import Connection
 from s4.platform.http.routing import Credentials
 
@@ -98,7 +98,8 @@ async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
     tenant, api_key = await core.tenants.create(
         await admin_of(core), NewTenant(f"{chunks} chunks", None, None, "local")
     )
-    table = await core.vectors.writer(core.generation.prefix(tenant.tenant_id), core.generation.dimension)
+    prefix = core.generation.prefix(tenant.tenant_id, FIRST_INCARNATION)
+    table = await core.vectors.writer(prefix, core.generation.dimension)
     try:
         missing = chunks // CHUNKS_PER_DOCUMENT
         while missing:
@@ -111,7 +112,15 @@ async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
 
     async def publish(connection: Connection) -> None:
         now = await core.database.now(connection)
-        await index_queries.optimized(connection, tenant.tenant_id, core.generation.id, version=done.version, now=now)
+        await index_queries.optimized(
+            connection,
+            tenant.tenant_id,
+            core.generation.id,
+            FIRST_INCARNATION,
+            version=done.version,
+            sums={},
+            now=now,
+        )
 
     await core.database.transact(publish)
     return Shelf(tenant.tenant_id, api_key, done.rows, done.version, stats.size_bytes)
@@ -149,7 +158,9 @@ async def _add(core: Core, tenant_id: TenantId, table: TableWriter, documents: l
             await index_queries.publish(
                 connection, tenant_id, core.generation.id, document_id, revision=1, chunks=len(texts)
             )
-        await index_queries.move_table(connection, tenant_id, core.generation.id, version=version, now=now)
+        await index_queries.move_table(
+            connection, tenant_id, core.generation.id, FIRST_INCARNATION, version=version, sums={}, now=now
+        )
 
     await core.database.transact(publish)
 

@@ -22,6 +22,7 @@ from wire import Wire
 from s4.engine.vectors import TableReader
 from s4.entrypoints.bootstrap import Core, migrate_database, open_core
 from s4.entrypoints.configuration import load_settings
+from s4.kernel.ids import FIRST_INCARNATION
 
 SEED = 1957
 LIMIT = 10  # documents on a page of results
@@ -82,7 +83,7 @@ class Found:
 
 
 async def _compare(core: Core, url: str, shelf: Shelf, writer: Writer, sizes: SearchSizes) -> Found:
-    reader = await core.vectors.reader(core.generation.prefix(shelf.tenant_id), shelf.version)
+    reader = await core.vectors.reader(core.generation.prefix(shelf.tenant_id, FIRST_INCARNATION), shelf.version)
     assert reader is not None, "it was just written"
     modes = {mode: Compared() for mode in ("hybrid", "semantic", "keyword")}
     shuffled = random.Random(SEED)

@@ -13,7 +13,7 @@ from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.models import document_fields, documents
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import document_index
-from s4.domains.indexing.queries import table_version
+from s4.domains.indexing.queries import table_state
 from s4.engine.ranking import Mode
 from s4.kernel import keys
 from s4.kernel.errors import DocumentRejected
@@ -317,9 +317,10 @@ async def test_compaction_changes_no_answer_and_disturbs_no_search(tmp_path: Pat
         before = {mode: await house.found(acme, "common", mode) for mode in Mode}
         assert {len(found) for found in before.values()} == {10}
         async with house.core.database.read() as connection:
-            version = await table_version(connection, tenant_id, generation.id)
-        assert version is not None
-        begun = await house.core.vectors.reader(generation.prefix(tenant_id), version)
+            before_it = await table_state(connection, tenant_id, generation.id)
+        assert before_it is not None
+        prefix = generation.prefix(tenant_id, before_it.incarnation)
+        begun = await house.core.vectors.reader(prefix, before_it.version)
         assert begun is not None
         request = index_jobs.optimize(tenant_id)
         await house.core.database.transact(lambda c: house.core.queue.enqueue(c, request))
@@ -330,7 +331,9 @@ async def test_compaction_changes_no_answer_and_disturbs_no_search(tmp_path: Pat
         assert {mode: await house.found(acme, "common", mode) for mode in Mode} == before
         assert len(await begun.search(query_text="common", vector=None, limit=100)) >= 10, "a search that had begun"
         async with house.core.database.read() as connection:
-            assert (await table_version(connection, tenant_id, generation.id) or 0) > version
+            after_it = await table_state(connection, tenant_id, generation.id)
+        assert after_it is not None
+        assert after_it.version > before_it.version
 
 
 async def test_compaction_and_writes_of_one_worker_take_turns_in_the_order_in_which_they_came(house: House) -> None:

@@ -18,7 +18,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from s4.domains.documents import Document, DocumentStatus
-from s4.domains.indexing.queries import table_version
+from s4.domains.indexing.queries import table_state
 from s4.domains.search.service import Query
 from s4.engine.embedding.groups import groups
 from s4.engine.ranking import Mode
@@ -63,9 +63,9 @@ class Bench:
         """The document's rows in the index."""
         core, tenant_id = self.house.core, tenant.context.tenant_id
         async with core.database.read() as connection:
-            version = await table_version(connection, tenant_id, core.generation.id)
-        assert version is not None
-        reader = await core.vectors.reader(core.generation.prefix(tenant_id), version)
+            table = await table_state(connection, tenant_id, core.generation.id)
+        assert table is not None
+        reader = await core.vectors.reader(core.generation.prefix(tenant_id, table.incarnation), table.version)
         assert reader is not None
         rows = await reader.document_rows(document.document_id)
         # What was replaced goes a moment after the document is ready.

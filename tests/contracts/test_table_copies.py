@@ -1,7 +1,9 @@
 """Copies of index tables on local disk, of tables in a real bucket behind a proxy that counts and misbehaves."""
 
 import asyncio
+import hashlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -11,9 +13,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s4.engine.vectors import ChunkRow, CopyLimits, TableCopies, TableWriter, VectorStore, VersionGone, chunk_id
-from s4.engine.vectors.copies import disk
+from s4.engine.vectors import (
+    ChunkRow,
+    CopyLimits,
+    FileSum,
+    IndexDamaged,
+    Sums,
+    TableCopies,
+    TableWriter,
+    VectorStore,
+    VersionGone,
+    chunk_id,
+    inspect,
+    manifest_name,
+)
+from s4.engine.vectors.copies import Recorded, disk
+from s4.kernel import keys
 from s4.kernel.errors import Unavailable
+from s4.kernel.keys import ObjectPrefix
 from s4.kernel.settings import Settings
 from s4.kernel.units import GIB, MIB
 from s4.platform.objects import ObjectStore, open_store
@@ -21,6 +38,7 @@ from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
 from tests.servers import S3Server
 
 DIMENSION = 8
+WAIT_SECONDS_MAX = 30
 LIMITS = CopyLimits(bytes_max=GIB, copy_first_bytes_max=GIB, idle_max=timedelta(days=1))
 
 
@@ -100,16 +118,23 @@ def row(document: str, text: str, *, revision: int = 1) -> ChunkRow:
     return ChunkRow(chunk_id(document, revision, 0), document, revision, 0, text, vector, None, 0, len(text), None)
 
 
-async def found(replica: VectorStore, tenant: str, version: int, word: str) -> set[str]:
+async def nothing_recorded() -> Sums:
+    """A table that an older release wrote."""
+    return {}
+
+
+async def found(
+    replica: VectorStore, tenant: str, version: int, word: str, recorded: Recorded = nothing_recorded
+) -> set[str]:
     """As the search service does: a copy that could not be read is asked for once more."""
     try:
-        return await _found(replica, tenant, version, word)
+        return await _found(replica, tenant, version, word, recorded)
     except VersionGone:
-        return await _found(replica, tenant, version, word)
+        return await _found(replica, tenant, version, word, recorded)
 
 
-async def _found(replica: VectorStore, tenant: str, version: int, word: str) -> set[str]:
-    reader = await replica.reader(prefix(tenant), version, for_search=True)
+async def _found(replica: VectorStore, tenant: str, version: int, word: str, recorded: Recorded) -> set[str]:
+    reader = await replica.reader(prefix(tenant), version, recorded=recorded)
     assert reader is not None
     hits = await reader.search(query_text=word, vector=np.ones(DIMENSION, np.float32), limit=10)
     return {hit.document_id for hit in hits if hit.keyword}
@@ -172,7 +197,7 @@ async def test_a_crowd_that_asks_for_a_cold_table_fills_it_once(bucket: Bucket) 
 async def test_a_large_table_is_searched_in_the_bucket_until_its_copy_is_there(bucket: Bucket) -> None:
     version = await bucket.write("a", row("tides", "tides follow the moon"))
     replica = await bucket.replica(CopyLimits(GIB, copy_first_bytes_max=0, idle_max=LIMITS.idle_max))
-    manifest = bucket.copied("a") / disk.manifest_name(version)
+    manifest = bucket.copied("a") / manifest_name(version)
     slow = bucket.proxy.add(Fault(Mode.SLOW, method="GET", path="/data/", count=1, delay_seconds=0.3))
 
     assert await found(replica, "a", version, "tides") == {"tides"}
@@ -254,7 +279,7 @@ async def test_a_fill_that_broke_off_leaves_nothing_that_is_searched_and_is_gone
         await found(replica, "a", version, "tides")
     assert broken.hits > 0
     there = files(bucket.copied("a"))
-    assert disk.manifest_name(version) not in there
+    assert manifest_name(version) not in there
     assert there, "what came stays"
     bucket.proxy.heal()
     bucket.requests()
@@ -322,3 +347,74 @@ async def test_while_the_bucket_is_away_warm_tables_are_searched(bucket: Bucket)
     await found(replica, "a", version, "tides")
     bucket.proxy.add(Fault(Mode.UNAVAILABLE))
     assert await found(replica, "a", version, "tides") == {"tides"}
+
+
+# -- what was committed
+
+
+async def recorded_of(bucket: Bucket, tenant: str, version: int) -> dict[str, FileSum]:
+    return (await inspect(bucket.store, prefix(tenant), version, {})).sums
+
+
+async def test_every_small_file_of_a_bucket_has_an_md5(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    assert None not in {known.md5 for known in (await recorded_of(bucket, "a", version)).values()}
+
+
+async def test_bytes_that_turn_on_the_way_are_fetched_once_more(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    known = await recorded_of(bucket, "a", version)
+    replica = await bucket.replica()
+    turned = bucket.proxy.add(Fault(Mode.WRONG_BYTES, method="GET", path="/data/", count=1, after_bytes=3))
+    assert await found(replica, "a", version, "tides", noted(known)) == {"tides"}
+    assert turned.hits == 1
+    name = next(name for name in known if name.startswith("data/"))
+    assert hashlib.md5((bucket.copied("a") / name).read_bytes()).hexdigest() == known[name].md5
+    bucket.requests()
+    assert await found(replica, "a", version, "tides", noted(known)) == {"tides"}
+    assert bucket.requests() == [], "from the copy"
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_nothing_is_served_from_bytes_that_are_not_those_that_were_committed(
+    bucket: Bucket, is_large: bool
+) -> None:
+    """Whoever waits for the copy is told; else the next one, after it was fetched behind the searches."""
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    known = await recorded_of(bucket, "a", version)
+    replica = await bucket.replica(CopyLimits(GIB, 0 if is_large else GIB, LIMITS.idle_max))
+    bucket.proxy.add(Fault(Mode.WRONG_BYTES, method="GET", path="/data/", after_bytes=3))
+
+    async def is_told() -> bool:
+        try:
+            await found(replica, "a", version, "tides", noted(known))
+        except IndexDamaged:
+            return True
+        except Unavailable:
+            pass  # LanceDB stumbled over it, in the bucket
+        return False
+
+    give_up_at = time.monotonic() + WAIT_SECONDS_MAX
+    while not await is_told():
+        assert is_large, "who waits is told"
+        assert time.monotonic() < give_up_at, "nobody is told"
+    assert not (bucket.copied("a") / manifest_name(version)).exists()
+
+
+async def test_an_object_that_is_another_since_its_commit_is_not_copied(bucket: Bucket) -> None:
+    version = await bucket.write("a", row("tides", "tides follow the moon"))
+    known = await recorded_of(bucket, "a", version)
+    name = next(name for name in sorted(known) if name.startswith("data/"))
+    key = keys.index_file(ObjectPrefix(prefix("a")), name)
+    await bucket.store.put(key, bytes(byte ^ 1 for byte in await bucket.store.get(key)))
+    replica = await bucket.replica()
+    with pytest.raises(IndexDamaged) as told:
+        await found(replica, "a", version, "tides", noted(known))
+    assert told.value.details == {"files": [name]}
+
+
+def noted(known: dict[str, FileSum]) -> Recorded:
+    async def recorded() -> Sums:
+        return known
+
+    return recorded

@@ -26,6 +26,7 @@ from tests.faults.deeds import (
     delete,
     delete_all,
     delete_tenant,
+    look_at_index,
     only_start,
     patch,
     ping_webhook,
@@ -37,6 +38,7 @@ from tests.faults.deeds import (
     upload_large,
     upload_refused,
     upload_undeclared,
+    with_a_damaged_index,
     with_a_webhook,
     with_another,
     with_dead_rows,
@@ -292,6 +294,16 @@ ACTS = [
         Expected(REPLACED, frozenset({"k"}), gone=("ancient",)),
         in_worker=("optimize.planned", "optimize.pruned", "optimize.compacted", "optimize.published"),
         prepare=with_dead_rows,
+    ),
+    Act(
+        "repair",
+        look_at_index,
+        Expected(UNTOUCHED),
+        in_worker=(
+            *("repair.proven", "repair.begun", "repair.removed"),
+            *("index.claimed", "index.embedded", *WRITING),
+        ),
+        prepare=with_a_damaged_index,
     ),
     Act(
         "rebuild",

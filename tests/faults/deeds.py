@@ -157,6 +157,18 @@ def with_dead_rows(scene: Scene) -> None:
     scene.work()
 
 
+def with_a_damaged_index(scene: Scene) -> None:
+    """A file of the table has vanished from the bucket."""
+    with_documents(scene)
+    store = scene.house.core.store
+
+    async def lose() -> None:
+        data = [info.key async for info in store.list(keys.INDICES) if ".lance/data/" in info.key]
+        await store.delete(data[:1])
+
+    scene.do(lose())
+
+
 def without_catalog(scene: Scene) -> None:
     """The catalog is lost: the bucket has two tenants and a deleted, a replaced and a patched document."""
     with_garbage(scene)
@@ -265,6 +277,10 @@ def sweep(kind: str) -> Callable[[Scene, str], None]:
 
 def compact(scene: Scene, _: str) -> None:
     scene.enqueue(index_jobs.optimize(scene.tenant_id))
+
+
+def look_at_index(scene: Scene, _: str) -> None:
+    scene.enqueue(index_jobs.check(scene.tenant_id, is_suspected=True))
 
 
 def only_start(_: Scene, __: str) -> None:

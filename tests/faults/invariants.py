@@ -163,9 +163,9 @@ async def _inventory(house: House, tenant_id: TenantId) -> Inventory:
         held.searchable = {
             row.document_id: (row.searchable_revision, row.chunks) for row in await connection.execute(indexed)
         }
-        version = await index_queries.table_version(connection, tenant_id, generation.id)
-    if version is not None:
-        reader = await house.core.vectors.reader(generation.prefix(tenant_id), version)
+        table = await index_queries.table_state(connection, tenant_id, generation.id)
+    if table is not None and table.version > 0:
+        reader = await house.core.vectors.reader(generation.prefix(tenant_id, table.incarnation), table.version)
         assert reader is not None
         held.rows = await reader.all_pairs()
     async for info in house.core.store.list(keys.tenant(tenant_id)):

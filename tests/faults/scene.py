@@ -249,6 +249,7 @@ async def _postpone_regular_tasks(connection: Connection) -> None:
         maintenance.RECOUNT,
         maintenance.OPTIMIZE,
         maintenance.DEPARTURES,
+        maintenance.CHECK,
         SEAL,
         VERIFY,
         TELL,

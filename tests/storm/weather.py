@@ -5,6 +5,7 @@ draws what it hits. The same seed draws the same schedule; how the threads of ei
 in its power.
 """
 
+import contextlib
 import errno
 import random
 import signal
@@ -13,6 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from obstore.store import S3Store
+
+from tests.factories.index_damage import INDEX_FOLDERS, halve, index_objects, vanish
 from tests.factories.misbehaviours import MISBEHAVIOURS
 from tests.fault_proxy import Answer, Fault, FaultProxy, Mode
 from tests.servers import RedisServer
@@ -213,6 +217,21 @@ def _started(server: RedisServer) -> None:
     server.wait()
 
 
+def _on_index(how: Callable[[S3Store, str], None]) -> Begin:
+    """Something happens to one file of one tenant's table, for good: nobody but S4 mends it."""
+
+    def begin(stage: Stage, dice: random.Random) -> Undo:
+        store = stage.bucket.client(stage.bucket_name)
+        if paths := index_objects(store, stage.bucket_prefix, dice.choice(INDEX_FOLDERS)):
+            path = dice.choice(paths)
+            print(f"           ({path})")
+            with contextlib.suppress(FileNotFoundError):  # cleaned up meanwhile
+                how(store, path)
+        return _nothing
+
+    return begin
+
+
 def _nothing() -> None:
     """The fault found nobody, or needs no undoing."""
 
@@ -282,5 +301,9 @@ FAULTS: dict[str, Begin] = {
     "an API sleeps": partial(_stop, _apis),
     "a worker sleeps": partial(_stop, _workers),
     "disk is full": _fill_disk,
+    # Bytes that turn are left to acceptance/test_damaged_index.py: a search that reads the bucket, while there is no
+    # copy to be had, may take them for true.
+    "a file of an index vanishes": _on_index(vanish),
+    "a file of an index is cut": _on_index(halve),
 }
 """By name; each breaks something and answers with how to mend it."""

@@ -22,6 +22,8 @@ CommitId = NewType("CommitId", str)
 """Random, carried by every head object: reading a head back tells whether a lost answer was a success."""
 GenerationId = NewType("GenerationId", str)
 """One way of indexing: model, dimension, chunker, schema. Derived from them, so that two processes agree."""
+Incarnation = NewType("Incarnation", str)
+"""One making of a tenant's table of a generation. A table that is made anew is another one, in another place."""
 
 RandomBytes = Callable[[int], bytes]
 """`secrets.token_bytes` in production, seeded in tests."""
@@ -31,6 +33,10 @@ _TENANT = re.compile(f"ten_{_BODY}")
 _DOCUMENT = re.compile(f"doc_{_BODY}")
 _VERSION = re.compile(f"ver_{_BODY}")
 _GENERATION = re.compile(f"gen_{_BODY}")
+_INCARNATION = re.compile("[a-z2-7]{16}")
+
+FIRST_INCARNATION = Incarnation("")
+"""Of a table that was never made anew."""
 
 
 def base32(raw: bytes) -> str:
@@ -62,6 +68,10 @@ def new_commit_id(random: RandomBytes) -> CommitId:
 
 def new_job_id(random: RandomBytes) -> JobId:
     return JobId("job_" + base32(random(16)))
+
+
+def new_incarnation(random: RandomBytes) -> Incarnation:
+    return Incarnation(base32(random(10)))
 
 
 def generation_id(*parts: str | int) -> GenerationId:
@@ -102,3 +112,7 @@ def is_version_id(text: str) -> bool:
 
 def is_generation_id(text: str) -> bool:
     return _GENERATION.fullmatch(text) is not None
+
+
+def is_incarnation(text: str) -> bool:
+    return _INCARNATION.fullmatch(text) is not None

@@ -10,12 +10,15 @@ from enum import StrEnum
 from typing import NewType
 
 from s4.kernel.ids import (
+    FIRST_INCARNATION,
     DocumentId,
     GenerationId,
+    Incarnation,
     TenantId,
     VersionId,
     is_document_id,
     is_generation_id,
+    is_incarnation,
     is_tenant_id,
     is_version_id,
 )
@@ -129,22 +132,24 @@ def text(tenant_id: TenantId, document_id: DocumentId, version_id: VersionId, re
     return ObjectKey(f"{version(tenant_id, document_id, version_id)}text/{revision:0{REVISION_DIGITS}d}.json.zst")
 
 
-def generation(tenant_id: TenantId, generation_id: GenerationId) -> ObjectPrefix:
+def generation(tenant_id: TenantId, generation_id: GenerationId, incarnation: Incarnation) -> ObjectPrefix:
     """What LanceDB opens as a database; its table is `INDEX_TABLE`."""
-    return ObjectPrefix(f"{INDICES}{tenant_id}/{generation_id}/")
+    name = f"{generation_id}.{incarnation}" if incarnation else generation_id
+    return ObjectPrefix(f"{INDICES}{tenant_id}/{name}/")
 
 
 def generation_manifest(tenant_id: TenantId, generation_id: GenerationId) -> ObjectKey:
-    return ObjectKey(f"{generation(tenant_id, generation_id)}generation.json")
+    """Describes every incarnation."""
+    return ObjectKey(f"{generation(tenant_id, generation_id, FIRST_INCARNATION)}generation.json")
 
 
-def index_table(generation_prefix: str) -> ObjectPrefix:
-    """The table of a generation; what is below is named by LanceDB."""
-    return ObjectPrefix(f"{generation_prefix.rstrip('/')}/{INDEX_TABLE}.lance/")
+def index_table(table_prefix: str) -> ObjectPrefix:
+    """The table of an incarnation; what is below is named by LanceDB."""
+    return ObjectPrefix(f"{table_prefix.rstrip('/')}/{INDEX_TABLE}.lance/")
 
 
-def index_file(generation_prefix: str, name: str) -> ObjectKey:
-    return ObjectKey(f"{index_table(generation_prefix)}{name}")
+def index_file(table_prefix: str, name: str) -> ObjectKey:
+    return ObjectKey(f"{index_table(table_prefix)}{name}")
 
 
 def embeddings(tenant_id: TenantId) -> ObjectPrefix:
@@ -184,6 +189,9 @@ class ParsedKey:
     document_id: DocumentId | None = None
     version_id: VersionId | None = None
     revision: int | None = None
+    generation_id: GenerationId | None = None
+    incarnation: Incarnation | None = None
+    """Of a file of an index table."""
 
 
 _HEAD_NAME = re.compile(rf"(\d{{{REVISION_DIGITS}}})\.json")
@@ -229,9 +237,14 @@ def _parse_in_indices(tenant_id: TenantId, rest: list[str]) -> ParsedKey | None:
         digest = _HASH.fullmatch(rest[-1])
         known = len(rest) == 4 and _SPACE.fullmatch(rest[1]) and digest is not None and digest[1] == rest[2]
         return ParsedKey(KeyKind.EMBEDDING, tenant_id) if known else None
-    manifest, in_table = rest[1:] == ["generation.json"], len(rest) > 2 and rest[1] == f"{INDEX_TABLE}.lance"
-    known = is_generation_id(rest[0]) and (manifest or in_table)
-    return ParsedKey(KeyKind.INDEX, tenant_id) if known else None
+    name, dot, incarnation = rest[0].partition(".")
+    if not is_generation_id(name) or (dot and not is_incarnation(incarnation)):
+        return None
+    if len(rest) > 2 and rest[1] == f"{INDEX_TABLE}.lance":
+        return ParsedKey(
+            KeyKind.INDEX, tenant_id, generation_id=GenerationId(name), incarnation=Incarnation(incarnation)
+        )
+    return ParsedKey(KeyKind.INDEX, tenant_id) if not dot and rest[1:] == ["generation.json"] else None
 
 
 def _parse_in_document(tenant_id: TenantId, document_id: DocumentId, rest: list[str]) -> ParsedKey | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from s4.engine.chunking import CHUNKER
 from s4.kernel import keys
-from s4.kernel.ids import GenerationId, TenantId, generation_id
+from s4.kernel.ids import GenerationId, Incarnation, TenantId, generation_id
 
 SCHEMA = 1
 """Changes when the table's columns or analysers do."""
@@ -25,9 +25,9 @@ class Generation:
             self.space, self.dimension, CHUNKER, self.chunk_tokens_max, self.chunk_overlap_tokens, SCHEMA
         )
 
-    def prefix(self, tenant_id: TenantId) -> str:
-        """Where the tenant's table of this generation lives."""
-        return keys.generation(tenant_id, self.id)
+    def prefix(self, tenant_id: TenantId, incarnation: Incarnation) -> str:
+        """Where this making of the tenant's table lives."""
+        return keys.generation(tenant_id, self.id, incarnation)
 
     def describe(self) -> dict[str, str | int]:
         """For `generation.json`, so that a person can tell what a table was made with."""

@@ -2,16 +2,24 @@
 
 import sqlalchemy as sa
 
-from s4.platform.database import UtcDateTime, metadata
+from s4.platform.database import JsonValue, UtcDateTime, metadata
 
 index_tables = sa.Table(
     "index_tables",
     metadata,
     sa.Column("tenant_id", sa.String(40), primary_key=True),
     sa.Column("generation_id", sa.String(40), primary_key=True),
-    sa.Column("lance_version", sa.BigInteger, nullable=False, comment="The version that searches open."),
+    sa.Column("lance_version", sa.BigInteger, nullable=False, comment="The version that searches open; 0: none yet."),
     sa.Column("commits_since_optimize", sa.Integer, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Column(
+        "incarnation", sa.String(16), nullable=False, server_default=sa.text("''"), comment="Empty: never made anew."
+    ),
+    sa.Column("files", JsonValue, nullable=True, comment="Name to [size, MD5 or null], as of the last commit."),
+    sa.Column("checked_at", UtcDateTime, nullable=True, comment="When its files were last held against `files`."),
+    sa.Column("remade_since", UtcDateTime, nullable=True, comment="Null: it holds every ready document."),
+    sa.Column("repairs", sa.Integer, nullable=False, server_default="0", comment="In a row."),
+    sa.Column("repaired_at", UtcDateTime, nullable=True, comment="When it was last begun anew."),
 )
 
 document_index = sa.Table(

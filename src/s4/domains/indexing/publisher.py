@@ -26,14 +26,15 @@ from s4.domains.events import EventKind, Events
 from s4.domains.indexing import jobs, queries
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.stages import stage
-from s4.engine.vectors import ChunkRow, TableWriter, VectorStore
+from s4.domains.indexing.suspicions import Suspicions
+from s4.engine.vectors import ChunkRow, IndexDamaged, IndexFault, Sums, TableWriter, VectorStore, inspect
 from s4.kernel import keys
-from s4.kernel.errors import Unavailable
-from s4.kernel.ids import DocumentId, TenantId
+from s4.kernel.errors import S4Error, Unavailable
+from s4.kernel.ids import FIRST_INCARNATION, DocumentId, Incarnation, RandomBytes, TenantId, new_incarnation
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import ClaimedJob, Lease, LeaseLost, Leases, Queue
-from s4.platform.objects import ObjectStore
+from s4.platform.objects import ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 
 log = structlog.get_logger()
@@ -68,13 +69,16 @@ class Change:
         return self.document is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _OpenTable:
-    """A tenant's table in this process's hands."""
+    """A tenant's table in this process's hands. `sums` are those of its last commit."""
 
     tenant_id: TenantId
+    incarnation: Incarnation
     lease: Lease
     writer: TableWriter
+    sums: Sums
+    is_whole: bool
 
 
 class Publisher:
@@ -89,6 +93,8 @@ class Publisher:
         leases: Leases,
         events: Events,
         generation: Generation,
+        suspicions: Suspicions,
+        random: RandomBytes,
     ) -> None:
         self._database = database
         self._store = store
@@ -97,7 +103,8 @@ class Publisher:
         self._leases = leases
         self._events = events
         self._generation = generation
-        self._described: set[TenantId] = set()
+        self._suspicions = suspicions
+        self._random = random
         self._waiting: dict[TenantId, list[Change]] = {}
         self._writers: dict[TenantId, asyncio.Task[None]] = {}
         self._turns: WeakValueDictionary[TenantId, asyncio.Lock] = WeakValueDictionary()
@@ -126,6 +133,7 @@ class Publisher:
     @contextlib.asynccontextmanager
     async def exclusive(self, tenant_id: TenantId) -> AsyncIterator[Lease]:
         """The lease on the tenant's table, for the length of the block. Raises `Unavailable` when it is not to be had.
+        What the table does to the block is looked into afterwards.
 
         A lease tells processes apart, not the tasks of one: those take turns by a lock first, in the order in which
         they came, so that compaction gets its turn at a table that is written without end.
@@ -135,8 +143,16 @@ class Publisher:
             lease = await self._acquire(tenant_id)
             try:
                 yield lease
+            except Exception as error:
+                await self._suspect(tenant_id, error)
+                raise
             finally:
                 await self._leases.release(lease)
+
+    async def _suspect(self, tenant_id: TenantId, error: Exception) -> None:
+        """LanceDB has no class for what damaged files do to it."""
+        if isinstance(error, IndexFault) or not isinstance(error, S4Error | LeaseLost):
+            await self._suspicions.tell(tenant_id, error)
 
     async def _acquire(self, tenant_id: TenantId) -> Lease:
         give_up_at = time.monotonic() + _LEASE_WAIT.total_seconds()
@@ -173,19 +189,35 @@ class Publisher:
                 try:
                     await self._commit_or_part(table, following)
                 except Exception as error:
+                    await self._suspect(tenant_id, error)
                     _settle(following, error)
                     return  # with a fresh lease and a fresh table next time
 
     @contextlib.asynccontextmanager
     async def _opened(self, tenant_id: TenantId) -> AsyncIterator["_OpenTable"]:
         async with self.exclusive(tenant_id) as lease:
-            await self._describe(tenant_id)
+            async with self._database.read() as connection:
+                known = await queries.table_record(connection, tenant_id, self._generation.id)
+            incarnation = known.state.incarnation if known is not None else await self._begun(tenant_id)
             failpoint("index.described")
-            writer = await self._vectors.writer(self._generation.prefix(tenant_id), self._generation.dimension)
+            prefix = self._generation.prefix(tenant_id, incarnation)
+            writer = await self._vectors.writer(prefix, self._generation.dimension)
             try:
-                yield _OpenTable(tenant_id, lease, writer)
+                # Without its newest manifest LanceDB would take an older version for the latest, and go on from there.
+                if known is not None and await writer.latest() < known.state.version:
+                    raise IndexDamaged("The newest version of this index is gone.")
+                sums, is_whole = (known.sums, known.state.is_whole) if known is not None else ({}, True)
+                yield _OpenTable(tenant_id, incarnation, lease, writer, sums, is_whole)
             finally:
                 await writer.close()
+
+    async def inspected(self, tenant_id: TenantId, incarnation: Incarnation, version: int, sums: Sums) -> Sums:
+        """What is to be recorded of `version`. Raises `IndexDamaged` when files are not what `sums` says of them."""
+        prefix = self._generation.prefix(tenant_id, incarnation)
+        found = await inspect(self._store, prefix, version, sums)
+        if found.damaged:
+            raise IndexDamaged("Files of this index are damaged.", details={"files": found.damaged})
+        return found.sums
 
     def _next_batch(self, tenant_id: TenantId) -> list[Change]:
         waiting = self._waiting.get(tenant_id, [])
@@ -215,6 +247,7 @@ class Publisher:
                 except Unavailable:
                     raise
                 except Exception as error:
+                    await self._suspect(table.tenant_id, error)
                     _settle([change], error)
 
     async def _commit(self, table: "_OpenTable", batch: list[Change]) -> None:
@@ -231,6 +264,8 @@ class Publisher:
                     keep_older=True,  # until the catalog has moved, searches need what is replaced
                 )
             failpoint("index.written")
+            with stage("record"):
+                table.sums = await self.inspected(table.tenant_id, table.incarnation, version, table.sums)
             with stage("publish"):
                 lost = await self._database.transact(lambda c: self._publish(c, table, batch, version))
         except LeaseLost:
@@ -250,25 +285,43 @@ class Publisher:
 
         async def move(connection: Connection) -> None:
             await self._leases.verify(connection, table.lease)
-            now = await self._database.now(connection)
-            await queries.move_table(connection, table.tenant_id, self._generation.id, version=version, now=now)
+            await self._move(connection, table, version, await self._database.now(connection))
 
         try:
             version = await table.writer.apply([], removals=replaced)
             failpoint("index.replaced_removed")
+            table.sums = await self.inspected(table.tenant_id, table.incarnation, version, table.sums)
             await self._database.transact(move)
             failpoint("index.tidied")
         except (LeaseLost, Unavailable) as error:
             log.warning("index.tidying_deferred", tenant_id=table.tenant_id, error=str(error))
+            await self._suspect(table.tenant_id, error)
 
-    async def _describe(self, tenant_id: TenantId) -> None:
-        """Says in the bucket what the table is made with: once per table, asked once per process."""
-        if tenant_id not in self._described:
-            described = json.dumps(self._generation.describe(), indent=1).encode()
-            await self._store.create(
-                keys.generation_manifest(tenant_id, self._generation.id), described, commit_id=None
-            )
-            self._described.add(tenant_id)
+    async def _move(self, connection: Connection, table: "_OpenTable", version: int, now: datetime) -> int:
+        return await queries.move_table(
+            connection,
+            table.tenant_id,
+            self._generation.id,
+            table.incarnation,
+            version=version,
+            sums=table.sums,
+            now=now,
+        )
+
+    async def _begun(self, tenant_id: TenantId) -> Incarnation:
+        """Which table the catalog will know first. Says in the bucket what it is made with.
+
+        Where that stands already, the catalog was lost, or whoever wrote it was: what they left is not taken over, for
+        nobody knows of its files what they were.
+        """
+        described = keys.generation_manifest(tenant_id, self._generation.id)
+        try:
+            await self._store.head(described)
+        except ObjectMissing:
+            text = json.dumps(self._generation.describe(), indent=1)
+            await self._store.create(described, text.encode(), commit_id=None)
+            return FIRST_INCARNATION
+        return new_incarnation(self._random)
 
     async def _publish(
         self, connection: Connection, table: "_OpenTable", batch: list[Change], version: int
@@ -278,7 +331,7 @@ class Publisher:
         tenant_id = table.tenant_id
         await self._leases.verify(connection, table.lease)
         now = await self._database.now(connection)
-        commits = await queries.move_table(connection, tenant_id, self._generation.id, version=version, now=now)
+        commits = await self._move(connection, table, version, now)
         if commits >= COMMITS_BEFORE_OPTIMIZE:
             await self._queue.enqueue(connection, jobs.optimize(tenant_id))
         lost = []
@@ -294,6 +347,8 @@ class Publisher:
             else:
                 await self._make_searchable(connection, change, row, now)
             await self._queue.finish(connection, change.job)
+        if not table.is_whole:
+            await queries.note_whole(connection, self._generation.id, tenant_id)
         await _meter(connection, tenant_id, now, [change for change in batch if change not in lost])
         return lost
 
@@ -335,9 +390,9 @@ class Publisher:
                 said | {"pages": change.pages},
                 once=f"{change.document_id}/{change.revision}",
             )
+            if change.document is not None:
+                metrics.FRESHNESS_SECONDS.observe((now - change.document.updated_at).total_seconds())
         metrics.DOCUMENTS_INDEXED.labels("ready", "").inc()
-        if change.document is not None:
-            metrics.FRESHNESS_SECONDS.observe((now - change.document.updated_at).total_seconds())
 
 
 async def _meter(connection: Connection, tenant_id: TenantId, now: datetime, changes: list[Change]) -> None:

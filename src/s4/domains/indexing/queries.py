@@ -1,25 +1,76 @@
 """All SQL on what is searchable."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from s4.domains.documents.models import documents
 from s4.domains.documents.queries import rows
 from s4.domains.indexing.models import document_index, index_tables
-from s4.kernel.ids import DocumentId, GenerationId, TenantId
+from s4.engine.vectors import FileSum, Sums
+from s4.kernel.ids import DocumentId, GenerationId, Incarnation, TenantId
 from s4.platform.database import Connection, upsert
 
 
-async def table_version(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> int | None:
-    """The version that searches open; None when nothing was ever indexed."""
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """What searches open. `version` is 0 before the first commit of an incarnation. A table that is not whole is being
+    made anew, and lacks documents that are ready."""
+
+    incarnation: Incarnation
+    version: int
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TableRecord:
+    """What else is known of a table."""
+
+    state: TableState
+    sums: dict[str, FileSum]
+    """Of files, as of the last commit that noted them. An older release notes none."""
+    repairs: int
+    repaired_at: datetime | None
+
+
+async def table_state(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> TableState | None:
+    """None when nothing was ever indexed."""
+    found = await connection.execute(sa.select(*STATE).where(*_of(tenant_id, generation)))
+    row = found.one_or_none()
+    return None if row is None else state_of(row)
+
+
+async def table_record(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> TableRecord | None:
+    """None when nothing was ever indexed."""
+    t = index_tables.c
     found = await connection.execute(
-        sa.select(index_tables.c.lance_version).where(
-            index_tables.c.tenant_id == tenant_id, index_tables.c.generation_id == generation
-        )
+        sa.select(*STATE, t.files, t.repairs, t.repaired_at).where(*_of(tenant_id, generation))
     )
-    version: int | None = found.scalar_one_or_none()
-    return version
+    row = found.one_or_none()
+    return None if row is None else TableRecord(state_of(row), _sums(row.files), row.repairs, row.repaired_at)
+
+
+STATE = (index_tables.c.incarnation, index_tables.c.lance_version, index_tables.c.remade_since)
+"""The columns of a `TableState`."""
+
+
+def state_of(row: Any) -> TableState:
+    """From a row with the columns `STATE`."""
+    return TableState(Incarnation(row.incarnation), row.lance_version, row.remade_since is None)
+
+
+def _of(tenant_id: TenantId, generation: GenerationId) -> tuple[sa.ColumnElement[bool], ...]:
+    return index_tables.c.tenant_id == tenant_id, index_tables.c.generation_id == generation
+
+
+def _sums(files: dict[str, list[Any]] | None) -> dict[str, FileSum]:
+    return {name: FileSum(*described) for name, described in (files or {}).items()}
+
+
+def _files(sums: Sums) -> dict[str, list[Any]]:
+    return {name: [known.size_bytes, known.md5] for name, known in sums.items()}
 
 
 async def has_table(connection: Connection, tenant_id: TenantId) -> bool:
@@ -29,10 +80,18 @@ async def has_table(connection: Connection, tenant_id: TenantId) -> bool:
 
 
 async def move_table(
-    connection: Connection, tenant_id: TenantId, generation: GenerationId, *, version: int, now: datetime
+    connection: Connection,
+    tenant_id: TenantId,
+    generation: GenerationId,
+    incarnation: Incarnation,
+    *,
+    version: int,
+    sums: Sums,
+    now: datetime,
 ) -> int:
     """Searches open `version` from this transaction on; never an older one than before. Answers with the number of
-    commits since the table was compacted."""
+    commits since the table was compacted. The caller holds the table's lease, so `incarnation` is the one that counts.
+    """
     newest = sa.case((index_tables.c.lance_version > version, index_tables.c.lance_version), else_=sa.literal(version))
     moved = await connection.execute(
         upsert(
@@ -44,12 +103,15 @@ async def move_table(
                 "lance_version": version,
                 "commits_since_optimize": 1,
                 "updated_at": now,
+                "incarnation": incarnation,
+                "files": _files(sums),
             },
             conflict=["tenant_id", "generation_id"],
             update={
                 "lance_version": newest,
                 "commits_since_optimize": index_tables.c.commits_since_optimize + 1,
                 "updated_at": now,
+                "files": _files(sums),
             },
         ).returning(index_tables.c.commits_since_optimize)
     )
@@ -57,14 +119,93 @@ async def move_table(
 
 
 async def optimized(
-    connection: Connection, tenant_id: TenantId, generation: GenerationId, *, version: int, now: datetime
+    connection: Connection,
+    tenant_id: TenantId,
+    generation: GenerationId,
+    incarnation: Incarnation,
+    *,
+    version: int,
+    sums: Sums,
+    now: datetime,
 ) -> None:
     """After compaction: the compacted version holds the same rows."""
-    await move_table(connection, tenant_id, generation, version=version, now=now)
+    await move_table(connection, tenant_id, generation, incarnation, version=version, sums=sums, now=now)
+    await connection.execute(
+        sa.update(index_tables).where(*_of(tenant_id, generation)).values(commits_since_optimize=0)
+    )
+
+
+async def begin_anew(
+    connection: Connection,
+    tenant_id: TenantId,
+    generation: GenerationId,
+    incarnation: Incarnation,
+    *,
+    repairs: int,
+    now: datetime,
+) -> None:
+    """Nothing of the table counts from this transaction on; `incarnation` takes its place, and is empty."""
+    await connection.execute(
+        sa.delete(document_index).where(
+            document_index.c.tenant_id == tenant_id, document_index.c.generation_id == generation
+        )
+    )
     await connection.execute(
         sa.update(index_tables)
-        .where(index_tables.c.tenant_id == tenant_id, index_tables.c.generation_id == generation)
-        .values(commits_since_optimize=0)
+        .where(*_of(tenant_id, generation))
+        .values(
+            incarnation=incarnation,
+            lance_version=0,
+            commits_since_optimize=0,
+            files=None,
+            remade_since=now,
+            repairs=repairs,
+            repaired_at=now,
+            checked_at=now,
+            updated_at=now,
+        )
+    )
+    await note_whole(connection, generation, tenant_id)
+
+
+async def note_whole(connection: Connection, generation: GenerationId, tenant_id: TenantId | None = None) -> int:
+    """Tables (one tenant's, or all) that were made anew and lack no ready document any more. Answers with how many."""
+    lacks = sa.exists(
+        _lacking(generation).where(documents.c.tenant_id == index_tables.c.tenant_id).correlate(index_tables)
+    )
+    noted = await connection.execute(
+        sa.update(index_tables)
+        .where(
+            index_tables.c.generation_id == generation,
+            index_tables.c.remade_since.is_not(None),
+            index_tables.c.tenant_id == tenant_id if tenant_id is not None else sa.true(),
+            sa.not_(lacks),
+        )
+        .values(remade_since=None)
+    )
+    return noted.rowcount
+
+
+async def tables_to_check(
+    connection: Connection, generation: GenerationId, *, checked_before: datetime, limit: int
+) -> list[TenantId]:
+    """Tenants whose tables were not looked at since, the longest unseen first."""
+    t = index_tables.c
+    rows = await connection.execute(
+        sa.select(t.tenant_id)
+        .where(t.generation_id == generation, sa.or_(t.checked_at.is_(None), t.checked_at < checked_before))
+        .order_by(t.checked_at.asc().nulls_first())
+        .limit(limit)
+    )
+    return [TenantId(text) for text in rows.scalars()]
+
+
+async def note_checked(
+    connection: Connection, tenant_id: TenantId, generation: GenerationId, *, sums: Sums, now: datetime
+) -> None:
+    """Its files are what they were; `sums` knows also those that nobody noted before."""
+    await connection.execute(
+        sa.update(index_tables).where(*_of(tenant_id, generation)).values(checked_at=now, files=_files(sums))
     )
 
 
@@ -161,10 +302,23 @@ async def withdraw(
 
 
 async def unindexed(
-    connection: Connection, generation: GenerationId, *, limit: int
+    connection: Connection, generation: GenerationId, *, limit: int, tenant_id: TenantId | None = None
 ) -> list[tuple[TenantId, DocumentId]]:
-    """Ready documents whose content this generation lacks and that no job is about to index."""
+    """Ready documents (one tenant's, or all) whose content this generation lacks and that no job is about to index."""
     lacking = await connection.execute(
+        _lacking(generation)
+        .where(
+            documents.c.tenant_id == tenant_id if tenant_id is not None else sa.true(),
+            sa.not_(rows.awaits_indexing()),
+        )
+        .limit(limit)
+    )
+    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in lacking]
+
+
+def _lacking(generation: GenerationId) -> sa.Select[tuple[str, str]]:
+    """Ready documents whose content this generation lacks."""
+    return (
         sa.select(documents.c.tenant_id, documents.c.document_id)
         .outerjoin(
             document_index,
@@ -178,8 +332,5 @@ async def unindexed(
             documents.c.state == "live",
             documents.c.status == "ready",
             sa.func.coalesce(document_index.c.searchable_revision, 0) < documents.c.content_revision,
-            sa.not_(rows.awaits_indexing()),
         )
-        .limit(limit)
     )
-    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in lacking]

@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -141,8 +142,8 @@ class IndexingService:
         tenant_id, document_id = TenantId(run.job.tenant_id), DocumentId(run.job.subject)
         revision = int(run.job.payload["revision"])
         async with self._database.read() as connection:
-            version = await queries.table_version(connection, tenant_id, self._generation.id)
-        if version is None:
+            table = await queries.table_state(connection, tenant_id, self._generation.id)
+        if table is None or table.version == 0:
             return False
         failpoint("unindex.claimed")
         await self._publisher.publish(Change(tenant_id, document_id, revision, run.job))
@@ -151,7 +152,9 @@ class IndexingService:
     async def on_failed(self, connection: Connection, job: ClaimedJob, error: S4Error) -> None:
         """The document ends `failed`, with a reason. What was searchable of it before stays."""
         row = await document_rows.lock(connection, job.tenant_id, job.subject)
-        if row is None or row.state != "live" or row.status != DocumentStatus.PROCESSING:
+        if row is None or row.state != "live":
+            return
+        if row.status != DocumentStatus.PROCESSING and not await self._is_lost(connection, row, error):
             return
         code, message = _explain(error)
         await document_rows.update(
@@ -172,6 +175,15 @@ class IndexingService:
             once=f"{job.subject}/{row.content_revision}",
         )
         metrics.DOCUMENTS_INDEXED.labels("failed", code).inc()
+
+    async def _is_lost(self, connection: Connection, row: Any, error: S4Error) -> bool:
+        """Whether a document is called ready and can never be found again: the index was made anew, without it."""
+        if row.status != DocumentStatus.READY or not isinstance(error, DataCorrupt | DocumentRejected):
+            return False
+        known = await queries.searchable_revision(
+            connection, TenantId(row.tenant_id), self._generation.id, DocumentId(row.document_id)
+        )
+        return known < int(row.content_revision)
 
     async def _current(self, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
         """The document, unless it is gone or its content is searchable already."""

@@ -7,6 +7,7 @@ all that is in it.
 
 from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import Deployment
+from s4.domains.maintenance.repairs import Repairs
 from s4.domains.maintenance.service import MaintenanceLimits, MaintenanceService
 
-__all__ = ["Departures", "Deployment", "MaintenanceLimits", "MaintenanceService"]
+__all__ = ["Departures", "Deployment", "MaintenanceLimits", "MaintenanceService", "Repairs"]

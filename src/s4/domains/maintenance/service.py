@@ -22,6 +22,7 @@ from s4.domains.maintenance import queries
 from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
 from s4.domains.maintenance.inventory import Inventory
+from s4.domains.maintenance.repairs import Repairs, Table, tables_of
 from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantService
 from s4.engine.vectors import VectorStore
@@ -45,6 +46,7 @@ OPTIMIZE = "maintenance.optimize"
 REBUILD = "maintenance.rebuild"
 RESOLVE = "maintenance.resolve"
 DEPARTURES = "maintenance.departures"
+CHECK = "maintenance.check"
 
 _BATCH = 500  # rows of one transaction
 _PARALLEL = 8  # chains read at once during rebuild
@@ -77,6 +79,7 @@ class MaintenanceService:
         departures: Departures,
         documents: DocumentService,
         publisher: Publisher,
+        repairs: Repairs,
         generation: Generation,
         deployment: Deployment,
         accounts: Accounts,
@@ -93,6 +96,7 @@ class MaintenanceService:
         self._departures = departures
         self._documents = documents
         self._publisher = publisher
+        self._repairs = repairs
         self._generation = generation
         self._deployment = deployment
         self._accounts = accounts
@@ -111,8 +115,12 @@ class MaintenanceService:
                 OPTIMIZE: self.optimize,
                 REBUILD: self.rebuild,
                 DEPARTURES: self.depart,
+                CHECK: self._repairs.check_all,
             }.items()
-        } | {index_jobs.OPTIMIZE: JobHandler(self.optimize_table)}
+        } | {
+            index_jobs.OPTIMIZE: JobHandler(self.optimize_table),
+            index_jobs.CHECK: JobHandler(self._repairs.check),
+        }
 
     def _logged(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -132,6 +140,7 @@ class MaintenanceService:
             RegularTask(RECOUNT, 4 * sweep),
             RegularTask(OPTIMIZE, sweep),
             RegularTask(DEPARTURES, sweep),
+            RegularTask(CHECK, sweep),
         ]
 
     async def ensure_adopted(self) -> None:
@@ -159,6 +168,11 @@ class MaintenanceService:
         failpoint("reconcile.requeued")
         report.add("reindexed", await self._reindex())
         failpoint("reconcile.reindexed")
+        # The last document that a table lacked may have been deleted, or have failed.
+        report.add(
+            "indices_remade",
+            await self._database.transact(lambda c: index_queries.note_whole(c, self._generation.id)),
+        )
         now = await self._now()
         report.add(
             "forgotten_idempotency",
@@ -206,7 +220,7 @@ class MaintenanceService:
         return await self._database.transact(requeue)
 
     async def _reindex(self) -> int:
-        """Ready documents that this generation lacks: another model or chunker was configured."""
+        """Ready documents that this generation lacks: another model or chunker is configured, or a repair broke off."""
 
         async def enqueue(connection: Connection) -> int:
             lacking = await index_queries.unindexed(connection, self._generation.id, limit=_BATCH)
@@ -241,13 +255,16 @@ class MaintenanceService:
 
     async def _optimize_table(self, tenant_id: TenantId) -> int:
         """Answers with the number of (document, revision) pairs that were pruned."""
-        prefix = self._generation.prefix(tenant_id)
         async with self._publisher.exclusive(tenant_id) as lease:
             async with self._database.read() as connection:
-                version = await index_queries.table_version(connection, tenant_id, self._generation.id)
+                table = await index_queries.table_record(connection, tenant_id, self._generation.id)
                 floors = await index_queries.floors(connection, tenant_id, self._generation.id)
-            if version is None:
+            if table is None or table.state.version == 0:
                 return 0
+            incarnation, version = table.state.incarnation, table.state.version
+            prefix = self._generation.prefix(tenant_id, incarnation)
+            # Before bytes that have turned are written again as if they were right.
+            sums = await self._publisher.inspected(tenant_id, incarnation, version, table.sums)
             reader = await self._vectors.reader(prefix, version)
             pairs = await reader.all_pairs() if reader is not None else {}
             # Only what no publication can need any more. What is not searchable yet may become so at any moment, for we
@@ -263,11 +280,20 @@ class MaintenanceService:
                 failpoint("optimize.compacted")
             finally:
                 await writer.close()
+            sums = await self._publisher.inspected(tenant_id, incarnation, done.version, sums)
 
             async def publish(connection: Connection) -> None:
                 await self._publisher.verify(connection, lease)
                 now = await self._database.now(connection)
-                await index_queries.optimized(connection, tenant_id, self._generation.id, version=done.version, now=now)
+                await index_queries.optimized(
+                    connection,
+                    tenant_id,
+                    self._generation.id,
+                    incarnation,
+                    version=done.version,
+                    sums=sums,
+                    now=now,
+                )
 
             await self._database.transact(publish)
             failpoint("optimize.published")
@@ -279,13 +305,15 @@ class MaintenanceService:
         """Adopts what the catalog does not know; deletes what the bucket itself proves dead.
 
         Dead is: content of a version that no head names and that is older than any upload may last; content of a
-        superseded or tombstoned version, once the grace period has passed since it ended.
+        superseded or tombstoned version, once the grace period has passed since it ended; an index table in whose place
+        the catalog names another.
         """
         report = Report()
         if await current_state(self._database) != SERVING:
             return report
         await self._adopt_records()
         inventory = Inventory()
+        tables: set[Table] = set()
         listed_at = await self._now()
         adopted, deleted = None, False
         async for tenant_id, document_id, objects in self._bucket():
@@ -297,6 +325,8 @@ class MaintenanceService:
                 inventory.count(left, living=living)
             else:
                 inventory.count(objects)
+                tables |= tables_of(objects)
+        await self._repairs.collect(tables, report)
         await inventory.save(self._database, listed_at=listed_at)
         metrics.STORAGE_DRIFT_BYTES.set(report.drift_bytes)
         return report

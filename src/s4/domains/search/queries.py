@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from s4.domains.documents.models import documents
 from s4.domains.documents.queries import scope
 from s4.domains.indexing.models import document_index, index_tables
+from s4.domains.indexing.queries import STATE, TableState, state_of
 from s4.kernel.context import TenantContext
 from s4.kernel.ids import GenerationId
 from s4.platform.database import Connection
@@ -29,9 +30,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Which documents may be answered, and the table's version at the moment of judging."""
+    """Which documents may be answered, and the table at the moment of judging."""
 
-    lance_version: int | None
+    table: TableState | None
     found: dict[str, Found]
 
 
@@ -82,7 +83,7 @@ async def judge(
     document_ids: Collection[str],
     condition: Condition,
 ) -> Verdict:
-    """One statement reads the table's version and the documents, so that both are of one moment."""
+    """One statement reads the table's state and the documents, so that both are of one moment."""
     wanted = (
         sa.select(
             documents.c.tenant_id,
@@ -97,16 +98,16 @@ async def judge(
         .subquery()
     )
     rows = await connection.execute(
-        sa.select(index_tables.c.lance_version, wanted)
+        sa.select(*STATE, wanted)
         .select_from(index_tables.outerjoin(wanted, wanted.c.tenant_id == index_tables.c.tenant_id))
         .where(index_tables.c.tenant_id == context.tenant_id, index_tables.c.generation_id == generation)
     )
-    version: int | None = None
+    table: TableState | None = None
     found: dict[str, Found] = {}
     for row in rows:
-        version = row.lance_version
+        table = state_of(row)
         if row.document_id is not None:
             found[row.document_id] = Found(
                 row.document_id, row.searchable_revision, row.key, row.filename, row.metadata
             )
-    return Verdict(version, found)
+    return Verdict(table, found)

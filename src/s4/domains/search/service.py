@@ -14,19 +14,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 
 from s4.domains.documents.queries import filters as document_filters
 from s4.domains.documents.queries import scope
-from s4.domains.indexing import Generation
+from s4.domains.indexing import Generation, Suspicions
 from s4.domains.indexing import queries as index_queries
+from s4.domains.indexing.queries import TableState
 from s4.domains.search import queries
 from s4.domains.search.queries import Condition, Found
 from s4.engine.embedding.base import Embedder, Vectors
 from s4.engine.ranking import DocumentHit, Highlighter, Mode, fuse, group, query_terms
-from s4.engine.vectors import Hit, VectorStore, VersionGone
+from s4.engine.vectors import Hit, IndexFault, Sums, VectorStore, VersionGone
 from s4.kernel.context import TenantContext
 from s4.kernel.errors import S4Error, Unavailable
 from s4.kernel.ids import TenantId
@@ -40,6 +42,7 @@ _PREFILTER_IDS_MAX = 2_000  # measured: narrowing by 1,000 ids costs 20 ms at 10
 _CANDIDATES_MAX = 6_400  # bound of the widening: then the page may stay short
 _WIDEN = 4
 _READS_MAX = 4  # of a table whose version keeps moving or vanishing
+_REMADE_AGAIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class SearchService:
         vectors: VectorStore,
         embedder: Embedder,
         generation: Callable[[], Generation],
+        suspicions: Suspicions,
         limits: SearchLimits,
     ) -> None:
         """`generation` raises `Unavailable` while nobody knows it yet: then nothing can have been indexed with it."""
@@ -106,6 +110,7 @@ class SearchService:
         self._vectors = vectors
         self._embedder = embedder
         self._known_generation = generation
+        self._suspicions = suspicions
         self._limits = limits
 
     @property
@@ -114,7 +119,7 @@ class SearchService:
 
     async def search(self, context: TenantContext, query: Query) -> Answer:
         """Raises `InvalidRequest` for filters that make no sense, `Unavailable` when the index or, in semantic mode,
-        the embedding provider does not answer."""
+        the embedding provider does not answer, and while the index is made anew: a part of it would pass for all."""
         context.require(Permission.SEARCH)
         started = time.perf_counter()
         # The bounds are in every statement; among the conditions they also narrow the search inside the index.
@@ -156,14 +161,14 @@ class SearchService:
     ) -> tuple[list[Hit], dict[str, Found]]:
         """Hits that the catalog confirms, widened until the page is full or nothing more is to be had."""
         condition = queries.all_of(conditions)
-        version, narrowed = await self._prepare(context, conditions, condition)
-        if version is None or narrowed == []:
+        table, narrowed = await self._prepare(context, conditions, condition)
+        if table is None or narrowed == []:
             return [], {}
         wanted = query.offset + query.limit
         candidates = max(self._limits.candidates, 2 * wanted)
         reads = 0
         while True:
-            hits = await self._read(context.tenant_id, version, query, mode, vector, candidates, narrowed)
+            hits = await self._read(context.tenant_id, table, query, mode, vector, candidates, narrowed)
             reads += 1
             started = time.perf_counter()
             async with self._database.read() as connection:
@@ -175,13 +180,16 @@ class SearchService:
                     condition,
                 )
             metrics.SEARCH_SECONDS.labels("verify").observe(time.perf_counter() - started)
-            if (hits is None or verdict.lance_version != version) and reads < _READS_MAX:
+            present = _opened(verdict.table)
+            if (hits is None or present != table) and reads < _READS_MAX:
                 metrics.INDEX_REREADS.inc()
-                version = verdict.lance_version or version
+                table = present or table
                 if hits is None or reads == 1 or _outdated(hits, verdict.found):
                     continue
             if hits is None:
-                raise Unavailable("The index is being replaced; try again.")
+                gone = VersionGone("The index is being replaced; try again.")
+                await self._suspicions.tell(context.tenant_id, gone)
+                raise gone
             true = [
                 hit
                 for hit in hits
@@ -195,26 +203,27 @@ class SearchService:
 
     async def _prepare(
         self, context: TenantContext, conditions: list[Condition], condition: Condition
-    ) -> tuple[int | None, list[str] | None]:
+    ) -> tuple[TableState | None, list[str] | None]:
         async with self._database.read() as connection:
             try:
-                version = await index_queries.table_version(connection, context.tenant_id, self._generation.id)
+                state = await index_queries.table_state(connection, context.tenant_id, self._generation.id)
             except Unavailable:
                 # Its provider never answered: nothing is indexed with it, but perhaps by an older release.
                 if await index_queries.has_table(connection, context.tenant_id):
                     raise
-                version = None
+                state = None
+            table = _opened(state)
             narrowed = None
-            if version is not None and conditions:
+            if table is not None and conditions:
                 narrowed = await queries.matching_ids(
                     connection, context, self._generation.id, condition, at_most=_PREFILTER_IDS_MAX
                 )
-        return version, narrowed
+        return table, narrowed
 
     async def _read(
         self,
         tenant_id: TenantId,
-        version: int,
+        table: TableState,
         query: Query,
         mode: Mode,
         vector: Vectors | None,
@@ -224,7 +233,9 @@ class SearchService:
         """The index's proposal; None when this version of the table is no longer there."""
         started = time.perf_counter()
         try:
-            reader = await self._vectors.reader(self._generation.prefix(tenant_id), version, for_search=True)
+            prefix = self._generation.prefix(tenant_id, table.incarnation)
+            recorded = partial(self._recorded, tenant_id, table)
+            reader = await self._vectors.reader(prefix, table.version, recorded=recorded)
             if reader is None:
                 return None
             metrics.SEARCH_SECONDS.labels("open").observe(time.perf_counter() - started)
@@ -237,8 +248,24 @@ class SearchService:
             )
         except VersionGone:
             return None
+        except IndexFault as error:
+            await self._suspicions.tell(tenant_id, error)
+            raise
         finally:
             metrics.SEARCH_SECONDS.labels("fetch").observe(time.perf_counter() - started)
+
+    async def _recorded(self, tenant_id: TenantId, table: TableState) -> Sums:
+        """What the table's files are, if it is still this one."""
+        async with self._database.read() as connection:
+            known = await index_queries.table_record(connection, tenant_id, self._generation.id)
+        return known.sums if known is not None and known.state.incarnation == table.incarnation else {}
+
+
+def _opened(state: TableState | None) -> TableState | None:
+    """The table to search; None when there is nothing in it. Raises `Unavailable` while it is made anew."""
+    if state is not None and not state.is_whole:
+        raise Unavailable("The index is being made anew; try again.", retry_after=_REMADE_AGAIN)
+    return state if state is not None and state.version > 0 else None
 
 
 def _outdated(hits: list[Hit], found: dict[str, Found]) -> bool:

@@ -19,7 +19,9 @@ This is the only room that imports lancedb and pyarrow, and only inside function
 """
 
 from s4.engine.vectors.copies import CopyLimits, TableCopies
-from s4.engine.vectors.errors import VersionGone
+from s4.engine.vectors.errors import IndexDamaged, IndexFault, VersionGone
+from s4.engine.vectors.files import FileSum, Sums, inspect, newest_version, turned
+from s4.engine.vectors.manifest import manifest_name
 from s4.engine.vectors.model import ChunkRow, Hit, OptimizeReport, TableStats, chunk_id
 from s4.engine.vectors.reader import TableReader
 from s4.engine.vectors.store import VectorStore
@@ -28,8 +30,12 @@ from s4.engine.vectors.writer import TableWriter
 __all__ = [
     "ChunkRow",
     "CopyLimits",
+    "FileSum",
     "Hit",
+    "IndexDamaged",
+    "IndexFault",
     "OptimizeReport",
+    "Sums",
     "TableCopies",
     "TableReader",
     "TableStats",
@@ -37,4 +43,8 @@ __all__ = [
     "VectorStore",
     "VersionGone",
     "chunk_id",
+    "inspect",
+    "manifest_name",
+    "newest_version",
+    "turned",
 ]

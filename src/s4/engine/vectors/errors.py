@@ -10,8 +10,17 @@ from contextlib import contextmanager
 from s4.kernel.errors import Unavailable
 
 
-class VersionGone(Unavailable):
+class IndexFault(Unavailable):
+    """LanceDB could not do it, and time was not what it lacked: the store fails, or files are gone or damaged. Which of
+    them, a look at the store says."""
+
+
+class VersionGone(IndexFault):
     """The pinned version of the table was cleaned up. The caller asks the catalog for the present one."""
+
+
+class IndexDamaged(IndexFault):
+    """Files of the index are missing, or are not what was committed."""
 
 
 def is_missing_table(error: Exception) -> bool:
@@ -36,9 +45,15 @@ def _is_store_trouble(error: Exception) -> bool:
     return not isinstance(error, ValueError) or "Failed to connect" in str(error) or "IO" in str(error)
 
 
+def _is_panic(error: Exception) -> bool:
+    """Files whose bytes have turned make LanceDB panic now and then. The class cannot be imported."""
+    return type(error).__name__ == "RustPanic"
+
+
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turns a vanished file or version into `VersionGone`, a dead or slow store into `Unavailable`."""
+    """Turns a vanished file or version into `VersionGone`, a slow store into `Unavailable`, and whatever else is wrong
+    with the store or the files into `IndexFault`."""
     try:
         yield
     except TimeoutError as error:
@@ -47,18 +62,27 @@ def reading(what: str) -> Iterator[None]:
         if _is_missing_data(error):
             raise VersionGone(f"This version of the index no longer exists ({what}).") from error
         if _is_store_trouble(error):
-            raise Unavailable(f"The index could not be read ({what}).") from error
+            raise IndexFault(f"The index could not be read ({what}).") from error
         raise
+    except Exception as error:
+        if not _is_panic(error):
+            raise
+        raise IndexFault(f"The index could not be read ({what}).") from error
 
 
 @contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Turns whatever the store does to a write into `Unavailable`; the same call may be repeated."""
+    """Turns a slow store into `Unavailable`, and whatever else it does to a write, or its files, into `IndexFault`; the
+    same call may be repeated."""
     try:
         yield
     except TimeoutError as error:
         raise Unavailable(f"The index did not answer in time ({what}).") from error
     except (RuntimeError, OSError, ValueError) as error:
         if _is_store_trouble(error):
-            raise Unavailable(f"The index could not be written ({what}).") from error
+            raise IndexFault(f"The index could not be written ({what}).") from error
         raise
+    except Exception as error:
+        if not _is_panic(error):
+            raise
+        raise IndexFault(f"The index could not be written ({what}).") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s4.engine.vectors.errors import VersionGone, reading
+from s4.engine.vectors.errors import IndexFault, VersionGone, reading
 from s4.engine.vectors.handles import HandlePool
 from s4.engine.vectors.model import ChunkRow, Hit, Vector, parse_chunk_id
 from s4.engine.vectors.schema import HIT_COLUMNS, PARTITIONS_SEARCHED, ROW_COLUMNS, LanceTable, any_of
@@ -28,8 +28,8 @@ QUERY_CHARS_MAX = 4096
 class TableReader:
     """A light value: the open table behind it is borrowed from the pool for the length of each call.
 
-    Every method raises `VersionGone` when the version was cleaned up, `Unavailable` when the store does not
-    answer within the store's read timeout.
+    Every method raises `VersionGone` when the version was cleaned up, `IndexFault` when it cannot be read,
+    `Unavailable` when the store does not answer within the store's read timeout.
     """
 
     def __init__(
@@ -121,6 +121,8 @@ class TableReader:
             await self._get_rid_of_copy()
             raise
         except (Unavailable, ValueError) as error:
+            if self._on_damage is None and isinstance(error, ValueError):
+                raise IndexFault(f"The index could not be read ({what}).") from error  # our queries are sound
             if self._on_damage is None or isinstance(error.__cause__, TimeoutError):
                 raise
             self._pool.forget(self._place)

@@ -3,7 +3,8 @@
 LanceDB remembers something of every version that it saw, until the cache is full. A writer sees each version once, so
 writers share a small cache of their own, and never push out what searches need.
 
-A table lives at `{base}/{prefix}/chunks.lance`, where the prefix is that of a generation (`kernel/keys.py`).
+A table lives at `{base}/{prefix}/chunks.lance`, where the prefix is that of one making of a generation
+(`kernel/keys.py`).
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s4.engine.vectors.copies import TableCopies
+from s4.engine.vectors.copies import Recorded, TableCopies
 from s4.engine.vectors.errors import is_missing_table, reading, writing
 from s4.engine.vectors.handles import HandlePool
 from s4.engine.vectors.reader import TableReader
@@ -79,14 +80,17 @@ class VectorStore:
                 os.environ.setdefault(variable, str(self._threads))
         await asyncio.to_thread(importlib.import_module, "lancedb")
 
-    async def reader(self, prefix: str, version: int, *, for_search: bool = False) -> TableReader | None:
+    async def reader(self, prefix: str, version: int, *, recorded: Recorded | None = None) -> TableReader | None:
         """The table pinned at `version`, or None when it was never written.
 
-        `for_search`: from a copy on local disk, if there is one or it is soon made. Raises `VersionGone` when the
-        version was cleaned up, `Unavailable` when the store does not answer.
+        With `recorded`, for searches: from a copy on local disk, if there is one or it is soon made, held against what
+        was recorded. Raises `VersionGone` when the version was cleaned up, `IndexDamaged` when files of it are not what
+        they were, `Unavailable` when the store does not answer.
         """
         name = _name(prefix)
-        place = await self._copies.place(name, version) if self._copies is not None and for_search else None
+        place = None
+        if self._copies is not None and recorded is not None:
+            place = await self._copies.place(name, version, recorded)
         reader = TableReader(
             self._pool,
             str(place) if place is not None else self._in_store(name),

@@ -84,6 +84,12 @@ class TableWriter:
                 version = await self._delete(table, older_than(replaced)) or version
             return version if version is not None else await self._latest(table)
 
+    async def latest(self) -> int:
+        """The table's latest version; 0 when there is no table."""
+        with writing("open"):
+            table = await self._open()
+            return 0 if table is None else int(await table.version())
+
     async def prune(self, pairs: Iterable[tuple[str, int]]) -> int:
         """Deletes the rows of these (document, revision) pairs, which the caller knows to be superseded.
 

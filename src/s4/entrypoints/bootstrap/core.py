@@ -17,7 +17,7 @@ from s4.domains.calls import CallBudget
 from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
-from s4.domains.indexing import Generation
+from s4.domains.indexing import Generation, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.maintenance import Deployment
 from s4.domains.maintenance.deployment import is_serving, open_deployment
@@ -94,6 +94,7 @@ class Core:
     uploads: Uploads
     accounts: Accounts
     search: SearchService
+    suspicions: Suspicions
     admin_calls: CallRecorder
     audit: AuditService
     notices: NoticeService
@@ -177,6 +178,7 @@ def _core(
     meter: Meter,
 ) -> Core:
     queue = Queue(database, RANDOM)
+    suspicions = Suspicions(database, queue)
     chains = Chains(
         database,
         store,
@@ -250,11 +252,13 @@ def _core(
             vectors,
             embedder,
             partial(make_generation, settings, embedder),
+            suspicions,
             SearchLimits(
                 candidates=settings.search_candidates,
                 query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + EMBEDDER_FIRST,
             ),
         ),
+        suspicions=suspicions,
         admin_calls=CallRecorder(database, RANDOM),
         audit=AuditService(database, make_verifier(settings, database, store)),
         notices=NoticeService(database, records[Collection.NOTICES], queue, RANDOM),

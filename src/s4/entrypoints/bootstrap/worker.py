@@ -9,7 +9,7 @@ from s4.domains.announcements import Teller
 from s4.domains.audit import Sealer
 from s4.domains.indexing import IndexingService, Publisher
 from s4.domains.indexing.service import IndexingLimits
-from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService
+from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Repairs
 from s4.domains.usage import LedgerKeeper
 from s4.domains.webhooks import DeliveryPump
 from s4.entrypoints.bootstrap.core import Core
@@ -52,7 +52,17 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     scratch_dir.mkdir(parents=True, exist_ok=True)
     extraction = make_extraction(settings)
     leases = Leases(core.database, owner=owner, duration=lease)
-    publisher = Publisher(core.database, core.store, core.vectors, core.queue, leases, core.events, generation)
+    publisher = Publisher(
+        core.database,
+        core.store,
+        core.vectors,
+        core.queue,
+        leases,
+        core.events,
+        generation,
+        core.suspicions,
+        RANDOM,
+    )
     indexing = IndexingService(
         core.database,
         core.store,
@@ -74,6 +84,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         Departures(core.database, core.lifecycle),
         core.documents,
         publisher,
+        Repairs(core.database, core.store, core.vectors, core.queue, publisher, generation, RANDOM),
         generation,
         core.deployment,
         core.accounts,

@@ -217,13 +217,21 @@ SEARCH_SECONDS = Histogram(
 INDEX_COMMITS = Counter(
     "s4_index_commits_total", "Writes to index tables by outcome (ok, conflict, lost_lease).", ["outcome"]
 )
+INDEX_CHECKS = Counter(
+    "s4_index_checks_total",
+    "Looks at index tables by what was found: `sound`, `damaged` (files are gone or changed in the bucket; the table "
+    "is made anew), `deferred` (damaged again a short while after that; it waits). Anything but `sound`: find out who "
+    "deletes or changes objects below `indices/`, or whether the store loses them.",
+    ["outcome"],
+)
 INDEX_REREADS = Counter("s4_search_rereads_total", "Searches repeated because the table's version moved meanwhile.")
 
 INDEX_COPIES = Counter(
     "s4_index_copies_total",
     "Searches by where their table was (`hit`: on local disk; `store`: in the bucket), and what became of copies "
-    "(`filled`, `evicted`, `idle`, `distrusted`, `failed`). `store` and `evicted` rising together: raise "
-    "`S4_INDEX_COPIES_BYTES`. `distrusted`: the local disk is damaged, or was cleaned by somebody else.",
+    "(`filled`, `evicted`, `idle`, `distrusted`, `failed`, `damaged`). `store` and `evicted` rising together: raise "
+    "`S4_INDEX_COPIES_BYTES`. `distrusted`: the local disk is damaged, or was cleaned by somebody else. `damaged`: "
+    "what the bucket gave is not what was committed; see `s4_index_checks_total`.",
     ["outcome"],
 )
 INDEX_COPIED_BYTES = Counter("s4_index_copied_bytes_total", "Bytes of index tables fetched to local disk.")

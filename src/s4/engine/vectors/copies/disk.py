@@ -23,13 +23,6 @@ from s4.kernel.keys import INDEX_TABLE
 
 _LOCKS = 1024  # two tables share one rarely; then one of them is read from the store for the while of a fill
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_NEWEST_FIRST = 2**64 - 1
-"""LanceDB names manifests so that a listing gives the newest one first."""
-
-
-def manifest_name(version: int) -> str:
-    """Below a table's directory."""
-    return f"_versions/{_NEWEST_FIRST - version:020d}.manifest"
 
 
 @dataclass(frozen=True, slots=True)

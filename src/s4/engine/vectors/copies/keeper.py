@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +13,10 @@ from weakref import WeakValueDictionary
 import structlog
 
 from s4.engine.vectors.copies import fill
-from s4.engine.vectors.copies.disk import CopiesDirectory, manifest_name
+from s4.engine.vectors.copies.disk import CopiesDirectory
+from s4.engine.vectors.errors import IndexDamaged
+from s4.engine.vectors.files import Sums
+from s4.engine.vectors.manifest import manifest_name
 from s4.kernel.errors import NotFound, S4Error
 from s4.platform.background import in_background
 from s4.platform.objects import ObjectStore
@@ -27,6 +30,10 @@ _STOCK_SECONDS = 30.0  # how often a fill looks what other processes brought
 _AVOID_SECONDS = 60.0  # after a failure, or for a table that does not fit: until then its searches read the store
 _SWEEP_SECONDS = 600.0
 _VERSIONS_KEPT = 2  # the new one, and the one that searches under way may hold
+
+
+Recorded = Callable[[], Awaitable[Sums]]
+"""Reads what is known of a table's files since they were committed; asked when something is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,8 @@ class TableCopies:
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._filling: dict[str, _Filling] = {}
         self._avoided: dict[str, float] = {}
+        self._damaged: dict[str, IndexDamaged] = {}
+        """Found by fills, and not told yet."""
         self._gate = asyncio.Semaphore(_RANGES_AT_ONCE)
         self._preparing: asyncio.Task[None] | None = None
         self._stock_taken = 0.0
@@ -97,8 +106,11 @@ class TableCopies:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def place(self, prefix: str, version: int) -> Path | None:
-        """Where LanceDB finds the table at `version` on local disk; None: search the store, for now."""
+    async def place(self, prefix: str, version: int, recorded: Recorded) -> Path | None:
+        """Where LanceDB finds the table at `version` on local disk; None: search the store, for now.
+
+        Raises `IndexDamaged` when the store's files are not those that were committed.
+        """
         if self._is_held(prefix, version):
             metrics.INDEX_COPIES.labels("hit").inc()
             return self._directory.place(prefix)
@@ -109,7 +121,9 @@ class TableCopies:
             if self._is_held(prefix, version) or await self._is_found(prefix, version):
                 metrics.INDEX_COPIES.labels("hit").inc()
                 return self._directory.place(prefix)
-            there = await self._filled(prefix, version)
+            there = await self._filled(prefix, version, recorded)
+            if (damage := self._damaged.pop(prefix, None)) is not None:
+                raise damage
         if not there:
             metrics.INDEX_COPIES.labels("store").inc()
         return self._directory.place(prefix) if there else None
@@ -149,7 +163,7 @@ class TableCopies:
             return False
         try:
             names = await asyncio.to_thread(fill.names_on_disk, self._directory, prefix, version)
-        except OSError:
+        except (OSError, IndexDamaged):
             return False
         self._note(prefix, version, names)
         return self._is_held(prefix, version)
@@ -163,7 +177,7 @@ class TableCopies:
 
     # -- filling
 
-    async def _filled(self, prefix: str, version: int) -> bool:
+    async def _filled(self, prefix: str, version: int, recorded: Recorded) -> bool:
         """Whether the copy holds `version` now."""
         if (filling := self._filling.get(prefix)) is not None:
             waits = filling.is_waited_for and filling.version == version
@@ -174,17 +188,20 @@ class TableCopies:
         if self._avoided.get(prefix, 0.0) > time.monotonic():
             return False
         try:
-            plan = await fill.plan(self._store, self._directory, prefix, version)
+            plan = await fill.plan(self._store, self._directory, prefix, version, await recorded())
         except NotFound:
             return False  # cleaned up: reading the store will say so
+        except IndexDamaged as error:
+            self._note_damage(prefix, error)
+            return False
         except (S4Error, OSError) as error:
             self._avoid(prefix, error)
             return False
         if plan.size_bytes > self._limits.bytes_max:
             self._avoid(prefix, ValueError("larger than all copies may be"))
             return False
-        task = asyncio.create_task(self._fill(plan))
         is_waited_for = plan.missing_bytes <= self._limits.copy_first_bytes_max
+        task = asyncio.create_task(self._fill(plan))
         self._filling[prefix] = _Filling(task, version, is_waited_for)
         task.add_done_callback(lambda _: self._filling.pop(prefix, None))
         # Shielded: who goes away does not take the others' copy along.
@@ -201,6 +218,9 @@ class TableCopies:
             except ExceptionGroup as errors:
                 if errors.split((S4Error, OSError))[1] is not None:
                     raise
+                if (damage := fill.damage_in(errors)) is not None:
+                    self._note_damage(plan.prefix, damage)
+                    return False
                 self._avoid(plan.prefix, errors)
                 return False
             except OSError as error:
@@ -222,6 +242,12 @@ class TableCopies:
         log.warning("index_copies.not_filled", prefix=prefix, error=str(error))
         metrics.INDEX_COPIES.labels("failed").inc()
         self._avoided[prefix] = time.monotonic() + _AVOID_SECONDS
+
+    def _note_damage(self, prefix: str, error: IndexDamaged) -> None:
+        """For the search that waits, or the next one."""
+        log.error("index_copies.damage_found", prefix=prefix, **error.details)
+        metrics.INDEX_COPIES.labels("damaged").inc()
+        self._damaged[prefix] = error
 
     # -- removing
 
