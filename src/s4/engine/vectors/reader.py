@@ -216,7 +216,8 @@ def _finite(value: float) -> float:
 
 def _hits(found: "pa.Table", *, semantic: Sequence[float | None], keyword: Sequence[float | None]) -> list[Hit]:
     columns = (found.column(name).to_pylist() for name in HIT_COLUMNS)
-    return [
-        Hit(name, *parse_chunk_id(name), *rest, near, match)
-        for name, *rest, near, match in zip(*columns, semantic, keyword, strict=True)
-    ]
+    hits = []
+    for name, text, page, start, end, heading, near, match in zip(*columns, semantic, keyword, strict=True):
+        document_id, revision, ordinal = parse_chunk_id(name)
+        hits.append(Hit(name, document_id, revision, ordinal, text, page, start, end, heading, near, match))
+    return hits
