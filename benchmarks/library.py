@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing import queries as index_queries
 from s4.domains.tenants.service import NewTenant
-from s4.engine.vectors import ChunkRow, TableWriter, chunk_id
+from s4.engine.vectors import ChunkRow, TableWriter, chunk_id, inspect
 from s4.entrypoints.bootstrap import RANDOM, Core
 from s4.kernel.context import NOWHERE, AdminContext
 from s4.kernel.ids import FIRST_INCARNATION, DocumentId, TenantId, new_document_id, new_version_id
@@ -109,6 +109,7 @@ async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
         stats = await table.stats()
     finally:
         await table.close()
+    recorded = await inspect(core.store, prefix, done.version, {})
 
     async def publish(connection: Connection) -> None:
         now = await core.database.now(connection)
@@ -118,7 +119,7 @@ async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
             core.generation.id,
             FIRST_INCARNATION,
             version=done.version,
-            sums={},
+            sums=recorded.sums,
             now=now,
         )
 
