@@ -1,4 +1,4 @@
-"""The contract of the object store, on every backend: a directory, memory, and a bucket of a real S3."""
+"""The contract of the object store, on every backend: a directory, memory, a bucket of a real S3, one of Google's."""
 
 import asyncio
 import json
@@ -32,6 +32,7 @@ from tests.contracts.object_stores import (
     assert_nothing_left,
     counted,
     document,
+    gs_settings,
     head_data,
     listed,
     s3_settings,
@@ -42,13 +43,16 @@ from tests.fault_proxy import Fault, Mode, fault_proxy
 from tests.servers import S3Server
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", "s3", "gs"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
     match request.param:
         case "local":
             settings = Settings(store_url=f"file://{tmp_path}/objects", store_part_bytes=PART_BYTES)
         case "memory":
             settings = Settings(store_url="memory://", store_part_bytes=PART_BYTES)
+        case "gs":
+            google = request.getfixturevalue("google_server")
+            settings = gs_settings(google, request.getfixturevalue("google_bucket"))
         case _:
             server = request.getfixturevalue("s3_server")
             settings = s3_settings(server, request.getfixturevalue("s3_shared_bucket"))
@@ -412,7 +416,16 @@ def test_without_a_url_the_objects_lie_in_the_data_directory(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "url",
-    ["/srv/objects", "file://host/srv", "s3://", "gs://bucket", "memory://x", "s3://key:secret@bucket", "s3://b/../c"],
+    [
+        "/srv/objects",
+        "file://host/srv",
+        "s3://",
+        "gs://",
+        "gs://b/../c",
+        "memory://x",
+        "s3://key:secret@bucket",
+        "s3://b/../c",
+    ],
 )
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="store_url"):

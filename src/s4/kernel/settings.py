@@ -115,13 +115,23 @@ class Settings(RequestSettings):
     # -- object store
     store_url: str | None = Field(
         None,
-        description="`file:///path` or `s3://bucket/prefix`; `memory://` within one process, for tests. "
-        "Default: `objects/` in the data directory.",
+        description="`file:///path`, `s3://bucket/prefix` or `gs://bucket/prefix` (Google Cloud Storage); `memory://` "
+        "within one process, for tests. Default: `objects/` in the data directory.",
     )
-    store_endpoint: str | None = Field(None, description="For S3-compatible stores: `http://127.0.0.1:8333`.")
+    store_endpoint: str | None = Field(
+        None,
+        description="For S3-compatible stores: `http://127.0.0.1:8333`. With `gs://`: another address of Google's "
+        "storage, or an emulator.",
+    )
     store_region: str = "us-east-1"
     store_access_key_id: Annotated[str | None, Secret()] = None
     store_secret_access_key: SecretStr | None = None
+    store_google_key_file: Path | None = Field(
+        None,
+        description="For `gs://`: a service account's key, the JSON file that Google gives. Unset: the identity of the "
+        "machine, which its metadata service knows (workload identity on GKE, the service account on Cloud Run and "
+        "Compute Engine). Prefer that: it is renewed by itself, and there is no key to lose.",
+    )
     store_timeout_seconds: float = Field(
         30.0,
         gt=0,
@@ -133,7 +143,7 @@ class Settings(RequestSettings):
     store_part_bytes: Size = Field(
         8 * MIB,
         description="Part of a multipart upload. Larger parts cost memory per upload, smaller ones "
-        "requests; S3 allows 10,000 parts of at least 5 MiB.",
+        "requests; S3 and Google's storage allow 10,000 parts of at least 5 MiB.",
     )
 
     # -- catalog

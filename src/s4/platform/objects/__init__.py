@@ -1,4 +1,6 @@
-"""The object store: one contract for a directory, a bucket of any S3, and memory. The only room that knows obstore.
+"""The object store: one contract for a directory, a bucket of any S3 or of Google's, and memory.
+
+The only room that knows obstore.
 
 The bucket is the truth of a deployment, so this room promises more than the libraries under it do:
 

@@ -21,7 +21,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from s4.kernel.keys import ObjectKey
-from s4.platform.objects.base import StoreFault, StoreUnavailable
+from s4.platform.objects.base import NO_CREDENTIALS, StoreFault, StoreUnavailable
 
 if TYPE_CHECKING:  # obstore's types exist for type checkers only
     from obstore import HTTP_METHOD
@@ -130,7 +130,7 @@ class SignedRequests:
         try:
             return await obstore.sign_async(store, method, path, _VALID)
         except BaseError as error:  # no keys are set, and neither container nor instance has any
-            raise StoreUnavailable(StoreFault.DENIED, code="NoCredentials", operation="sign") from error
+            raise StoreUnavailable(StoreFault.DENIED, code=NO_CREDENTIALS, operation="sign") from error
 
     async def _sent(self, method: str, url: str, body: bytes) -> StoreAnswer:
         failure: Exception | None = None
