@@ -19,6 +19,7 @@ single requests for whoever examines a bucket; `factory.py` opens the one that t
 
 from s4.platform.objects.base import (
     NO_CONDITIONS,
+    NO_CREDENTIALS,
     Capabilities,
     CreateOutcome,
     ObjectInfo,
@@ -27,11 +28,12 @@ from s4.platform.objects.base import (
     StoreUnavailable,
 )
 from s4.platform.objects.factory import open_signed, open_store
-from s4.platform.objects.signed import SignedRequests, StoreAnswer
+from s4.platform.objects.signed import SignedRequests, StoreAnswer, ask_unsigned
 from s4.platform.objects.store import ObjectStore, Upload
 
 __all__ = [
     "NO_CONDITIONS",
+    "NO_CREDENTIALS",
     "Capabilities",
     "CreateOutcome",
     "ObjectInfo",
@@ -42,6 +44,7 @@ __all__ = [
     "StoreFault",
     "StoreUnavailable",
     "Upload",
+    "ask_unsigned",
     "open_signed",
     "open_store",
 ]

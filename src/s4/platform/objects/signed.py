@@ -95,7 +95,6 @@ class SignedRequests:
         self._store = store
         self._prefix = prefix
         self._timeout_seconds = timeout_seconds
-        self._tls = ssl.create_default_context()
 
     def path(self, key: str) -> str:
         """A key as the bucket knows it."""
@@ -116,7 +115,7 @@ class SignedRequests:
         # Last, because obstore puts a slash and the name of the object behind it.
         target = f"{base}{path}?{urlencode({**(query or {}), _OURS: ''}, quote_via=quote)}"
         url = await self._signed(self._at(target), method, "")
-        return await self._sent(method, url, body)
+        return await _sent(method, url, body, timeout_seconds=self._timeout_seconds)
 
     def _at(self, url: str) -> S3Store:
         # Both, because a variable of the environment may name the second, which wins.
@@ -132,24 +131,30 @@ class SignedRequests:
         except BaseError as error:  # no keys are set, and neither container nor instance has any
             raise StoreUnavailable(StoreFault.DENIED, code=NO_CREDENTIALS, operation="sign") from error
 
-    async def _sent(self, method: str, url: str, body: bytes) -> StoreAnswer:
-        failure: Exception | None = None
-        async with httpx.AsyncClient(timeout=self._timeout_seconds, verify=self._tls) as client:
-            for _ in range(_ATTEMPTS_MAX):
-                asked_at = datetime.now(UTC)
-                try:
-                    response = await client.request(method, url, content=body)
-                except httpx.HTTPError as error:
-                    failure = error
-                    continue
-                answer = _answer(response, asked_at)
-                if answer.status < _SERVER_ERROR or answer.code == "NotImplemented":
-                    return answer
-                failure = None
-        if failure is not None:
-            fault = StoreFault.TIMEOUT if isinstance(failure, httpx.TimeoutException) else StoreFault.ERROR
-            raise StoreUnavailable(fault, code=type(failure).__name__, operation=method) from failure
-        return answer
+
+async def ask_unsigned(url: str, *, timeout_seconds: float) -> StoreAnswer:
+    """What a store says to whoever it does not know: no more than an error, and what time it has."""
+    return await _sent("GET", url, b"", timeout_seconds=timeout_seconds)
+
+
+async def _sent(method: str, url: str, body: bytes, *, timeout_seconds: float) -> StoreAnswer:
+    failure: Exception | None = None
+    async with httpx.AsyncClient(timeout=timeout_seconds, verify=ssl.create_default_context()) as client:
+        for _ in range(_ATTEMPTS_MAX):
+            asked_at = datetime.now(UTC)
+            try:
+                response = await client.request(method, url, content=body)
+            except httpx.HTTPError as error:
+                failure = error
+                continue
+            answer = _answer(response, asked_at)
+            if answer.status < _SERVER_ERROR or answer.code == "NotImplemented":
+                return answer
+            failure = None
+    if failure is not None:
+        fault = StoreFault.TIMEOUT if isinstance(failure, httpx.TimeoutException) else StoreFault.ERROR
+        raise StoreUnavailable(fault, code=type(failure).__name__, operation=method) from failure
+    return answer
 
 
 def _answer(response: httpx.Response, asked_at: datetime) -> StoreAnswer:
