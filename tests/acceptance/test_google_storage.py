@@ -24,7 +24,7 @@ def environment_of(server: GoogleServer, bucket: str) -> dict[str, str]:
 def indexed(tenant: httpx.Client, key: str, text: str) -> str:
     """Uploads or replaces, and waits until it is searched."""
     document = calls.wait(tenant, calls.stored(calls.put(tenant, key, text))["document_id"])
-    assert document["status"] == "indexed", document
+    assert document["status"] == "ready", document
     return str(document["document_id"])
 
 
