@@ -28,14 +28,13 @@ def indexed(tenant: httpx.Client, key: str, text: str) -> str:
     return str(document["document_id"])
 
 
-@pytest.mark.parametrize("as_machine", [False, True], ids=["by a key", "as the machine"])
 def test_a_document_is_uploaded_found_replaced_and_deleted_and_a_restart_finds_the_same(
-    google_server: GoogleServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_machine: bool
+    google_server: GoogleServer, google_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = environment_of(google_server, google_server.new_bucket())
-    if as_machine:
-        del environment["S4_STORE_GOOGLE_KEY_FILE"]
-        monkeypatch.setenv("GCE_METADATA_HOST", google_server.metadata_host)
+    """As the machine's own identity, for store and index alike."""
+    environment = environment_of(google_server, google_bucket)
+    del environment["S4_STORE_GOOGLE_KEY_FILE"]
+    monkeypatch.setenv("GCE_METADATA_HOST", google_server.metadata_host)
     deployment = Deployment(tmp_path, FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY} | environment).start()
     try:
         with deployment.admin() as admin:
@@ -51,7 +50,7 @@ def test_a_document_is_uploaded_found_replaced_and_deleted_and_a_restart_finds_t
         with deployment.tenant(key) as tenant:
             assert calls.found(tenant, "falcons") == [kept]
             assert calls.found(tenant, "moon") == calls.found(tenant, "walrus") == []
-            assert tenant.get(f"/documents/{kept}/content").text == "falcons follow the wind"
+            assert tenant.get(f"/documents/{kept}/download").text == "falcons follow the wind"
             assert tenant.get(f"/documents/{gone}").status_code == 404
         assert deployment.stop() == 0
     finally:
