@@ -133,7 +133,8 @@ def test_no_file_is_read_that_nobody_named(toml: Any, monkeypatch: pytest.Monkey
         ('environment = "staging"', "environment in {file}: must be 'embedded' or 'production'."),
         ('log_level = "loud"', "log_level in {file}: must be debug, info, warning or error."),
         ('store_url = "gs:"', "store_url in {file}: must be file:///path, s3://bucket/prefix, gs://bucket/prefix or"),
-        ('[store]\nurl = "gs://b"\naccess_key_id = "k"\nsecret_access_key = "s"', "Store_access_key_id is S3's: for gs:"),
+        ('[store]\nurl = "gs://b"\naccess_key_id = "k"\nsecret_access_key = "s"',
+         "Store_access_key_id is S3's: for gs:// set store_google_key_file,"),
         ('[store]\nurl = "s3://b"\nendpoint = "https://storage.googleapis.com"',
          "Conditional writes are not to be trusted at the S3-compatible address of Google's storage: say gs://"),
         (
@@ -169,9 +170,9 @@ def test_all_problems_are_told_at_once(toml: Any, monkeypatch: pytest.MonkeyPatc
     found = problems(file=toml('portt = 1\nstore_retries_max = "few"'), port=-3)
     assert [sentence.partition(":")[0] for sentence in found] == [
         f"{toml('')} names a setting that does not exist",
+        f"store_retries_max in {toml('')}",
         "--port",
         "S4_DRAIN_SECONDS",
-        f"store_retries_max in {toml('')}",
     ]
 
 
