@@ -135,7 +135,6 @@ class Door:
                     f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{refused.code}</Code>"
                     f"<Message>{refused.code}</Message><Details>{escape(refused.details)}</Details></Error>"
                 )
-                # The body was perhaps not read: what follows on this connection would be taken for the next request.
                 return Response(b"" if request.method == "HEAD" else body, refused.status, media_type="application/xml")
             return response
 

@@ -1,4 +1,5 @@
-"""S4 on a bucket of Google's: documents from upload to deletion over HTTP, and what it says where it cannot start."""
+"""S4 on a bucket of Google's: documents from upload to deletion over HTTP, whom it trusts, and what it says where it
+cannot start."""
 
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from tests.acceptance.conftest import Command
 from tests.factories import calls
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
+from tests.factories.tls import Authority, tls_door
 from tests.servers import GoogleServer, google_key_file
 
 
@@ -83,3 +85,22 @@ def test_where_it_cannot_start_it_says_why_and_what_to_do(
     }[wrong]
     assert (started.code, expected in started.err) == (1, True), started.err
     assert (examined.code, advice in examined.out) == (1, True), examined.out
+
+
+def test_by_tls_store_and_index_trust_an_authority_of_ones_own_and_nobody_without_it(
+    here: Command, google_server: GoogleServer, google_bucket: str, tmp_path: Path
+) -> None:
+    """As the machine, whose metadata service speaks plain HTTP all the same."""
+    authority = Authority(tmp_path)
+    with tls_door(authority, google_server.endpoint) as door:
+        environment = environment_of(google_server, google_bucket) | {
+            "S4_DATA_DIR": str(tmp_path / "data"),
+            "S4_STORE_ENDPOINT": f"https://{door}",
+            "GCE_METADATA_HOST": google_server.metadata_host,
+        }
+        del environment["S4_STORE_GOOGLE_KEY_FILE"]
+        trusting = here("doctor", "store", **environment, S4_CA_FILE=str(authority.file))
+        alone = here("doctor", "store", **environment)
+
+    assert (trusting.code, "index_table " in trusting.out) == (0, True), trusting.out
+    assert (alone.code, "The store does not answer (ConnectError)." in alone.out) == (1, True), alone.out

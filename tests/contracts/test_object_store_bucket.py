@@ -39,7 +39,7 @@ from tests.contracts.object_stores import (
     streamed,
     uploaded,
 )
-from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
+from tests.fault_proxy import Answer, Fault, FaultProxy, Mode, fault_proxy
 from tests.servers import POLICED, GoogleServer, S3Server, free_ports, google_key_file
 
 HANG_TIMEOUT_SECONDS = 1.0
@@ -275,6 +275,19 @@ async def test_a_throttling_store_is_named_so_and_wants_more_time(proxy: FaultPr
     with pytest.raises(StoreUnavailable):
         await store.head(KEY)
     assert counted("s4_store_requests_total", operation="head", outcome="throttled") == before + 1
+
+
+async def test_too_many_requests_are_named_so_whatever_the_store_calls_them(
+    proxy: FaultProxy, through_proxy: Opener
+) -> None:
+    body = b"<?xml version='1.0'?><Error><Code>OfSomeName</Code></Error>"
+    proxy.add(Fault(Mode.ANSWER, answer=lambda: Answer(429, {"Content-Type": "application/xml"}, body)))
+
+    store = through_proxy()
+    for operation in (store.get(KEY), store.put(KEY, b"x"), store.delete([KEY]), listed(store)):
+        with pytest.raises(StoreUnavailable) as raised:
+            await operation
+        assert raised.value.fault is StoreFault.THROTTLED
 
 
 async def test_a_store_that_is_away_is_unavailable(settings_of: Callable[..., Settings]) -> None:

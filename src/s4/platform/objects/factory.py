@@ -98,7 +98,7 @@ def _gs(settings: Settings, *, bucket: str, prefix: str) -> tuple[Backend, Lance
         said = str(error).splitlines()[0].rpartition("error: ")[2].rstrip(".")
         raise InvalidRequest(
             f"The credentials for Google's storage cannot be used: {said}. "
-            "Look at S4_STORE_GOOGLE_KEY_FILE and at GOOGLE_* variables."
+            "Look at S4_STORE_GOOGLE_KEY_FILE, and at GOOGLE_* and SERVICE_ACCOUNT of the environment."
         ) from error
     options = {**_engine_options(settings), **{f"google_{name}": str(value) for name, value in access.items()}}
     return _below(store, settings, prefix), (f"gs://{bucket}/{prefix}".rstrip("/"), options)

@@ -35,8 +35,7 @@ _ASK_SECONDS = 2.0  # it is on this host
 _KEY_VARIABLES = ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "SERVICE_ACCOUNT")
 _OF_GCLOUD = Path(".config/gcloud/application_default_credentials.json")
 _MAY_NOT = ("AccessDenied", "403")
-_DENIED_PERMISSION = re.compile(r"\b(storage\.[a-zA-Z]+\.[a-zA-Z]+)\b")
-_DENIED_ACCOUNT = re.compile(r"([^\s<>]+@[^\s<>]+) does not have")
+_REFUSAL = re.compile(r"([^\s<>]+) does not have (storage\.\w+\.\w+) access")
 
 
 async def answers(bench: Bench) -> tuple[Check, StoreAnswer | None]:
@@ -166,14 +165,12 @@ async def _tried(bench: Bench, permission: Permission, bucket: str) -> Check:
         mend = "Mend what is named above, then run this again."
         if error.fault is not StoreFault.DENIED:
             return unknown(name, f"{error.message} ({error.details.get('code')})", mend)
-        said = str(error.__cause__)
-        missing = _DENIED_PERMISSION.search(said)
-        if missing is not None and missing[1] != name:
-            return unknown(name, f"Not shown, since {missing[1]} is missing.", mend)
-        account = _DENIED_ACCOUNT.search(said)
+        refusal = _REFUSAL.search(str(error.__cause__))
+        if refusal is not None and refusal[2] != name:
+            return unknown(name, f"Not shown, since {refusal[2]} is missing.", mend)
         return failed(
             name,
-            f"{name} is missing{f' for {account[1]}' if account else ''}. S4 needs it: {permission.purpose}.",
+            f"{name} is missing{f' for {refusal[1]}' if refusal else ''}. S4 needs it: {permission.purpose}.",
             f"Grant a role with {name} on gs://{bucket}: `s4 doctor store --print-policy` prints one.",
         )
     return ok(name, f"Allowed: {permission.purpose}.")
