@@ -95,6 +95,7 @@ class SignedRequests:
         self._store = store
         self._prefix = prefix
         self._timeout_seconds = timeout_seconds
+        self._tls = ssl.create_default_context()
 
     def path(self, key: str) -> str:
         """A key as the bucket knows it."""
@@ -115,7 +116,7 @@ class SignedRequests:
         # Last, because obstore puts a slash and the name of the object behind it.
         target = f"{base}{path}?{urlencode({**(query or {}), _OURS: ''}, quote_via=quote)}"
         url = await self._signed(self._at(target), method, "")
-        return await _sent(method, url, body, timeout_seconds=self._timeout_seconds)
+        return await _sent(method, url, body, timeout_seconds=self._timeout_seconds, tls=self._tls)
 
     def _at(self, url: str) -> S3Store:
         # Both, because a variable of the environment may name the second, which wins.
@@ -134,12 +135,12 @@ class SignedRequests:
 
 async def ask_unsigned(url: str, *, timeout_seconds: float) -> StoreAnswer:
     """What a store says to whoever it does not know: no more than an error, and what time it has."""
-    return await _sent("GET", url, b"", timeout_seconds=timeout_seconds)
+    return await _sent("GET", url, b"", timeout_seconds=timeout_seconds, tls=ssl.create_default_context())
 
 
-async def _sent(method: str, url: str, body: bytes, *, timeout_seconds: float) -> StoreAnswer:
+async def _sent(method: str, url: str, body: bytes, *, timeout_seconds: float, tls: ssl.SSLContext) -> StoreAnswer:
     failure: Exception | None = None
-    async with httpx.AsyncClient(timeout=timeout_seconds, verify=ssl.create_default_context()) as client:
+    async with httpx.AsyncClient(timeout=timeout_seconds, verify=tls) as client:
         for _ in range(_ATTEMPTS_MAX):
             asked_at = datetime.now(UTC)
             try:

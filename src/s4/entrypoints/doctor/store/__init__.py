@@ -116,11 +116,9 @@ async def _google(configuration: Configuration, name: str) -> Report:
     subject = f"{settings.store_url} at {settings.store_endpoint or 'Google'}"
 
     async def look() -> list[Check]:
-        checks = [await google.identity(configuration)]
         first, answer = await google.answers(bench)
-        checks.insert(0, first)
-        if answer is not None:
-            checks.insert(1, bucket.clock(answer, of_google=True))
+        checks = [first] if answer is None else [first, bucket.clock(answer, of_google=True)]
+        checks.append(await google.identity(configuration))
         if any(check.verdict is Verdict.FAILED for check in checks):
             return checks
         checks += await google.permissions(bench, name)
