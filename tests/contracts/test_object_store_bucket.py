@@ -1,16 +1,23 @@
-"""A bucket behind a bad network: lost answers, cut downloads, silence, refusals; and what an upload leaves."""
+"""A bucket behind a bad network: lost answers, cut downloads, silence, refusals; and what an upload leaves.
+
+Of both kinds, S3 and Google's, where it does not say otherwise.
+"""
 
 import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
+from s4.kernel.settings import Settings
 from s4.kernel.units import MIB
 from s4.platform.objects import (
     CreateOutcome,
@@ -25,35 +32,45 @@ from tests.contracts.object_stores import (
     PART_BYTES,
     counted,
     document,
+    gs_settings,
     head_data,
     listed,
     s3_settings,
     streamed,
     uploaded,
 )
-from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
-from tests.servers import POLICED, S3Server, free_ports
+from tests.fault_proxy import Answer, Fault, FaultProxy, Mode, fault_proxy
+from tests.servers import POLICED, GoogleServer, S3Server, free_ports, google_key_file
 
 HANG_TIMEOUT_SECONDS = 1.0
 
 Opener = Callable[..., ObjectStore]
 
 
+@pytest.fixture(params=["s3", "gs"])
+def settings_of(request: pytest.FixtureRequest) -> Callable[..., Settings]:
+    """A part of a bucket of its own, each time."""
+    if request.param == "gs":
+        return partial(gs_settings, request.getfixturevalue("google_server"), request.getfixturevalue("google_bucket"))
+    return partial(s3_settings, request.getfixturevalue("s3_server"), request.getfixturevalue("s3_shared_bucket"))
+
+
 @pytest.fixture
-async def proxy(s3_server: S3Server) -> AsyncIterator[FaultProxy]:
-    async with fault_proxy(s3_server.endpoint) as opened:
+async def proxy(settings_of: Callable[..., Settings]) -> AsyncIterator[FaultProxy]:
+    endpoint = settings_of().store_endpoint
+    assert endpoint is not None
+    async with fault_proxy(endpoint) as opened:
         yield opened
 
 
 @pytest.fixture
-async def through_proxy(proxy: FaultProxy, s3_server: S3Server, s3_shared_bucket: str) -> AsyncIterator[Opener]:
+async def through_proxy(proxy: FaultProxy, settings_of: Callable[..., Settings]) -> AsyncIterator[Opener]:
     """Opens one and the same part of the bucket. obstore repeats nothing unless told: what is tested is ours."""
     opened: list[ObjectStore] = []
-    own = {"store_url": f"s3://{s3_shared_bucket}/{secrets.token_hex(8)}", "store_endpoint": proxy.endpoint}
+    own = {"store_url": settings_of().store_url, "store_endpoint": proxy.endpoint, "store_retries_max": 0}
 
     def open_it(**changes: Any) -> ObjectStore:
-        values = {**own, "store_retries_max": 0, **changes}
-        opened.append(open_store(s3_settings(s3_server, s3_shared_bucket, **values)))
+        opened.append(open_store(settings_of(**{**own, **changes})))
         return opened[-1]
 
     yield open_it
@@ -260,9 +277,21 @@ async def test_a_throttling_store_is_named_so_and_wants_more_time(proxy: FaultPr
     assert counted("s4_store_requests_total", operation="head", outcome="throttled") == before + 1
 
 
-async def test_a_store_that_is_away_is_unavailable(s3_server: S3Server, s3_shared_bucket: str) -> None:
-    endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
-    store = open_store(s3_settings(s3_server, s3_shared_bucket, store_endpoint=endpoint, store_retries_max=1))
+async def test_too_many_requests_are_named_so_whatever_the_store_calls_them(
+    proxy: FaultProxy, through_proxy: Opener
+) -> None:
+    body = b"<?xml version='1.0'?><Error><Code>OfSomeName</Code></Error>"
+    proxy.add(Fault(Mode.ANSWER, answer=lambda: Answer(429, {"Content-Type": "application/xml"}, body)))
+
+    store = through_proxy()
+    for operation in (store.get(KEY), store.put(KEY, b"x"), store.delete([KEY]), listed(store)):
+        with pytest.raises(StoreUnavailable) as raised:
+            await operation
+        assert raised.value.fault is StoreFault.THROTTLED
+
+
+async def test_a_store_that_is_away_is_unavailable(settings_of: Callable[..., Settings]) -> None:
+    store = open_store(settings_of(store_endpoint=f"http://127.0.0.1:{free_ports(1)[0]}", store_retries_max=1))
 
     for operation in (store.get(KEY), store.ping(), store.create(KEY, b"x", commit_id=None)):
         with pytest.raises(StoreUnavailable) as raised:
@@ -286,8 +315,61 @@ async def test_refused_credentials_name_the_operation_and_the_code_and_no_secret
     await store.aclose()
 
 
-async def test_a_bucket_that_does_not_exist_is_not_an_empty_store(s3_server: S3Server) -> None:
-    store = open_store(s3_settings(s3_server, "s4-no-such-bucket"))
+async def test_a_key_that_google_does_not_know_is_denied(
+    google_server: GoogleServer, google_bucket: str, tmp_path: Path
+) -> None:
+    stranger = google_key_file(tmp_path / "key.json", "s4", generate_private_key(public_exponent=65537, key_size=2048))
+    store = open_store(gs_settings(google_server, google_bucket, store_google_key_file=stranger))
+
+    for operation in (store.create(KEY, b"x", commit_id=None), store.get(KEY), listed(store), store.delete([KEY])):
+        with pytest.raises(StoreUnavailable) as raised:
+            await operation
+        assert raised.value.fault is StoreFault.DENIED
+        assert raised.value.details["code"] == "AuthenticationRequired"
+    await store.aclose()
+
+
+async def test_without_a_key_the_store_comes_as_the_machine_that_it_runs_on(
+    google_server: GoogleServer, google_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = gs_settings(google_server, google_bucket, store_google_key_file=None, store_retries_max=0)
+    monkeypatch.setenv("GCE_METADATA_HOST", google_server.metadata_host)
+    store = open_store(settings)
+    await store.put(KEY, b"by the machine")
+    assert await store.get(KEY) == b"by the machine"
+    await store.aclose()
+
+    for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP"):
+        monkeypatch.setenv(name, f"127.0.0.1:{free_ports(1)[0]}")
+    nobody = open_store(settings)
+    with pytest.raises(StoreUnavailable) as raised:
+        await nobody.get(KEY)
+    assert (raised.value.fault, raised.value.details["code"]) == (StoreFault.DENIED, "NoCredentials")
+    await nobody.aclose()
+
+
+async def test_a_deletion_of_many_goes_on_behind_one_that_is_missing_and_tells_what_is_denied(
+    google_server: GoogleServer, google_bucket: str
+) -> None:
+    """Google deletes one object per request, and answers 404 where there is none."""
+    settings = gs_settings(google_server, google_bucket)
+    store = open_store(settings)
+    await store.put(document(2), b"x")
+    await store.delete([document(number) for number in range(100)])
+    assert await listed(store) == []
+    await store.aclose()
+
+    without = google_server.key_file(without="storage.objects.delete")
+    denied = open_store(gs_settings(google_server, google_bucket, store_google_key_file=without))
+    with pytest.raises(StoreUnavailable) as raised:
+        await denied.delete([document(1)])
+    assert (raised.value.fault, raised.value.details["code"]) == (StoreFault.DENIED, "AccessDenied")
+    await denied.aclose()
+
+
+async def test_a_bucket_that_does_not_exist_is_not_an_empty_store(settings_of: Callable[..., Settings]) -> None:
+    scheme, _, _ = (settings_of().store_url or "").partition(":")
+    store = open_store(settings_of(store_url=f"{scheme}://s4-no-such-bucket"))
 
     for operation in (store.get(KEY), store.ping(), listed(store)):
         with pytest.raises(StoreUnavailable) as raised:

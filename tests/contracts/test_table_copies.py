@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -34,8 +33,9 @@ from s4.kernel.keys import ObjectPrefix
 from s4.kernel.settings import Settings
 from s4.kernel.units import GIB, MIB
 from s4.platform.objects import ObjectStore, open_store
+from tests.contracts.object_stores import gs_settings, s3_settings
 from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
-from tests.servers import S3Server
+from tests.servers import GoogleServer, S3Server
 
 DIMENSION = 8
 WAIT_SECONDS_MAX = 30
@@ -92,18 +92,19 @@ class Bucket:
         return seen
 
 
-@pytest.fixture
-async def bucket(s3_server: S3Server, s3_shared_bucket: str, tmp_path: Path) -> AsyncIterator[Bucket]:
+@pytest.fixture(params=["s3", "gs"])
+async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bucket]:
+    if request.param == "gs":
+        google: GoogleServer = request.getfixturevalue("google_server")
+        settings = gs_settings(google, request.getfixturevalue("google_bucket"))
+    else:
+        s3: S3Server = request.getfixturevalue("s3_server")
+        settings = s3_settings(s3, request.getfixturevalue("s3_shared_bucket"))
     async with AsyncExitStack() as stack:
-        proxy = await stack.enter_async_context(fault_proxy(s3_server.endpoint))
-        settings = Settings(
-            store_url=f"s3://{s3_shared_bucket}/{secrets.token_hex(8)}",
-            store_endpoint=proxy.endpoint,
-            store_access_key_id=s3_server.access_key,
-            store_secret_access_key=s3_server.secret_key,
-            store_retries_max=0,
-            store_timeout_seconds=2,
-        )
+        assert settings.store_endpoint is not None
+        proxy = await stack.enter_async_context(fault_proxy(settings.store_endpoint))
+        changes = {"store_endpoint": proxy.endpoint, "store_retries_max": 0, "store_timeout_seconds": 2}
+        settings = settings.model_copy(update=changes)
         store = open_store(settings)
         stack.push_async_callback(store.aclose)
         yield Bucket(settings, store, proxy, tmp_path, stack)

@@ -132,7 +132,11 @@ def test_no_file_is_read_that_nobody_named(toml: Any, monkeypatch: pytest.Monkey
         ("host = 2026-11-25", "host in {file}: must be a valid string."),
         ('environment = "staging"', "environment in {file}: must be 'embedded' or 'production'."),
         ('log_level = "loud"', "log_level in {file}: must be debug, info, warning or error."),
-        ('store_url = "gs:"', "store_url in {file}: must be file:///path, s3://bucket/prefix or memory://."),
+        ('store_url = "gs:"', "store_url in {file}: must be file:///path, s3://bucket/prefix, gs://bucket/prefix or"),
+        ('[store]\nurl = "gs://b"\naccess_key_id = "k"\nsecret_access_key = "s"',
+         "Store_access_key_id is S3's: for gs:// set store_google_key_file,"),
+        ('[store]\nurl = "s3://b"\nendpoint = "https://storage.googleapis.com"',
+         "Conditional writes are not to be trusted at the S3-compatible address of Google's storage: say gs://"),
         (
             'database_url = "postgresql://u:p@h:abc/d"',
             "database_url in {file}: must have a number from 0 to 65535 as its port.",
@@ -166,9 +170,9 @@ def test_all_problems_are_told_at_once(toml: Any, monkeypatch: pytest.MonkeyPatc
     found = problems(file=toml('portt = 1\nstore_retries_max = "few"'), port=-3)
     assert [sentence.partition(":")[0] for sentence in found] == [
         f"{toml('')} names a setting that does not exist",
+        f"store_retries_max in {toml('')}",
         "--port",
         "S4_DRAIN_SECONDS",
-        f"store_retries_max in {toml('')}",
     ]
 
 

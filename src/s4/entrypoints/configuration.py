@@ -50,8 +50,17 @@ _OF_THE_MACHINE = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_METADATA_ENDPOINT",
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_PATH",
+    "SERVICE_ACCOUNT",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GCE_METADATA_HOST",
+    "GCE_METADATA_ROOT",
+    "HOME",
 )
-"""As AWS's own tools know them. No secret is among them."""
+"""As AWS's and Google's own tools know them. No secret is among them."""
+_SECRETS_OF_THE_MACHINE = ("GOOGLE_BEARER_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY")
+"""Of these it is told whether they are there."""
 _NEAREST = 0.6  # of 1.0, likeness by difflib: finds swapped and missing letters, not any other word
 
 
@@ -131,7 +140,7 @@ def read_configuration(*, file: Path | None = None, of_the_client: Collection[st
         _with_paths(settings).model_copy(update=machine.changes),
         {name: each.source for name, each in given.items()},
         _unknown(environment, known=of_the_client),
-        {name: value for name in _OF_THE_MACHINE if (value := environment.env_vars.get(name.lower())) is not None},
+        _of_the_machine(environment.env_vars),
         dict.fromkeys(machine.changes, Source(SourceKind.MACHINE, machine.reason)),
     )
 
@@ -314,10 +323,16 @@ def _takes_bool(name: str) -> bool:
 # -- the embedded mode's own
 
 
+def _of_the_machine(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """`variables` by names in lower case."""
+    told = {name: value for name in _OF_THE_MACHINE if (value := variables.get(name.lower())) is not None}
+    return told | {name: "" for name in _SECRETS_OF_THE_MACHINE if name.lower() in variables}
+
+
 def _with_paths(settings: Settings) -> Settings:
     data_dir = settings.data_dir.expanduser().absolute()
     changes: dict[str, Any] = {"data_dir": data_dir}
-    for name in ("tls_cert", "tls_key", "ca_file"):
+    for name in ("tls_cert", "tls_key", "ca_file", "store_google_key_file"):
         if (path := getattr(settings, name)) is not None:
             changes[name] = path.expanduser().absolute()
     if settings.store_url is None:

@@ -16,7 +16,7 @@ from s4.entrypoints.bootstrap import database_url, make_embedder
 from s4.kernel.errors import S4Error
 from s4.kernel.settings import Environment, Settings
 from s4.platform.database import migrate, open_database
-from s4.platform.objects import NO_CONDITIONS, open_store
+from s4.platform.objects import NO_CONDITIONS, StoreUnavailable, open_store
 from s4.platform.telemetry.logs import redact
 from s4.platform.trust import trusting
 
@@ -49,9 +49,18 @@ async def _bounded(
     except TimeoutError:
         return Finding(dependency, False, f"No answer within {within.total_seconds():g} s.")
     except S4Error as error:
-        return Finding(dependency, False, " ".join([error.message, *words(error.__cause__)]))
+        return Finding(dependency, False, " ".join([explained(error), *words(error.__cause__)]))
     except Exception as error:  # a driver's own, about what it was told: its words help, a trace does not
         return Finding(dependency, False, " ".join(words(error)))
+
+
+def explained(error: S4Error) -> str:
+    """Its message; of the store's also the store's code, and where to learn what to do."""
+    if not isinstance(error, StoreUnavailable):
+        return error.message
+    code = error.details.get("code")
+    said = f"{error.message.rstrip('.')} ({code})." if code is not None else error.message
+    return f"{said} `s4 doctor store` says what to mend."
 
 
 def words(error: BaseException | None) -> list[str]:

@@ -13,7 +13,8 @@ from s4.kernel.units import MIB, parse_size
 if TYPE_CHECKING:
     from s4.kernel.settings import Settings
 
-_S3_PART_BYTES_MIN = 5 * MIB  # S3 refuses smaller ones, the last excepted
+_PART_BYTES_MIN = 5 * MIB  # S3 and Google's storage refuse smaller ones, the last excepted
+_GOOGLE = "storage.googleapis.com"
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 """Bytes; accepts `10 MiB`."""
@@ -90,13 +91,13 @@ def names_a_store(text: str | None) -> str | None:
     match url.scheme:
         case "file" if url.netloc in ("", "localhost") and url.path.startswith("/"):
             return text
-        case "s3" if url.netloc:
+        case "s3" | "gs" if url.netloc:
             if any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
                 raise ValueError("must have no empty or dotted segment in its prefix")
             return text
         case "memory" if not url.netloc and not prefix:
             return text
-    raise ValueError("must be file:///path, s3://bucket/prefix or memory://")
+    raise ValueError("must be file:///path, s3://bucket/prefix, gs://bucket/prefix or memory://")
 
 
 def names_a_database(url: SecretStr | None) -> SecretStr | None:
@@ -120,13 +121,7 @@ def refuse_contradictions(settings: "Settings") -> None:
         raise ValueError("S4_COMMIT_LEASE_SECONDS must exceed S4_STORE_TIMEOUT_SECONDS")
     if settings.extraction_archive_member_bytes_max > settings.extraction_scratch_bytes_max:
         raise ValueError("S4_EXTRACTION_ARCHIVE_MEMBER_BYTES_MAX must not exceed S4_EXTRACTION_SCRATCH_BYTES_MAX")
-    if (settings.store_url or "").startswith("s3:") and settings.store_part_bytes < _S3_PART_BYTES_MIN:
-        raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB on S3")
-    if (settings.store_access_key_id is None) != (settings.store_secret_access_key is None):
-        raise ValueError(
-            "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
-            "machine's own"
-        )
+    _refuse_contradictions_about_the_store(settings, urlsplit(settings.store_url or "").scheme)
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ValueError("tls_cert and tls_key belong together: set both, or neither to speak plain HTTP")
     if settings.chunk_overlap_tokens * 2 > settings.chunk_tokens_max:
@@ -143,3 +138,23 @@ def refuse_contradictions(settings: "Settings") -> None:
                 "S4_SECRET_KEY is missing: set one of at least 32 random characters, for example from "
                 "`openssl rand -hex 32`, and keep it: what is encrypted under it is lost without it"
             )
+
+
+def _refuse_contradictions_about_the_store(settings: "Settings", scheme: str) -> None:
+    if scheme in ("s3", "gs") and settings.store_part_bytes < _PART_BYTES_MIN:
+        raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB in a bucket")
+    if (settings.store_access_key_id is None) != (settings.store_secret_access_key is None):
+        raise ValueError(
+            "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
+            "machine's own"
+        )
+    if scheme == "gs" and settings.store_access_key_id is not None:
+        raise ValueError(
+            "store_access_key_id is S3's: for gs:// set store_google_key_file, or neither to use the machine's own "
+            "identity"
+        )
+    if scheme == "s3" and (urlsplit(settings.store_endpoint or "").hostname or "").endswith(_GOOGLE):
+        raise ValueError(
+            "conditional writes are not to be trusted at the S3-compatible address of Google's storage: "
+            "say gs://bucket/prefix, without store_endpoint"
+        )

@@ -6,7 +6,7 @@ everything else receives the value it needs as an argument. `docs/reference/sett
 
 import functools
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import get_args
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -22,16 +22,16 @@ from s4.kernel.setting_values import (
     known_level,
     names_a_database,
     names_a_mail_server,
-    names_a_store,
     names_networks,
     refuse_contradictions,
 )
+from s4.kernel.store_settings import StoreSettings
 from s4.kernel.units import GIB, KIB, MIB
 
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings):
+class Settings(RequestSettings, StoreSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,30 +110,6 @@ class Settings(RequestSettings):
         0,
         description="Memory that API, worker and its children may take together; what follows from it stands in the "
         "guide to operations. 0: the control group's limit, else the machine's. Say less where others live there, too.",
-    )
-
-    # -- object store
-    store_url: str | None = Field(
-        None,
-        description="`file:///path` or `s3://bucket/prefix`; `memory://` within one process, for tests. "
-        "Default: `objects/` in the data directory.",
-    )
-    store_endpoint: str | None = Field(None, description="For S3-compatible stores: `http://127.0.0.1:8333`.")
-    store_region: str = "us-east-1"
-    store_access_key_id: Annotated[str | None, Secret()] = None
-    store_secret_access_key: SecretStr | None = None
-    store_timeout_seconds: float = Field(
-        30.0,
-        gt=0,
-        description="Deadline of one request to the store, retries included; a caller's request must "
-        "not hang with the store.",
-    )
-    store_connect_timeout_seconds: float = Field(3.0, gt=0)
-    store_retries_max: int = Field(4, ge=0, description="Repeats of one request, with exponential backoff.")
-    store_part_bytes: Size = Field(
-        8 * MIB,
-        description="Part of a multipart upload. Larger parts cost memory per upload, smaller ones "
-        "requests; S3 allows 10,000 parts of at least 5 MiB.",
     )
 
     # -- catalog
@@ -480,7 +456,6 @@ class Settings(RequestSettings):
     _log_level = field_validator("log_level")(known_level)
     _secret_key = field_validator("secret_key")(hard_to_guess)
     _networks = field_validator("trusted_proxies", "webhooks_allowed_networks")(names_networks)
-    _store_url = field_validator("store_url")(names_a_store)
     _database_url = field_validator("database_url")(names_a_database)
 
     @model_validator(mode="after")

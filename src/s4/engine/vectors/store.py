@@ -49,7 +49,7 @@ class VectorStore:
         copies: CopiesOn | None = None,
         threads: int = 0,
     ) -> None:
-        """`base_uri` is a local directory or `s3://bucket/prefix`; `storage_options` are LanceDB's.
+        """`base_uri` is a local directory, `s3://bucket/prefix` or `gs://bucket/prefix`; `storage_options` are its.
         `copies` makes the keeper of tables on local disk; None where the base is a local disk itself. `threads` compute
         at once in LanceDB and in Arrow; 0 is what the libraries take to be right.
 

@@ -132,7 +132,9 @@ def _explain(error: Exception) -> dict[str, Any]:
                 "request_id": error.request_id,
             }
         case S4Error():
-            return {"message": error.message, "code": error.code, "details": error.details}
+            from s4.entrypoints.connections import explained
+
+            return {"message": explained(error), "code": error.code, "details": error.details}
         case OverflowError():
             return {"message": "A number or a time is out of range.", "code": "usage"}
         case s4client.S4ConnectionError():

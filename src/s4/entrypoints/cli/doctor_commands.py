@@ -41,7 +41,10 @@ def store(
     ] = None,
     print_policy: Annotated[
         bool,
-        typer.Option("--print-policy", help="Print the least that S4's identity must be allowed, for IAM, and end."),
+        typer.Option(
+            "--print-policy",
+            help="Print the least that S4's identity must be allowed, for AWS's or Google's IAM, and end.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +63,9 @@ def store(
     if print_policy:
         allowed = policy(loaded.settings)
         if allowed is None:
-            raise WrongUsage("A policy is for a bucket, and S4_STORE_URL names none: say which by --store-url s3://….")
+            raise WrongUsage(
+                "A policy is for a bucket, and S4_STORE_URL names none: say which by --store-url s3://… or gs://…."
+            )
         print_json(allowed)
         return
     # What the parts would log on the way is in the sentences.

@@ -1,4 +1,6 @@
-"""The object store: one contract for a directory, a bucket of any S3, and memory. The only room that knows obstore.
+"""The object store: one contract for a directory, a bucket of any S3 or of Google's, and memory.
+
+The only room that knows obstore.
 
 The bucket is the truth of a deployment, so this room promises more than the libraries under it do:
 
@@ -17,6 +19,7 @@ single requests for whoever examines a bucket; `factory.py` opens the one that t
 
 from s4.platform.objects.base import (
     NO_CONDITIONS,
+    NO_CREDENTIALS,
     Capabilities,
     CreateOutcome,
     ObjectInfo,
@@ -25,11 +28,12 @@ from s4.platform.objects.base import (
     StoreUnavailable,
 )
 from s4.platform.objects.factory import open_signed, open_store
-from s4.platform.objects.signed import SignedRequests, StoreAnswer
+from s4.platform.objects.signed import SignedRequests, StoreAnswer, ask_unsigned
 from s4.platform.objects.store import ObjectStore, Upload
 
 __all__ = [
     "NO_CONDITIONS",
+    "NO_CREDENTIALS",
     "Capabilities",
     "CreateOutcome",
     "ObjectInfo",
@@ -40,6 +44,7 @@ __all__ = [
     "StoreFault",
     "StoreUnavailable",
     "Upload",
+    "ask_unsigned",
     "open_signed",
     "open_store",
 ]

@@ -36,10 +36,14 @@ class Capabilities:
 
 
 NO_CONDITIONS = (
-    "The object store ignores If-None-Match: two writers would overwrite each other's heads. "
-    "Use a store that honours it."
+    "The object store ignores preconditions (If-None-Match; Google's generations): two writers would overwrite each "
+    "other's heads. Use a store that honours them."
 )
 """Where create-if-absent is not honoured: why S4 does not start, and what to do."""
+
+
+NO_CREDENTIALS = "NoCredentials"
+"""The code where no credentials are set and the machine has none to give: neither S3 nor Google's storage was asked."""
 
 
 class ObjectMissing(NotFound):

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from obstore.store import MemoryStore, S3Store
+from obstore.exceptions import BaseError
+from obstore.store import GCSStore, MemoryStore, S3Store
 
+from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Settings
 from s4.platform.objects.base import Backend
 from s4.platform.objects.local import LocalBackend
@@ -15,7 +17,7 @@ from s4.platform.objects.signed import SignedRequests
 from s4.platform.objects.store import LancePlace, ObjectStore
 
 if TYPE_CHECKING:  # obstore's types exist for type checkers only
-    from obstore.store import S3Config
+    from obstore.store import ClientConfig, GCSConfig, RetryConfig, S3Config
 
 # A server that is silent for half of a request's time has lost it; the other half is for asking again.
 _SILENCE_SHARE = 0.5
@@ -26,9 +28,10 @@ _BACKOFF_MAX = timedelta(seconds=3)
 
 
 def open_store(settings: Settings) -> ObjectStore:
-    """`file:///path`, `s3://bucket/prefix` or `memory://`; `Settings` takes nothing else.
+    """`file:///path`, `s3://bucket/prefix`, `gs://bucket/prefix` or `memory://`; `Settings` takes nothing else.
 
-    A directory is made when it is missing; a bucket is not, and is first asked by `probe`.
+    A directory is made when it is missing; a bucket is not, and is first asked by `probe`. Raises `InvalidRequest` when
+    credentials are named that cannot be read.
     """
     backend, lance_place = _opened(settings)
     return ObjectStore(
@@ -40,7 +43,7 @@ def open_store(settings: Settings) -> ObjectStore:
 
 
 def open_signed(settings: Settings) -> SignedRequests | None:
-    """Single requests to the bucket that the settings name; None where there is no bucket."""
+    """Single requests to the S3 bucket that the settings name; None for any other store."""
     backend, _ = _opened(settings)
     if not isinstance(backend, RemoteBackend):
         return None
@@ -56,6 +59,8 @@ def _opened(settings: Settings) -> tuple[Backend, LancePlace | None]:
             return _local(Path(unquote(url.path)))
         case "s3":
             return _s3(settings, bucket=url.netloc, prefix=url.path.strip("/"))
+        case "gs":
+            return _gs(settings, bucket=url.netloc, prefix=url.path.strip("/"))
     return RemoteBackend(MemoryStore(), prefix="", part_bytes=settings.store_part_bytes), None
 
 
@@ -71,29 +76,63 @@ def _s3(settings: Settings, *, bucket: str, prefix: str) -> tuple[Backend, Lance
         region=settings.store_region,
         virtual_hosted_style_request=in_host_name,
         config=_s3_access(settings),
-        client_options={
-            "allow_http": _plain_http(settings),
-            "connect_timeout": timedelta(seconds=settings.store_connect_timeout_seconds),
-            "read_timeout": timedelta(seconds=settings.store_timeout_seconds * _SILENCE_SHARE),
-            "timeout": _WHOLE_BODY,
-        },
-        retry_config={
-            "max_retries": settings.store_retries_max,
-            "retry_timeout": timedelta(seconds=settings.store_timeout_seconds),
-            "backoff": {"init_backoff": _BACKOFF_FIRST, "max_backoff": _BACKOFF_MAX},
-        },
+        client_options=_client_options(settings),
+        retry_config=_retries(settings),
     )
-    backend = RemoteBackend(store, prefix=f"{prefix}/" if prefix else "", part_bytes=settings.store_part_bytes)
     options = {
         "aws_region": settings.store_region,
         "aws_virtual_hosted_style_request": str(in_host_name).lower(),
+        **_engine_options(settings),
+        **{f"aws_{name}": str(value) for name, value in _s3_access(settings).items()},
+    }
+    return _below(store, settings, prefix), (f"s3://{bucket}/{prefix}".rstrip("/"), options)
+
+
+def _gs(settings: Settings, *, bucket: str, prefix: str) -> tuple[Backend, LancePlace]:
+    access = _gs_access(settings)
+    try:
+        store = GCSStore(
+            bucket, config=access, client_options=_client_options(settings), retry_config=_retries(settings)
+        )
+    except BaseError as error:  # it reads keys at once
+        said = str(error).splitlines()[0].rpartition("error: ")[2].rstrip(".")
+        raise InvalidRequest(
+            f"The credentials for Google's storage cannot be used: {said}. "
+            "Look at S4_STORE_GOOGLE_KEY_FILE, and at GOOGLE_* and SERVICE_ACCOUNT of the environment."
+        ) from error
+    options = {**_engine_options(settings), **{f"google_{name}": str(value) for name, value in access.items()}}
+    return _below(store, settings, prefix), (f"gs://{bucket}/{prefix}".rstrip("/"), options)
+
+
+def _below(store: S3Store | GCSStore, settings: Settings, prefix: str) -> RemoteBackend:
+    return RemoteBackend(store, prefix=f"{prefix}/" if prefix else "", part_bytes=settings.store_part_bytes)
+
+
+def _client_options(settings: Settings) -> "ClientConfig":
+    return {
+        "allow_http": _plain_http(settings),
+        "connect_timeout": timedelta(seconds=settings.store_connect_timeout_seconds),
+        "read_timeout": timedelta(seconds=settings.store_timeout_seconds * _SILENCE_SHARE),
+        "timeout": _WHOLE_BODY,
+    }
+
+
+def _retries(settings: Settings) -> "RetryConfig":
+    return {
+        "max_retries": settings.store_retries_max,
+        "retry_timeout": timedelta(seconds=settings.store_timeout_seconds),
+        "backoff": {"init_backoff": _BACKOFF_FIRST, "max_backoff": _BACKOFF_MAX},
+    }
+
+
+def _engine_options(settings: Settings) -> dict[str, str]:
+    """What LanceDB is told of any bucket."""
+    return {
         "allow_http": str(_plain_http(settings)).lower(),
         "connect_timeout": _milliseconds(settings.store_connect_timeout_seconds),
         "timeout": _milliseconds(settings.store_timeout_seconds),
         "client_max_retries": str(settings.store_retries_max),
-        **{f"aws_{name}": str(value) for name, value in _s3_access(settings).items()},
     }
-    return backend, (f"s3://{bucket}/{prefix}".rstrip("/"), options)
 
 
 def _milliseconds(seconds: float) -> str:
@@ -114,4 +153,14 @@ def _s3_access(settings: Settings) -> "S3Config":
         access["access_key_id"] = settings.store_access_key_id
     if settings.store_secret_access_key is not None:
         access["secret_access_key"] = settings.store_secret_access_key.get_secret_value()
+    return access
+
+
+def _gs_access(settings: Settings) -> "GCSConfig":
+    """What is set; the rest comes from the machine's environment or identity, as Google's own tools find it."""
+    access: GCSConfig = {}
+    if settings.store_endpoint is not None:
+        access["base_url"] = settings.store_endpoint.rstrip("/")
+    if settings.store_google_key_file is not None:
+        access["service_account"] = str(settings.store_google_key_file)
     return access

@@ -1,6 +1,6 @@
-"""Objects behind obstore: a bucket of any S3, or memory.
+"""Objects behind obstore: a bucket of any S3 or of Google's, or memory.
 
-What obstore 0.12 does, as tried out against SeaweedFS through a faulty proxy, and what follows here:
+What obstore 0.12 does, as tried out against SeaweedFS and fake-gcs-server, and what follows here:
 
 - A PUT that creates is repeated after a 5xx answer but not after a lost one; 412 and 409 are both
   `AlreadyExistsError`. Settling is the caller's work.
@@ -8,13 +8,15 @@ What obstore 0.12 does, as tried out against SeaweedFS through a faulty proxy, a
   its buffer as one PUT, aborts the multipart upload when its block ends with an exception or when its completion
   fails, and leaves it dangling when the completion is cancelled. So completions are never cancelled here.
 - A body that breaks off is resumed a bounded number of times; after that it raises.
-- Errors of the HTTP layer are `GenericError`, from a writer `OSError`; the status and S3's code are in the text only.
+- Errors of the HTTP layer are `GenericError`, from a writer `OSError`; the status and the store's code are in the text
+  only. Google's storage has the same codes as S3.
+- Google's objects are deleted one request each, and the first that is missing ends a deletion of many.
 """
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -27,12 +29,13 @@ from obstore.exceptions import (
     PreconditionError,
     UnauthenticatedError,
 )
-from obstore.store import MemoryStore, S3Store
+from obstore.store import GCSStore, MemoryStore, S3Store
 
 from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.kernel.units import KIB
 from s4.platform.objects.base import (
     LIST_PAGE_MAX,
+    NO_CREDENTIALS,
     ObjectInfo,
     ObjectMissing,
     StoreFault,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:  # obstore's types exist for type checkers only
 
 _CHUNK_BYTES_MIN = 256 * KIB  # smaller pieces cost more in crossings into Rust than they save in memory
 _PARTS_IN_FLIGHT_MAX = 2
+_DELETIONS_AT_ONCE = 32  # of 50 ms each, so that a batch of a thousand takes two seconds
 _EXIT_PAUSE_SECONDS = 0.05  # see `RemoteBackend.aclose`
 
 
@@ -56,7 +60,7 @@ class _Aborted(Exception):
 class RemoteBackend:
     """Objects below `prefix` (empty, or ending with a slash) of an obstore store."""
 
-    def __init__(self, store: S3Store | MemoryStore, *, prefix: str, part_bytes: int) -> None:
+    def __init__(self, store: S3Store | GCSStore | MemoryStore, *, prefix: str, part_bytes: int) -> None:
         self._store = store
         self._prefix = prefix
         self._part_bytes = part_bytes
@@ -128,6 +132,10 @@ class RemoteBackend:
         return sorted(ObjectPrefix(name.removeprefix(self._prefix)) for name in prefixes)
 
     async def delete(self, keys: Sequence[ObjectKey]) -> None:
+        if isinstance(self._store, GCSStore):
+            some_at_once = asyncio.Semaphore(_DELETIONS_AT_ONCE)
+            await asyncio.gather(*(self._delete(key, some_at_once) for key in keys))
+            return
         with _errors_told():
             await obstore.delete_async(self._store, [self._path(key) for key in keys])
 
@@ -142,10 +150,15 @@ class RemoteBackend:
         await asyncio.sleep(_EXIT_PAUSE_SECONDS)
 
     def signed(self, *, timeout_seconds: float) -> SignedRequests | None:
-        """The same place, with the same credentials; None for memory."""
+        """The same place, with the same credentials; None where it is not S3."""
         if not isinstance(self._store, S3Store):
             return None
         return SignedRequests(self._store, prefix=self._prefix, timeout_seconds=timeout_seconds)
+
+    async def _delete(self, key: ObjectKey, some_at_once: asyncio.Semaphore) -> None:
+        async with some_at_once:
+            with suppress(ObjectMissing), _errors_told(key):
+                await obstore.delete_async(self._store, self._path(key))
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}{key}"
@@ -234,6 +247,7 @@ _THROTTLED = {"429", "503", "SlowDown", "TooManyRequests", "RequestLimitExceeded
 _FULL = {"507", "InsufficientStorage", "XMinioStorageFull", "QuotaExceeded"}
 _DENIED = {"401", "403", "AccessDenied"}
 _NO_BUCKET = "NoSuchBucket"
+_UNIDENTIFIED = "Error performing token request"
 
 
 @contextmanager
@@ -261,13 +275,15 @@ def _fault(error: Exception) -> StoreFault:
         return StoreFault.FULL
     if said & _THROTTLED:
         return StoreFault.THROTTLED
-    if said & _DENIED:
+    if said & _DENIED or _UNIDENTIFIED in str(error):
         return StoreFault.DENIED
     return StoreFault.ERROR
 
 
 def _code(error: Exception) -> str | None:
-    """S3's code, else the HTTP status, else nothing."""
+    """The store's code, else the HTTP status, else nothing."""
+    if _UNIDENTIFIED in str(error):  # the metadata service's, which is not there or gives none
+        return NO_CREDENTIALS
     found = _CODE.search(str(error)) or _STATUS.search(str(error))
     return found[1] if found else None
 

@@ -21,7 +21,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from s4.kernel.keys import ObjectKey
-from s4.platform.objects.base import StoreFault, StoreUnavailable
+from s4.platform.objects.base import NO_CREDENTIALS, StoreFault, StoreUnavailable
 
 if TYPE_CHECKING:  # obstore's types exist for type checkers only
     from obstore import HTTP_METHOD
@@ -116,7 +116,7 @@ class SignedRequests:
         # Last, because obstore puts a slash and the name of the object behind it.
         target = f"{base}{path}?{urlencode({**(query or {}), _OURS: ''}, quote_via=quote)}"
         url = await self._signed(self._at(target), method, "")
-        return await self._sent(method, url, body)
+        return await _sent(method, url, body, timeout_seconds=self._timeout_seconds, tls=self._tls)
 
     def _at(self, url: str) -> S3Store:
         # Both, because a variable of the environment may name the second, which wins.
@@ -130,26 +130,32 @@ class SignedRequests:
         try:
             return await obstore.sign_async(store, method, path, _VALID)
         except BaseError as error:  # no keys are set, and neither container nor instance has any
-            raise StoreUnavailable(StoreFault.DENIED, code="NoCredentials", operation="sign") from error
+            raise StoreUnavailable(StoreFault.DENIED, code=NO_CREDENTIALS, operation="sign") from error
 
-    async def _sent(self, method: str, url: str, body: bytes) -> StoreAnswer:
-        failure: Exception | None = None
-        async with httpx.AsyncClient(timeout=self._timeout_seconds, verify=self._tls) as client:
-            for _ in range(_ATTEMPTS_MAX):
-                asked_at = datetime.now(UTC)
-                try:
-                    response = await client.request(method, url, content=body)
-                except httpx.HTTPError as error:
-                    failure = error
-                    continue
-                answer = _answer(response, asked_at)
-                if answer.status < _SERVER_ERROR or answer.code == "NotImplemented":
-                    return answer
-                failure = None
-        if failure is not None:
-            fault = StoreFault.TIMEOUT if isinstance(failure, httpx.TimeoutException) else StoreFault.ERROR
-            raise StoreUnavailable(fault, code=type(failure).__name__, operation=method) from failure
-        return answer
+
+async def ask_unsigned(url: str, *, timeout_seconds: float) -> StoreAnswer:
+    """What a store says to whoever it does not know: no more than an error, and what time it has."""
+    return await _sent("GET", url, b"", timeout_seconds=timeout_seconds, tls=ssl.create_default_context())
+
+
+async def _sent(method: str, url: str, body: bytes, *, timeout_seconds: float, tls: ssl.SSLContext) -> StoreAnswer:
+    failure: Exception | None = None
+    async with httpx.AsyncClient(timeout=timeout_seconds, verify=tls) as client:
+        for _ in range(_ATTEMPTS_MAX):
+            asked_at = datetime.now(UTC)
+            try:
+                response = await client.request(method, url, content=body)
+            except httpx.HTTPError as error:
+                failure = error
+                continue
+            answer = _answer(response, asked_at)
+            if answer.status < _SERVER_ERROR or answer.code == "NotImplemented":
+                return answer
+            failure = None
+    if failure is not None:
+        fault = StoreFault.TIMEOUT if isinstance(failure, httpx.TimeoutException) else StoreFault.ERROR
+        raise StoreUnavailable(fault, code=type(failure).__name__, operation=method) from failure
+    return answer
 
 
 def _answer(response: httpx.Response, asked_at: datetime) -> StoreAnswer:

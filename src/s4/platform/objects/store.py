@@ -284,7 +284,7 @@ class ObjectStore:
         try:
             yield upload
         finally:
-            if not upload.committed:
+            if not upload.ended:
                 # Shielded: the caller is often being cancelled, and what was sent must go all the same.
                 abort = asyncio.create_task(self._abort(writing))
                 self._aborts.add(abort)
@@ -355,7 +355,7 @@ class ObjectStore:
 
 
 class Upload:
-    """An object on its way. `write` in order, then `commit` once."""
+    """An object on its way. `write` in order, then `commit` or `abort` once."""
 
     def __init__(self, store: ObjectStore, key: ObjectKey, writing: Writing, part_bytes: int) -> None:
         self._store = store
@@ -363,7 +363,7 @@ class Upload:
         self._writing = writing
         self._part_bytes = part_bytes
         self.size_bytes = 0
-        self.committed = False
+        self.ended = False
 
     async def write(self, chunk: bytes) -> None:
         """Takes `chunk`; waits while two parts are on their way."""
@@ -382,11 +382,17 @@ class Upload:
         operation = "put" if self.size_bytes <= self._part_bytes else "multipart"
         async with self._store._operation(operation, deadlines=_FINISH_DEADLINES):
             await self._writing.finish()
-        self.committed = True
+        self.ended = True
         # Of an upload in parts: each of them, the request that begins it and the one that joins them.
         parts = -(-self.size_bytes // self._part_bytes)
         self._store._written(self._key, self.size_bytes, requests=1 if operation == "put" else parts + 2)
         return self.size_bytes
+
+    async def abort(self) -> None:
+        """Removes what was sent. Leaving the block does that, too, but does not raise when it fails."""
+        self.ended = True
+        async with self._store._operation("multipart", step=True):
+            await self._writing.abort()
 
 
 def _unobserved(_key: str, _what: str, _amount: int) -> None:

@@ -1,8 +1,9 @@
 """`s4 doctor store`: whether S4 can keep its objects where the settings say, before it does.
 
-`actions` is what an identity must be allowed, `identity` who it is; `bucket` what a bucket says of itself, `directory`
-what one needs of a file system; `behaviour` what S4 relies on in either. Everything is written to and removed from a
-`bench`. What cannot be tried since something before it failed is said to be unknown.
+`actions` is what an identity must be allowed, `identity` who it is; `bucket` what a bucket says of itself; `google` all
+of that for Google's storage; `directory` what one needs of a file system; `behaviour` what S4 relies on in any store.
+Everything is written to and removed from a `bench`. What cannot be tried since something before it failed is said to be
+unknown.
 """
 
 import asyncio
@@ -12,12 +13,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from s4.entrypoints.configuration import Configuration
-from s4.entrypoints.doctor.report import Check, Report, Verdict, unknown
-from s4.entrypoints.doctor.store import behaviour, bucket, directory
+from s4.entrypoints.doctor.report import Check, Report, Verdict, failed, unknown
+from s4.entrypoints.doctor.store import behaviour, bucket, directory, google
 from s4.entrypoints.doctor.store.actions import Place, permissions
 from s4.entrypoints.doctor.store.actions import policy as policy_of
 from s4.entrypoints.doctor.store.bench import Bench, new_name, open_bench
 from s4.entrypoints.doctor.store.identity import identity
+from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Settings
 from s4.platform.objects import StoreUnavailable
 from s4.platform.trust import trusting
@@ -37,7 +39,10 @@ _EVERYWHERE = {name: attempt for name, attempt in _IN_BUCKETS.items() if name !=
 
 
 def policy(settings: Settings) -> dict[str, Any] | None:
-    """The least-privilege policy for the bucket of the settings; None without a bucket."""
+    """The least-privilege policy or role for the bucket of the settings; None without a bucket."""
+    url = urlsplit(settings.store_url or "")
+    if url.scheme == "gs":
+        return google.role(url.netloc)
     place = _place(settings)
     return policy_of(place) if place is not None else None
 
@@ -55,6 +60,8 @@ async def _examined(configuration: Configuration) -> Report:
     place = _place(settings)
     if place is not None:
         return await _bucket(configuration, place)
+    if url.scheme == "gs":
+        return await _google(configuration, url.netloc)
     if url.scheme == "file":
         return await _directory(settings, Path(unquote(url.path)))
     async with open_bench(settings) as bench:
@@ -102,6 +109,28 @@ async def _ask(bench: Bench, configuration: Configuration, place: Place, checks:
     versioning, versioned = await bucket.versioning(bench.signed)
     checks += [versioning, await bucket.encryption(bench.signed)]
     checks.append(await bucket.lifecycle(bench.signed, versioned=versioned))
+
+
+async def _google(configuration: Configuration, name: str) -> Report:
+    settings = configuration.settings
+    subject = f"{settings.store_url} at {settings.store_endpoint or 'Google'}"
+
+    async def look() -> list[Check]:
+        first, answer = await google.answers(bench)
+        checks = [first] if answer is None else [first, bucket.clock(answer, of_google=True)]
+        checks.append(await google.identity(configuration))
+        if any(check.verdict is Verdict.FAILED for check in checks):
+            return checks
+        checks += await google.permissions(bench, name)
+        checks += await _behaviour(bench, _EVERYWHERE, checked=checks)
+        return [*checks, google.unasked(name)]
+
+    try:
+        async with open_bench(settings) as bench:
+            checks, left = await _on(bench, look)
+    except InvalidRequest as error:  # a key that cannot be read
+        return Report(subject, (failed("identity", error.message, "Then run this again."),))
+    return Report(subject, tuple(checks), tuple(left))
 
 
 async def _directory(settings: Settings, root: Path) -> Report:

@@ -162,8 +162,8 @@ async def index_table(bench: Bench) -> Check:
         return failed(
             name,
             f"LanceDB cannot keep a table in the store: {error.message} {told(error.__cause__)}".rstrip(),
-            "If the other checks are ok, LanceDB finds other credentials than S4 does: set S4_STORE_ACCESS_KEY_ID and "
-            "its secret, or leave the environment with one source of them.",
+            "If the other checks are ok, LanceDB finds other credentials than S4 does: give S4 its own in its "
+            "settings, or leave the environment with one source of them.",
         )
     finally:
         await vectors.close()
@@ -173,7 +173,7 @@ async def index_table(bench: Bench) -> Check:
         return failed(
             name,
             "LanceDB keeps its table elsewhere than S4 keeps its objects.",
-            "Compare the AWS_* variables of the environment with S4's settings: the engine reads them, too.",
+            "Compare AWS_* or GOOGLE_* variables of the environment with S4's settings: the engine reads them, too.",
         )
     return ok(name, "LanceDB writes, compacts and reads a table in the same place.")
 

@@ -70,7 +70,7 @@ async def answers(bench: Bench) -> tuple[Check, StoreAnswer | None]:
     return failed(name, message, "Look at S4_STORE_URL and S4_STORE_ENDPOINT: is this an S3 store?"), answer
 
 
-def clock(answer: StoreAnswer) -> Check:
+def clock(answer: StoreAnswer, *, of_google: bool = False) -> Check:
     """By how much this machine's clock and the store's differ, as far as whole seconds show it."""
     name, advice = "clock", "Keep the time of this machine by NTP, and ask who keeps the store's."
     if answer.date is None:
@@ -81,6 +81,13 @@ def clock(answer: StoreAnswer) -> Check:
     if skew <= _SKEW_WARNED:
         return ok(name, "This machine and the store agree about the time.")
     said = f"This machine is {round(skew.total_seconds())} s {'ahead of' if ahead > behind else 'behind'} the store."
+    if of_google:
+        return warning(
+            name,
+            f"{said} The age of garbage is told by these two clocks, and a token that a key signed in another hour is "
+            "refused.",
+            advice,
+        )
     if skew > _SKEW_REFUSED:
         return failed(name, f"{said} S3 refuses signatures that are more than 15 minutes off.", advice)
     return warning(
