@@ -321,7 +321,7 @@ async def test_compaction_changes_no_answer_and_disturbs_no_search(tmp_path: Pat
         assert version is not None
         begun = await house.core.vectors.reader(generation.prefix(tenant_id), version)
         assert begun is not None
-        request = index_jobs.optimize(tenant_id)
+        request = index_jobs.optimize(tenant_id, generation.id)
         await house.core.database.transact(lambda c: house.core.queue.enqueue(c, request))
         compaction = asyncio.create_task(house.work())
         while not compaction.done():

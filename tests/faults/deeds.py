@@ -264,7 +264,7 @@ def sweep(kind: str) -> Callable[[Scene, str], None]:
 
 
 def compact(scene: Scene, _: str) -> None:
-    scene.enqueue(index_jobs.optimize(scene.tenant_id))
+    scene.enqueue(index_jobs.optimize(scene.tenant_id, scene.house.core.generation.id))
 
 
 def only_start(_: Scene, __: str) -> None:

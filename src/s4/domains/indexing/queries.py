@@ -1,14 +1,20 @@
 """All SQL on what is searchable."""
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.models import documents
-from s4.domains.documents.queries import rows
-from s4.domains.indexing.models import document_index, index_tables
+from s4.domains.indexing.models import document_index, generation_uses, generations, index_tables
 from s4.kernel.ids import DocumentId, GenerationId, TenantId
 from s4.platform.database import Connection, upsert
+from s4.platform.jobs import narrowed
+from s4.platform.jobs.models import jobs
+
+USE_LASTS = timedelta(seconds=60)
+"""A process that has not been seen for so long uses no generation any more."""
 
 
 async def table_version(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> int | None:
@@ -69,19 +75,19 @@ async def optimized(
 
 
 async def tables_to_optimize(
-    connection: Connection, generation: GenerationId, *, commits_min: int, limit: int
-) -> list[TenantId]:
-    """Tenants whose tables have had at least so many commits since they were compacted."""
-    rows = await connection.execute(
-        sa.select(index_tables.c.tenant_id)
+    connection: Connection, used: Collection[GenerationId], *, commits_min: int, limit: int
+) -> list[tuple[TenantId, GenerationId]]:
+    """Tables of the generations in use that have had at least so many commits since they were compacted."""
+    found = await connection.execute(
+        sa.select(index_tables.c.tenant_id, index_tables.c.generation_id)
         .where(
-            index_tables.c.generation_id == generation,
+            index_tables.c.generation_id.in_(used),
             index_tables.c.commits_since_optimize >= commits_min,
         )
         .order_by(index_tables.c.commits_since_optimize.desc())
         .limit(limit)
     )
-    return [TenantId(text) for text in rows.scalars()]
+    return [(TenantId(row.tenant_id), GenerationId(row.generation_id)) for row in found]
 
 
 async def searchable_revision(
@@ -160,26 +166,148 @@ async def withdraw(
     )
 
 
+# -- generations
+
+
+async def use(connection: Connection, process: str, generation: GenerationId, now: datetime) -> None:
+    """Notes that `process` indexes or searches with `generation`. One that nobody used meanwhile may lack what came
+    since. That is asked more strictly than by `in_use`: nobody passes over a generation that holds itself for used."""
+    used = sa.select(
+        sa.exists().where(
+            generation_uses.c.generation_id == generation, generation_uses.c.seen_at > now - USE_LASTS / 2
+        )
+    )
+    if not (await connection.execute(used)).scalar_one():
+        await connection.execute(
+            upsert(
+                connection,
+                generations,
+                {"generation_id": generation, "complete": False},
+                conflict=["generation_id"],
+                update={"complete": False},
+            )
+        )
+    await connection.execute(
+        upsert(
+            connection,
+            generation_uses,
+            {"process": process, "generation_id": generation, "seen_at": now},
+            conflict=["process"],
+            update={"generation_id": generation, "seen_at": now},
+        )
+    )
+
+
+async def leave(connection: Connection, process: str) -> None:
+    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.process == process))
+
+
+async def in_use(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
+    """Generations that a living process uses, and whether each is complete. It stays so until this transaction ends:
+    `completed` waits for it."""
+    used = sa.exists().where(
+        generation_uses.c.generation_id == generations.c.generation_id, generation_uses.c.seen_at > now - USE_LASTS
+    )
+    found = await connection.execute(
+        sa.select(generations)
+        .where(used)
+        .order_by(generations.c.generation_id)
+        .with_for_update(read=True, of=generations)
+    )
+    return {GenerationId(row.generation_id): row.complete for row in found}
+
+
+async def forget_silent(connection: Connection, now: datetime) -> None:
+    """Processes that died."""
+    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.seen_at <= now - USE_LASTS))
+
+
+async def completed(connection: Connection, generation: GenerationId) -> bool:
+    """Notes that a generation holds whatever is promised, if it does. Publications that began before have ended when
+    it is looked, and those that follow know."""
+    row = sa.select(generations).where(generations.c.generation_id == generation).with_for_update()
+    if (await connection.execute(row)).one_or_none() is None or await lacking(connection, generation):
+        return False
+    await connection.execute(
+        sa.update(generations).where(generations.c.generation_id == generation).values(complete=True)
+    )
+    return True
+
+
+async def is_complete(connection: Connection, generation: GenerationId) -> bool:
+    found = await connection.execute(sa.select(generations.c.complete).where(generations.c.generation_id == generation))
+    return bool(found.scalar_one_or_none())
+
+
+def _here(generation: GenerationId) -> sa.Join:
+    return documents.outerjoin(
+        document_index,
+        sa.and_(
+            document_index.c.tenant_id == documents.c.tenant_id,
+            document_index.c.document_id == documents.c.document_id,
+            document_index.c.generation_id == generation,
+        ),
+    )
+
+
+_REVISION_HERE = sa.func.coalesce(document_index.c.searchable_revision, 0)
+_READY_AND_ABSENT = sa.and_(
+    documents.c.state == "live", documents.c.status == "ready", documents.c.content_revision > _REVISION_HERE
+)
+
+
+async def lacking(connection: Connection, generation: GenerationId) -> int:
+    """How many documents others find and this generation does not: ready ones, and those that are being replaced.
+    What is processed for the first time was promised to nobody yet. Of a document whose replacement failed, the former
+    text is served as long as there is a generation that has it."""
+    elsewhere = document_index.alias()
+    replaced_and_absent = sa.and_(
+        documents.c.state == "live",
+        documents.c.status == "processing",
+        documents.c.searchable_floor >= _REVISION_HERE,
+        sa.exists().where(
+            elsewhere.c.tenant_id == documents.c.tenant_id,
+            elsewhere.c.document_id == documents.c.document_id,
+            elsewhere.c.searchable_revision > documents.c.searchable_floor,
+            elsewhere.c.searchable_revision < documents.c.content_revision,
+        ),
+    )
+    counted = await connection.execute(
+        sa.select(sa.func.count()).select_from(_here(generation)).where(sa.or_(_READY_AND_ABSENT, replaced_and_absent))
+    )
+    return int(counted.scalar_one())
+
+
+def _job(generation: GenerationId, *states: str) -> sa.ColumnElement[bool]:
+    """A condition on rows of `documents`: there is a job that will index it here, in one of `states`."""
+    return sa.exists().where(
+        jobs.c.kind.in_((document_jobs.INDEX, narrowed(document_jobs.INDEX, generation))),
+        jobs.c.tenant_id == documents.c.tenant_id,
+        jobs.c.subject == documents.c.document_id,
+        jobs.c.state.in_(states),
+    )
+
+
 async def unindexed(
-    connection: Connection, generation: GenerationId, *, limit: int
+    connection: Connection, generation: GenerationId, *, limit: int, with_failed: bool
 ) -> list[tuple[TenantId, DocumentId]]:
-    """Ready documents whose content this generation lacks and that no job is about to index."""
-    lacking = await connection.execute(
+    """Ready documents whose content this generation lacks and that no job is about to index; `with_failed`: those too
+    that have been tried."""
+    known = ("ready", "running") if with_failed else ("ready", "running", "failed")
+    found = await connection.execute(
         sa.select(documents.c.tenant_id, documents.c.document_id)
-        .outerjoin(
-            document_index,
-            sa.and_(
-                document_index.c.tenant_id == documents.c.tenant_id,
-                document_index.c.document_id == documents.c.document_id,
-                document_index.c.generation_id == generation,
-            ),
-        )
-        .where(
-            documents.c.state == "live",
-            documents.c.status == "ready",
-            sa.func.coalesce(document_index.c.searchable_revision, 0) < documents.c.content_revision,
-            sa.not_(rows.awaits_indexing()),
-        )
+        .select_from(_here(generation))
+        .where(_READY_AND_ABSENT, sa.not_(_job(generation, *known)))
         .limit(limit)
     )
-    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in lacking]
+    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in found]
+
+
+async def jobs_into(connection: Connection, generation: GenerationId, state: str) -> int:
+    """How many jobs of this generation are in `state`."""
+    counted = await connection.execute(
+        sa.select(sa.func.count()).where(
+            jobs.c.kind == narrowed(document_jobs.INDEX, generation), jobs.c.state == state
+        )
+    )
+    return int(counted.scalar_one())

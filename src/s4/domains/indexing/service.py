@@ -30,7 +30,7 @@ from s4.kernel.errors import DataCorrupt, DocumentRejected, S4Error, Unavailable
 from s4.kernel.ids import DocumentId, TenantId
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import ClaimedJob, JobHandler, JobRun
+from s4.platform.jobs import ClaimedJob, JobHandler, JobRun, narrowed
 from s4.platform.objects import ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 from s4.platform.turns import Turns
@@ -82,7 +82,9 @@ class IndexingService:
     def handlers(self) -> dict[str, JobHandler]:
         return {
             document_jobs.INDEX: JobHandler(self.index, self.on_failed),
+            narrowed(document_jobs.INDEX, self._generation.id): JobHandler(self.index, self.on_failed),
             document_jobs.UNINDEX: JobHandler(self.unindex),
+            narrowed(document_jobs.UNINDEX, self._generation.id): JobHandler(self.unindex),
         }
 
     async def index(self, run: JobRun) -> bool:
@@ -143,13 +145,17 @@ class IndexingService:
         async with self._database.read() as connection:
             version = await queries.table_version(connection, tenant_id, self._generation.id)
         if version is None:
+            await self._publisher.remove_elsewhere(run.job)
             return False
         failpoint("unindex.claimed")
         await self._publisher.publish(Change(tenant_id, document_id, revision, run.job))
         return True
 
     async def on_failed(self, connection: Connection, job: ClaimedJob, error: S4Error) -> None:
-        """The document ends `failed`, with a reason. What was searchable of it before stays."""
+        """The document ends `failed`, with a reason. What was searchable of it before stays. In a generation that is
+        being filled it is missed, and goes on being served from where it is."""
+        if job.kind != document_jobs.INDEX and not await queries.is_complete(connection, self._generation.id):
+            return
         row = await document_rows.lock(connection, job.tenant_id, job.subject)
         if row is None or row.state != "live" or row.status != DocumentStatus.PROCESSING:
             return

@@ -15,7 +15,7 @@ from s4.domains.documents import Accounts, DocumentService
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import idempotency, reservations, rows
-from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Publisher
+from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Generations, Publisher
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing import queries as index_queries
 from s4.domains.maintenance import queries
@@ -32,7 +32,7 @@ from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains, Records
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, regular_handler
+from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, narrowed, regular_handler
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 
@@ -78,6 +78,7 @@ class MaintenanceService:
         documents: DocumentService,
         publisher: Publisher,
         generation: Generation,
+        generations: Generations,
         deployment: Deployment,
         accounts: Accounts,
         records: Sequence[Records],
@@ -94,6 +95,7 @@ class MaintenanceService:
         self._documents = documents
         self._publisher = publisher
         self._generation = generation
+        self._generations = generations
         self._deployment = deployment
         self._accounts = accounts
         self._records = records
@@ -112,7 +114,7 @@ class MaintenanceService:
                 REBUILD: self.rebuild,
                 DEPARTURES: self.depart,
             }.items()
-        } | {index_jobs.OPTIMIZE: JobHandler(self.optimize_table)}
+        } | {narrowed(index_jobs.OPTIMIZE, self._generation.id): JobHandler(self.optimize_table)}
 
     def _logged(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -157,7 +159,7 @@ class MaintenanceService:
         report.add("calls_written_off", written_off)
         report.add("requeued", await self._requeue())
         failpoint("reconcile.requeued")
-        report.add("reindexed", await self._reindex())
+        report.add("reindexed", await self._generations.ask_for_lost(limit=_BATCH))
         failpoint("reconcile.reindexed")
         now = await self._now()
         report.add(
@@ -205,17 +207,6 @@ class MaintenanceService:
 
         return await self._database.transact(requeue)
 
-    async def _reindex(self) -> int:
-        """Ready documents that this generation lacks: another model or chunker was configured."""
-
-        async def enqueue(connection: Connection) -> int:
-            lacking = await index_queries.unindexed(connection, self._generation.id, limit=_BATCH)
-            for tenant_id, document_id in lacking:
-                await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id))
-            return len(lacking)
-
-        return await self._database.transact(enqueue)
-
     # -- index
 
     async def optimize(self) -> Report:
@@ -223,11 +214,12 @@ class MaintenanceService:
         report = Report()
 
         async def enqueue(connection: Connection) -> int:
+            used = await index_queries.in_use(connection, await self._database.now(connection))
             due = await index_queries.tables_to_optimize(
-                connection, self._generation.id, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
+                connection, used, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
             )
-            for tenant_id in due:
-                await self._queue.enqueue(connection, index_jobs.optimize(tenant_id))
+            for tenant_id, generation in due:
+                await self._queue.enqueue(connection, index_jobs.optimize(tenant_id, generation))
             return len(due)
 
         report.add("optimize_requested", await self._database.transact(enqueue))

@@ -20,6 +20,7 @@ import structlog
 
 from s4.kernel.errors import DocumentRejected, S4Error, Unavailable
 from s4.platform.database import Connection, Database
+from s4.platform.jobs.kinds import broad
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.queue import ClaimedJob, Queue
 from s4.platform.telemetry import metrics
@@ -174,7 +175,7 @@ class Worker:
 
     async def _recover(self) -> None:
         for job in await self._queue.recover_lost():
-            metrics.JOBS.labels(job.kind, "lost").inc()
+            metrics.JOBS.labels(broad(job.kind), "lost").inc()
             log.warning("job.lost", kind=job.kind, subject=job.subject, tenant_id=job.tenant_id, crashes=job.crashes)
 
     async def _attempt(self, job: ClaimedJob) -> None:
@@ -194,8 +195,8 @@ class Worker:
                 # The catalog itself went away: the lease expires and the job returns.
                 outcome = "lost"
                 log.warning("job.catalog_unavailable", kind=job.kind, error=error.message)
-            metrics.JOBS.labels(job.kind, outcome).inc()
-            metrics.JOB_SECONDS.labels(job.kind).observe(time.perf_counter() - started)
+            metrics.JOBS.labels(broad(job.kind), outcome).inc()
+            metrics.JOB_SECONDS.labels(broad(job.kind)).observe(time.perf_counter() - started)
 
     async def _outcome(self, job: ClaimedJob) -> str:
         handler = self._handlers[job.kind]
