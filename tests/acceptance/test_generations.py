@@ -163,6 +163,19 @@ async def test_nobody_waits_for_a_generation_that_is_being_filled(blue: House) -
         assert len(await green.found(acme, "common")) == 2
 
 
+async def test_a_generation_that_is_being_filled_leaves_new_documents_to_the_one_that_is_served(blue: House) -> None:
+    """Its model may be slow, or never answer: tenants would wait for it."""
+    acme = await blue.tenant()
+    async with green_beside(blue) as green:
+        new = await blue.put(acme, "new", "common new")
+        await green.work()
+        assert await green.found(acme, "common") == []
+        await blue.work()
+        assert await status(blue, acme, new.document_id) is DocumentStatus.READY
+        await green.work()
+        assert await green.found(acme, "common") == [new.document_id]
+
+
 async def test_a_set_that_leaves_holds_nobody_up_and_catches_up_when_it_returns(blue: House) -> None:
     acme = await blue.tenant()
     async with green_beside(blue) as green:

@@ -90,6 +90,8 @@ class IndexingService:
     async def index(self, run: JobRun) -> bool:
         """Makes the document's current content searchable."""
         tenant_id, document_id = TenantId(run.job.tenant_id), DocumentId(run.job.subject)
+        if run.job.kind == document_jobs.INDEX and await self._left_to_the_served(run):
+            return True
         document = await self._current(tenant_id, document_id)
         if document is None:
             return False
@@ -123,6 +125,22 @@ class IndexingService:
             raise
         log.info("documents.indexed", document_id=document_id, chunks=len(rows))
         return True
+
+    async def _left_to_the_served(self, run: JobRun) -> bool:
+        """While this generation is being filled, new documents go first to one that is served: tenants wait for that,
+        and not for a model that is perhaps slow, or never answers."""
+
+        async def leave(connection: Connection) -> bool:
+            used = await queries.in_use(connection, await self._database.now(connection))
+            served = [generation for generation, complete in used.items() if complete]
+            if not served or self._generation.id in served:
+                return False
+            request = document_jobs.index(run.job.tenant_id, run.job.subject, into=served[0])
+            await run.queue.enqueue(connection, request)
+            await run.finish(connection)
+            return True
+
+        return await self._database.transact(leave)
 
     async def _meter_paid(self, tenant_id: TenantId, tokens: Tokens) -> None:
         """What an attempt paid for that came to nothing: the next one finds the vectors, and pays for the rest."""
