@@ -218,7 +218,10 @@ async def in_use(connection: Connection, now: datetime) -> dict[GenerationId, bo
 
 
 async def forget_silent(connection: Connection, now: datetime) -> None:
-    """Processes that died."""
+    """Processes that died. What was said by a clock that was set back since counts from now on."""
+    await connection.execute(
+        sa.update(generation_uses).where(generation_uses.c.seen_at > now + USE_LASTS).values(seen_at=now)
+    )
     await connection.execute(sa.delete(generation_uses).where(generation_uses.c.seen_at <= now - USE_LASTS))
 
 

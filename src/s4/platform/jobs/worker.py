@@ -216,7 +216,7 @@ class Worker:
             return await self._after_error(job, handler, error)
 
     async def _after_error(self, job: ClaimedJob, handler: JobHandler, error: Exception) -> str:
-        verdict, pause = self._verdict(job, error)
+        verdict, pause = self._verdict(job, error, await self._age(job))
         described = _described(error)
         if verdict == "deferred":
             log.debug("job.deferred", kind=job.kind, subject=job.subject, pause_seconds=round(pause.total_seconds(), 1))
@@ -255,11 +255,15 @@ class Worker:
         )  # fmt: skip
         return "failed"
 
-    def _verdict(self, job: ClaimedJob, error: Exception) -> tuple[str, timedelta]:
+    async def _age(self, job: ClaimedJob) -> timedelta:
+        """By the clock that stamped it: a process whose own is ahead would lose patience at once."""
+        async with self._database.read() as connection:
+            return await self._database.now(connection) - job.created_at
+
+    def _verdict(self, job: ClaimedJob, error: Exception, age: timedelta) -> tuple[str, timedelta]:
         pause = min(self._limits.backoff * 2 ** min(job.attempts - 1, 16), self._limits.backoff_max)
         pause *= random.uniform(0.7, 1.3)  # noqa: S311 (spreads those that failed together)
         if isinstance(error, Unavailable):
-            age = timedelta(seconds=time.time() - job.created_at.timestamp())
             if age >= self._limits.patience:
                 return "failed", pause
             if error.untried:
