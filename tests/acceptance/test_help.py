@@ -77,7 +77,7 @@ def test_every_example_in_the_help_works(
             run = subprocess.run(["bash", "-c", f"{line}; exit"], env=environment, capture_output=True, text=True)
             code, said = run.returncode, run.stderr
         else:
-            done = command(*shlex.split(line)[1:], S4_ADMIN_API_KEY=ADMIN_KEY, S4_EMBEDDING_PROVIDER="deterministic")
+            done = command(*shlex.split(line)[1:], S4_ADMIN_API_KEY=ADMIN_KEY)
             code, said = done.code, done.err
         if code:
             failed[line] = said

@@ -31,9 +31,9 @@ Wait = Annotated[
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     index = typer.Typer(help="Look at the generations of the index.", no_args_is_help=True)
-    index.command(
-        epilog=examples("s4 index status --data-dir s4-data", "s4 index status --data-dir s4-data --wait 60 --json")
-    )(status)
+    index.command(epilog=examples("s4 index status --data-dir s4-data", "s4 index status --data-dir s4-data --json"))(
+        status
+    )
     app.add_typer(index, name="index")
 
 
