@@ -27,6 +27,7 @@ class Trouble(StrEnum):
     DRIP = "drip"  # what the server says comes in small pieces, each `delay_seconds` late
     FREEZE = "freeze"  # nothing moves until healed; then it goes on
     FORGET = "forget"  # the connections of this moment never move again, and nobody is told; new ones are good
+    HALF = "half"  # as FORGET, for each connection in the middle of the next thing that the caller says
     RESET = "reset"  # the connections of this moment are reset; new ones are good
     CUT = "cut"  # a connection is reset in the middle of what the server says, after `after_bytes`
     DOWN = "down"  # connections are reset, and so is every new one until healed
@@ -128,6 +129,10 @@ async def _pass_on(
         await proxy._thawed.wait()
         if proxy.trouble is Trouble.LATENCY:
             await asyncio.sleep(proxy.delay_seconds)
+        if not answers and proxy.trouble is Trouble.HALF:
+            connection.forgotten = True
+            writer.write(piece[: len(piece) // 2])
+            continue
         if answers and proxy.trouble is Trouble.CUT:
             connection.answered_bytes += len(piece)
             if connection.answered_bytes > proxy.after_bytes:

@@ -3,9 +3,11 @@
     cluster.py up                    haproxy, three replicas, two workers, PostgreSQL, Redis, SeaweedFS; until Ctrl-C
     cluster.py status                who is where, and what the balancer thinks of it
     cluster.py roll [SET]            replaces every replica and every worker, one by one
-    cluster.py start SET             the other set beside the live one; `--program` names another release's `s4`
+    cluster.py start SET             the other set beside the live one; `--program` names another release's `s4`,
+                                     `--set S4_CHUNK_TOKENS_MAX=128` gives it a setting of its own
     cluster.py migrate [--pre]       brings the schema to the release of `--program`
-    cluster.py switch [SET]          sends new requests there; without SET to the other one
+    cluster.py switch [SET]          sends new requests there, if it finds what the live one finds; without SET to the
+                                     other one; `--wait SECONDS` until it does, `--anyway` although it does not
     cluster.py stop SET              ends a set that is not live
     cluster.py add [SET], remove NAME, replace NAME
 
@@ -129,12 +131,16 @@ class Cluster:
             case "start":
                 begun = self.sets[options.set]
                 begun.program = _program(options.program) or begun.program
+                begun.environment = self.environment | dict(options.settings)
                 like = self.live
                 begun.start(replicas=len(like.replicas), workers=len(like.workers), say=say)
             case "migrate":
                 self.migrate(_program(options.program) or self.live.program, say, *(["--pre"] if options.pre else []))
             case "switch":
-                self.balancer.switch(options.set or self.idle.name)
+                target = self.sets[options.set] if options.set else self.idle
+                if not options.anyway and target is not self.live:
+                    self._check_index(target, options.wait, say)
+                self.balancer.switch(target.name)
                 say(f"{self.live.name} is live")
             case "stop":
                 if self.sets[options.set] is self.live:
@@ -150,6 +156,21 @@ class Cluster:
                     raise ClusterError(f"{options.name} is not there: `status` names what is.")
                 (owner.remove if options.command == "remove" else owner.replace)(options.name, say)
 
+    def _check_index(self, target: S4Set, wait_seconds: float, say: Say) -> None:
+        """Raises `ClusterError` while tenants would miss documents there. What is not up, the balancer refuses."""
+        if not target.replicas:
+            return
+        step = Process("index", self.folder)
+        step.start([*target.program, "index", "status", "--wait", str(wait_seconds)], target.environment)
+        try:
+            step.wait(wait_seconds)
+        except ClusterError as error:
+            raise ClusterError(
+                f"{target.name} lacks documents that {self.live.name} finds:\n{step.said_now()}\n"
+                "Its workers fill it: `switch --wait 600` waits for them, `switch --anyway` does not."
+            ) from error
+        say(step.said_now())
+
     def status(self, say: Say) -> None:
         states = self.balancer.states()
         for each in self.sets.values():
@@ -158,6 +179,13 @@ class Cluster:
                 say(f"  {name}\tpid {process.pid}\t{states[name]}\t{each.addresses[name]}")
             for name, process in each.workers.items():
                 say(f"  {name}\tpid {process.pid}")
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} is no NAME=VALUE")
+    return name, value
 
 
 def _program(path: Path | None) -> tuple[str, ...] | None:
@@ -303,6 +331,16 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     for name, needs_set in (("roll", False), ("start", True), ("switch", False), ("stop", True), ("add", False)):
         command = commands.add_parser(name)
         command.add_argument("set", choices=SETS, nargs=None if needs_set else "?")
+        if name == "start":
+            command.add_argument(
+                "--set", dest="settings", metavar="NAME=VALUE", type=_setting, action="append", default=[],
+                help="a setting of this set alone",
+            )  # fmt: skip
+        if name == "switch":
+            command.add_argument(
+                "--wait", type=float, default=30.0, help="seconds until the index there is complete; default: 30"
+            )
+            command.add_argument("--anyway", action="store_true", help="whatever is missing there")
         if name in ("roll", "start"):
             command.add_argument("--program", type=Path, help="another release's `s4`")
     migrated = commands.add_parser("migrate")

@@ -55,10 +55,10 @@ class Process:
         assert self._child is not None
         return self._child.poll()
 
-    def wait(self) -> None:
-        """To its end. Raises `ClusterError` when that is no success."""
+    def wait(self, seconds: float = 0.0) -> None:
+        """To its end, which may take so much longer than a start. Raises `ClusterError` when that is no success."""
         assert self._child is not None
-        if self._child.wait(START_SECONDS_MAX) != 0:
+        if self._child.wait(START_SECONDS_MAX + seconds) != 0:
             raise ClusterError(f"{self.name} failed:\n{self.tail()}")
 
     def tell_to_stop(self) -> None:

@@ -25,8 +25,9 @@ from s4.kernel.errors import Unavailable
 from s4.kernel.keys import ObjectPrefix
 from s4.platform import faults
 from s4.platform.database import Connection
-from s4.platform.jobs import SYSTEM, JobRequest
+from s4.platform.jobs import SYSTEM, JobRequest, broad
 from s4.platform.jobs.models import jobs
+from s4.platform.jobs.queue import of_kind
 from s4.platform.objects import ObjectMissing
 from s4.platform.telemetry import metrics
 from tests.factories import calls
@@ -79,7 +80,7 @@ async def furnished(house: House) -> Tenant:
     for word in (*WORDS, "gone"):
         await house.put(acme, word, f"a text about one {word}")
     await house.work()
-    await enqueue(house, index_jobs.optimize(acme.context.tenant_id))
+    await enqueue(house, index_jobs.optimize(acme.context.tenant_id, house.core.generation.id))
     await house.work()
     gone = next(document for document in await house.all(acme) if document.key == "gone")
     await house.core.documents.delete(acme.context, gone.document_id)
@@ -203,7 +204,7 @@ async def test_compaction_writes_no_turned_bytes_again(house: House, bucket: Buc
     acme = await furnished(house)
     where, _ = await state(house, acme)
     await bucket.damage(house, acme, "data", flip)
-    await enqueue(house, index_jobs.optimize(acme.context.tenant_id))
+    await enqueue(house, index_jobs.optimize(acme.context.tenant_id, house.core.generation.id))
     await settled(house)
     assert (await state(house, acme))[0] != where
     assert await search(house, acme) == set(WORDS)
@@ -228,7 +229,9 @@ async def test_a_store_that_fails_starts_no_repair(tmp_path: Path, bucket: Bucke
             network.add(Fault(Mode.UNAVAILABLE, path="/indices/"))
             assert await search(house, acme) is None
             await house.work()
-            assert await waiting(house) == [index_jobs.CHECK], "it cannot be told, and is asked again"
+            assert [broad(kind) for kind in await waiting(house)] == [index_jobs.CHECK], (
+                "it cannot be told, and is asked again"
+            )
             network.heal()
             await settled(house)
             after = await state(house, acme)
@@ -255,14 +258,12 @@ async def test_a_table_that_is_damaged_again_and_again_waits_longer_and_longer(h
         await bucket.damage(house, acme, "data", vanish)
         assert await search(house, acme) is None
         deferred = looks("deferred")
-        await enqueue(house, index_jobs.check(acme.context.tenant_id, is_suspected=True))
+        await enqueue(house, index_jobs.check(acme.context.tenant_id, house.core.generation.id, is_suspected=True))
         await house.work()
         assert looks("deferred") - deferred == round_number
     assert await search(house, acme) is None
     async with house.core.database.read() as connection:
-        due_at = (
-            await connection.execute(sa.select(jobs.c.run_at).where(jobs.c.kind == index_jobs.CHECK))
-        ).scalar_one()
+        due_at = (await connection.execute(sa.select(jobs.c.run_at).where(of_kind(index_jobs.CHECK)))).scalar_one()
         assert due_at - await house.core.database.now(connection) > timedelta(seconds=2)
 
     async def let_time_pass(connection: Connection) -> None:

@@ -506,15 +506,17 @@ async def identified(configuration: Configuration) -> Check:
     return await identity(configuration, signed)
 
 
-async def test_keys_of_the_settings_do_not_go_with_a_token_of_the_environment(
+async def test_keys_of_the_settings_are_told_as_theirs_whatever_the_environment_has(
     configured: Callable[..., Configuration], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE1234")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-another-key")
 
-    mixed = await identified(configured())
+    alone = await identified(configured())
 
-    assert mixed.verdict is Verdict.FAILED
-    assert "AWS_SESSION_TOKEN" in mixed.message
+    assert alone.verdict is Verdict.OK
+    assert "1234" not in alone.message
+    assert "does not expire by itself" in alone.message
 
 
 async def test_the_environments_keys_are_told_with_their_end(

@@ -322,7 +322,7 @@ async def test_compaction_changes_no_answer_and_disturbs_no_search(tmp_path: Pat
         prefix = generation.prefix(tenant_id, before_it.incarnation)
         begun = await house.core.vectors.reader(prefix, before_it.version)
         assert begun is not None
-        request = index_jobs.optimize(tenant_id)
+        request = index_jobs.optimize(tenant_id, generation.id)
         await house.core.database.transact(lambda c: house.core.queue.enqueue(c, request))
         compaction = asyncio.create_task(house.work())
         while not compaction.done():

@@ -106,18 +106,38 @@ def test_s4_starts_and_serves_while_its_provider_is_down(tmp_path: Path, network
         assert deployment.stop() == 0
 
 
-@pytest.mark.long
-def test_s4_does_not_start_with_another_model_under_the_same_name(
+@pytest.mark.slow
+def test_s4_starts_and_uses_no_other_model_under_the_same_name_until_the_known_one_is_back(
     tmp_path: Path, provider: CountingProvider, network: FaultProxy
 ) -> None:
     with deployed(tmp_path, network) as deployment:
         deployment.start()
+        with deployment.new_tenant() as tenant:
+            key = tenant.headers["X-Tenant-Key"]
+            first = calls.stored(calls.put(tenant, "first", "the first word of all"))["document_id"]
+            assert calls.wait(tenant, first)["status"] == "ready"
         assert deployment.stop() == 0
         provider.dimension //= 2
         assert network.remembered is not None
         network.remembered.clear()
-        with pytest.raises(AssertionError, match="it is another model"):
-            deployment.start()
+        deployment.start()
+        assert health(deployment) == (200, "degraded")
+        said = httpx.get(f"{deployment.url}/health/ready", timeout=30).json()
+        assert said["reasons"] == {"embedding": "embedding_model_changed"}
+        (told,) = [each for each in deployment.events("embedding.unavailable_at_start") if each["service"] == "api"]
+        assert "it is another model" in told["details"]["error"]
+        until("the worker is there", lambda: deployment.events("worker.started"))
+        with deployment.tenant(key) as tenant:
+            second = calls.stored(calls.put(tenant, "second", "a second word"))["document_id"]
+            assert calls.found(tenant, "word") == [first]
+            until("both have asked again", lambda: len(deployment.events("embedding.provider_not_well")) >= 4)
+            assert calls.detail(tenant, second)["status"] == "processing"
+            provider.dimension *= 2
+            network.remembered.clear()
+            assert calls.wait(tenant, second)["status"] == "ready"
+        until("the API notices too", lambda: health(deployment) == (200, "ok"))
+        assert deployment.events("worker.died") == []
+        assert deployment.stop() == 0
 
 
 @pytest.mark.long

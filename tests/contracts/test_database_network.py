@@ -15,9 +15,11 @@ BOUND_SECONDS = 30
 """A transaction's deadline, what the driver takes to give up, and the server to end the session, with ample room."""
 
 
+@pytest.mark.parametrize("trouble", [Trouble.FORGET, Trouble.HALF])
 async def test_a_transaction_whose_connection_is_forgotten_does_not_keep_its_locks(
-    postgres_url: str, postgres_server: PostgresServer
+    postgres_url: str, postgres_server: PostgresServer, trouble: Trouble
 ) -> None:
+    """Between two statements, or in the middle of one, for the rest of which the server waits."""
     async with tcp_proxy("127.0.0.1", postgres_server.port) as line:
         through = postgres_url.replace(f":{postgres_server.port}/", f":{line.port}/")
         lost = open_database(through, pool_size=1, timeout_seconds=TIMEOUT_SECONDS)
@@ -26,12 +28,14 @@ async def test_a_transaction_whose_connection_is_forgotten_does_not_keep_its_loc
 
         async def locks_and_loses(connection: Connection) -> None:
             await connection.execute(sa.text("SELECT thing FROM things FOR UPDATE"))
-            line.begin(Trouble.FORGET)
+            line.begin(trouble)
             await asyncio.sleep(0)
-            await connection.execute(sa.text("SELECT 1"))
+            # Half of this is the statement and a part of its parameter: the server has begun with it.
+            await connection.execute(sa.text("SELECT length(CAST(:long AS text))"), {"long": "x" * 20_000})
 
         with pytest.raises(Unavailable):
             await lost.transact(locks_and_loses)
+        line.heal()
 
         async with asyncio.timeout(BOUND_SECONDS):
             await other.transact(lambda c: c.execute(sa.text("UPDATE things SET thing = 2")))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -442,3 +443,68 @@ async def test_a_worker_outlives_an_absent_catalog(catalog: Database, queue: Que
     await surviving.stop(within=timedelta(seconds=5))
     await running
     assert done.is_set()
+
+
+# -- a clock that is set back
+
+
+async def set_back_by_an_hour(catalog: Database) -> None:
+    """As if it had been: whatever was stamped so far lies an hour further ahead."""
+
+    async def move(connection: Connection) -> None:
+        for column in (jobs.c.run_at, jobs.c.created_at, jobs.c.lease_until, leases.c.until, schedule.c.next_at):
+            rows = (await connection.execute(sa.select(*column.table.primary_key, column))).all()
+            for *identity, moment in rows:
+                if moment is not None:
+                    where = sa.tuple_(*column.table.primary_key) == sa.tuple_(*identity)
+                    await connection.execute(sa.update(column.table).where(where).values({column.name: moment + HOUR}))
+
+    await catalog.transact(move)
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_waiting_and_takes_no_lease_from_who_lives(
+    catalog: Database, queue: Queue
+) -> None:
+    lease = timedelta(seconds=5)
+    alive, dead = (Leases(catalog, owner=owner, duration=lease) for owner in ("alive", "dead"))
+    scheduler = Scheduler(catalog, queue, alive, [RegularTask("test.sweep", HOUR)])
+    assert await scheduler.tick() == ["test.sweep"]
+    held = await alive.acquire("table/held")
+    assert held is not None
+    assert await dead.acquire("table/left") is not None
+    await enqueue(catalog, queue, ("acme", "runs"), ("zeta", "waits"))
+    running = await claim(queue, lease=lease, owner="alive")
+    assert running is not None
+
+    await set_back_by_an_hour(catalog)
+    assert await claim(queue) is None, "all of it is due in an hour"
+    await scheduler.tick()
+
+    assert (await claimed(queue)).subject == "waits"
+    async with catalog.read() as connection:
+        now = await catalog.now(connection)
+        ends = (await connection.execute(sa.select(leases.c.until))).scalars().all()
+        job_ends = await connection.execute(sa.select(jobs.c.lease_until).where(jobs.c.job_id == running.job_id))
+        next_at = (await connection.execute(sa.select(schedule.c.next_at))).scalar_one()
+    assert all(end <= now + lease for end in [*ends, job_ends.scalar_one()]), (
+        "who died is waited for no longer than that"
+    )
+    assert next_at <= now + HOUR
+    await catalog.transact(lambda c: alive.verify(c, held))
+    assert await queue.recover_lost() == []
+    await catalog.transact(lambda c: queue.finish(c, running))
+
+
+async def test_patience_is_measured_by_the_clock_of_the_database(
+    catalog: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process whose own clock is ahead would give up at once."""
+
+    async def unavailable(_: JobRun) -> bool:
+        raise Unavailable("The provider is down.")
+
+    await enqueue(catalog, queue, ("acme", "one"))
+    ahead = time.time() + 2 * HOUR.total_seconds()
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    await worker(catalog, queue, JobHandler(unavailable), patience=HOUR).run_until_idle()
+    assert await states(catalog) == [("one", "ready", 1, 0)]

@@ -92,6 +92,10 @@ class Bucket:
         return seen
 
 
+with_md5s = pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+"""Stores whose ETags are MD5s. What Google's are is not known here; its files are told by their sizes alone."""
+
+
 @pytest.fixture(params=["s3", "gs"])
 async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bucket]:
     if request.param == "gs":
@@ -357,11 +361,13 @@ async def recorded_of(bucket: Bucket, tenant: str, version: int) -> dict[str, Fi
     return (await inspect(bucket.store, prefix(tenant), version, {})).sums
 
 
+@with_md5s
 async def test_every_small_file_of_a_bucket_has_an_md5(bucket: Bucket) -> None:
     version = await bucket.write("a", row("tides", "tides follow the moon"))
     assert None not in {known.md5 for known in (await recorded_of(bucket, "a", version)).values()}
 
 
+@with_md5s
 async def test_bytes_that_turn_on_the_way_are_fetched_once_more(bucket: Bucket) -> None:
     version = await bucket.write("a", row("tides", "tides follow the moon"))
     known = await recorded_of(bucket, "a", version)
@@ -376,6 +382,7 @@ async def test_bytes_that_turn_on_the_way_are_fetched_once_more(bucket: Bucket) 
     assert bucket.requests() == [], "from the copy"
 
 
+@with_md5s
 @pytest.mark.parametrize("is_large", [False, True])
 async def test_nothing_is_served_from_bytes_that_are_not_those_that_were_committed(
     bucket: Bucket, is_large: bool
@@ -402,6 +409,7 @@ async def test_nothing_is_served_from_bytes_that_are_not_those_that_were_committ
     assert not (bucket.copied("a") / manifest_name(version)).exists()
 
 
+@with_md5s
 async def test_an_object_that_is_another_since_its_commit_is_not_copied(bucket: Bucket) -> None:
     version = await bucket.write("a", row("tides", "tides follow the moon"))
     known = await recorded_of(bucket, "a", version)

@@ -276,11 +276,11 @@ def sweep(kind: str) -> Callable[[Scene, str], None]:
 
 
 def compact(scene: Scene, _: str) -> None:
-    scene.enqueue(index_jobs.optimize(scene.tenant_id))
+    scene.enqueue(index_jobs.optimize(scene.tenant_id, scene.house.core.generation.id))
 
 
 def look_at_index(scene: Scene, _: str) -> None:
-    scene.enqueue(index_jobs.check(scene.tenant_id, is_suspected=True))
+    scene.enqueue(index_jobs.check(scene.tenant_id, scene.house.core.generation.id, is_suspected=True))
 
 
 def only_start(_: Scene, __: str) -> None:

@@ -70,7 +70,7 @@ def settle(scene: Scene) -> None:
         scene.work()
         if not scene.do(_waiting(scene.house)):
             break
-    scene.enqueue(index_jobs.optimize(scene.tenant_id))
+    scene.enqueue(index_jobs.optimize(scene.tenant_id, scene.house.core.generation.id))
     scene.work()
     scene.do(scene.survivor.sweeper.parts.maintenance.collect())
     scene.work()

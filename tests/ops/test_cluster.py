@@ -120,6 +120,44 @@ def test_a_release_with_a_schema_in_two_steps_comes_as_a_second_set_and_no_reque
     load.check()
 
 
+def test_a_set_with_an_index_of_its_own_is_filled_beside_takes_over_and_gives_back_and_no_request_fails(
+    cluster: Cluster, key: str
+) -> None:
+    smaller_chunks = ("--set", "S4_CHUNK_TOKENS_MAX=64", "--set", "S4_CHUNK_OVERLAP_TOKENS=8")
+    with steady_load(cluster.url, key) as load:
+        load.await_answers("upload_slowly")
+        cluster.tell("start", "green", *smaller_chunks)
+        assert "complete" in cluster.tell("switch", "green", "--wait", "120")
+        load.await_answers("upload_slowly", more=3)
+        cluster.tell("switch", "blue")
+        load.await_answers("upload_slowly", more=3)
+    print(summary(load))
+    assert has_failed(load) == []
+    load.check()
+    cluster.tell("switch", "green")
+    load.check()
+    cluster.tell("switch", "blue")
+    cluster.tell("stop", "green")
+
+
+def test_a_set_whose_index_lacks_documents_does_not_take_over(cluster: Cluster, key: str) -> None:
+    """Its embedding provider does not answer. Tenants of the other set do not notice."""
+    nobody = {"PROVIDER": "openai", "BASE_URL": "http://127.0.0.1:9/v1", "DIMENSION": "8"}
+    with steady_load(cluster.url, key) as load:
+        load.await_answers("upload_slowly")
+        cluster.tell(
+            "start", "green", *(part for n, v in nobody.items() for part in ("--set", f"S4_EMBEDDING_{n}={v}"))
+        )
+        load.await_answers("upload_slowly", more=3)
+        refused = cluster.attempt("switch", "green", "--wait", "0")
+        cluster.tell("switch", "green", "--anyway")
+        cluster.tell("switch", "blue")
+    assert refused.returncode == 1
+    assert "green lacks documents that blue finds" in refused.stderr
+    load.check()  # nobody waited for green
+    cluster.tell("stop", "green")
+
+
 def test_a_replica_that_is_killed_costs_nothing_that_may_be_repeated(cluster: Cluster, key: str) -> None:
     """What cannot be sent again by the balancer is repeated by its caller, under the same Idempotency-Key."""
     with steady_load(cluster.url, key) as load:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from s4.engine.embedding.base import Vectors, normalised
+from s4.engine.embedding.known import CANARY
 from s4.engine.embedding.openai_compatible import OpenAICompatibleEmbedder
-from s4.kernel.errors import Conflict, DocumentRejected, S4Error, Unavailable
+from s4.kernel.errors import DocumentRejected, S4Error, Unavailable
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_TOKENS
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -172,12 +173,12 @@ async def test_a_configured_dimension_is_asked_for() -> None:
         assert setup.provider.requests[-1]["dimensions"] == 6
 
 
-async def test_the_server_is_probed_once() -> None:
+async def test_the_server_is_probed_once_with_a_sentence_that_a_new_model_is_asked_twice() -> None:
     async with running(Provider()) as setup:
         await asyncio.gather(*(setup.embedder.prepare() for _ in range(5)))
         await setup.embedder.embed_query("text")
 
-        assert len(setup.provider.requests) == 2
+        assert [request["input"] for request in setup.provider.requests] == [[CANARY], [CANARY], ["text"]]
 
 
 async def test_batches_are_bounded_by_items_and_by_tokens() -> None:
@@ -186,7 +187,7 @@ async def test_batches_are_bounded_by_items_and_by_tokens() -> None:
 
         vectors = await setup.embedder.embed_documents(texts)
 
-        sizes = [len(request["input"]) for request in setup.provider.requests[1:]]
+        sizes = [len(request["input"]) for request in setup.provider.requests[2:]]
         assert sizes == [3, 3, 2, 1, 1]
         assert np.allclose(vectors, expected(*texts))
 
@@ -218,7 +219,7 @@ async def test_a_server_that_refuses_base64_is_asked_for_floats() -> None:
     provider = Provider(otherwise=refusing(lambda request: request["encoding_format"] == "base64"))
     async with running(provider) as setup:
         assert np.allclose(await setup.embedder.embed_documents(["a", "bb"]), expected("a", "bb"))
-        assert [request["encoding_format"] for request in provider.requests] == ["base64", "float", "float"]
+        assert [request["encoding_format"] for request in provider.requests] == ["base64", "float", "float", "float"]
 
 
 async def test_a_server_that_refuses_the_parameter_dimensions_is_taken_as_it_is() -> None:
@@ -433,8 +434,9 @@ async def test_a_dimension_other_than_the_configured_one_is_refused() -> None:
     async with running(Provider(otherwise=fixed), dimension=6) as setup:
         error = await failure(setup)
 
-        assert isinstance(error, Conflict)
+        assert isinstance(error, Unavailable)
         assert "S4_EMBEDDING_DIMENSION" in error.message
+        assert setup.embedder.trouble == "embedding_dimension_mismatch"
 
 
 async def test_requests_are_counted_by_outcome_and_tokens_as_billed() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from s4.engine.embedding.base import Vectors
 from s4.engine.embedding.known import CANARY, KnownModel
-from s4.kernel.errors import Conflict, Unavailable
+from s4.kernel.errors import Unavailable
 from s4.platform.telemetry.metrics import EMBEDDING_BREAKER_OPEN
 from tests.unit.test_embedding_openai import (
     Answer,
@@ -274,13 +274,32 @@ def turned(request: dict[str, Any]) -> Answer:
 
 
 @pytest.mark.parametrize("other", [wider, turned], ids=["another dimension", "other vectors"])
-async def test_another_model_under_the_same_name_is_refused(other: Any) -> None:
+async def test_another_model_under_the_same_name_is_refused_for_as_long_as_it_answers(other: Any) -> None:
     memory = Memory()
     async with running(Provider(), memory=memory) as setup:
         await setup.embedder.prepare()
     async with running(Provider(otherwise=other), memory=memory) as setup:
-        with pytest.raises(Conflict, match="S4_EMBEDDING_MODEL"):
+        with pytest.raises(Unavailable, match="S4_EMBEDDING_MODEL"):
             await setup.embedder.prepare()
+        assert setup.embedder.trouble == "embedding_model_changed"
+        assert setup.embedder.dimension == 4, "what is indexed is searched by keywords"
+        assert isinstance(await failure(setup), Unavailable)
+        setup.provider.otherwise = well
+        await closed(setup)
+        assert setup.embedder.dimension == 4
+        await setup.embedder.prepare()
+
+
+@pytest.mark.parametrize("other", [wider, turned], ids=["another dimension", "other vectors"])
+async def test_a_passing_mishap_is_not_what_a_new_model_is_remembered_by(other: Any) -> None:
+    memory = Memory()
+    async with running(Provider(script=[other]), memory=memory) as setup:
+        with pytest.raises(Unavailable, match="bad_answer"):
+            await setup.embedder.prepare()
+        await closed(setup)
+        assert setup.embedder.dimension == 4
+    async with running(Provider(), memory=memory) as setup:
+        await setup.embedder.prepare()
 
 
 async def test_a_model_that_changes_while_its_provider_is_down_is_not_used() -> None:

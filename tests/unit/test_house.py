@@ -155,6 +155,7 @@ def test_nobody_reads_the_environment_past_the_configuration() -> None:
         ("s4/engine/vectors/store.py", "os.environ.setdefault('LANCEDB_LOG', 'error')"),
         ("s4/engine/vectors/store.py", "os.environ.setdefault('ARROW_DEFAULT_MEMORY_POOL', 'system')"),
         ("s4/engine/vectors/store.py", "os.environ.setdefault(variable, str(self._threads))"),
+        ("s4/platform/objects/factory.py", "os.environ.pop(variable, None)"),
         ("s4/platform/trust.py", "os.environ.get('SSL_CERT_FILE')"),
         ("s4/platform/trust.py", "os.environ['SSL_CERT_FILE']"),
         ("s4/entrypoints/serve.py", "dict(os.environ)"),  # handed on to the worker, unread

@@ -37,9 +37,16 @@ class Conversation:
 
 
 @pytest.fixture
-async def proxy() -> AsyncIterator[TcpProxy]:
+def heard() -> list[bytes]:
+    """What came to the server."""
+    return []
+
+
+@pytest.fixture
+async def proxy(heard: list[bytes]) -> AsyncIterator[TcpProxy]:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(1 << 16):
+            heard.append(piece)
             writer.write(piece)
 
     async with accepting(echo) as port, tcp_proxy("127.0.0.1", port) as opened:
@@ -75,6 +82,16 @@ async def test_what_is_forgotten_stays_silent_for_ever_and_what_is_new_is_good(p
     assert await (await begun(proxy)).ask() == b"hello"
     proxy.heal()
     assert await old.is_silent()
+
+
+async def test_what_is_forgotten_halfway_brings_the_server_a_part(proxy: TcpProxy, heard: list[bytes]) -> None:
+    proxy.begin(Trouble.HALF)
+    talk = await begun(proxy)
+    assert await talk.is_silent()
+    assert heard == [b"he"]
+    proxy.heal()
+    assert await talk.is_silent()
+    assert await (await begun(proxy)).ask() == b"hello"
 
 
 async def test_what_is_reset_breaks_and_what_is_new_is_good(proxy: TcpProxy) -> None:

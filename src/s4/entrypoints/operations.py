@@ -60,17 +60,24 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         """Whether to send requests here, and the state of each dependency."""
         if state.draining:  # said at once: a balancer that waits for it sends requests meanwhile
             metrics.READY.set(0)
-            return _not_ready({"status": "draining", "dependencies": {}, "catalog": "unknown"})
+            return _not_ready({"status": "draining", "dependencies": {}, "reasons": {}, "catalog": "unknown"})
         database, store = await asyncio.gather(_check(core.database.ping), _check(core.store.ping))
         dependencies = {"database": database, "object_store": store}
         if state.worker_alive is not None:
             dependencies["worker"] = "ok" if state.worker_alive else "restarting"
         # Without a worker or a provider documents wait, but every request can be served, searches by keywords at least.
-        dependencies["embedding"] = "ok" if core.embedder.trouble is None else "degraded"
+        trouble = core.embedder.trouble
+        dependencies["embedding"] = "ok" if trouble is None else "degraded"
         serving = database == store == "ok"
         metrics.READY.set(serving)
         catalog = await current_state(core.database) if database == "ok" else "unknown"
-        body = {"status": "ready" if serving else "unavailable", "dependencies": dependencies, "catalog": catalog}
+        reasons = {} if trouble is None else {"embedding": trouble}
+        body = {
+            "status": "ready" if serving else "unavailable",
+            "dependencies": dependencies,
+            "reasons": reasons,
+            "catalog": catalog,
+        }
         return JSONResponse(body) if serving else _not_ready(body)
 
     @router.get("/metrics", permission=public, include_in_schema=False)

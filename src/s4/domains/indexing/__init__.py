@@ -3,15 +3,24 @@
 A tenant's index is one table per **generation** (embedding space, chunker, schema). What is searchable is one row in
 the catalog per document, `document_index.searchable_revision`, and the table's version, `index_tables.lance_version`;
 both move in the transaction that ends the job. Rows in the table that the catalog does not name are ignored by
-searches and pruned by `maintenance`.
+searches and pruned by `maintenance`. How two generations stand side by side tells `generations`.
 
 A table that is damaged is made anew by `maintenance` (`repairs.py`), as another **incarnation**, in another place. Each
 commit records the sums of the files that its version consists of, and finds out whether an older one has changed.
 """
 
 from s4.domains.indexing.generation import Generation
+from s4.domains.indexing.generations import Coverage, Generations
 from s4.domains.indexing.publisher import COMMITS_BEFORE_OPTIMIZE, Publisher
 from s4.domains.indexing.service import IndexingService
 from s4.domains.indexing.suspicions import Suspicions
 
-__all__ = ["COMMITS_BEFORE_OPTIMIZE", "Generation", "IndexingService", "Publisher", "Suspicions"]
+__all__ = [
+    "COMMITS_BEFORE_OPTIMIZE",
+    "Coverage",
+    "Generation",
+    "Generations",
+    "IndexingService",
+    "Publisher",
+    "Suspicions",
+]

@@ -1,6 +1,7 @@
 """Kinds of background work that indexing asks for. `maintenance` does the work."""
 
-from s4.platform.jobs import SYSTEM, JobRequest
+from s4.kernel.ids import GenerationId
+from s4.platform.jobs import SYSTEM, JobRequest, narrowed
 
 OPTIMIZE = "indexing.optimize"
 """Compact a tenant's table and take new rows into its indices."""
@@ -10,10 +11,10 @@ CHECK = "indexing.check"
 """Hold a tenant's table against what was recorded of its files, and make it anew if it is damaged."""
 
 
-def check(tenant_id: str, *, is_suspected: bool) -> JobRequest:
+def check(tenant_id: str, generation: GenerationId, *, is_suspected: bool) -> JobRequest:
     """Of a suspected table every byte is read. It takes no turn of the tenant, whose own jobs fail until then."""
-    return JobRequest(CHECK, SYSTEM, tenant_id, {"is_suspected": is_suspected})
+    return JobRequest(narrowed(CHECK, generation), SYSTEM, tenant_id, {"is_suspected": is_suspected})
 
 
-def optimize(tenant_id: str) -> JobRequest:
-    return JobRequest(OPTIMIZE, tenant_id, "table", {})
+def optimize(tenant_id: str, generation: GenerationId) -> JobRequest:
+    return JobRequest(narrowed(OPTIMIZE, generation), tenant_id, "table", {})

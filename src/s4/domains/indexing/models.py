@@ -31,3 +31,18 @@ document_index = sa.Table(
     sa.Column("searchable_revision", sa.BigInteger, nullable=False),
     sa.Column("chunks", sa.Integer, nullable=False),
 )
+
+generations = sa.Table(
+    "generations",
+    metadata,
+    sa.Column("generation_id", sa.String(40), primary_key=True),
+    sa.Column("complete", sa.Boolean, nullable=False, comment="No document is ready before it is in here as well."),
+)
+
+generation_uses = sa.Table(
+    "generation_uses",
+    metadata,
+    sa.Column("process", sa.String(40), primary_key=True),
+    sa.Column("generation_id", sa.String(40), nullable=False),
+    sa.Column("seen_at", UtcDateTime, nullable=False, comment="Said again and again, while the process lives."),
+)

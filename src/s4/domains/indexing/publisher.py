@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from s4.domains import usage
+from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.chain import told_of
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
@@ -30,7 +31,15 @@ from s4.domains.indexing.suspicions import Suspicions
 from s4.engine.vectors import ChunkRow, IndexDamaged, IndexFault, Sums, TableWriter, VectorStore, inspect
 from s4.kernel import keys
 from s4.kernel.errors import S4Error, Unavailable
-from s4.kernel.ids import FIRST_INCARNATION, DocumentId, Incarnation, RandomBytes, TenantId, new_incarnation
+from s4.kernel.ids import (
+    FIRST_INCARNATION,
+    DocumentId,
+    GenerationId,
+    Incarnation,
+    RandomBytes,
+    TenantId,
+    new_incarnation,
+)
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import ClaimedJob, Lease, LeaseLost, Leases, Queue
@@ -333,7 +342,8 @@ class Publisher:
         now = await self._database.now(connection)
         commits = await self._move(connection, table, version, now)
         if commits >= COMMITS_BEFORE_OPTIMIZE:
-            await self._queue.enqueue(connection, jobs.optimize(tenant_id))
+            await self._queue.enqueue(connection, jobs.optimize(tenant_id, self._generation.id))
+        others = await self._others(connection, now)
         lost = []
         # In one order everywhere, so that two transactions cannot wait for each other's rows.
         for change in sorted(batch, key=lambda change: change.document_id):
@@ -344,15 +354,57 @@ class Publisher:
                 continue
             if change.removes:
                 await queries.withdraw(connection, tenant_id, change.document_id, up_to_revision=change.revision)
+                await self._remove_elsewhere(connection, change.job, others)
             else:
-                await self._make_searchable(connection, change, row, now)
+                await self._make_searchable(connection, change, row, now, others)
             await self._queue.finish(connection, change.job)
         if not table.is_whole:
-            await queries.note_whole(connection, self._generation.id, tenant_id)
+            await queries.note_whole(connection, tenant_id)
         await _meter(connection, tenant_id, now, [change for change in batch if change not in lost])
         return lost
 
-    async def _make_searchable(self, connection: Connection, change: Change, row: Any, now: datetime) -> None:
+    async def _others(self, connection: Connection, now: datetime) -> dict[GenerationId, bool]:
+        """Generations in use beside this one, and whether they are complete."""
+        used = await queries.in_use(connection, now)
+        return {generation: complete for generation, complete in used.items() if generation != self._generation.id}
+
+    async def remove_elsewhere(self, job: ClaimedJob) -> None:
+        """Asks that a deleted document leave the other generations in use; for who has no rows of it."""
+
+        async def ask(connection: Connection) -> None:
+            others = await self._others(connection, await self._database.now(connection))
+            await self._remove_elsewhere(connection, job, others)
+
+        await self._database.transact(ask)
+
+    async def _remove_elsewhere(
+        self, connection: Connection, job: ClaimedJob, others: Collection[GenerationId]
+    ) -> None:
+        if job.kind != document_jobs.UNINDEX:
+            return  # asked for by whoever had the first job
+        revision = int(job.payload["revision"])
+        for other in others:
+            request = document_jobs.unindex(job.tenant_id, job.subject, revision=revision, out_of=other)
+            await self._queue.enqueue(connection, request)
+
+    async def _index_elsewhere(
+        self, connection: Connection, change: Change, others: Mapping[GenerationId, bool]
+    ) -> bool:
+        """Asks for what other generations lack of this. Whether a complete one is among them: the document is not ready
+        before that has it."""
+        awaited = False
+        for other, complete in others.items():
+            known = await queries.searchable_revision(connection, change.tenant_id, other, change.document_id)
+            if known < change.revision:
+                await self._queue.enqueue(
+                    connection, document_jobs.index(change.tenant_id, change.document_id, into=other)
+                )
+                awaited = awaited or complete
+        return awaited
+
+    async def _make_searchable(
+        self, connection: Connection, change: Change, row: Any, now: datetime, others: Mapping[GenerationId, bool]
+    ) -> None:
         """`row` is the document's, locked."""
         if row is None or row.state != "live" or row.searchable_floor >= change.revision:
             return  # deleted meanwhile; another job removes the rows
@@ -368,6 +420,8 @@ class Publisher:
             )
         if row.content_revision != change.revision:
             return  # replaced meanwhile; the newer content has its own turn
+        if await self._index_elsewhere(connection, change, others) and row.status != DocumentStatus.READY:
+            return
         await document_rows.update(
             connection,
             change.tenant_id,

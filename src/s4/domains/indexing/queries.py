@@ -1,17 +1,23 @@
 """All SQL on what is searchable."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.models import documents
-from s4.domains.documents.queries import rows
-from s4.domains.indexing.models import document_index, index_tables
+from s4.domains.indexing.models import document_index, generation_uses, generations, index_tables
 from s4.engine.vectors import FileSum, Sums
 from s4.kernel.ids import DocumentId, GenerationId, Incarnation, TenantId
 from s4.platform.database import Connection, upsert
+from s4.platform.jobs import narrowed
+from s4.platform.jobs.models import jobs
+
+USE_LASTS = timedelta(seconds=60)
+"""A process that has not been seen for so long uses no generation any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +171,20 @@ async def begin_anew(
             updated_at=now,
         )
     )
-    await note_whole(connection, generation, tenant_id)
+    await note_whole(connection, tenant_id)
 
 
-async def note_whole(connection: Connection, generation: GenerationId, tenant_id: TenantId | None = None) -> int:
+async def note_whole(connection: Connection, tenant_id: TenantId | None = None) -> int:
     """Tables (one tenant's, or all) that were made anew and lack no ready document any more. Answers with how many."""
     lacks = sa.exists(
-        _lacking(generation).where(documents.c.tenant_id == index_tables.c.tenant_id).correlate(index_tables)
+        sa.select(documents.c.document_id)
+        .select_from(_here(index_tables.c.generation_id))
+        .where(_READY_AND_ABSENT, documents.c.tenant_id == index_tables.c.tenant_id)
+        .correlate(index_tables)
     )
     noted = await connection.execute(
         sa.update(index_tables)
         .where(
-            index_tables.c.generation_id == generation,
             index_tables.c.remade_since.is_not(None),
             index_tables.c.tenant_id == tenant_id if tenant_id is not None else sa.true(),
             sa.not_(lacks),
@@ -187,17 +195,17 @@ async def note_whole(connection: Connection, generation: GenerationId, tenant_id
 
 
 async def tables_to_check(
-    connection: Connection, generation: GenerationId, *, checked_before: datetime, limit: int
-) -> list[TenantId]:
-    """Tenants whose tables were not looked at since, the longest unseen first."""
+    connection: Connection, used: Collection[GenerationId], *, checked_before: datetime, limit: int
+) -> list[tuple[TenantId, GenerationId]]:
+    """Tables of the generations in use that were not looked at since, the longest unseen first."""
     t = index_tables.c
-    rows = await connection.execute(
-        sa.select(t.tenant_id)
-        .where(t.generation_id == generation, sa.or_(t.checked_at.is_(None), t.checked_at < checked_before))
+    found = await connection.execute(
+        sa.select(t.tenant_id, t.generation_id)
+        .where(t.generation_id.in_(used), sa.or_(t.checked_at.is_(None), t.checked_at < checked_before))
         .order_by(t.checked_at.asc().nulls_first())
         .limit(limit)
     )
-    return [TenantId(text) for text in rows.scalars()]
+    return [(TenantId(row.tenant_id), GenerationId(row.generation_id)) for row in found]
 
 
 async def note_checked(
@@ -210,19 +218,19 @@ async def note_checked(
 
 
 async def tables_to_optimize(
-    connection: Connection, generation: GenerationId, *, commits_min: int, limit: int
-) -> list[TenantId]:
-    """Tenants whose tables have had at least so many commits since they were compacted."""
-    rows = await connection.execute(
-        sa.select(index_tables.c.tenant_id)
+    connection: Connection, used: Collection[GenerationId], *, commits_min: int, limit: int
+) -> list[tuple[TenantId, GenerationId]]:
+    """Tables of the generations in use that have had at least so many commits since they were compacted."""
+    found = await connection.execute(
+        sa.select(index_tables.c.tenant_id, index_tables.c.generation_id)
         .where(
-            index_tables.c.generation_id == generation,
+            index_tables.c.generation_id.in_(used),
             index_tables.c.commits_since_optimize >= commits_min,
         )
         .order_by(index_tables.c.commits_since_optimize.desc())
         .limit(limit)
     )
-    return [TenantId(text) for text in rows.scalars()]
+    return [(TenantId(row.tenant_id), GenerationId(row.generation_id)) for row in found]
 
 
 async def searchable_revision(
@@ -301,36 +309,160 @@ async def withdraw(
     )
 
 
+# -- generations
+
+
+async def use(connection: Connection, process: str, generation: GenerationId, now: datetime) -> None:
+    """Notes that `process` indexes or searches with `generation`. One that nobody used meanwhile may lack what came
+    since. That is asked more strictly than by `in_use`: nobody passes over a generation that holds itself for used."""
+    used = sa.select(
+        sa.exists().where(
+            generation_uses.c.generation_id == generation, generation_uses.c.seen_at > now - USE_LASTS / 2
+        )
+    )
+    if not (await connection.execute(used)).scalar_one():
+        await connection.execute(
+            upsert(
+                connection,
+                generations,
+                {"generation_id": generation, "complete": False},
+                conflict=["generation_id"],
+                update={"complete": False},
+            )
+        )
+    await connection.execute(
+        upsert(
+            connection,
+            generation_uses,
+            {"process": process, "generation_id": generation, "seen_at": now},
+            conflict=["process"],
+            update={"generation_id": generation, "seen_at": now},
+        )
+    )
+
+
+async def leave(connection: Connection, process: str) -> None:
+    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.process == process))
+
+
+async def in_use(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
+    """Generations that a living process uses, and whether each is complete. It stays so until this transaction ends:
+    `completed` waits for it."""
+    used = sa.exists().where(
+        generation_uses.c.generation_id == generations.c.generation_id, generation_uses.c.seen_at > now - USE_LASTS
+    )
+    found = await connection.execute(
+        sa.select(generations)
+        .where(used)
+        .order_by(generations.c.generation_id)
+        .with_for_update(read=True, of=generations)
+    )
+    return {GenerationId(row.generation_id): row.complete for row in found}
+
+
+async def forget_silent(connection: Connection, now: datetime) -> None:
+    """Processes that died. What was said by a clock that was set back since counts from now on."""
+    await connection.execute(
+        sa.update(generation_uses).where(generation_uses.c.seen_at > now + USE_LASTS).values(seen_at=now)
+    )
+    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.seen_at <= now - USE_LASTS))
+
+
+async def completed(connection: Connection, generation: GenerationId) -> bool:
+    """Notes that a generation holds whatever is promised, if it does. Publications that began before have ended when
+    it is looked, and those that follow know."""
+    row = sa.select(generations).where(generations.c.generation_id == generation).with_for_update()
+    if (await connection.execute(row)).one_or_none() is None or await lacking(connection, generation):
+        return False
+    await connection.execute(
+        sa.update(generations).where(generations.c.generation_id == generation).values(complete=True)
+    )
+    return True
+
+
+async def is_complete(connection: Connection, generation: GenerationId) -> bool:
+    found = await connection.execute(sa.select(generations.c.complete).where(generations.c.generation_id == generation))
+    return bool(found.scalar_one_or_none())
+
+
+def _here(generation: GenerationId | sa.Column[str]) -> sa.Join:
+    return documents.outerjoin(
+        document_index,
+        sa.and_(
+            document_index.c.tenant_id == documents.c.tenant_id,
+            document_index.c.document_id == documents.c.document_id,
+            document_index.c.generation_id == generation,
+        ),
+    )
+
+
+_REVISION_HERE = sa.func.coalesce(document_index.c.searchable_revision, 0)
+_READY_AND_ABSENT = sa.and_(
+    documents.c.state == "live", documents.c.status == "ready", documents.c.content_revision > _REVISION_HERE
+)
+
+
+async def lacking(connection: Connection, generation: GenerationId) -> int:
+    """How many documents others find and this generation does not: ready ones, and those that are being replaced.
+    What is processed for the first time was promised to nobody yet. Of a document whose replacement failed, the former
+    text is served as long as there is a generation that has it."""
+    elsewhere = document_index.alias()
+    replaced_and_absent = sa.and_(
+        documents.c.state == "live",
+        documents.c.status == "processing",
+        documents.c.searchable_floor >= _REVISION_HERE,
+        sa.exists().where(
+            elsewhere.c.tenant_id == documents.c.tenant_id,
+            elsewhere.c.document_id == documents.c.document_id,
+            elsewhere.c.searchable_revision > documents.c.searchable_floor,
+            elsewhere.c.searchable_revision < documents.c.content_revision,
+        ),
+    )
+    counted = await connection.execute(
+        sa.select(sa.func.count()).select_from(_here(generation)).where(sa.or_(_READY_AND_ABSENT, replaced_and_absent))
+    )
+    return int(counted.scalar_one())
+
+
+def _job(generation: GenerationId, *states: str) -> sa.ColumnElement[bool]:
+    """A condition on rows of `documents`: there is a job that will index it here, in one of `states`."""
+    return sa.exists().where(
+        jobs.c.kind.in_((document_jobs.INDEX, narrowed(document_jobs.INDEX, generation))),
+        jobs.c.tenant_id == documents.c.tenant_id,
+        jobs.c.subject == documents.c.document_id,
+        jobs.c.state.in_(states),
+    )
+
+
 async def unindexed(
-    connection: Connection, generation: GenerationId, *, limit: int, tenant_id: TenantId | None = None
+    connection: Connection,
+    generation: GenerationId,
+    *,
+    limit: int,
+    with_failed: bool,
+    tenant_id: TenantId | None = None,
 ) -> list[tuple[TenantId, DocumentId]]:
-    """Ready documents (one tenant's, or all) whose content this generation lacks and that no job is about to index."""
-    lacking = await connection.execute(
-        _lacking(generation)
+    """Ready documents (one tenant's, or all) whose content this generation lacks and that no job is about to index;
+    `with_failed`: those too that have been tried."""
+    known = ("ready", "running") if with_failed else ("ready", "running", "failed")
+    found = await connection.execute(
+        sa.select(documents.c.tenant_id, documents.c.document_id)
+        .select_from(_here(generation))
         .where(
+            _READY_AND_ABSENT,
             documents.c.tenant_id == tenant_id if tenant_id is not None else sa.true(),
-            sa.not_(rows.awaits_indexing()),
+            sa.not_(_job(generation, *known)),
         )
         .limit(limit)
     )
-    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in lacking]
+    return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in found]
 
 
-def _lacking(generation: GenerationId) -> sa.Select[tuple[str, str]]:
-    """Ready documents whose content this generation lacks."""
-    return (
-        sa.select(documents.c.tenant_id, documents.c.document_id)
-        .outerjoin(
-            document_index,
-            sa.and_(
-                document_index.c.tenant_id == documents.c.tenant_id,
-                document_index.c.document_id == documents.c.document_id,
-                document_index.c.generation_id == generation,
-            ),
-        )
-        .where(
-            documents.c.state == "live",
-            documents.c.status == "ready",
-            sa.func.coalesce(document_index.c.searchable_revision, 0) < documents.c.content_revision,
+async def jobs_into(connection: Connection, generation: GenerationId, state: str) -> int:
+    """How many jobs of this generation are in `state`."""
+    counted = await connection.execute(
+        sa.select(sa.func.count()).where(
+            jobs.c.kind == narrowed(document_jobs.INDEX, generation), jobs.c.state == state
         )
     )
+    return int(counted.scalar_one())

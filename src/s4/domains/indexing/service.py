@@ -31,7 +31,7 @@ from s4.kernel.errors import DataCorrupt, DocumentRejected, S4Error, Unavailable
 from s4.kernel.ids import DocumentId, TenantId
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import ClaimedJob, JobHandler, JobRun
+from s4.platform.jobs import ClaimedJob, JobHandler, JobRun, narrowed
 from s4.platform.objects import ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 from s4.platform.turns import Turns
@@ -83,12 +83,16 @@ class IndexingService:
     def handlers(self) -> dict[str, JobHandler]:
         return {
             document_jobs.INDEX: JobHandler(self.index, self.on_failed),
+            narrowed(document_jobs.INDEX, self._generation.id): JobHandler(self.index, self.on_failed),
             document_jobs.UNINDEX: JobHandler(self.unindex),
+            narrowed(document_jobs.UNINDEX, self._generation.id): JobHandler(self.unindex),
         }
 
     async def index(self, run: JobRun) -> bool:
         """Makes the document's current content searchable."""
         tenant_id, document_id = TenantId(run.job.tenant_id), DocumentId(run.job.subject)
+        if run.job.kind == document_jobs.INDEX and await self._left_to_the_served(run):
+            return True
         document = await self._current(tenant_id, document_id)
         if document is None:
             return False
@@ -123,6 +127,22 @@ class IndexingService:
         log.info("documents.indexed", document_id=document_id, chunks=len(rows))
         return True
 
+    async def _left_to_the_served(self, run: JobRun) -> bool:
+        """While this generation is being filled, new documents go first to one that is served: tenants wait for that,
+        and not for a model that is perhaps slow, or never answers."""
+
+        async def leave(connection: Connection) -> bool:
+            used = await queries.in_use(connection, await self._database.now(connection))
+            served = [generation for generation, complete in used.items() if complete]
+            if not served or self._generation.id in served:
+                return False
+            request = document_jobs.index(run.job.tenant_id, run.job.subject, into=served[0])
+            await run.queue.enqueue(connection, request)
+            await run.finish(connection)
+            return True
+
+        return await self._database.transact(leave)
+
     async def _meter_paid(self, tenant_id: TenantId, tokens: Tokens) -> None:
         """What an attempt paid for that came to nothing: the next one finds the vectors, and pays for the rest."""
         if not tokens.paid:
@@ -144,13 +164,17 @@ class IndexingService:
         async with self._database.read() as connection:
             table = await queries.table_state(connection, tenant_id, self._generation.id)
         if table is None or table.version == 0:
+            await self._publisher.remove_elsewhere(run.job)
             return False
         failpoint("unindex.claimed")
         await self._publisher.publish(Change(tenant_id, document_id, revision, run.job))
         return True
 
     async def on_failed(self, connection: Connection, job: ClaimedJob, error: S4Error) -> None:
-        """The document ends `failed`, with a reason. What was searchable of it before stays."""
+        """The document ends `failed`, with a reason. What was searchable of it before stays. In a generation that is
+        being filled it is missed, and goes on being served from where it is."""
+        if job.kind != document_jobs.INDEX and not await queries.is_complete(connection, self._generation.id):
+            return
         row = await document_rows.lock(connection, job.tenant_id, job.subject)
         if row is None or row.state != "live":
             return

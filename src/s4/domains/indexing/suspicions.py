@@ -1,10 +1,12 @@
 """Asks for a look at a table that could not be read or written, so that it is repaired if it is damaged."""
 
 import time
+from collections.abc import Callable
 
 import structlog
 
 from s4.domains.indexing import jobs
+from s4.domains.indexing.generation import Generation
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import TenantId
 from s4.platform.database import Database
@@ -19,9 +21,10 @@ _PAUSE_SECONDS = 5.0  # of one process: a crowd that searches a damaged table as
 class Suspicions:
     """One per process."""
 
-    def __init__(self, database: Database, queue: Queue) -> None:
+    def __init__(self, database: Database, queue: Queue, generation: Callable[[], Generation]) -> None:
         self._database = database
         self._queue = queue
+        self._generation = generation
         self._told: dict[TenantId, float] = {}
 
     async def tell(self, tenant_id: TenantId, error: Exception) -> None:
@@ -33,7 +36,8 @@ class Suspicions:
         self._told[tenant_id] = now
         cause = str(error.__cause__ or "")[:_CAUSE_CHARS_MAX]
         log.warning("index.suspected", tenant_id=tenant_id, error=str(error), cause=cause)
+        check = jobs.check(tenant_id, self._generation().id, is_suspected=True)
         try:
-            await self._database.transact(lambda c: self._queue.enqueue(c, jobs.check(tenant_id, is_suspected=True)))
+            await self._database.transact(lambda c: self._queue.enqueue(c, check))
         except Unavailable as failure:
             log.warning("index.suspicion_lost", tenant_id=tenant_id, error=failure.message)

@@ -76,12 +76,11 @@ class Repairs:
         report = Report()
 
         async def enqueue(connection: Connection) -> int:
-            before = await self._database.now(connection) - _CHECK_EVERY
-            due = await index_queries.tables_to_check(
-                connection, self._generation.id, checked_before=before, limit=_BATCH
-            )
-            for tenant_id in due:
-                await self._queue.enqueue(connection, index_jobs.check(tenant_id, is_suspected=False))
+            now = await self._database.now(connection)
+            used = await index_queries.in_use(connection, now)
+            due = await index_queries.tables_to_check(connection, used, checked_before=now - _CHECK_EVERY, limit=_BATCH)
+            for tenant_id, generation in due:
+                await self._queue.enqueue(connection, index_jobs.check(tenant_id, generation, is_suspected=False))
             return len(due)
 
         report.add("checks_requested", await self._database.transact(enqueue))
@@ -194,9 +193,12 @@ class Repairs:
         """All that is ready, in batches; what is processed has a job already."""
 
         async def enqueue(connection: Connection) -> int:
-            lacking = await index_queries.unindexed(connection, self._generation.id, limit=_BATCH, tenant_id=tenant_id)
+            here = self._generation.id
+            lacking = await index_queries.unindexed(
+                connection, here, limit=_BATCH, with_failed=True, tenant_id=tenant_id
+            )
             for _, document_id in lacking:
-                await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id))
+                await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id, into=here))
             return len(lacking)
 
         while await self._database.transact(enqueue) == _BATCH:

@@ -15,7 +15,7 @@ from s4.domains.documents import Accounts, DocumentService
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import idempotency, reservations, rows
-from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Publisher
+from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Generations, Publisher
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing import queries as index_queries
 from s4.domains.maintenance import queries
@@ -33,7 +33,7 @@ from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains, Records
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, regular_handler
+from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, narrowed, regular_handler
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 
@@ -81,6 +81,7 @@ class MaintenanceService:
         publisher: Publisher,
         repairs: Repairs,
         generation: Generation,
+        generations: Generations,
         deployment: Deployment,
         accounts: Accounts,
         records: Sequence[Records],
@@ -98,6 +99,7 @@ class MaintenanceService:
         self._publisher = publisher
         self._repairs = repairs
         self._generation = generation
+        self._generations = generations
         self._deployment = deployment
         self._accounts = accounts
         self._records = records
@@ -118,8 +120,8 @@ class MaintenanceService:
                 CHECK: self._repairs.check_all,
             }.items()
         } | {
-            index_jobs.OPTIMIZE: JobHandler(self.optimize_table),
-            index_jobs.CHECK: JobHandler(self._repairs.check),
+            narrowed(index_jobs.OPTIMIZE, self._generation.id): JobHandler(self.optimize_table),
+            narrowed(index_jobs.CHECK, self._generation.id): JobHandler(self._repairs.check),
         }
 
     def _logged(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[], Awaitable[None]]:
@@ -166,12 +168,12 @@ class MaintenanceService:
         report.add("calls_written_off", written_off)
         report.add("requeued", await self._requeue())
         failpoint("reconcile.requeued")
-        report.add("reindexed", await self._reindex())
+        report.add("reindexed", await self._generations.ask_for_lost(limit=_BATCH))
         failpoint("reconcile.reindexed")
         # The last document that a table lacked may have been deleted, or have failed.
         report.add(
             "indices_remade",
-            await self._database.transact(lambda c: index_queries.note_whole(c, self._generation.id)),
+            await self._database.transact(index_queries.note_whole),
         )
         now = await self._now()
         report.add(
@@ -219,17 +221,6 @@ class MaintenanceService:
 
         return await self._database.transact(requeue)
 
-    async def _reindex(self) -> int:
-        """Ready documents that this generation lacks: another model or chunker is configured, or a repair broke off."""
-
-        async def enqueue(connection: Connection) -> int:
-            lacking = await index_queries.unindexed(connection, self._generation.id, limit=_BATCH)
-            for tenant_id, document_id in lacking:
-                await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id))
-            return len(lacking)
-
-        return await self._database.transact(enqueue)
-
     # -- index
 
     async def optimize(self) -> Report:
@@ -237,11 +228,12 @@ class MaintenanceService:
         report = Report()
 
         async def enqueue(connection: Connection) -> int:
+            used = await index_queries.in_use(connection, await self._database.now(connection))
             due = await index_queries.tables_to_optimize(
-                connection, self._generation.id, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
+                connection, used, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
             )
-            for tenant_id in due:
-                await self._queue.enqueue(connection, index_jobs.optimize(tenant_id))
+            for tenant_id, generation in due:
+                await self._queue.enqueue(connection, index_jobs.optimize(tenant_id, generation))
             return len(due)
 
         report.add("optimize_requested", await self._database.transact(enqueue))

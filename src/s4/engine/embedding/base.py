@@ -53,7 +53,7 @@ class Embedder(Protocol):
     async def prepare(self) -> None:
         """Load or probe, so that `space` and `dimension` are known. Idempotent; `embed_*` call it.
 
-        Raises `Unavailable` while the provider is down, `Conflict` when it has another model under the same name.
+        Raises `Unavailable` while the provider is down, or has another model under the same name.
         """
 
     def count_tokens(self, text: str) -> int:

@@ -50,7 +50,7 @@ from s4.engine.embedding.openai_answers import (
     sorted_status,
     wordless,
 )
-from s4.kernel.errors import DocumentRejected, Unavailable
+from s4.kernel.errors import Conflict, DocumentRejected, Unavailable
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -147,7 +147,8 @@ class OpenAICompatibleEmbedder:
         return self._breaker.reason
 
     async def prepare(self) -> None:
-        """Probe the server once. Raises `Unavailable`, with `details["reason"]`, while it is not well."""
+        """Probe the server once. Raises `Unavailable`, with `details["reason"]`, while it is not well or another model
+        than it was."""
         await self._prepared()
 
     async def _prepared(self) -> _Dialect:
@@ -159,22 +160,28 @@ class OpenAICompatibleEmbedder:
                 except NotWell as error:
                     self._breaker.open(error.reason, retry_after=error.retry_after)
                     raise Unavailable(error.message, details=error.details) from error
+                except Conflict as error:  # with what is known of the model: the watch finds out whether it stays so
+                    self._breaker.open(error.code)
+                    raise Unavailable(error.message, details={"reason": error.code}) from error
             assert self._dialect is not None, "the probe found it"
             return self._dialect
 
     async def _probe(self) -> None:
-        """A harmless sentence, once: finds the dialect and recognises the model. Raises `NotWell`, `Conflict`."""
+        """A harmless sentence, once: finds the dialect and recognises the model. Raises `NotWell`,
+        and `Conflict` when it is another one."""
         await self._recall()
         refused: Exception | None = None
         for dialect in self._dialects():
             try:
-                vectors = await self._attempt(
-                    [CANARY], dialect, timeout=min(self._timeout, _PROBE_TIMEOUT), any_dimension=True
-                )
+                canary = await self._canary(dialect)
             except RefusedError as refusal:
                 refused = refusal
                 continue
-            await self._recognise(vectors[0])
+            if self._known is None:
+                await self._meet(canary, dialect)
+            assert self._known is not None, "it was met"
+            self._known.recognise(self._model, canary)
+            await self._recall()
             self._dialect = dialect
             return
         raise NotWell(
@@ -192,14 +199,21 @@ class OpenAICompatibleEmbedder:
             self._dimension = self._known.dimension
             self._bound.expect(self._known.dimension)
 
-    async def _recognise(self, canary: Vectors) -> None:
-        if self._known is None:
-            learned = KnownModel(canary)
-            if self._dimension_asked is not None:
-                learned.expect_dimension(self._model, self._dimension_asked)
-            self._known = learned if self._memory is None else await self._memory.save(self._name, learned)
-        self._known.recognise(self._model, canary)
-        await self._recall()
+    async def _canary(self, dialect: _Dialect) -> Vectors:
+        vectors = await self._attempt([CANARY], dialect, timeout=min(self._timeout, _PROBE_TIMEOUT), any_dimension=True)
+        row: Vectors = vectors[0]
+        return row
+
+    async def _meet(self, canary: Vectors, dialect: _Dialect) -> None:
+        """A model that is new. What is remembered of it stays for ever, so it has to say the same twice."""
+        learned = KnownModel(canary)
+        if self._dimension_asked is not None:
+            learned.expect_dimension(self._model, self._dimension_asked)
+        try:
+            learned.recognise(self._model, await self._canary(dialect))
+        except Conflict as error:
+            raise NotWell("bad_answer", paid=True) from error
+        self._known = learned if self._memory is None else await self._memory.save(self._name, learned)
 
     @property
     def _name(self) -> str:

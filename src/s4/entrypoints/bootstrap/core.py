@@ -17,7 +17,7 @@ from s4.domains.calls import CallBudget
 from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
-from s4.domains.indexing import Generation, Suspicions
+from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.maintenance import Deployment
 from s4.domains.maintenance.deployment import is_serving, open_deployment
@@ -101,6 +101,7 @@ class Core:
     board: Board
     contacts: Contacts
     mailbox: Mailbox
+    generations: Generations
 
     @property
     def generation(self) -> Generation:
@@ -178,7 +179,8 @@ def _core(
     meter: Meter,
 ) -> Core:
     queue = Queue(database, RANDOM)
-    suspicions = Suspicions(database, queue)
+    generation = partial(make_generation, settings, embedder)
+    suspicions = Suspicions(database, queue, generation)
     chains = Chains(
         database,
         store,
@@ -251,7 +253,7 @@ def _core(
             database,
             vectors,
             embedder,
-            partial(make_generation, settings, embedder),
+            generation,
             suspicions,
             SearchLimits(
                 candidates=settings.search_candidates,
@@ -265,4 +267,5 @@ def _core(
         board=Board(database, records[Collection.NOTICES]),
         contacts=contacts,
         mailbox=Mailbox(database, queue, contacts, RANDOM, make_mail_server(settings)),
+        generations=Generations(database, queue, generation, process=base32(RANDOM(16))),
     )

@@ -86,6 +86,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         publisher,
         Repairs(core.database, core.store, core.vectors, core.queue, publisher, generation, RANDOM),
         generation,
+        core.generations,
         core.deployment,
         core.accounts,
         list(core.records.values()),
@@ -103,7 +104,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
     verifier = make_verifier(settings, core.database, core.store)
     teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
-    comes_round = (keeper, core.webhooks, core.service_levels, sealer, verifier, teller)
+    comes_round = (core.generations, keeper, core.webhooks, core.service_levels, sealer, verifier, teller)
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()
@@ -117,7 +118,8 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     outbound = make_outbound(settings)
     pump = DeliveryPump(core.database, core.webhooks, outbound, RANDOM, make_pump_limits(settings))
     try:
-        yield WorkerParts(worker, scheduler, heartbeat, indexing, pump, maintenance)
+        async with core.generations.in_use():
+            yield WorkerParts(worker, scheduler, heartbeat, indexing, pump, maintenance)
     finally:
         await publisher.aclose()
         with contextlib.suppress(Unavailable):  # then they expire

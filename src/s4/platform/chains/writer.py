@@ -133,8 +133,12 @@ class Chains:
         return found.one_or_none() is not None
 
     async def resolve_stale(self, *, limit: int = 1000) -> int:
-        """Settles the tickets of writers that are gone. Answers with their number."""
+        """Settles the tickets of writers that are gone. Answers with their number. What was sealed by a clock that was
+        set back since is given a lease from now on."""
         now = await self._now()
+        ahead = commit_tickets.c.sealed_at > now + self._timings.lease
+        put_right = sa.update(commit_tickets).where(ahead).values(sealed_at=now)
+        await self._database.transact(lambda connection: connection.execute(put_right))
         async with self._database.read() as connection:
             rows = await connection.execute(
                 sa.select(commit_tickets)

@@ -11,9 +11,10 @@ A job is written in the transaction that needs it. Its life:
 
 Leases go by the database's clock and are extended from a thread that computation cannot starve. Claims are fair:
 tenants with waiting jobs take turns. A job that was lost before runs alone, so that a document which kills its
-worker takes no innocent along.
+worker takes no innocent along. A worker claims only kinds that it has a handler for.
 """
 
+from s4.platform.jobs.kinds import broad, narrowed, narrowed_to
 from s4.platform.jobs.leases import Lease, LeaseLost, Leases
 from s4.platform.jobs.queue import SYSTEM, ClaimedJob, JobRequest, Queue
 from s4.platform.jobs.regular import RegularJob, regular_handler, regular_handlers, regular_tasks
@@ -35,6 +36,9 @@ __all__ = [
     "Scheduler",
     "Worker",
     "WorkerLimits",
+    "broad",
+    "narrowed",
+    "narrowed_to",
     "record_success",
     "regular_handler",
     "regular_handlers",

@@ -5,12 +5,17 @@ publishing transaction: a holder that overslept finds its token outgrown and los
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+import structlog
 
 from s4.platform.database import Connection, Database, upsert
-from s4.platform.jobs.models import leases
+from s4.platform.jobs.models import jobs, leases, schedule
+
+log = structlog.get_logger()
+
+_AHEAD_MAX = 3  # durations: processes may differ in that setting while it is changed
 
 
 class LeaseLost(Exception):
@@ -49,6 +54,8 @@ class Leases:
                 )
             )
             row = (await connection.execute(sa.select(leases).where(leases.c.name == name).with_for_update())).one()
+            if row.until > now + _AHEAD_MAX * self.duration:
+                await self._clock_was_set_back(connection, now)
             if row.until > now and row.owner != self.owner:
                 return None
             token: int = row.token if row.owner == self.owner and row.until > now else row.token + 1
@@ -58,6 +65,20 @@ class Leases:
             return Lease(name, self.owner, token)
 
         return await self._database.transact(take)
+
+    async def _clock_was_set_back(self, connection: Connection, now: datetime) -> None:
+        """Nobody takes a lease for so long: it was taken by a clock that was ahead. Whatever was to come at a time of
+        that one would come too late, and who died would be waited for. So waiting ends now, and who lives has the
+        length of a lease to say so."""
+        log.warning("clock.set_back", now=now.isoformat())
+        latest = now + self.duration
+        for statement in (
+            sa.update(leases).where(leases.c.until > latest).values(until=latest),
+            sa.update(jobs).where(jobs.c.state == "running", jobs.c.lease_until > latest).values(lease_until=latest),
+            sa.update(jobs).where(jobs.c.state == "ready", jobs.c.run_at > now).values(run_at=now),
+            sa.update(schedule).where(schedule.c.next_at > now).values(next_at=now),
+        ):
+            await connection.execute(statement)
 
     async def verify(self, connection: Connection, lease: Lease) -> None:
         """Raises `LeaseLost` unless `lease` is still the current one; locks it for this transaction."""

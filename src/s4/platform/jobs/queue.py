@@ -1,5 +1,6 @@
 """The queue's statements: enqueue, claim, finish, hand back, recover. The story is told in the package's docstring."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from s4.kernel.ids import JobId, RandomBytes, base32, new_job_id
 from s4.platform.database import Connection, Database, upsert
+from s4.platform.jobs.kinds import broad, narrowed, narrowed_to
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.models import job_turns, jobs
 
@@ -108,7 +110,7 @@ class Queue:
     ) -> ClaimedJob | None:
         now = await self._database.now(connection)
         runnable = sa.and_(jobs.c.state == "ready", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
-        for tenant_id in await self._tenants_by_turn(connection, now, passing_over):
+        for tenant_id in await self._tenants_by_turn(connection, now, kinds, passing_over):
             row = (
                 await connection.execute(
                     sa.select(jobs)
@@ -155,8 +157,10 @@ class Queue:
             )
         return None
 
-    async def _tenants_by_turn(self, connection: Connection, now: datetime, passing_over: Collection[str]) -> list[str]:
-        """Tenants with a runnable job, the longest unserved first.
+    async def _tenants_by_turn(
+        self, connection: Connection, now: datetime, kinds: Sequence[str], passing_over: Collection[str]
+    ) -> list[str]:
+        """Tenants with a job of `kinds` that can run, the longest unserved first.
 
         A recursive query skips from tenant to tenant along the index: its cost follows the number of tenants that
         wait, not the number of their jobs.
@@ -172,7 +176,11 @@ class Queue:
             .scalar_subquery()
         )
         waiting = waiting.union_all(sa.select(following).where(waiting.c.tenant_id.is_not(None)))
-        due = sa.exists().where(ready, jobs.c.tenant_id == waiting.c.tenant_id, jobs.c.run_at <= now).correlate(waiting)
+        due = (
+            sa.exists()
+            .where(ready, jobs.c.tenant_id == waiting.c.tenant_id, jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
+            .correlate(waiting)
+        )
         statement = (
             sa.select(waiting.c.tenant_id)
             .outerjoin(job_turns, job_turns.c.tenant_id == waiting.c.tenant_id)
@@ -222,15 +230,30 @@ class Queue:
         return bool(state.scalar_one() == "failed")
 
     async def forget(self, connection: Connection, request: JobRequest) -> None:
-        """Drops the job if it has failed: its subject is gone, and there is nothing left to retry."""
+        """Drops the job if it has failed, whoever could do it: its subject is gone, and there is nothing left to
+        retry."""
         await connection.execute(
             sa.delete(jobs).where(
-                jobs.c.kind == request.kind,
+                of_kind(request.kind),
                 jobs.c.tenant_id == request.tenant_id,
                 jobs.c.subject == request.subject,
                 jobs.c.state == "failed",
             )
         )
+
+    async def abandon(self, connection: Connection, *, but_for: Collection[str]) -> list[JobRequest]:
+        """Drops the jobs that only workers of others than `but_for` can do, and answers with them: nobody is left to
+        claim them. What runs is let be."""
+        kinds = list((await connection.execute(sa.select(jobs.c.kind).where(_NARROWED).distinct())).scalars())
+        left = [kind for kind in kinds if narrowed_to(kind) not in but_for]
+        if not left:
+            return []
+        gone = await connection.execute(
+            sa.delete(jobs)
+            .where(jobs.c.kind.in_(left), jobs.c.state != "running")
+            .returning(jobs.c.kind, jobs.c.tenant_id, jobs.c.subject, jobs.c.payload)
+        )
+        return [JobRequest(row.kind, row.tenant_id, row.subject, row.payload) for row in gone]
 
     async def _hand_back(self, connection: Connection, job: ClaimedJob, **values: Any) -> None:
         done = await connection.execute(
@@ -293,7 +316,10 @@ class Queue:
         rows = await connection.execute(
             sa.select(jobs.c.kind, jobs.c.state, sa.func.count()).group_by(jobs.c.kind, jobs.c.state)
         )
-        return [(row[0], row[1], row[2]) for row in rows]
+        counted: Counter[tuple[str, str]] = Counter()
+        for kind, state, count in rows:
+            counted[broad(kind), state] += count
+        return [(kind, state, count) for (kind, state), count in counted.items()]
 
     async def oldest_ready(self, connection: Connection) -> datetime | None:
         """When the oldest job that could run by now became due."""
@@ -309,4 +335,10 @@ class Queue:
         return oldest
 
 
+def of_kind(kind: str) -> sa.ColumnElement[bool]:
+    """A condition on rows of `jobs`: whoever can do it."""
+    return sa.or_(jobs.c.kind == kind, jobs.c.kind.startswith(narrowed(kind, "")))
+
+
+_NARROWED = jobs.c.kind.contains("/")
 _NO_LEASE = {"lease_owner": None, "lease_token": None, "lease_until": None}

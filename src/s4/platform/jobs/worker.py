@@ -20,6 +20,7 @@ import structlog
 
 from s4.kernel.errors import DocumentRejected, S4Error, Unavailable
 from s4.platform.database import Connection, Database
+from s4.platform.jobs.kinds import broad
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.queue import ClaimedJob, Queue
 from s4.platform.telemetry import metrics
@@ -174,7 +175,7 @@ class Worker:
 
     async def _recover(self) -> None:
         for job in await self._queue.recover_lost():
-            metrics.JOBS.labels(job.kind, "lost").inc()
+            metrics.JOBS.labels(broad(job.kind), "lost").inc()
             log.warning("job.lost", kind=job.kind, subject=job.subject, tenant_id=job.tenant_id, crashes=job.crashes)
 
     async def _attempt(self, job: ClaimedJob) -> None:
@@ -194,8 +195,8 @@ class Worker:
                 # The catalog itself went away: the lease expires and the job returns.
                 outcome = "lost"
                 log.warning("job.catalog_unavailable", kind=job.kind, error=error.message)
-            metrics.JOBS.labels(job.kind, outcome).inc()
-            metrics.JOB_SECONDS.labels(job.kind).observe(time.perf_counter() - started)
+            metrics.JOBS.labels(broad(job.kind), outcome).inc()
+            metrics.JOB_SECONDS.labels(broad(job.kind)).observe(time.perf_counter() - started)
 
     async def _outcome(self, job: ClaimedJob) -> str:
         handler = self._handlers[job.kind]
@@ -215,7 +216,7 @@ class Worker:
             return await self._after_error(job, handler, error)
 
     async def _after_error(self, job: ClaimedJob, handler: JobHandler, error: Exception) -> str:
-        verdict, pause = self._verdict(job, error)
+        verdict, pause = self._verdict(job, error, await self._age(job))
         described = _described(error)
         if verdict == "deferred":
             log.debug("job.deferred", kind=job.kind, subject=job.subject, pause_seconds=round(pause.total_seconds(), 1))
@@ -254,11 +255,15 @@ class Worker:
         )  # fmt: skip
         return "failed"
 
-    def _verdict(self, job: ClaimedJob, error: Exception) -> tuple[str, timedelta]:
+    async def _age(self, job: ClaimedJob) -> timedelta:
+        """By the clock that stamped it: a process whose own is ahead would lose patience at once."""
+        async with self._database.read() as connection:
+            return await self._database.now(connection) - job.created_at
+
+    def _verdict(self, job: ClaimedJob, error: Exception, age: timedelta) -> tuple[str, timedelta]:
         pause = min(self._limits.backoff * 2 ** min(job.attempts - 1, 16), self._limits.backoff_max)
         pause *= random.uniform(0.7, 1.3)  # noqa: S311 (spreads those that failed together)
         if isinstance(error, Unavailable):
-            age = timedelta(seconds=time.time() - job.created_at.timestamp())
             if age >= self._limits.patience:
                 return "failed", pause
             if error.untried:

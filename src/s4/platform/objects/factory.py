@@ -1,5 +1,6 @@
 """Opens the object store that the settings name."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ _SILENCE_SHARE = 0.5
 _WHOLE_BODY = timedelta(hours=6)
 _BACKOFF_FIRST = timedelta(milliseconds=100)
 _BACKOFF_MAX = timedelta(seconds=3)
+_ENVIRONMENTS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN")
 
 
 def open_store(settings: Settings) -> ObjectStore:
@@ -69,6 +71,11 @@ def _local(root: Path) -> tuple[Backend, LancePlace]:
 
 
 def _s3(settings: Settings, *, bucket: str, prefix: str) -> tuple[Backend, LancePlace]:
+    if settings.store_access_key_id is not None:
+        # Both libraries fill up from the environment what is not set, each key and token by itself, and neither takes
+        # "none" for a token: somebody else's would go with our keys. So this process has no others.
+        for variable in _ENVIRONMENTS_KEYS:
+            os.environ.pop(variable, None)
     # AWS wants the bucket in the host name, where its certificate allows no dots; everybody else takes it in the path.
     in_host_name = settings.store_endpoint is None and "." not in bucket
     store = S3Store(
@@ -145,7 +152,7 @@ def _plain_http(settings: Settings) -> bool:
 
 
 def _s3_access(settings: Settings) -> "S3Config":
-    """What is set; the rest comes from the machine's environment or role, as AWS's own tools find it."""
+    """What is set. Without keys they come from the machine's environment or role, as AWS's own tools find it."""
     access: S3Config = {}
     if settings.store_endpoint is not None:
         access["endpoint"] = settings.store_endpoint

@@ -16,6 +16,7 @@ from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.platform.chains import Head
 from s4.platform.database import Connection, upsert
 from s4.platform.jobs.models import jobs
+from s4.platform.jobs.queue import of_kind
 
 PROCESSING: dict[str, Any] = {
     "status": DocumentStatus.PROCESSING.value,
@@ -123,7 +124,7 @@ async def replace_fields(
 def awaits_indexing() -> sa.ColumnElement[bool]:
     """A condition on rows of `documents`: a job is about to index it, or does."""
     return sa.exists().where(
-        jobs.c.kind == INDEX,
+        of_kind(INDEX),
         jobs.c.tenant_id == documents.c.tenant_id,
         jobs.c.subject == documents.c.document_id,
         jobs.c.state.in_(("ready", "running")),

@@ -28,7 +28,7 @@ _EXPLAINED = {
     "ExpiredToken": ("The session token has expired.", "Renew it, or give S4 a role that renews itself."),
     "InvalidToken": (
         "The session token does not belong to the access key.",
-        "Unset AWS_SESSION_TOKEN, or give S4 the key and the secret that came with it.",
+        "Correct or unset AWS_SESSION_TOKEN: it comes with the key and the secret of the environment.",
     ),
     "RequestTimeTooSkewed": (
         "This machine's clock is too far from the store's, so that it refuses every signature.",

@@ -45,12 +45,6 @@ async def identity(configuration: Configuration, signed: SignedRequests) -> Chec
     name = "identity"
     environment = configuration.machine
     signature = await signed.signature()
-    if configuration.settings.store_access_key_id is not None and signature.temporary:
-        return failed(
-            name,
-            "The keys are S4's own settings, but AWS_SESSION_TOKEN of the environment goes along with them.",
-            "Unset AWS_SESSION_TOKEN for S4, or leave its keys to the environment altogether.",
-        )
     origin = await _origin(configuration, environment, temporary=signature.temporary)
     said = f"The access key …{signature.access_key_id[-_SHOWN_CHARS:]}, from {origin.where}."
     if not origin.by_token:

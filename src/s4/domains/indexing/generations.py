@@ -1,0 +1,156 @@
+"""Generations side by side: two sets of processes over one catalog and bucket, each with its own way of indexing.
+
+Every process says which generation it uses, and is believed for a minute. A document is indexed first by whoever claims
+its job; the publication then asks for a job of every other generation in use, which only their workers claim. A
+generation that is new, or was out of use for a while, is *filled* beside what is served, and nobody waits for it. Once
+it holds everything that is promised it is *complete*: from then on no document is ready before it is there as well, so
+that both sets find the same, and one may take over from the other.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from s4.domains.documents import jobs as document_jobs
+from s4.domains.documents.model import DocumentStatus
+from s4.domains.documents.queries import rows as document_rows
+from s4.domains.indexing import queries
+from s4.domains.indexing.generation import Generation
+from s4.kernel.errors import Unavailable
+from s4.kernel.ids import GenerationId
+from s4.platform.background import in_background
+from s4.platform.database import Connection, Database
+from s4.platform.jobs import JobRequest, Queue, RegularJob, broad
+
+log = structlog.get_logger()
+
+FILL = "indexing.fill"
+_FILL_EVERY = timedelta(seconds=10)
+_SEEN_EVERY = queries.USE_LASTS / 5  # two may fail before others doubt it
+_JOBS_WAITING_MAX = 500  # of one generation that is filled: the next come when these are done
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How far a generation in use has come. `lacking`: documents that others find and it does not; `failed` of them
+    were tried in vain."""
+
+    generation: GenerationId
+    complete: bool
+    lacking: int
+    failed: int
+
+
+class Generations:
+    """Who uses which, and what each has. `process` is a name of random characters."""
+
+    def __init__(self, database: Database, queue: Queue, generation: Callable[[], Generation], *, process: str) -> None:
+        """`generation` raises `Unavailable` while nobody knows it yet."""
+        self._database = database
+        self._queue = queue
+        self._generation = generation
+        self._process = process
+
+    def regular_jobs(self) -> list[RegularJob]:
+        return [RegularJob(FILL, _FILL_EVERY, self.fill)]
+
+    @contextlib.asynccontextmanager
+    async def in_use(self) -> AsyncIterator[None]:
+        """This process uses its generation, for the length of the block."""
+        await self._say()
+        try:
+            async with in_background(self._keep_saying()):
+                yield
+        finally:
+            with contextlib.suppress(Unavailable):  # then it is believed a minute longer
+                await self._database.transact(lambda c: queries.leave(c, self._process))
+
+    async def _say(self) -> None:
+        async def say(connection: Connection) -> None:
+            now = await self._database.now(connection)
+            await queries.use(connection, self._process, self._generation().id, now)
+
+        try:
+            await self._database.transact(say)
+        except Unavailable as error:  # or the generation is not known yet: then nothing can be indexed with it
+            log.debug("generation.use_unsaid", error=error.message)
+
+    async def _keep_saying(self) -> None:
+        while True:
+            await asyncio.sleep(_SEEN_EVERY.total_seconds())
+            await self._say()
+
+    # -- filling
+
+    async def fill(self) -> None:
+        """Asks for what each generation in use lacks, a part at a time, and notes which are complete. What waits for
+        workers that are gone goes on without them."""
+        used, abandoned = await self._database.transact(self._abandon)
+        for job in abandoned:
+            if broad(job.kind) == document_jobs.INDEX:
+                await self._database.transact(partial(self._go_on, job=job))
+        for generation, complete in used.items():
+            if complete or await self._database.transact(partial(self._ask, generation=generation)):
+                continue
+            if await self._database.transact(partial(queries.completed, generation=generation)):
+                log.info("generation.completed", generation=generation)
+
+    async def _abandon(self, connection: Connection) -> tuple[dict[GenerationId, bool], list[JobRequest]]:
+        now = await self._database.now(connection)
+        used = await queries.in_use(connection, now)
+        await queries.forget_silent(connection, now)
+        return used, await self._queue.abandon(connection, but_for=used)
+
+    async def _go_on(self, connection: Connection, job: JobRequest) -> None:
+        """A document that was not ready because a generation lacked it that is gone now."""
+        row = await document_rows.lock(connection, job.tenant_id, job.subject)
+        if row is not None and row.state == "live" and row.status == DocumentStatus.PROCESSING:
+            await self._queue.enqueue(connection, document_jobs.index(job.tenant_id, job.subject))
+
+    async def _ask(self, connection: Connection, generation: GenerationId) -> bool:
+        """Whether there is something to wait for."""
+        waiting = await queries.jobs_into(connection, generation, "ready")
+        if waiting >= _JOBS_WAITING_MAX // 2:
+            return True
+        limit = _JOBS_WAITING_MAX - waiting
+        found = await queries.unindexed(connection, generation, limit=limit, with_failed=False)
+        for tenant_id, document_id in found:
+            await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id, into=generation))
+        return bool(found)
+
+    async def ask_for_lost(self, *, limit: int) -> int:
+        """Asks for ready documents that a generation in use lacks and nobody is about to index, those too that failed
+        there: whatever lost a job on the way. Answers with their number."""
+
+        async def ask(connection: Connection) -> int:
+            count = 0
+            for generation in await queries.in_use(connection, await self._database.now(connection)):
+                lost = await queries.unindexed(connection, generation, limit=limit, with_failed=True)
+                for tenant_id, document_id in lost:
+                    await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id, into=generation))
+                count += len(lost)
+            return count
+
+        return await self._database.transact(ask)
+
+    async def coverage(self) -> list[Coverage]:
+        """Of the generations in use."""
+
+        async def look(connection: Connection) -> list[Coverage]:
+            used = await queries.in_use(connection, await self._database.now(connection))
+            return [
+                Coverage(
+                    generation,
+                    complete,
+                    await queries.lacking(connection, generation),
+                    await queries.jobs_into(connection, generation, "failed"),
+                )
+                for generation, complete in used.items()
+            ]
+
+        return await self._database.transact(look)
