@@ -54,9 +54,9 @@ async def rows_of(house: House, tenant: Tenant, document_id: DocumentId) -> int:
     """Rows in this house's table, whether or not the catalog vouches for them."""
     tenant_id, generation = tenant.context.tenant_id, house.core.generation
     async with house.core.database.read() as connection:
-        version = await queries.table_version(connection, tenant_id, generation.id)
-    assert version is not None
-    reader = await house.core.vectors.reader(generation.prefix(tenant_id), version)
+        table = await queries.table_state(connection, tenant_id, generation.id)
+    assert table is not None
+    reader = await house.core.vectors.reader(generation.prefix(tenant_id, table.incarnation), table.version)
     assert reader is not None
     return sum(count for (found, _), count in (await reader.all_pairs()).items() if found == document_id)
 

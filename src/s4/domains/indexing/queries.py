@@ -247,6 +247,20 @@ async def searchable_revision(
     return found.scalar_one_or_none() or 0
 
 
+async def newest_searchable(
+    connection: Connection, tenant_id: str, document_id: str, among: Collection[GenerationId]
+) -> int:
+    """0 when none of these generations has a revision of the document."""
+    found = await connection.execute(
+        sa.select(sa.func.max(document_index.c.searchable_revision)).where(
+            document_index.c.tenant_id == tenant_id,
+            document_index.c.generation_id.in_(among),
+            document_index.c.document_id == document_id,
+        )
+    )
+    return found.scalar_one() or 0
+
+
 async def floors(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> dict[str, int]:
     """Document to the revision below which its rows are dead: the searchable one, or the one after its deletion."""
     searchable = sa.func.coalesce(document_index.c.searchable_revision, 0)

@@ -173,12 +173,14 @@ class IndexingService:
     async def on_failed(self, connection: Connection, job: ClaimedJob, error: S4Error) -> None:
         """The document ends `failed`, with a reason. What was searchable of it before stays. In a generation that is
         being filled it is missed, and goes on being served from where it is."""
-        if job.kind != document_jobs.INDEX and not await queries.is_complete(connection, self._generation.id):
-            return
         row = await document_rows.lock(connection, job.tenant_id, job.subject)
         if row is None or row.state != "live":
             return
-        if row.status != DocumentStatus.PROCESSING and not await self._is_lost(connection, row, error):
+        if row.status == DocumentStatus.PROCESSING:
+            counts = job.kind == document_jobs.INDEX or await queries.is_complete(connection, self._generation.id)
+        else:
+            counts = await self._is_lost(connection, row, error)
+        if not counts:
             return
         code, message = _explain(error)
         await document_rows.update(
@@ -201,12 +203,12 @@ class IndexingService:
         metrics.DOCUMENTS_INDEXED.labels("failed", code).inc()
 
     async def _is_lost(self, connection: Connection, row: Any, error: S4Error) -> bool:
-        """Whether a document is called ready and can never be found again: the index was made anew, without it."""
+        """Whether a document is called ready and can never be found again: an index was made anew without it, and no
+        other that is in use has it."""
         if row.status != DocumentStatus.READY or not isinstance(error, DataCorrupt | DocumentRejected):
             return False
-        known = await queries.searchable_revision(
-            connection, TenantId(row.tenant_id), self._generation.id, DocumentId(row.document_id)
-        )
+        used = await queries.in_use(connection, await self._database.now(connection))
+        known = await queries.newest_searchable(connection, row.tenant_id, row.document_id, used)
         return known < int(row.content_revision)
 
     async def _current(self, tenant_id: TenantId, document_id: DocumentId) -> Document | None:
