@@ -1,5 +1,6 @@
 """SQL of a search: what the filters select, and which hits are true."""
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,13 @@ class Found:
     searchable_revision: int
     key: str | None
     filename: str
-    metadata: dict[str, Any]
+    metadata_json: str
+    """As text: a hundred candidates are judged, ten are shown."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.metadata_json)
+        return parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ async def judge(
             documents.c.document_id,
             documents.c.key,
             documents.c.filename,
-            documents.c.metadata,
+            sa.cast(documents.c.metadata, sa.Text).label("metadata"),
             document_index.c.searchable_revision,
         )
         .select_from(_searchable(context, generation))

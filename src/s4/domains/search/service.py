@@ -11,6 +11,7 @@ more candidates are fetched than needed and checked, until the page is full or t
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -43,6 +44,7 @@ _CANDIDATES_MAX = 6_400  # bound of the widening: then the page may stay short
 _WIDEN = 4
 _READS_MAX = 4  # of a table whose version keeps moving or vanishing
 _REMADE_AGAIN = timedelta(seconds=5)
+_STEADY_MAX = 4_096  # tenants whose table is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class SearchService:
         self._known_generation = generation
         self._suspicions = suspicions
         self._limits = limits
+        self._steady: OrderedDict[TenantId, TableState] = OrderedDict()
 
     @property
     def _generation(self) -> Generation:
@@ -161,7 +164,9 @@ class SearchService:
     ) -> tuple[list[Hit], dict[str, Found]]:
         """Hits that the catalog confirms, widened until the page is full or nothing more is to be had."""
         condition = queries.all_of(conditions)
-        table, narrowed = await self._prepare(context, conditions, condition)
+        table, narrowed = self._likely(context.tenant_id, conditions), None
+        if table is None:
+            table, narrowed = await self._prepare(context, conditions, condition)
         if table is None or narrowed == []:
             return [], {}
         wanted = query.offset + query.limit
@@ -181,6 +186,7 @@ class SearchService:
                 )
             metrics.SEARCH_SECONDS.labels("verify").observe(time.perf_counter() - started)
             present = _opened(verdict.table)
+            self._note(context.tenant_id, table if present == table else None)
             if (hits is None or present != table) and reads < _READS_MAX:
                 metrics.INDEX_REREADS.inc()
                 table = present or table
@@ -200,6 +206,19 @@ class SearchService:
             if len({hit.document_id for hit in true}) > wanted or not more:
                 return true, verdict.found
             candidates *= _WIDEN
+
+    def _likely(self, tenant_id: TenantId, conditions: list[Condition]) -> TableState | None:
+        """What the catalog said last, if the search before found it unchanged. Whether it still is, tells the verdict,
+        which every search waits for; so nothing is asked that is as good as known."""
+        return self._steady.get(tenant_id) if not conditions else None
+
+    def _note(self, tenant_id: TenantId, table: TableState | None) -> None:
+        """`table`: None when it moved; then the next search asks before it reads."""
+        self._steady.pop(tenant_id, None)
+        if table is not None:
+            self._steady[tenant_id] = table
+            if len(self._steady) > _STEADY_MAX:
+                self._steady.popitem(last=False)
 
     async def _prepare(
         self, context: TenantContext, conditions: list[Condition], condition: Condition

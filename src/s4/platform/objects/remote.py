@@ -32,7 +32,7 @@ from obstore.exceptions import (
 from obstore.store import GCSStore, MemoryStore, S3Store
 
 from s4.kernel.keys import ObjectKey, ObjectPrefix
-from s4.kernel.units import KIB
+from s4.kernel.units import KIB, MIB
 from s4.platform.objects.base import (
     LIST_PAGE_MAX,
     NO_CREDENTIALS,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # obstore's types exist for type checkers only
     from obstore import GetOptions, GetResult, ObjectMeta
 
 _CHUNK_BYTES_MIN = 256 * KIB  # smaller pieces cost more in crossings into Rust than they save in memory
+_RANGE_CHUNK_BYTES_MIN = MIB  # of who names an end: a copy of 200 MiB took 0.2 s of processor time less
 _PARTS_IN_FLIGHT_MAX = 2
 _DELETIONS_AT_ONCE = 32  # of 50 ms each, so that a batch of a thousand takes two seconds
 _EXIT_PAUSE_SECONDS = 0.05  # see `RemoteBackend.aclose`
@@ -108,7 +109,8 @@ class RemoteBackend:
                 if start > 0 or end is None:
                     raise beyond_end(None) from error
                 return await self.open(key, 0, None)  # it is empty, and any range from 0 is all of it
-        return _RemoteReading(result, self._info(result.meta))
+        chunk_bytes_min = _CHUNK_BYTES_MIN if end is None else _RANGE_CHUNK_BYTES_MIN
+        return _RemoteReading(result, self._info(result.meta), chunk_bytes_min)
 
     async def head(self, key: ObjectKey) -> ObjectInfo:
         with _errors_told(key):
@@ -175,10 +177,10 @@ class RemoteBackend:
 class _RemoteReading:
     """A response whose body is on its way."""
 
-    def __init__(self, result: "GetResult", info: ObjectInfo) -> None:
+    def __init__(self, result: "GetResult", info: ObjectInfo, chunk_bytes_min: int) -> None:
         self.info = info
         self.start, self.end = result.range
-        self._stream = result.stream(min_chunk_size=_CHUNK_BYTES_MIN)
+        self._stream = result.stream(min_chunk_size=chunk_bytes_min)
 
     async def next_chunk(self) -> bytes:
         with _errors_told(self.info.key):
