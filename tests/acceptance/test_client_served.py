@@ -297,7 +297,7 @@ async def test_many_documents_are_waited_for_with_few_requests(
     assert ended[damaged.document_id].status == "failed"
     assert ended[damaged.document_id].error.message
     assert sorted(heard) == sorted(ended)
-    assert requests < 20, "a request for each would be more"
+    assert requests < len(ended), "a request for each would be more"
 
 
 async def test_a_server_that_is_not_there_yet_is_waited_for(served: Deployment, call: Call) -> None:
