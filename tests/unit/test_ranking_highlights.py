@@ -67,3 +67,16 @@ def test_marks_lie_in_the_text_ascending_and_apart(text: str, query: str) -> Non
 def test_a_word_is_always_found_by_itself(word: str) -> None:
     if query_terms(word):
         assert marked(word, f"x {word}, x") == [word]
+
+
+@given(
+    st.lists(st.sampled_from(["valve", "Valves", "_valve", "0valve", "valved", "envalve", "run", "running", "a"])),
+    st.sampled_from([" ", "_", "-", ""]),
+    st.sampled_from(["valve", "run valves", "valved running", "0valve", "a"]),
+)
+def test_plain_text_is_marked_as_any_other(words: list[str], between: str, query: str) -> None:
+    """Text of ASCII alone goes a shorter way."""
+    text = between.join(words)
+    highlighter = Highlighter(query_terms(query))
+
+    assert highlighter.spans(text) == highlighter.spans(f"{text} é")

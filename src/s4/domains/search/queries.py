@@ -11,8 +11,8 @@ from s4.domains.documents.models import documents
 from s4.domains.documents.queries import scope
 from s4.domains.indexing.models import document_index, index_tables
 from s4.domains.indexing.queries import STATE, TableState, state_of
-from s4.kernel.context import TenantContext
-from s4.kernel.ids import GenerationId
+from s4.kernel.context import Restriction, TenantContext
+from s4.kernel.ids import GenerationId, TenantId
 from s4.platform.database import Connection
 
 Condition = sa.ColumnElement[bool]
@@ -43,15 +43,19 @@ class Verdict:
     found: dict[str, Found]
 
 
-def all_of(conditions: Collection[Condition]) -> Condition:
-    return sa.and_(sa.true(), *conditions)
+def all_of(conditions: Collection[Condition]) -> Condition | None:
+    return sa.and_(*conditions) if conditions else None
 
 
 def in_ids(document_ids: Collection[str]) -> Condition:
     return documents.c.document_id.in_(list(document_ids))
 
 
-def _searchable(context: TenantContext, generation: GenerationId) -> sa.Join:
+def _searchable(
+    tenant_id: TenantId | sa.BindParameter[str],
+    restriction: Restriction,
+    generation: GenerationId | sa.BindParameter[str],
+) -> sa.Join:
     return documents.join(
         document_index,
         sa.and_(
@@ -59,7 +63,7 @@ def _searchable(context: TenantContext, generation: GenerationId) -> sa.Join:
             document_index.c.document_id == documents.c.document_id,
             document_index.c.generation_id == generation,
             document_index.c.searchable_revision > documents.c.searchable_floor,
-            scope.visible(context),
+            scope.visible_to(tenant_id, restriction),
         ),
     )
 
@@ -75,7 +79,7 @@ async def matching_ids(
     """The searchable documents that pass `condition`; None when there are more than `at_most`."""
     rows = await connection.execute(
         sa.select(documents.c.document_id)
-        .select_from(_searchable(context, generation))
+        .select_from(_searchable(context.tenant_id, context.restriction, generation))
         .where(condition)
         .limit(at_most + 1)
     )
@@ -83,14 +87,13 @@ async def matching_ids(
     return found if len(found) <= at_most else None
 
 
-async def judge(
-    connection: Connection,
-    context: TenantContext,
-    generation: GenerationId,
-    document_ids: Collection[str],
+def _judgement(
+    tenant_id: TenantId | sa.BindParameter[str],
+    restriction: Restriction,
+    generation: GenerationId | sa.BindParameter[str],
     condition: Condition,
-) -> Verdict:
-    """One statement reads the table's state and the documents, so that both are of one moment."""
+) -> sa.Select[Any]:
+    """Takes `document_ids`."""
     wanted = (
         sa.select(
             documents.c.tenant_id,
@@ -100,19 +103,42 @@ async def judge(
             sa.cast(documents.c.metadata, sa.Text).label("metadata"),
             document_index.c.searchable_revision,
         )
-        .select_from(_searchable(context, generation))
-        .where(documents.c.document_id.in_(list(document_ids)), condition)
+        .select_from(_searchable(tenant_id, restriction, generation))
+        .where(documents.c.document_id.in_(sa.bindparam("document_ids", expanding=True)), condition)
         .subquery()
     )
-    rows = await connection.execute(
+    return (
         sa.select(*STATE, wanted)
         .select_from(index_tables.outerjoin(wanted, wanted.c.tenant_id == index_tables.c.tenant_id))
-        .where(index_tables.c.tenant_id == context.tenant_id, index_tables.c.generation_id == generation)
+        .where(index_tables.c.tenant_id == tenant_id, index_tables.c.generation_id == generation)
     )
+
+
+_JUDGEMENT = _judgement(
+    sa.bindparam("tenant_id", type_=sa.String), Restriction(), sa.bindparam("generation_id", type_=sa.String), sa.true()
+)
+"""Of searches without conditions, which are most. To make a statement takes longer than SQLite needs to answer it."""
+
+
+async def judge(
+    connection: Connection,
+    context: TenantContext,
+    generation: GenerationId,
+    document_ids: Collection[str],
+    condition: Condition | None,
+) -> Verdict:
+    """One statement reads the table's state and the documents, so that both are of one moment."""
+    given: dict[str, Any] = {"document_ids": list(document_ids)}
+    if condition is None and not context.restriction.binds:
+        statement = _JUDGEMENT
+        given |= {"tenant_id": context.tenant_id, "generation_id": generation}
+    else:
+        everything = condition if condition is not None else sa.true()
+        statement = _judgement(context.tenant_id, context.restriction, generation, everything)
     table: TableState | None = None
     found: dict[str, Found] = {}
-    for row in rows:
-        table = state_of(row)
+    for row in await connection.execute(statement, given):
+        table = table or state_of(row)
         if row.document_id is not None:
             found[row.document_id] = Found(
                 row.document_id, row.searchable_revision, row.key, row.filename, row.metadata

@@ -164,16 +164,24 @@ class SearchService:
     ) -> tuple[list[Hit], dict[str, Found]]:
         """Hits that the catalog confirms, widened until the page is full or nothing more is to be had."""
         condition = queries.all_of(conditions)
-        table, narrowed = self._likely(context.tenant_id, conditions), None
+        table, narrowed = (self._likely(context.tenant_id) if condition is None else None), None
+        is_guessed = table is not None
         if table is None:
-            table, narrowed = await self._prepare(context, conditions, condition)
+            table, narrowed = await self._prepare(context, condition)
         if table is None or narrowed == []:
             return [], {}
         wanted = query.offset + query.limit
         candidates = max(self._limits.candidates, 2 * wanted)
         reads = 0
         while True:
-            hits = await self._read(context.tenant_id, table, query, mode, vector, candidates, narrowed)
+            try:
+                hits = await self._read(context.tenant_id, table, query, mode, vector, candidates, narrowed)
+            except IndexFault as error:
+                if not is_guessed:
+                    await self._suspicions.tell(context.tenant_id, error)
+                    raise
+                hits = None  # perhaps the table is another one by now
+            is_guessed = False
             reads += 1
             started = time.perf_counter()
             async with self._database.read() as connection:
@@ -185,8 +193,10 @@ class SearchService:
                     condition,
                 )
             metrics.SEARCH_SECONDS.labels("verify").observe(time.perf_counter() - started)
+            self._note(context.tenant_id, table if verdict.table == table else None)
             present = _opened(verdict.table)
-            self._note(context.tenant_id, table if present == table else None)
+            if hits is None and present is None:
+                return [], {}
             if (hits is None or present != table) and reads < _READS_MAX:
                 metrics.INDEX_REREADS.inc()
                 table = present or table
@@ -207,10 +217,10 @@ class SearchService:
                 return true, verdict.found
             candidates *= _WIDEN
 
-    def _likely(self, tenant_id: TenantId, conditions: list[Condition]) -> TableState | None:
+    def _likely(self, tenant_id: TenantId) -> TableState | None:
         """What the catalog said last, if the search before found it unchanged. Whether it still is, tells the verdict,
         which every search waits for; so nothing is asked that is as good as known."""
-        return self._steady.get(tenant_id) if not conditions else None
+        return self._steady.get(tenant_id)
 
     def _note(self, tenant_id: TenantId, table: TableState | None) -> None:
         """`table`: None when it moved; then the next search asks before it reads."""
@@ -221,7 +231,7 @@ class SearchService:
                 self._steady.popitem(last=False)
 
     async def _prepare(
-        self, context: TenantContext, conditions: list[Condition], condition: Condition
+        self, context: TenantContext, condition: Condition | None
     ) -> tuple[TableState | None, list[str] | None]:
         async with self._database.read() as connection:
             try:
@@ -233,7 +243,7 @@ class SearchService:
                 state = None
             table = _opened(state)
             narrowed = None
-            if table is not None and conditions:
+            if table is not None and condition is not None:
                 narrowed = await queries.matching_ids(
                     connection, context, self._generation.id, condition, at_most=_PREFILTER_IDS_MAX
                 )
@@ -267,9 +277,6 @@ class SearchService:
             )
         except VersionGone:
             return None
-        except IndexFault as error:
-            await self._suspicions.tell(tenant_id, error)
-            raise
         finally:
             metrics.SEARCH_SECONDS.labels("fetch").observe(time.perf_counter() - started)
 

@@ -16,7 +16,7 @@ from s4.kernel.ids import TenantId
 from s4.kernel.keys import Collection
 from s4.kernel.pages import PageRequest
 from s4.platform.chains.records import records
-from s4.platform.database import Connection, upsert
+from s4.platform.database import Connection, UtcDateTime, upsert
 
 
 async def revision(connection: Connection, tenant_id: str) -> int:
@@ -78,7 +78,7 @@ async def body(connection: Connection, tenant_id: TenantId) -> Body | None:
     }  # fmt: skip
 
 
-def plan_in_force(now: datetime) -> sa.ColumnElement[str]:
+def plan_in_force(now: datetime | sa.BindParameter[Any]) -> sa.ColumnElement[str]:
     """The plan that a tenant is on: of one that has expired, the next, whether or not somebody noted it already."""
     return sa.case((tenants.c.plan_expires_at <= now, tenants.c.then_plan_id), else_=tenants.c.plan_id)
 
@@ -147,7 +147,7 @@ _PARENT = tenant_keys.alias("parent")
 _PARAMETERS_MAX = 500  # ids in one IN (…)
 
 
-def _with_plan_in_force(selected: sa.Select[Any], now: datetime) -> sa.Select[Any]:
+def _with_plan_in_force(selected: sa.Select[Any], now: datetime | sa.BindParameter[Any]) -> sa.Select[Any]:
     plan_id = plan_in_force(now)
     of_tenant = sa.and_(records.c.collection == Collection.PLANS.value, records.c.name == plan_id)
     return selected.add_columns(records.c.name.label("plan_id"), records.c.body.label("plan_body")).join(
@@ -155,22 +155,26 @@ def _with_plan_in_force(selected: sa.Select[Any], now: datetime) -> sa.Select[An
     )
 
 
+_KEY = _with_plan_in_force(
+    sa.select(
+        tenant_keys,
+        _PARENT.c.prefix.label("parent_prefix"),
+        _PARENT.c.expires_at.label("parent_expires_at"),
+        _PARENT.c.revoked_at.label("parent_revoked_at"),
+        tenants.c.status,
+        tenants.c.state,
+    )
+    .outerjoin(_PARENT, sa.and_(_PARENT.c.prefix == tenant_keys.c.parent, _PARENT.c.parent.is_(None)))
+    .join(tenants, tenants.c.tenant_id == tenant_keys.c.tenant_id),
+    sa.bindparam("now", type_=UtcDateTime),
+).where(tenant_keys.c.prefix == sa.bindparam("prefix"))
+"""Made once, for every request asks it."""
+
+
 async def key(connection: Connection, prefix: str, now: datetime) -> sa.Row[Any] | None:
     """A key by its public part, with its parent, its tenant's state, status and plan: all that a request needs, in
     one look."""
-    of_key = (
-        sa.select(
-            tenant_keys,
-            _PARENT.c.prefix.label("parent_prefix"),
-            _PARENT.c.expires_at.label("parent_expires_at"),
-            _PARENT.c.revoked_at.label("parent_revoked_at"),
-            tenants.c.status,
-            tenants.c.state,
-        )
-        .outerjoin(_PARENT, sa.and_(_PARENT.c.prefix == tenant_keys.c.parent, _PARENT.c.parent.is_(None)))
-        .join(tenants, tenants.c.tenant_id == tenant_keys.c.tenant_id)
-    )
-    found = await connection.execute(_with_plan_in_force(of_key, now).where(tenant_keys.c.prefix == prefix))
+    found = await connection.execute(_KEY, {"prefix": prefix, "now": now})
     return cast("sa.Row[Any] | None", found.one_or_none())
 
 

@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
+import structlog
+
 from s4.engine.vectors.errors import is_conflict, is_missing_table, is_table_exists, writing
 from s4.engine.vectors.model import ChunkRow, OptimizeReport, TableStats
 from s4.engine.vectors.schema import (
@@ -33,6 +35,7 @@ from s4.engine.vectors.schema import (
 )
 from s4.kernel.errors import DataCorrupt, Unavailable
 
+log = structlog.get_logger()
 T = TypeVar("T")
 
 CONFLICT_ATTEMPTS_MAX = 8
@@ -225,10 +228,14 @@ class TableWriter:
             await self._create_index(table, DOCUMENT_INDEX, "document_id", BTree())
 
     async def _index_vectors(self, table: LanceTable, rows: int) -> None:
-        """Made once the table is large; from then on `optimize` takes new rows in."""
+        """Made once the table is large; from then on `optimize` takes new rows in. Some vectors cannot be indexed (of a
+        dimension that eight does not divide, or nothing but zeros): they go on being scanned."""
         if rows < VECTOR_INDEX_ROWS_MIN or VECTOR_INDEX in {index.name for index in await table.list_indices()}:
             return
-        await self._create_index(table, VECTOR_INDEX, "vector", vector_index_config())
+        try:
+            await self._create_index(table, VECTOR_INDEX, "vector", vector_index_config())
+        except (ValueError, RuntimeError) as error:
+            log.warning("index.vectors_not_indexed", rows=rows, error=str(error))
 
     async def _create_index(self, table: LanceTable, name: str, column: str, config: Any) -> None:
         await self._repeat(table, lambda: table.create_index(column, config=config, name=name))

@@ -14,17 +14,19 @@ from s4.domains.documents.models import documents
 from s4.domains.documents.queries import filters
 from s4.kernel.context import Restriction, TenantContext
 from s4.kernel.errors import Forbidden
+from s4.kernel.ids import TenantId
 
 Condition = sa.ColumnElement[bool]
 
 
 def visible(context: TenantContext) -> Condition:
     """On rows of `documents`: live, of the caller's tenant, and in the part of it that the caller's key is bound to."""
-    return sa.and_(
-        documents.c.tenant_id == context.tenant_id,
-        documents.c.state == "live",
-        *bounds(context.restriction),
-    )
+    return visible_to(context.tenant_id, context.restriction)
+
+
+def visible_to(tenant_id: TenantId | sa.BindParameter[str], restriction: Restriction) -> Condition:
+    """The same, for a statement that is made once and gets the caller's tenant when it is executed."""
+    return sa.and_(documents.c.tenant_id == tenant_id, documents.c.state == "live", *bounds(restriction))
 
 
 def bounds(restriction: Restriction) -> list[Condition]:
