@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from s4.engine.vectors import ChunkRow, Hit, VectorStore, chunk_id
+from s4.engine.vectors import writer as writing
 from s4.engine.vectors.schema import VECTOR_INDEX, VECTOR_INDEX_ROWS_MIN
 
 PREFIX = "indices/ten_a/gen_a"
@@ -51,20 +53,24 @@ def _row(ordinal: int, vector: np.ndarray) -> ChunkRow:
     return ChunkRow(chunk_id(document_id, 1, 0), document_id, 1, 0, "valve", vector, None, 0, 5, None)
 
 
-@pytest.fixture(scope="module")
-async def large(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Large]:
-    random = np.random.default_rng(11)
-    centres = random.normal(size=(CLUSTERS, DIMENSION))
-    rows = VECTOR_INDEX_ROWS_MIN
-    vectors = _unit(centres[random.integers(CLUSTERS, size=rows)] + 0.5 * random.normal(size=(rows, DIMENSION)))
-    store = VectorStore(
-        str(tmp_path_factory.mktemp("large")),
+def open_store(folder: Path) -> VectorStore:
+    return VectorStore(
+        str(folder),
         storage_options={},
         index_cache_bytes=64 << 20,
         metadata_cache_bytes=32 << 20,
         handles_max=2,
         read_timeout=timedelta(seconds=30),
     )
+
+
+@pytest.fixture(scope="module")
+async def large(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Large]:
+    random = np.random.default_rng(11)
+    centres = random.normal(size=(CLUSTERS, DIMENSION))
+    rows = VECTOR_INDEX_ROWS_MIN
+    vectors = _unit(centres[random.integers(CLUSTERS, size=rows)] + 0.5 * random.normal(size=(rows, DIMENSION)))
+    store = open_store(tmp_path_factory.mktemp("large"))
     writer = await store.writer(PREFIX, DIMENSION)
     await writer.apply([_row(ordinal, vector) for ordinal, vector in enumerate(vectors)])
     done = await writer.optimize(grace=timedelta(0))
@@ -111,3 +117,29 @@ async def test_what_comes_and_goes_after_the_index_was_made_is_seen_at_once(larg
     large.version = await writer.apply([], removals={f"doc_{len(large.vectors)}": 2})
     await writer.close()
     assert f"doc_{len(large.vectors)}" not in [hit.document_id for hit in await large.found(question)]
+
+
+@pytest.mark.parametrize(("dimension", "size"), [(12, 1.0), (DIMENSION, 0.0)])
+async def test_a_table_whose_vectors_cannot_be_indexed_is_compacted_and_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dimension: int, size: float
+) -> None:
+    """Of a dimension that eight does not divide, or nothing but zeros."""
+    monkeypatch.setattr(writing, "VECTOR_INDEX_ROWS_MIN", 5)
+    store = open_store(tmp_path)
+    writer = await store.writer(PREFIX, dimension)
+    for ordinal in range(6):
+        vector = np.zeros(dimension, np.float32)
+        vector[ordinal] = size
+        await writer.apply([_row(ordinal, vector)])
+
+    done = await writer.optimize(grace=timedelta(0), margin=timedelta(seconds=5))
+
+    await writer.close()
+    assert (done.rows, done.fragments_after) == (6, 1)
+    question = np.zeros(dimension, np.float32)
+    question[3] = 1.0
+    reader = await store.reader(PREFIX, done.version)
+    assert reader is not None
+    hits = await reader.search(query_text="valve", vector=question, limit=10)
+    assert len(hits) == 6
+    await store.close()
