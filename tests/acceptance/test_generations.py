@@ -11,9 +11,12 @@ import sqlalchemy as sa
 
 from s4.domains.documents.model import DocumentStatus
 from s4.domains.indexing import Coverage, queries
+from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import generation_uses
+from s4.kernel import keys
 from s4.kernel.errors import DocumentRejected
-from s4.kernel.ids import DocumentId
+from s4.kernel.ids import FIRST_INCARNATION, DocumentId
+from s4.kernel.keys import ObjectKey
 from s4.platform.database import Connection
 from s4.platform.jobs.models import jobs
 from tests.factories.house import House, Tenant, open_house
@@ -59,6 +62,17 @@ async def rows_of(house: House, tenant: Tenant, document_id: DocumentId) -> int:
     reader = await house.core.vectors.reader(generation.prefix(tenant_id, table.incarnation), table.version)
     assert reader is not None
     return sum(count for (found, _), count in (await reader.all_pairs()).items() if found == document_id)
+
+
+async def files_of(house: House, tenant: Tenant) -> list[ObjectKey]:
+    """Of this house's table."""
+    prefix = house.core.generation.prefix(tenant.context.tenant_id, FIRST_INCARNATION)
+    return [info.key async for info in house.core.store.list(keys.index_table(prefix))]
+
+
+async def check(house: House, tenant: Tenant) -> None:
+    request = index_jobs.check(tenant.context.tenant_id, house.core.generation.id, is_suspected=True)
+    await house.core.database.transact(lambda c: house.core.queue.enqueue(c, request))
 
 
 async def status(house: House, tenant: Tenant, document_id: DocumentId) -> DocumentStatus:
@@ -236,6 +250,24 @@ async def test_what_cannot_be_indexed_in_a_new_generation_is_counted_and_served_
         await green.work()
         await green.core.generations.fill()
         assert (await coverage(green)).complete
+
+
+async def test_what_only_one_generation_lost_for_good_holds_up_no_searches(blue: House) -> None:
+    acme = await blue.tenant()
+    async with green_beside(blue) as green:
+        await fill(green)
+        documents = [await blue.put(acme, f"report{n}", "common") for n in range(2)]
+        await blue.work()
+        await green.work()
+        lost = documents[0].document_id
+        held = [info.key async for info in blue.core.store.list(keys.document(acme.context.tenant_id, lost))]
+        await blue.core.store.delete([key for key in held if "/head/" not in key])
+        await blue.core.store.delete(await files_of(green, acme))
+        await check(green, acme)
+        await green.work()
+        assert await green.found(acme, "common") == [documents[1].document_id]
+        assert len(await blue.found(acme, "common")) == 2
+        assert await status(blue, acme, lost) is DocumentStatus.READY
 
 
 async def waiting(house: House) -> list[str]:

@@ -11,7 +11,7 @@ from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.models import documents
 from s4.domains.indexing.models import document_index, generation_uses, generations, index_tables
 from s4.engine.vectors import FileSum, Sums
-from s4.kernel.ids import DocumentId, GenerationId, Incarnation, TenantId
+from s4.kernel.ids import DocumentId, GenerationId, Incarnation, JobId, TenantId
 from s4.platform.database import Connection, upsert
 from s4.platform.jobs import narrowed
 from s4.platform.jobs.models import jobs
@@ -174,12 +174,29 @@ async def begin_anew(
     await note_whole(connection, tenant_id)
 
 
-async def note_whole(connection: Connection, tenant_id: TenantId | None = None) -> int:
-    """Tables (one tenant's, or all) that were made anew and lack no ready document any more. Answers with how many."""
+async def hold_remade(connection: Connection, tenant_id: TenantId) -> None:
+    """Until this transaction ends, nobody publishes into a table that is made anew: of two that end the last two
+    documents at once, the later one notes that it is whole. Before the lock of a document, as publications do."""
+    t = index_tables.c
+    remade = sa.select(t.generation_id).where(t.tenant_id == tenant_id, t.remade_since.is_not(None))
+    await connection.execute(remade.order_by(t.generation_id).with_for_update())
+
+
+async def note_whole(
+    connection: Connection, tenant_id: TenantId | None = None, *, failing: JobId | None = None
+) -> int:
+    """Tables (one tenant's, or all) that were made anew and lack no ready document any more, but for those that were
+    tried in vain, or are about to be: by the job `failing`. Answers with how many."""
+    tried_in_vain = sa.exists().where(
+        jobs.c.kind == sa.literal(narrowed(document_jobs.INDEX, "")).concat(index_tables.c.generation_id),
+        jobs.c.tenant_id == documents.c.tenant_id,
+        jobs.c.subject == documents.c.document_id,
+        sa.or_(jobs.c.state == "failed", jobs.c.job_id == failing),
+    )
     lacks = sa.exists(
         sa.select(documents.c.document_id)
         .select_from(_here(index_tables.c.generation_id))
-        .where(_READY_AND_ABSENT, documents.c.tenant_id == index_tables.c.tenant_id)
+        .where(_READY_AND_ABSENT, documents.c.tenant_id == index_tables.c.tenant_id, sa.not_(tried_in_vain))
         .correlate(index_tables)
     )
     noted = await connection.execute(

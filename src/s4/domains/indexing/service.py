@@ -173,9 +173,15 @@ class IndexingService:
     async def on_failed(self, connection: Connection, job: ClaimedJob, error: S4Error) -> None:
         """The document ends `failed`, with a reason. What was searchable of it before stays. In a generation that is
         being filled it is missed, and goes on being served from where it is."""
+        await queries.hold_remade(connection, TenantId(job.tenant_id))
         row = await document_rows.lock(connection, job.tenant_id, job.subject)
         if row is None or row.state != "live":
             return
+        await self._end(connection, job, row, error)
+        await queries.note_whole(connection, TenantId(job.tenant_id), failing=job.job_id)
+
+    async def _end(self, connection: Connection, job: ClaimedJob, row: Any, error: S4Error) -> None:
+        """`row` is the document's, locked."""
         if row.status == DocumentStatus.PROCESSING:
             counts = job.kind == document_jobs.INDEX or await queries.is_complete(connection, self._generation.id)
         else:

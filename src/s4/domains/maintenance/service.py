@@ -168,13 +168,10 @@ class MaintenanceService:
         report.add("calls_written_off", written_off)
         report.add("requeued", await self._requeue())
         failpoint("reconcile.requeued")
+        # The last document that a table lacked may have been deleted. Before what failed is asked for again.
+        report.add("indices_remade", await self._database.transact(index_queries.note_whole))
         report.add("reindexed", await self._generations.ask_for_lost(limit=_BATCH))
         failpoint("reconcile.reindexed")
-        # The last document that a table lacked may have been deleted, or have failed.
-        report.add(
-            "indices_remade",
-            await self._database.transact(index_queries.note_whole),
-        )
         now = await self._now()
         report.add(
             "forgotten_idempotency",
