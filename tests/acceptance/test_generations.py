@@ -13,6 +13,7 @@ from s4.domains.documents.model import DocumentStatus
 from s4.domains.indexing import Coverage, queries
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import generation_uses
+from s4.entrypoints.bootstrap import open_core
 from s4.kernel import keys
 from s4.kernel.errors import DocumentRejected
 from s4.kernel.ids import FIRST_INCARNATION, DocumentId
@@ -227,6 +228,45 @@ async def test_a_set_that_dies_is_forgotten_after_a_minute(blue: House) -> None:
         await blue.core.generations.fill()
         await blue.work()
         assert await status(blue, acme, stuck.document_id) is DocumentStatus.READY
+
+
+async def test_a_set_whose_workers_are_gone_holds_nobody_up_though_it_serves(blue: House) -> None:
+    acme = await blue.tenant()
+    async with contextlib.AsyncExitStack() as replica:
+        async with green_beside(blue) as green:
+            await fill(green)
+            core = await replica.enter_async_context(open_core(green.core.settings))
+            await replica.enter_async_context(core.generations.in_use(works=False))
+            stuck = await blue.put(acme, "stuck", "common stuck")
+            await blue.work()
+            assert await status(blue, acme, stuck.document_id) is DocumentStatus.PROCESSING
+        alone = await blue.put(acme, "alone", "common alone")
+        await blue.work()
+        assert await status(blue, acme, alone.document_id) is DocumentStatus.READY
+        await blue.core.generations.fill()
+        await blue.work()
+        assert await status(blue, acme, stuck.document_id) is DocumentStatus.READY
+        assert await waiting(blue) == [], "what only green could do"
+        missed = {each.generation: each.lacking for each in await core.generations.coverage()}
+        assert missed == {blue.core.generation.id: 0, core.generation.id: 2}
+    async with green_beside(blue) as green:
+        assert not (await coverage(green)).complete
+        await fill(green)
+        assert (await coverage(green)).complete
+
+
+async def test_a_generation_that_is_being_filled_leaves_nothing_to_one_without_workers(blue: House) -> None:
+    acme = await blue.tenant()
+    async with green_beside(blue) as green:
+
+        async def only_serves(connection: Connection) -> None:
+            of_blue = generation_uses.c.generation_id == blue.core.generation.id
+            await connection.execute(sa.update(generation_uses).where(of_blue).values(works=False))
+
+        await blue.core.database.transact(only_serves)
+        new = await green.put(acme, "new", "common new")
+        await green.work()
+        assert await status(green, acme, new.document_id) is DocumentStatus.READY
 
 
 async def test_what_cannot_be_indexed_in_a_new_generation_is_counted_and_served_from_the_old_one(

@@ -182,9 +182,7 @@ async def hold_remade(connection: Connection, tenant_id: TenantId) -> None:
     await connection.execute(remade.order_by(t.generation_id).with_for_update())
 
 
-async def note_whole(
-    connection: Connection, tenant_id: TenantId | None = None, *, failing: JobId | None = None
-) -> int:
+async def note_whole(connection: Connection, tenant_id: TenantId | None = None, *, failing: JobId | None = None) -> int:
     """Tables (one tenant's, or all) that were made anew and lack no ready document any more, but for those that were
     tried in vain, or are about to be: by the job `failing`. Answers with how many."""
     tried_in_vain = sa.exists().where(
@@ -214,7 +212,7 @@ async def note_whole(
 async def tables_to_check(
     connection: Connection, used: Collection[GenerationId], *, checked_before: datetime, limit: int
 ) -> list[tuple[TenantId, GenerationId]]:
-    """Tables of the generations in use that were not looked at since, the longest unseen first."""
+    """Tables of the generations at work that were not looked at since, the longest unseen first."""
     t = index_tables.c
     found = await connection.execute(
         sa.select(t.tenant_id, t.generation_id)
@@ -237,7 +235,7 @@ async def note_checked(
 async def tables_to_optimize(
     connection: Connection, used: Collection[GenerationId], *, commits_min: int, limit: int
 ) -> list[tuple[TenantId, GenerationId]]:
-    """Tables of the generations in use that have had at least so many commits since they were compacted."""
+    """Tables of the generations at work that have had at least so many commits since they were compacted."""
     found = await connection.execute(
         sa.select(index_tables.c.tenant_id, index_tables.c.generation_id)
         .where(
@@ -343,15 +341,18 @@ async def withdraw(
 # -- generations
 
 
-async def use(connection: Connection, process: str, generation: GenerationId, now: datetime) -> None:
-    """Notes that `process` indexes or searches with `generation`. One that nobody used meanwhile may lack what came
-    since. That is asked more strictly than by `in_use`: nobody passes over a generation that holds itself for used."""
-    used = sa.select(
+async def use(connection: Connection, process: str, generation: GenerationId, now: datetime, *, works: bool) -> None:
+    """Notes that `process` searches with `generation`, and whether it indexes. One into which nobody indexed meanwhile
+    may lack what came since. That is asked more strictly than by `at_work`: nobody passes over a generation that holds
+    itself for one that is."""
+    worked = sa.select(
         sa.exists().where(
-            generation_uses.c.generation_id == generation, generation_uses.c.seen_at > now - USE_LASTS / 2
+            generation_uses.c.generation_id == generation,
+            generation_uses.c.works,
+            generation_uses.c.seen_at > now - USE_LASTS / 2,
         )
     )
-    if not (await connection.execute(used)).scalar_one():
+    if not (await connection.execute(worked)).scalar_one():
         await connection.execute(
             upsert(
                 connection,
@@ -365,9 +366,9 @@ async def use(connection: Connection, process: str, generation: GenerationId, no
         upsert(
             connection,
             generation_uses,
-            {"process": process, "generation_id": generation, "seen_at": now},
+            {"process": process, "generation_id": generation, "works": works, "seen_at": now},
             conflict=["process"],
-            update={"generation_id": generation, "seen_at": now},
+            update={"generation_id": generation, "works": works, "seen_at": now},
         )
     )
 
@@ -379,8 +380,17 @@ async def leave(connection: Connection, process: str) -> None:
 async def in_use(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
     """Generations that a living process uses, and whether each is complete. It stays so until this transaction ends:
     `completed` waits for it."""
+    return await _used(connection, now, sa.true())
+
+
+async def at_work(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
+    """Those of them that have a living worker: what is asked of the others is never done."""
+    return await _used(connection, now, generation_uses.c.works)
+
+
+async def _used(connection: Connection, now: datetime, by: sa.ColumnElement[bool]) -> dict[GenerationId, bool]:
     used = sa.exists().where(
-        generation_uses.c.generation_id == generations.c.generation_id, generation_uses.c.seen_at > now - USE_LASTS
+        generation_uses.c.generation_id == generations.c.generation_id, generation_uses.c.seen_at > now - USE_LASTS, by
     )
     found = await connection.execute(
         sa.select(generations)

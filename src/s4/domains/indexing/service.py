@@ -132,7 +132,7 @@ class IndexingService:
         and not for a model that is perhaps slow, or never answers."""
 
         async def leave(connection: Connection) -> bool:
-            used = await queries.in_use(connection, await self._database.now(connection))
+            used = await queries.at_work(connection, await self._database.now(connection))
             served = [generation for generation, complete in used.items() if complete]
             if not served or self._generation.id in served:
                 return False

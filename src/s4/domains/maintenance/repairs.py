@@ -77,7 +77,7 @@ class Repairs:
 
         async def enqueue(connection: Connection) -> int:
             now = await self._database.now(connection)
-            used = await index_queries.in_use(connection, now)
+            used = await index_queries.at_work(connection, now)
             due = await index_queries.tables_to_check(connection, used, checked_before=now - _CHECK_EVERY, limit=_BATCH)
             for tenant_id, generation in due:
                 await self._queue.enqueue(connection, index_jobs.check(tenant_id, generation, is_suspected=False))

@@ -225,7 +225,7 @@ class MaintenanceService:
         report = Report()
 
         async def enqueue(connection: Connection) -> int:
-            used = await index_queries.in_use(connection, await self._database.now(connection))
+            used = await index_queries.at_work(connection, await self._database.now(connection))
             due = await index_queries.tables_to_optimize(
                 connection, used, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
             )
