@@ -1,10 +1,10 @@
 """Generations side by side: two sets of processes over one catalog and bucket, each with its own way of indexing.
 
-Every process says which generation it uses and whether it indexes, and is believed for a minute. A document is indexed first by whoever claims
-its job; the publication then asks for a job of every other generation at work, which only its workers claim. A
-generation that is new, or was out of use for a while, is *filled* beside what is served, and nobody waits for it. Once
-it holds everything that is promised it is *complete*: from then on no document is ready before it is there as well, so
-that both sets find the same, and one may take over from the other.
+Every process says which generation it uses and whether it indexes, and is believed for a minute. A document is indexed
+first by whoever claims its job; the publication then asks for a job of every other generation at work, which only its
+workers claim. A generation that is new, or was out of use for a while, is *filled* beside what is served, and nobody
+waits for it. Once it holds everything that is promised it is *complete*: from then on no document is ready before it is
+there as well, so that both sets find the same, and one may take over from the other.
 """
 
 import asyncio
@@ -69,6 +69,7 @@ class Generations:
         finally:
             with contextlib.suppress(Unavailable):  # then it is believed a minute longer
                 await self._database.transact(lambda c: queries.leave(c, self._process))
+                await self._go_on_without_the_gone()  # at once: an older release that comes next cannot do it
 
     async def _say(self, works: bool) -> None:
         async def say(connection: Connection) -> None:
@@ -90,15 +91,20 @@ class Generations:
     async def fill(self) -> None:
         """Asks for what each generation at work lacks, a part at a time, and notes which are complete. What waits for
         workers that are gone goes on without them."""
-        used, abandoned = await self._database.transact(self._abandon)
-        for job in abandoned:
-            if broad(job.kind) == document_jobs.INDEX:
-                await self._database.transact(partial(self._go_on, job=job))
+        used = await self._go_on_without_the_gone()
         for generation, complete in used.items():
             if complete or await self._database.transact(partial(self._ask, generation=generation)):
                 continue
             if await self._database.transact(partial(queries.completed, generation=generation)):
                 log.info("generation.completed", generation=generation)
+
+    async def _go_on_without_the_gone(self) -> dict[GenerationId, bool]:
+        """Answers with the generations at work, and whether each is complete."""
+        used, abandoned = await self._database.transact(self._abandon)
+        for job in abandoned:
+            if broad(job.kind) == document_jobs.INDEX:
+                await self._database.transact(partial(self._go_on, job=job))
+        return used
 
     async def _abandon(self, connection: Connection) -> tuple[dict[GenerationId, bool], list[JobRequest]]:
         now = await self._database.now(connection)

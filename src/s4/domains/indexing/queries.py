@@ -18,6 +18,8 @@ from s4.platform.jobs.models import jobs
 
 USE_LASTS = timedelta(seconds=60)
 """A process that has not been seen for so long uses no generation any more."""
+_REMEMBERED = timedelta(hours=1)
+"""So long it may come back: the catalog was away, and nobody could say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,18 +185,30 @@ async def hold_remade(connection: Connection, tenant_id: TenantId) -> None:
 
 
 async def note_whole(connection: Connection, tenant_id: TenantId | None = None, *, failing: JobId | None = None) -> int:
-    """Tables (one tenant's, or all) that were made anew and lack no ready document any more, but for those that were
-    tried in vain, or are about to be: by the job `failing`. Answers with how many."""
+    """Tables (one tenant's, or all) that were made anew and lack no ready document any more, nor one that was being
+    replaced at the time, and found by its former text; but for those that were tried in vain, or are about to be: by
+    the job `failing`. Answers with how many."""
     tried_in_vain = sa.exists().where(
         jobs.c.kind == sa.literal(narrowed(document_jobs.INDEX, "")).concat(index_tables.c.generation_id),
         jobs.c.tenant_id == documents.c.tenant_id,
         jobs.c.subject == documents.c.document_id,
         sa.or_(jobs.c.state == "failed", jobs.c.job_id == failing),
     )
+    replaced_and_absent = sa.and_(
+        documents.c.state == "live",
+        documents.c.status == "processing",
+        documents.c.content_revision > 1,
+        documents.c.content_revision > _REVISION_HERE,
+        documents.c.uploaded_at <= index_tables.c.remade_since,
+    )
     lacks = sa.exists(
         sa.select(documents.c.document_id)
         .select_from(_here(index_tables.c.generation_id))
-        .where(_READY_AND_ABSENT, documents.c.tenant_id == index_tables.c.tenant_id, sa.not_(tried_in_vain))
+        .where(
+            documents.c.tenant_id == index_tables.c.tenant_id,
+            sa.or_(_READY_AND_ABSENT, replaced_and_absent),
+            sa.not_(tried_in_vain),
+        )
         .correlate(index_tables)
     )
     noted = await connection.execute(
@@ -325,6 +339,30 @@ async def publish(
     )
 
 
+async def published(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> set[tuple[str, int]]:
+    """The pairs of document and revision that are said to be searchable here."""
+    i = document_index.c
+    found = await connection.execute(
+        sa.select(i.document_id, i.searchable_revision).where(i.tenant_id == tenant_id, i.generation_id == generation)
+    )
+    return {(row.document_id, row.searchable_revision) for row in found}
+
+
+async def withdraw_lost(
+    connection: Connection, tenant_id: TenantId, generation: GenerationId, lost: Collection[tuple[str, int]]
+) -> None:
+    """Forgets what was said to be searchable here and is not in the table. The caller holds the table's lease."""
+    for document_id, revision in sorted(lost):
+        await connection.execute(
+            sa.delete(document_index).where(
+                document_index.c.tenant_id == tenant_id,
+                document_index.c.generation_id == generation,
+                document_index.c.document_id == document_id,
+                document_index.c.searchable_revision == revision,
+            )
+        )
+
+
 async def withdraw(
     connection: Connection, tenant_id: TenantId, document_id: DocumentId, *, up_to_revision: int
 ) -> None:
@@ -388,9 +426,16 @@ async def at_work(connection: Connection, now: datetime) -> dict[GenerationId, b
     return await _used(connection, now, generation_uses.c.works)
 
 
-async def _used(connection: Connection, now: datetime, by: sa.ColumnElement[bool]) -> dict[GenerationId, bool]:
+async def remembered(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
+    """Those too whose processes have fallen silent and may come back."""
+    return await _used(connection, now, sa.true(), within=_REMEMBERED)
+
+
+async def _used(
+    connection: Connection, now: datetime, by: sa.ColumnElement[bool], *, within: timedelta = USE_LASTS
+) -> dict[GenerationId, bool]:
     used = sa.exists().where(
-        generation_uses.c.generation_id == generations.c.generation_id, generation_uses.c.seen_at > now - USE_LASTS, by
+        generation_uses.c.generation_id == generations.c.generation_id, generation_uses.c.seen_at > now - within, by
     )
     found = await connection.execute(
         sa.select(generations)
@@ -406,12 +451,14 @@ async def forget_silent(connection: Connection, now: datetime) -> None:
     await connection.execute(
         sa.update(generation_uses).where(generation_uses.c.seen_at > now + USE_LASTS).values(seen_at=now)
     )
-    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.seen_at <= now - USE_LASTS))
+    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.seen_at <= now - _REMEMBERED))
 
 
 async def completed(connection: Connection, generation: GenerationId) -> bool:
     """Notes that a generation holds whatever is promised, if it does. Publications that began before have ended when
-    it is looked, and those that follow know."""
+    it is looked, and those that follow know; none waits for as long as something is lacking anyway."""
+    if await lacking(connection, generation):
+        return False
     row = sa.select(generations).where(generations.c.generation_id == generation).with_for_update()
     if (await connection.execute(row)).one_or_none() is None or await lacking(connection, generation):
         return False
@@ -484,7 +531,7 @@ async def unindexed(
     tenant_id: TenantId | None = None,
 ) -> list[tuple[TenantId, DocumentId]]:
     """Ready documents (one tenant's, or all) whose content this generation lacks and that no job is about to index;
-    `with_failed`: those too that have been tried."""
+    `with_failed`: those too that have been tried. In the order in which publications lock them."""
     known = ("ready", "running") if with_failed else ("ready", "running", "failed")
     found = await connection.execute(
         sa.select(documents.c.tenant_id, documents.c.document_id)
@@ -494,9 +541,21 @@ async def unindexed(
             documents.c.tenant_id == tenant_id if tenant_id is not None else sa.true(),
             sa.not_(_job(generation, *known)),
         )
+        .order_by(documents.c.tenant_id, documents.c.document_id)
         .limit(limit)
     )
     return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in found]
+
+
+async def awaits_anybody(connection: Connection, tenant_id: str, document_id: str) -> bool:
+    """Whether a job that any generation may do is about to index the document's current content."""
+    waits = sa.exists().where(
+        jobs.c.kind == document_jobs.INDEX,
+        jobs.c.tenant_id == tenant_id,
+        jobs.c.subject == document_id,
+        jobs.c.state.in_(("ready", "running")),
+    )
+    return bool((await connection.execute(sa.select(waits))).scalar_one())
 
 
 async def jobs_into(connection: Connection, generation: GenerationId, state: str) -> int:
