@@ -16,10 +16,10 @@ from obstore.store import S3Store
 from s4.domains.documents import DocumentStatus
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import index_tables
-from s4.domains.indexing.queries import TableRecord, table_record
+from s4.domains.indexing.queries import TableRecord, move_table, table_record
 from s4.domains.maintenance import service as maintenance
 from s4.engine.ranking import Mode as SearchMode
-from s4.engine.vectors import inspect, manifest_name
+from s4.engine.vectors import inspect, manifest_name, newest_version
 from s4.kernel import keys
 from s4.kernel.errors import Unavailable
 from s4.kernel.keys import ObjectPrefix
@@ -119,6 +119,16 @@ async def settled(house: House) -> None:
             return
         await house.core.database.transact(hurry)
     raise AssertionError(f"never done: {await waiting(house)}")
+
+
+async def let_time_pass(house: House) -> None:
+    """Since the last repair."""
+
+    async def back_date(connection: Connection) -> None:
+        past = await house.core.database.now(connection) - timedelta(minutes=1)
+        await connection.execute(sa.update(index_tables).values(repaired_at=past))
+
+    await house.core.database.transact(back_date)
 
 
 async def search(house: House, tenant: Tenant) -> set[str | None] | None:
@@ -265,13 +275,7 @@ async def test_a_table_that_is_damaged_again_and_again_waits_longer_and_longer(h
     async with house.core.database.read() as connection:
         due_at = (await connection.execute(sa.select(jobs.c.run_at).where(of_kind(index_jobs.CHECK)))).scalar_one()
         assert due_at - await house.core.database.now(connection) > timedelta(seconds=2)
-
-    async def let_time_pass(connection: Connection) -> None:
-        await connection.execute(
-            sa.update(index_tables).values(repaired_at=await house.core.database.now(connection) - timedelta(minutes=1))
-        )
-
-    await house.core.database.transact(let_time_pass)
+    await let_time_pass(house)
     await settled(house)
     assert await search(house, acme) == set(WORDS)
     assert (await state(house, acme))[1].repairs == 2
@@ -319,6 +323,76 @@ async def test_searches_of_a_table_that_lacks_documents_are_told_to_come_again(h
         await house.found(acme, "text")
     assert told.value.retry_after == timedelta(seconds=5)
     await settled(house)
+    assert await search(house, acme) == set(WORDS)
+
+
+async def test_nor_does_the_table_pass_for_whole_without_what_was_being_replaced(house: House, bucket: Bucket) -> None:
+    acme = await house.tenant()
+    await house.put(acme, "report", "an ancient text")
+    await house.work()
+    await bucket.damage(house, acme, "data", vanish)
+    await house.put(acme, "report", "a modern text")
+    await enqueue(house, index_jobs.check(acme.context.tenant_id, house.core.generation.id, is_suspected=True))
+    faults.arm(faults.parse("index.embedded=raise"))
+    try:
+        await house.work()
+    finally:
+        faults.arm({})
+    with pytest.raises(Unavailable, match="made anew"):
+        await house.found(acme, "ancient")
+    await settled(house)
+    assert len(await house.found(acme, "modern")) == 1
+
+
+@pytest.mark.parametrize("looks_at_it", ["check", "optimize", "optimize of an older release"])
+async def test_what_the_table_does_not_hold_though_the_catalog_says_so_is_indexed_again(
+    house: House, looks_at_it: str
+) -> None:
+    """An older release does not know that the table was made anew, and writes to where it was."""
+    acme = await furnished(house)
+    tenant_id, generation = acme.context.tenant_id, house.core.generation
+    where, table = await state(house, acme)
+    writer = await house.core.vectors.writer(where, generation.dimension)
+    version = await writer.prune([(next(iter(await house.all(acme))).document_id, 1)])
+    await writer.close()
+    sums = (await inspect(house.core.store, where, version, table.sums)).sums
+
+    async def move(connection: Connection) -> None:
+        now = await house.core.database.now(connection)
+        incarnation = table.state.incarnation
+        await move_table(connection, tenant_id, generation.id, incarnation, version=version, sums=sums, now=now)
+
+    await house.core.database.transact(move)
+    await enqueue(
+        house,
+        {
+            "check": index_jobs.check(tenant_id, generation.id, is_suspected=True),
+            "optimize": index_jobs.optimize(tenant_id, generation.id),
+            "optimize of an older release": JobRequest(index_jobs.OPTIMIZE, tenant_id, "table", {}),
+        }[looks_at_it],
+    )
+    await house.work()
+    assert await search(house, acme) == set(WORDS)
+    assert (await state(house, acme))[0] == where, "it is not made anew for that"
+
+
+async def test_a_first_commit_that_is_damaged_before_it_counts_stops_nobody(house: House, bucket: Bucket) -> None:
+    acme = await furnished(house)
+    await bucket.damage(house, acme, "data", vanish)
+    assert await search(house, acme) is None
+    faults.arm(faults.parse("index.written=raise"))
+    try:
+        await house.work()
+    finally:
+        faults.arm({})
+    where, table = await state(house, acme)
+    left = await newest_version(house.core.store, where)
+    assert table.state.version == 0 < left
+    halve(bucket.store, f"{bucket.prefix}/{keys.index_file(ObjectPrefix(where), manifest_name(left))}")
+    await let_time_pass(house)
+    await enqueue(house, index_jobs.check(acme.context.tenant_id, house.core.generation.id, is_suspected=True))
+    await settled(house)
+    assert (await state(house, acme))[0] != where
     assert await search(house, acme) == set(WORDS)
 
 

@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.model import DocumentStatus
 from s4.domains.indexing import Coverage, queries
+from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import generation_uses
+from s4.entrypoints.bootstrap import open_core
+from s4.kernel import keys
 from s4.kernel.errors import DocumentRejected
-from s4.kernel.ids import DocumentId
+from s4.kernel.ids import FIRST_INCARNATION, DocumentId, GenerationId
+from s4.kernel.keys import ObjectKey
 from s4.platform.database import Connection
+from s4.platform.jobs import broad
 from s4.platform.jobs.models import jobs
 from tests.factories.house import House, Tenant, open_house
 
@@ -59,6 +65,28 @@ async def rows_of(house: House, tenant: Tenant, document_id: DocumentId) -> int:
     reader = await house.core.vectors.reader(generation.prefix(tenant_id, table.incarnation), table.version)
     assert reader is not None
     return sum(count for (found, _), count in (await reader.all_pairs()).items() if found == document_id)
+
+
+async def files_of(house: House, tenant: Tenant) -> list[ObjectKey]:
+    """Of this house's table."""
+    prefix = house.core.generation.prefix(tenant.context.tenant_id, FIRST_INCARNATION)
+    return [info.key async for info in house.core.store.list(keys.index_table(prefix))]
+
+
+async def check(house: House, tenant: Tenant) -> None:
+    request = index_jobs.check(tenant.context.tenant_id, house.core.generation.id, is_suspected=True)
+    await house.core.database.transact(lambda c: house.core.queue.enqueue(c, request))
+
+
+async def fall_silent(house: House) -> None:
+    """As if its processes had said nothing for more than a minute."""
+
+    async def say(connection: Connection) -> None:
+        past = await house.core.database.now(connection) - queries.USE_LASTS - timedelta(seconds=1)
+        of_house = generation_uses.c.generation_id == house.core.generation.id
+        await connection.execute(sa.update(generation_uses).where(of_house).values(seen_at=past))
+
+    await house.core.database.transact(say)
 
 
 async def status(house: House, tenant: Tenant, document_id: DocumentId) -> DocumentStatus:
@@ -183,13 +211,13 @@ async def test_a_set_that_leaves_holds_nobody_up_and_catches_up_when_it_returns(
         stuck = await blue.put(acme, "stuck", "common stuck")
         await blue.work()
         assert await status(blue, acme, stuck.document_id) is DocumentStatus.PROCESSING
-    await blue.core.generations.fill()
+    assert [broad(kind) for kind in await waiting(blue)] == await waiting(blue), "what only green could do"
     await blue.work()
     assert await status(blue, acme, stuck.document_id) is DocumentStatus.READY
     alone = await blue.put(acme, "alone", "common alone")
     await blue.work()
     assert await status(blue, acme, alone.document_id) is DocumentStatus.READY
-    assert await waiting(blue) == [], "what only green could do"
+    assert await waiting(blue) == []
     async with green_beside(blue) as green:
         assert not (await coverage(green)).complete, "it lacks what came while it was away"
         await fill(green)
@@ -203,16 +231,49 @@ async def test_a_set_that_dies_is_forgotten_after_a_minute(blue: House) -> None:
         await fill(green)
         stuck = await blue.put(acme, "stuck", "common stuck")
         await blue.work()
-
-        async def silent(connection: Connection) -> None:
-            of_green = generation_uses.c.generation_id == green.core.generation.id
-            past = await blue.core.database.now(connection) - queries.USE_LASTS - timedelta(seconds=1)
-            await connection.execute(sa.update(generation_uses).where(of_green).values(seen_at=past))
-
-        await blue.core.database.transact(silent)
+        await fall_silent(green)
         await blue.core.generations.fill()
         await blue.work()
         assert await status(blue, acme, stuck.document_id) is DocumentStatus.READY
+
+
+async def test_a_set_whose_workers_are_gone_holds_nobody_up_though_it_serves(blue: House) -> None:
+    acme = await blue.tenant()
+    async with contextlib.AsyncExitStack() as replica:
+        async with green_beside(blue) as green:
+            await fill(green)
+            core = await replica.enter_async_context(open_core(green.core.settings))
+            await replica.enter_async_context(core.generations.in_use(works=False))
+            stuck = await blue.put(acme, "stuck", "common stuck")
+            await blue.work()
+            assert await status(blue, acme, stuck.document_id) is DocumentStatus.PROCESSING
+        alone = await blue.put(acme, "alone", "common alone")
+        await blue.work()
+        assert await status(blue, acme, alone.document_id) is DocumentStatus.READY
+        await blue.core.generations.fill()
+        await blue.work()
+        assert await status(blue, acme, stuck.document_id) is DocumentStatus.READY
+        assert await waiting(blue) == [], "what only green could do"
+        missed = {each.generation: each.lacking for each in await core.generations.coverage()}
+        assert missed == {blue.core.generation.id: 0, core.generation.id: 2}
+    async with green_beside(blue) as green:
+        assert not (await coverage(green)).complete
+        await fill(green)
+        assert (await coverage(green)).complete
+
+
+async def test_a_generation_that_is_being_filled_leaves_nothing_to_one_without_workers(blue: House) -> None:
+    acme = await blue.tenant()
+    async with green_beside(blue) as green:
+
+        async def only_serves(connection: Connection) -> None:
+            of_blue = generation_uses.c.generation_id == blue.core.generation.id
+            await connection.execute(sa.update(generation_uses).where(of_blue).values(works=False))
+
+        await blue.core.database.transact(only_serves)
+        new = await green.put(acme, "new", "common new")
+        await green.work()
+        assert await status(green, acme, new.document_id) is DocumentStatus.READY
 
 
 async def test_what_cannot_be_indexed_in_a_new_generation_is_counted_and_served_from_the_old_one(
@@ -236,6 +297,70 @@ async def test_what_cannot_be_indexed_in_a_new_generation_is_counted_and_served_
         await green.work()
         await green.core.generations.fill()
         assert (await coverage(green)).complete
+
+
+async def test_what_fails_of_a_former_text_says_nothing_of_the_new_one(
+    blue: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = await blue.tenant()
+    async with green_beside(blue) as green:
+        await fill(green)
+        stored = await blue.put(acme, "report", "the ancient wording")
+        await blue.work()
+
+        async def refuse_the_former(_: object) -> None:
+            monkeypatch.undo()
+            await blue.put(acme, "report", "the modern wording")
+            raise DocumentRejected("Too many passages.", code="too_long")
+
+        monkeypatch.setattr(green.parts.indexing, "_chunks", refuse_the_former)
+        del green.parts.worker._handlers[document_jobs.INDEX]  # that is left to blue
+        await green.work()
+        assert await status(blue, acme, stored.document_id) is DocumentStatus.PROCESSING
+        await blue.work()
+        await green.work()
+        assert await status(blue, acme, stored.document_id) is DocumentStatus.READY
+        assert await green.found(acme, "modern") == [stored.document_id]
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_what_only_one_generation_lost_for_good_holds_up_no_searches(blue: House, is_silent: bool) -> None:
+    """Nor is it lost when the other has said nothing for a while: the catalog may have been away."""
+    acme = await blue.tenant()
+    async with green_beside(blue) as green:
+        await fill(green)
+        documents = [await blue.put(acme, f"report{n}", "common") for n in range(2)]
+        await blue.work()
+        await green.work()
+        lost = documents[0].document_id
+        held = [info.key async for info in blue.core.store.list(keys.document(acme.context.tenant_id, lost))]
+        await blue.core.store.delete([key for key in held if "/head/" not in key])
+        await blue.core.store.delete(await files_of(green, acme))
+        await check(green, acme)
+        if is_silent:
+            await fall_silent(blue)
+            await green.core.generations.fill()
+        await green.work()
+        assert await green.found(acme, "common") == [documents[1].document_id]
+        assert len(await blue.found(acme, "common")) == 2
+        assert await status(blue, acme, lost) is DocumentStatus.READY
+
+
+async def test_publications_do_not_wait_while_a_generation_lacks_something(tmp_path: Path, postgres_url: str) -> None:
+    async with open_house(tmp_path, database_url=postgres_url) as house:
+        database, new = house.core.database, GenerationId("gen_new")
+        await house.put(await house.tenant(), "report", "common")
+        await house.work()
+
+        async def look_while_it_publishes(connection: Connection) -> bool:
+            assert new in await queries.at_work(connection, await database.now(connection))
+            return await database.transact(lambda c: queries.completed(c, new))
+
+        async def begin(connection: Connection) -> None:
+            await queries.use(connection, "new", new, await database.now(connection), works=True)
+
+        await database.transact(begin)
+        assert not await database.transact(look_while_it_publishes)
 
 
 async def waiting(house: House) -> list[str]:

@@ -65,7 +65,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
             await stack.enter_async_context(core.calls.running())
             await stack.enter_async_context(core.access.notes_kept())
             await stack.enter_async_context(core.vectors.copies_kept())
-            await stack.enter_async_context(core.generations.in_use())
+            await stack.enter_async_context(core.generations.in_use(works=False))
             if worker is not None:
                 await stack.enter_async_context(worker)
             await stack.enter_async_context(core.admin_calls.running())

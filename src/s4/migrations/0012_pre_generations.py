@@ -24,6 +24,7 @@ def upgrade() -> None:
         "generation_uses",
         sa.Column("process", sa.String(length=40), nullable=False),
         sa.Column("generation_id", sa.String(length=40), nullable=False),
+        sa.Column("works", sa.Boolean(), nullable=False),
         sa.Column("seen_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("process", name="pk_generation_uses"),
     )

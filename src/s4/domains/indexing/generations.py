@@ -1,10 +1,10 @@
 """Generations side by side: two sets of processes over one catalog and bucket, each with its own way of indexing.
 
-Every process says which generation it uses, and is believed for a minute. A document is indexed first by whoever claims
-its job; the publication then asks for a job of every other generation in use, which only their workers claim. A
-generation that is new, or was out of use for a while, is *filled* beside what is served, and nobody waits for it. Once
-it holds everything that is promised it is *complete*: from then on no document is ready before it is there as well, so
-that both sets find the same, and one may take over from the other.
+Every process says which generation it uses and whether it indexes, and is believed for a minute. A document is indexed
+first by whoever claims its job; the publication then asks for a job of every other generation at work, which only its
+workers claim. A generation that is new, or was out of use for a while, is *filled* beside what is served, and nobody
+waits for it. Once it holds everything that is promised it is *complete*: from then on no document is ready before it is
+there as well, so that both sets find the same, and one may take over from the other.
 """
 
 import asyncio
@@ -60,49 +60,55 @@ class Generations:
         return [RegularJob(FILL, _FILL_EVERY, self.fill)]
 
     @contextlib.asynccontextmanager
-    async def in_use(self) -> AsyncIterator[None]:
-        """This process uses its generation, for the length of the block."""
-        await self._say()
+    async def in_use(self, *, works: bool) -> AsyncIterator[None]:
+        """This process uses its generation, for the length of the block; `works`: it also runs its jobs."""
+        await self._say(works)
         try:
-            async with in_background(self._keep_saying()):
+            async with in_background(self._keep_saying(works)):
                 yield
         finally:
             with contextlib.suppress(Unavailable):  # then it is believed a minute longer
                 await self._database.transact(lambda c: queries.leave(c, self._process))
+                await self._go_on_without_the_gone()  # at once: an older release that comes next cannot do it
 
-    async def _say(self) -> None:
+    async def _say(self, works: bool) -> None:
         async def say(connection: Connection) -> None:
             now = await self._database.now(connection)
-            await queries.use(connection, self._process, self._generation().id, now)
+            await queries.use(connection, self._process, self._generation().id, now, works=works)
 
         try:
             await self._database.transact(say)
         except Unavailable as error:  # or the generation is not known yet: then nothing can be indexed with it
             log.debug("generation.use_unsaid", error=error.message)
 
-    async def _keep_saying(self) -> None:
+    async def _keep_saying(self, works: bool) -> None:
         while True:
             await asyncio.sleep(_SEEN_EVERY.total_seconds())
-            await self._say()
+            await self._say(works)
 
     # -- filling
 
     async def fill(self) -> None:
-        """Asks for what each generation in use lacks, a part at a time, and notes which are complete. What waits for
+        """Asks for what each generation at work lacks, a part at a time, and notes which are complete. What waits for
         workers that are gone goes on without them."""
-        used, abandoned = await self._database.transact(self._abandon)
-        for job in abandoned:
-            if broad(job.kind) == document_jobs.INDEX:
-                await self._database.transact(partial(self._go_on, job=job))
+        used = await self._go_on_without_the_gone()
         for generation, complete in used.items():
             if complete or await self._database.transact(partial(self._ask, generation=generation)):
                 continue
             if await self._database.transact(partial(queries.completed, generation=generation)):
                 log.info("generation.completed", generation=generation)
 
+    async def _go_on_without_the_gone(self) -> dict[GenerationId, bool]:
+        """Answers with the generations at work, and whether each is complete."""
+        used, abandoned = await self._database.transact(self._abandon)
+        for job in abandoned:
+            if broad(job.kind) == document_jobs.INDEX:
+                await self._database.transact(partial(self._go_on, job=job))
+        return used
+
     async def _abandon(self, connection: Connection) -> tuple[dict[GenerationId, bool], list[JobRequest]]:
         now = await self._database.now(connection)
-        used = await queries.in_use(connection, now)
+        used = await queries.at_work(connection, now)
         await queries.forget_silent(connection, now)
         return used, await self._queue.abandon(connection, but_for=used)
 
@@ -124,12 +130,12 @@ class Generations:
         return bool(found)
 
     async def ask_for_lost(self, *, limit: int) -> int:
-        """Asks for ready documents that a generation in use lacks and nobody is about to index, those too that failed
+        """Asks for ready documents that a generation at work lacks and nobody is about to index, those too that failed
         there: whatever lost a job on the way. Answers with their number."""
 
         async def ask(connection: Connection) -> int:
             count = 0
-            for generation in await queries.in_use(connection, await self._database.now(connection)):
+            for generation in await queries.at_work(connection, await self._database.now(connection)):
                 lost = await queries.unindexed(connection, generation, limit=limit, with_failed=True)
                 for tenant_id, document_id in lost:
                     await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id, into=generation))

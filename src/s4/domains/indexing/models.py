@@ -44,5 +44,6 @@ generation_uses = sa.Table(
     metadata,
     sa.Column("process", sa.String(40), primary_key=True),
     sa.Column("generation_id", sa.String(40), nullable=False),
+    sa.Column("works", sa.Boolean, nullable=False, comment="It indexes; otherwise it only searches."),
     sa.Column("seen_at", UtcDateTime, nullable=False, comment="Said again and again, while the process lives."),
 )

@@ -364,12 +364,12 @@ class Publisher:
         return lost
 
     async def _others(self, connection: Connection, now: datetime) -> dict[GenerationId, bool]:
-        """Generations in use beside this one, and whether they are complete."""
-        used = await queries.in_use(connection, now)
+        """Generations at work beside this one, and whether they are complete."""
+        used = await queries.at_work(connection, now)
         return {generation: complete for generation, complete in used.items() if generation != self._generation.id}
 
     async def remove_elsewhere(self, job: ClaimedJob) -> None:
-        """Asks that a deleted document leave the other generations in use; for who has no rows of it."""
+        """Asks that a deleted document leave the other generations at work; for who has no rows of it."""
 
         async def ask(connection: Connection) -> None:
             others = await self._others(connection, await self._database.now(connection))

@@ -11,13 +11,15 @@ from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.models import documents
 from s4.domains.indexing.models import document_index, generation_uses, generations, index_tables
 from s4.engine.vectors import FileSum, Sums
-from s4.kernel.ids import DocumentId, GenerationId, Incarnation, TenantId
+from s4.kernel.ids import DocumentId, GenerationId, Incarnation, JobId, TenantId
 from s4.platform.database import Connection, upsert
 from s4.platform.jobs import narrowed
 from s4.platform.jobs.models import jobs
 
 USE_LASTS = timedelta(seconds=60)
 """A process that has not been seen for so long uses no generation any more."""
+_REMEMBERED = timedelta(hours=1)
+"""So long it may come back: the catalog was away, and nobody could say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +176,39 @@ async def begin_anew(
     await note_whole(connection, tenant_id)
 
 
-async def note_whole(connection: Connection, tenant_id: TenantId | None = None) -> int:
-    """Tables (one tenant's, or all) that were made anew and lack no ready document any more. Answers with how many."""
+async def hold_remade(connection: Connection, tenant_id: TenantId) -> None:
+    """Until this transaction ends, nobody publishes into a table that is made anew: of two that end the last two
+    documents at once, the later one notes that it is whole. Before the lock of a document, as publications do."""
+    t = index_tables.c
+    remade = sa.select(t.generation_id).where(t.tenant_id == tenant_id, t.remade_since.is_not(None))
+    await connection.execute(remade.order_by(t.generation_id).with_for_update())
+
+
+async def note_whole(connection: Connection, tenant_id: TenantId | None = None, *, failing: JobId | None = None) -> int:
+    """Tables (one tenant's, or all) that were made anew and lack no ready document any more, nor one that was being
+    replaced at the time, and found by its former text; but for those that were tried in vain, or are about to be: by
+    the job `failing`. Answers with how many."""
+    tried_in_vain = sa.exists().where(
+        jobs.c.kind == sa.literal(narrowed(document_jobs.INDEX, "")).concat(index_tables.c.generation_id),
+        jobs.c.tenant_id == documents.c.tenant_id,
+        jobs.c.subject == documents.c.document_id,
+        sa.or_(jobs.c.state == "failed", jobs.c.job_id == failing),
+    )
+    replaced_and_absent = sa.and_(
+        documents.c.state == "live",
+        documents.c.status == "processing",
+        documents.c.content_revision > 1,
+        documents.c.content_revision > _REVISION_HERE,
+        documents.c.uploaded_at <= index_tables.c.remade_since,
+    )
     lacks = sa.exists(
         sa.select(documents.c.document_id)
         .select_from(_here(index_tables.c.generation_id))
-        .where(_READY_AND_ABSENT, documents.c.tenant_id == index_tables.c.tenant_id)
+        .where(
+            documents.c.tenant_id == index_tables.c.tenant_id,
+            sa.or_(_READY_AND_ABSENT, replaced_and_absent),
+            sa.not_(tried_in_vain),
+        )
         .correlate(index_tables)
     )
     noted = await connection.execute(
@@ -197,7 +226,7 @@ async def note_whole(connection: Connection, tenant_id: TenantId | None = None) 
 async def tables_to_check(
     connection: Connection, used: Collection[GenerationId], *, checked_before: datetime, limit: int
 ) -> list[tuple[TenantId, GenerationId]]:
-    """Tables of the generations in use that were not looked at since, the longest unseen first."""
+    """Tables of the generations at work that were not looked at since, the longest unseen first."""
     t = index_tables.c
     found = await connection.execute(
         sa.select(t.tenant_id, t.generation_id)
@@ -220,7 +249,7 @@ async def note_checked(
 async def tables_to_optimize(
     connection: Connection, used: Collection[GenerationId], *, commits_min: int, limit: int
 ) -> list[tuple[TenantId, GenerationId]]:
-    """Tables of the generations in use that have had at least so many commits since they were compacted."""
+    """Tables of the generations at work that have had at least so many commits since they were compacted."""
     found = await connection.execute(
         sa.select(index_tables.c.tenant_id, index_tables.c.generation_id)
         .where(
@@ -310,6 +339,30 @@ async def publish(
     )
 
 
+async def published(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> set[tuple[str, int]]:
+    """The pairs of document and revision that are said to be searchable here."""
+    i = document_index.c
+    found = await connection.execute(
+        sa.select(i.document_id, i.searchable_revision).where(i.tenant_id == tenant_id, i.generation_id == generation)
+    )
+    return {(row.document_id, row.searchable_revision) for row in found}
+
+
+async def withdraw_lost(
+    connection: Connection, tenant_id: TenantId, generation: GenerationId, lost: Collection[tuple[str, int]]
+) -> None:
+    """Forgets what was said to be searchable here and is not in the table. The caller holds the table's lease."""
+    for document_id, revision in sorted(lost):
+        await connection.execute(
+            sa.delete(document_index).where(
+                document_index.c.tenant_id == tenant_id,
+                document_index.c.generation_id == generation,
+                document_index.c.document_id == document_id,
+                document_index.c.searchable_revision == revision,
+            )
+        )
+
+
 async def withdraw(
     connection: Connection, tenant_id: TenantId, document_id: DocumentId, *, up_to_revision: int
 ) -> None:
@@ -326,15 +379,18 @@ async def withdraw(
 # -- generations
 
 
-async def use(connection: Connection, process: str, generation: GenerationId, now: datetime) -> None:
-    """Notes that `process` indexes or searches with `generation`. One that nobody used meanwhile may lack what came
-    since. That is asked more strictly than by `in_use`: nobody passes over a generation that holds itself for used."""
-    used = sa.select(
+async def use(connection: Connection, process: str, generation: GenerationId, now: datetime, *, works: bool) -> None:
+    """Notes that `process` searches with `generation`, and whether it indexes. One into which nobody indexed meanwhile
+    may lack what came since. That is asked more strictly than by `at_work`: nobody passes over a generation that holds
+    itself for one that is."""
+    worked = sa.select(
         sa.exists().where(
-            generation_uses.c.generation_id == generation, generation_uses.c.seen_at > now - USE_LASTS / 2
+            generation_uses.c.generation_id == generation,
+            generation_uses.c.works,
+            generation_uses.c.seen_at > now - USE_LASTS / 2,
         )
     )
-    if not (await connection.execute(used)).scalar_one():
+    if not (await connection.execute(worked)).scalar_one():
         await connection.execute(
             upsert(
                 connection,
@@ -348,9 +404,9 @@ async def use(connection: Connection, process: str, generation: GenerationId, no
         upsert(
             connection,
             generation_uses,
-            {"process": process, "generation_id": generation, "seen_at": now},
+            {"process": process, "generation_id": generation, "works": works, "seen_at": now},
             conflict=["process"],
-            update={"generation_id": generation, "seen_at": now},
+            update={"generation_id": generation, "works": works, "seen_at": now},
         )
     )
 
@@ -362,8 +418,24 @@ async def leave(connection: Connection, process: str) -> None:
 async def in_use(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
     """Generations that a living process uses, and whether each is complete. It stays so until this transaction ends:
     `completed` waits for it."""
+    return await _used(connection, now, sa.true())
+
+
+async def at_work(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
+    """Those of them that have a living worker: what is asked of the others is never done."""
+    return await _used(connection, now, generation_uses.c.works)
+
+
+async def remembered(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
+    """Those too whose processes have fallen silent and may come back."""
+    return await _used(connection, now, sa.true(), within=_REMEMBERED)
+
+
+async def _used(
+    connection: Connection, now: datetime, by: sa.ColumnElement[bool], *, within: timedelta = USE_LASTS
+) -> dict[GenerationId, bool]:
     used = sa.exists().where(
-        generation_uses.c.generation_id == generations.c.generation_id, generation_uses.c.seen_at > now - USE_LASTS
+        generation_uses.c.generation_id == generations.c.generation_id, generation_uses.c.seen_at > now - within, by
     )
     found = await connection.execute(
         sa.select(generations)
@@ -379,12 +451,14 @@ async def forget_silent(connection: Connection, now: datetime) -> None:
     await connection.execute(
         sa.update(generation_uses).where(generation_uses.c.seen_at > now + USE_LASTS).values(seen_at=now)
     )
-    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.seen_at <= now - USE_LASTS))
+    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.seen_at <= now - _REMEMBERED))
 
 
 async def completed(connection: Connection, generation: GenerationId) -> bool:
     """Notes that a generation holds whatever is promised, if it does. Publications that began before have ended when
-    it is looked, and those that follow know."""
+    it is looked, and those that follow know; none waits for as long as something is lacking anyway."""
+    if await lacking(connection, generation):
+        return False
     row = sa.select(generations).where(generations.c.generation_id == generation).with_for_update()
     if (await connection.execute(row)).one_or_none() is None or await lacking(connection, generation):
         return False
@@ -457,7 +531,7 @@ async def unindexed(
     tenant_id: TenantId | None = None,
 ) -> list[tuple[TenantId, DocumentId]]:
     """Ready documents (one tenant's, or all) whose content this generation lacks and that no job is about to index;
-    `with_failed`: those too that have been tried."""
+    `with_failed`: those too that have been tried. In the order in which publications lock them."""
     known = ("ready", "running") if with_failed else ("ready", "running", "failed")
     found = await connection.execute(
         sa.select(documents.c.tenant_id, documents.c.document_id)
@@ -467,9 +541,21 @@ async def unindexed(
             documents.c.tenant_id == tenant_id if tenant_id is not None else sa.true(),
             sa.not_(_job(generation, *known)),
         )
+        .order_by(documents.c.tenant_id, documents.c.document_id)
         .limit(limit)
     )
     return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in found]
+
+
+async def awaits_anybody(connection: Connection, tenant_id: str, document_id: str) -> bool:
+    """Whether a job that any generation may do is about to index the document's current content."""
+    waits = sa.exists().where(
+        jobs.c.kind == document_jobs.INDEX,
+        jobs.c.tenant_id == tenant_id,
+        jobs.c.subject == document_id,
+        jobs.c.state.in_(("ready", "running")),
+    )
+    return bool((await connection.execute(sa.select(waits))).scalar_one())
 
 
 async def jobs_into(connection: Connection, generation: GenerationId, state: str) -> int:

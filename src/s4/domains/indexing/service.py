@@ -132,7 +132,7 @@ class IndexingService:
         and not for a model that is perhaps slow, or never answers."""
 
         async def leave(connection: Connection) -> bool:
-            used = await queries.in_use(connection, await self._database.now(connection))
+            used = await queries.at_work(connection, await self._database.now(connection))
             served = [generation for generation, complete in used.items() if complete]
             if not served or self._generation.id in served:
                 return False
@@ -173,11 +173,20 @@ class IndexingService:
     async def on_failed(self, connection: Connection, job: ClaimedJob, error: S4Error) -> None:
         """The document ends `failed`, with a reason. What was searchable of it before stays. In a generation that is
         being filled it is missed, and goes on being served from where it is."""
+        await queries.hold_remade(connection, TenantId(job.tenant_id))
         row = await document_rows.lock(connection, job.tenant_id, job.subject)
         if row is None or row.state != "live":
             return
+        await self._end(connection, job, row, error)
+        await queries.note_whole(connection, TenantId(job.tenant_id), failing=job.job_id)
+
+    async def _end(self, connection: Connection, job: ClaimedJob, row: Any, error: S4Error) -> None:
+        """`row` is the document's, locked."""
+        is_narrow = job.kind != document_jobs.INDEX
+        if is_narrow and await queries.awaits_anybody(connection, job.tenant_id, job.subject):
+            return  # replaced meanwhile; the newer content has its own turn
         if row.status == DocumentStatus.PROCESSING:
-            counts = job.kind == document_jobs.INDEX or await queries.is_complete(connection, self._generation.id)
+            counts = not is_narrow or await queries.is_complete(connection, self._generation.id)
         else:
             counts = await self._is_lost(connection, row, error)
         if not counts:
@@ -204,10 +213,10 @@ class IndexingService:
 
     async def _is_lost(self, connection: Connection, row: Any, error: S4Error) -> bool:
         """Whether a document is called ready and can never be found again: an index was made anew without it, and no
-        other that is in use has it."""
+        other has it that is in use, or may be again."""
         if row.status != DocumentStatus.READY or not isinstance(error, DataCorrupt | DocumentRejected):
             return False
-        used = await queries.in_use(connection, await self._database.now(connection))
+        used = await queries.remembered(connection, await self._database.now(connection))
         known = await queries.newest_searchable(connection, row.tenant_id, row.document_id, used)
         return known < int(row.content_revision)
 

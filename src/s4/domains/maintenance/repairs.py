@@ -14,7 +14,7 @@ finds, and a table that nobody names, which `collect` removes.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 import structlog
@@ -38,15 +38,18 @@ from s4.platform.telemetry import metrics
 log = structlog.get_logger()
 
 _BATCH = 500  # rows of one transaction
+_CHECKS = 50  # asked for at a time: they are nobody's jobs, and go before what else is
 _LOOKS = 2
 _CHECK_EVERY = timedelta(hours=6)  # two requests per table: at 1,000 tables, one every five seconds
 _READ_SECONDS = 60.0  # between two readings of a whole table by one process: it may be the store that is not well
 _FIRST_PAUSE = timedelta(seconds=5)  # between two repairs of a table, doubled each time
 _PAUSE_MAX = timedelta(hours=6)
 _IN_A_ROW = timedelta(days=1)  # a table that was well for so long begins to count again
-_FILES_SHOWN = 10  # of those that are damaged, in the log
+_NAMES_SHOWN = 10  # of what is damaged or missing, in the log
 
 Table = tuple[TenantId, GenerationId, Incarnation]
+Pair = tuple[str, int]
+"""A document and its revision."""
 
 
 class Repairs:
@@ -77,8 +80,10 @@ class Repairs:
 
         async def enqueue(connection: Connection) -> int:
             now = await self._database.now(connection)
-            used = await index_queries.in_use(connection, now)
-            due = await index_queries.tables_to_check(connection, used, checked_before=now - _CHECK_EVERY, limit=_BATCH)
+            used = await index_queries.at_work(connection, now)
+            due = await index_queries.tables_to_check(
+                connection, used, checked_before=now - _CHECK_EVERY, limit=_CHECKS
+            )
             for tenant_id, generation in due:
                 await self._queue.enqueue(connection, index_jobs.check(tenant_id, generation, is_suspected=False))
             return len(due)
@@ -95,21 +100,31 @@ class Repairs:
                 table = await index_queries.table_record(connection, tenant_id, self._generation.id)
             if table is None:
                 return False
-            damaged: list[str] = []
-            if table.state.version > 0:
-                reads_all = bool(run.job.payload["is_suspected"]) and self._may_read(tenant_id)
-                for _ in range(_LOOKS):
-                    sums, damaged = await self._look(tenant_id, table, reads_all=reads_all)
-                    if not damaged:
-                        break
-                else:
-                    await self._begin_anew(tenant_id, table, lease, damaged)
+            lost: set[Pair] = set()
+            reads_all = bool(run.job.payload["is_suspected"]) and self._may_read(tenant_id)
+            for _ in range(_LOOKS):
+                sums, damaged = await self._look(tenant_id, table, reads_all=reads_all)
                 if not damaged:
-                    await self._note_checked(tenant_id, lease, sums)
-                    metrics.INDEX_CHECKS.labels("sound").inc()
-        if damaged or not table.state.is_whole:
+                    break
+            else:
+                await self._begin_anew(tenant_id, table, lease, damaged)
+            if not damaged:
+                lost = await self._lost(tenant_id, table) if reads_all else set()
+                await self._note_checked(tenant_id, lease, sums, lost)
+                metrics.INDEX_CHECKS.labels("sound").inc()
+        if lost:
+            await self.bring_back(tenant_id, lost)
+        elif damaged or not table.state.is_whole:
             await self._reindex(tenant_id)
         return False
+
+    async def bring_back(self, tenant_id: TenantId, lost: Collection[Pair]) -> None:
+        """Has documents indexed again that were said to be searchable and were not in the table: an older release wrote
+        them to where it was before."""
+        Report().add("withdrawn", len(lost))
+        documents = sorted(document_id for document_id, _ in lost)
+        log.warning("index.rows_missing", tenant_id=tenant_id, documents=documents[:_NAMES_SHOWN], count=len(lost))
+        await self._reindex(tenant_id)
 
     async def collect(self, tables: Iterable[Table], report: Report) -> None:
         """Removes those of `tables` that the catalog does not name. Of this generation only: another may be in use by
@@ -131,9 +146,12 @@ class Repairs:
     async def _look(self, tenant_id: TenantId, table: TableRecord, *, reads_all: bool) -> tuple[Sums, list[str]]:
         """What is known of the files now, and the names of those that are damaged."""
         prefix = self._generation.prefix(tenant_id, table.state.incarnation)
-        sums, damaged = await self._inspect(prefix, table.state.version, table.sums)
-        if damaged or not reads_all:
-            return sums, damaged
+        sums: Sums = {}
+        if table.state.version > 0:
+            sums, damaged = await self._inspect(prefix, table.state.version, table.sums)
+            if damaged or not reads_all:
+                return sums, damaged
+        damaged = []
         newest = await newest_version(self._store, prefix)
         if newest > table.state.version:  # of a writer that died: nobody searches it, but the next one goes on from it
             _, damaged = await self._inspect(prefix, newest, table.sums)
@@ -147,16 +165,25 @@ class Repairs:
             return {}, [manifest_name(version)]
         return found.sums, found.damaged
 
-    async def _note_checked(self, tenant_id: TenantId, lease: Lease, sums: Sums) -> None:
+    async def _lost(self, tenant_id: TenantId, table: TableRecord) -> set[Pair]:
+        """What the catalog says is searchable, and the table does not hold."""
+        async with self._database.read() as connection:
+            published = await index_queries.published(connection, tenant_id, self._generation.id)
+        prefix = self._generation.prefix(tenant_id, table.state.incarnation)
+        reader = await self._vectors.reader(prefix, table.state.version) if published else None
+        return published.difference(await reader.all_pairs()) if reader is not None else set()
+
+    async def _note_checked(self, tenant_id: TenantId, lease: Lease, sums: Sums, lost: Collection[Pair]) -> None:
         async def note(connection: Connection) -> None:
             await self._publisher.verify(connection, lease)
             now = await self._database.now(connection)
             await index_queries.note_checked(connection, tenant_id, self._generation.id, sums=sums, now=now)
+            await index_queries.withdraw_lost(connection, tenant_id, self._generation.id, lost)
 
         await self._database.transact(note)
 
     async def _begin_anew(self, tenant_id: TenantId, table: TableRecord, lease: Lease, damaged: list[str]) -> None:
-        told = {"tenant_id": tenant_id, "version": table.state.version, "files": damaged[:_FILES_SHOWN],
+        told = {"tenant_id": tenant_id, "version": table.state.version, "files": damaged[:_NAMES_SHOWN],
                 "files_damaged": len(damaged), "repairs": table.repairs}  # fmt: skip
         failpoint("repair.proven")
         incarnation = new_incarnation(self._random)

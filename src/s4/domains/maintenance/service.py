@@ -120,6 +120,7 @@ class MaintenanceService:
                 CHECK: self._repairs.check_all,
             }.items()
         } | {
+            index_jobs.OPTIMIZE: JobHandler(self.optimize_table),  # an older release names no generation
             narrowed(index_jobs.OPTIMIZE, self._generation.id): JobHandler(self.optimize_table),
             narrowed(index_jobs.CHECK, self._generation.id): JobHandler(self._repairs.check),
         }
@@ -168,13 +169,10 @@ class MaintenanceService:
         report.add("calls_written_off", written_off)
         report.add("requeued", await self._requeue())
         failpoint("reconcile.requeued")
+        # The last document that a table lacked may have been deleted. Before what failed is asked for again.
+        report.add("indices_remade", await self._database.transact(index_queries.note_whole))
         report.add("reindexed", await self._generations.ask_for_lost(limit=_BATCH))
         failpoint("reconcile.reindexed")
-        # The last document that a table lacked may have been deleted, or have failed.
-        report.add(
-            "indices_remade",
-            await self._database.transact(index_queries.note_whole),
-        )
         now = await self._now()
         report.add(
             "forgotten_idempotency",
@@ -228,7 +226,7 @@ class MaintenanceService:
         report = Report()
 
         async def enqueue(connection: Connection) -> int:
-            used = await index_queries.in_use(connection, await self._database.now(connection))
+            used = await index_queries.at_work(connection, await self._database.now(connection))
             due = await index_queries.tables_to_optimize(
                 connection, used, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
             )
@@ -251,6 +249,7 @@ class MaintenanceService:
             async with self._database.read() as connection:
                 table = await index_queries.table_record(connection, tenant_id, self._generation.id)
                 floors = await index_queries.floors(connection, tenant_id, self._generation.id)
+                published = await index_queries.published(connection, tenant_id, self._generation.id)
             if table is None or table.state.version == 0:
                 return 0
             incarnation, version = table.state.incarnation, table.state.version
@@ -262,6 +261,7 @@ class MaintenanceService:
             # Only what no publication can need any more. What is not searchable yet may become so at any moment, for we
             # may have slept through our lease; and what a deletion never proved dead is not dead.
             dead = [pair for pair in pairs if pair[1] < floors.get(pair[0], 0)]
+            lost = published.difference(pairs) if reader is not None else set()
             writer = await self._vectors.writer(prefix, self._generation.dimension)
             try:
                 failpoint("optimize.planned")
@@ -286,10 +286,13 @@ class MaintenanceService:
                     sums=sums,
                     now=now,
                 )
+                await index_queries.withdraw_lost(connection, tenant_id, self._generation.id, lost)
 
             await self._database.transact(publish)
             failpoint("optimize.published")
-            return len(dead)
+        if lost:
+            await self._repairs.bring_back(tenant_id, lost)
+        return len(dead)
 
     # -- bucket
 

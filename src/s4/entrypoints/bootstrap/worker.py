@@ -118,7 +118,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     outbound = make_outbound(settings)
     pump = DeliveryPump(core.database, core.webhooks, outbound, RANDOM, make_pump_limits(settings))
     try:
-        async with core.generations.in_use():
+        async with core.generations.in_use(works=True):
             yield WorkerParts(worker, scheduler, heartbeat, indexing, pump, maintenance)
     finally:
         await publisher.aclose()
