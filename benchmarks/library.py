@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4.domains.documents.queries import rows as document_rows
-from s4.domains.indexing import queries as index_queries
+from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.tenants.service import NewTenant
 from s4.engine.vectors import ChunkRow, TableWriter, chunk_id, inspect
 from s4.entrypoints.bootstrap import RANDOM, Core

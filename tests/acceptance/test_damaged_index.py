@@ -16,7 +16,7 @@ from obstore.store import S3Store
 from s4.domains.documents import DocumentStatus
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import index_tables
-from s4.domains.indexing.queries import TableRecord, move_table, table_record
+from s4.domains.indexing.queries.tables import TableRecord, move_table, table_record
 from s4.domains.maintenance import service as maintenance
 from s4.engine.ranking import Mode as SearchMode
 from s4.engine.vectors import inspect, manifest_name, newest_version

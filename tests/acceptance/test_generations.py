@@ -11,9 +11,11 @@ import sqlalchemy as sa
 
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.model import DocumentStatus
-from s4.domains.indexing import Coverage, queries
+from s4.domains.indexing import Coverage
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import generation_uses
+from s4.domains.indexing.queries import tables as queries
+from s4.domains.indexing.queries import uses
 from s4.entrypoints.bootstrap import open_core
 from s4.kernel import keys
 from s4.kernel.errors import DocumentRejected
@@ -82,7 +84,7 @@ async def fall_silent(house: House) -> None:
     """As if its processes had said nothing for more than a minute."""
 
     async def say(connection: Connection) -> None:
-        past = await house.core.database.now(connection) - queries.USE_LASTS - timedelta(seconds=1)
+        past = await house.core.database.now(connection) - uses.USE_LASTS - timedelta(seconds=1)
         of_house = generation_uses.c.generation_id == house.core.generation.id
         await connection.execute(sa.update(generation_uses).where(of_house).values(seen_at=past))
 
@@ -353,11 +355,11 @@ async def test_publications_do_not_wait_while_a_generation_lacks_something(tmp_p
         await house.work()
 
         async def look_while_it_publishes(connection: Connection) -> bool:
-            assert new in await queries.at_work(connection, await database.now(connection))
+            assert new in await uses.at_work(connection, await database.now(connection))
             return await database.transact(lambda c: queries.completed(c, new))
 
         async def begin(connection: Connection) -> None:
-            await queries.use(connection, "new", new, await database.now(connection), works=True)
+            await uses.use(connection, "new", new, await database.now(connection), works=True)
 
         await database.transact(begin)
         assert not await database.transact(look_while_it_publishes)

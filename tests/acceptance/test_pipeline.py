@@ -13,7 +13,7 @@ from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.models import document_fields, documents
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import document_index
-from s4.domains.indexing.queries import table_state
+from s4.domains.indexing.queries.tables import table_state
 from s4.engine.ranking import Mode
 from s4.kernel import keys
 from s4.kernel.errors import DocumentRejected

@@ -18,7 +18,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from s4.domains.documents import Document, DocumentStatus
-from s4.domains.indexing.queries import table_state
+from s4.domains.indexing.queries.tables import table_state
 from s4.domains.search.service import Query
 from s4.engine.embedding.groups import groups
 from s4.engine.ranking import Mode

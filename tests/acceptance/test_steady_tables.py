@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from s4.domains.indexing.queries import table_state
+from s4.domains.indexing.queries.tables import table_state
 from s4.entrypoints.bootstrap import RANDOM
 from s4.kernel.ids import new_incarnation
 from s4.platform.telemetry import metrics

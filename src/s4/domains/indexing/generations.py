@@ -19,8 +19,9 @@ import structlog
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.model import DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
-from s4.domains.indexing import queries
 from s4.domains.indexing.generation import Generation
+from s4.domains.indexing.queries import tables as queries
+from s4.domains.indexing.queries import uses
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import GenerationId
 from s4.platform.background import in_background
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 
 FILL = "indexing.fill"
 _FILL_EVERY = timedelta(seconds=10)
-_SEEN_EVERY = queries.USE_LASTS / 5  # two may fail before others doubt it
+_SEEN_EVERY = uses.USE_LASTS / 5  # two may fail before others doubt it
 _JOBS_WAITING_MAX = 500  # of one generation that is filled: the next come when these are done
 
 
@@ -68,13 +69,13 @@ class Generations:
                 yield
         finally:
             with contextlib.suppress(Unavailable):  # then it is believed a minute longer
-                await self._database.transact(lambda c: queries.leave(c, self._process))
+                await self._database.transact(lambda c: uses.leave(c, self._process))
                 await self._go_on_without_the_gone()  # at once: an older release that comes next cannot do it
 
     async def _say(self, works: bool) -> None:
         async def say(connection: Connection) -> None:
             now = await self._database.now(connection)
-            await queries.use(connection, self._process, self._generation().id, now, works=works)
+            await uses.use(connection, self._process, self._generation().id, now, works=works)
 
         try:
             await self._database.transact(say)
@@ -108,8 +109,8 @@ class Generations:
 
     async def _abandon(self, connection: Connection) -> tuple[dict[GenerationId, bool], list[JobRequest]]:
         now = await self._database.now(connection)
-        used = await queries.at_work(connection, now)
-        await queries.forget_silent(connection, now)
+        used = await uses.at_work(connection, now)
+        await uses.forget_silent(connection, now)
         return used, await self._queue.abandon(connection, but_for=used)
 
     async def _go_on(self, connection: Connection, job: JobRequest) -> None:
@@ -135,7 +136,7 @@ class Generations:
 
         async def ask(connection: Connection) -> int:
             count = 0
-            for generation in await queries.at_work(connection, await self._database.now(connection)):
+            for generation in await uses.at_work(connection, await self._database.now(connection)):
                 lost = await queries.unindexed(connection, generation, limit=limit, with_failed=True)
                 for tenant_id, document_id in lost:
                     await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id, into=generation))
@@ -148,7 +149,7 @@ class Generations:
         """Of the generations in use."""
 
         async def look(connection: Connection) -> list[Coverage]:
-            used = await queries.in_use(connection, await self._database.now(connection))
+            used = await uses.in_use(connection, await self._database.now(connection))
             return [
                 Coverage(
                     generation,

@@ -24,8 +24,10 @@ from s4.domains.documents.chain import told_of
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.events import EventKind, Events
-from s4.domains.indexing import jobs, queries
+from s4.domains.indexing import jobs
 from s4.domains.indexing.generation import Generation
+from s4.domains.indexing.queries import tables as queries
+from s4.domains.indexing.queries import uses
 from s4.domains.indexing.stages import stage
 from s4.domains.indexing.suspicions import Suspicions
 from s4.engine.vectors import ChunkRow, IndexDamaged, IndexFault, Sums, TableWriter, VectorStore, inspect
@@ -365,7 +367,7 @@ class Publisher:
 
     async def _others(self, connection: Connection, now: datetime) -> dict[GenerationId, bool]:
         """Generations at work beside this one, and whether they are complete."""
-        used = await queries.at_work(connection, now)
+        used = await uses.at_work(connection, now)
         return {generation: complete for generation, complete in used.items() if generation != self._generation.id}
 
     async def remove_elsewhere(self, job: ClaimedJob) -> None:

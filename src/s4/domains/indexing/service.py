@@ -17,9 +17,10 @@ from s4.domains.documents.chain import told_of
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.events import EventKind, Events
-from s4.domains.indexing import queries
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import Change, Publisher
+from s4.domains.indexing.queries import tables as queries
+from s4.domains.indexing.queries import uses
 from s4.domains.indexing.stages import stage
 from s4.domains.indexing.vectors_cache import Tokens, VectorsCache
 from s4.engine.chunking import Chunk, chunk, real_title
@@ -132,7 +133,7 @@ class IndexingService:
         and not for a model that is perhaps slow, or never answers."""
 
         async def leave(connection: Connection) -> bool:
-            used = await queries.at_work(connection, await self._database.now(connection))
+            used = await uses.at_work(connection, await self._database.now(connection))
             served = [generation for generation, complete in used.items() if complete]
             if not served or self._generation.id in served:
                 return False
@@ -216,7 +217,7 @@ class IndexingService:
         other has it that is in use, or may be again."""
         if row.status != DocumentStatus.READY or not isinstance(error, DataCorrupt | DocumentRejected):
             return False
-        used = await queries.remembered(connection, await self._database.now(connection))
+        used = await uses.remembered(connection, await self._database.now(connection))
         known = await queries.newest_searchable(connection, row.tenant_id, row.document_id, used)
         return known < int(row.content_revision)
 

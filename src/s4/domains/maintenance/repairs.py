@@ -22,8 +22,9 @@ import structlog
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.indexing import Generation, Publisher
 from s4.domains.indexing import jobs as index_jobs
-from s4.domains.indexing import queries as index_queries
-from s4.domains.indexing.queries import TableRecord
+from s4.domains.indexing.queries import tables as index_queries
+from s4.domains.indexing.queries import uses
+from s4.domains.indexing.queries.tables import TableRecord
 from s4.domains.maintenance.report import Report
 from s4.engine.vectors import Sums, VectorStore, inspect, manifest_name, newest_version, turned
 from s4.kernel import keys
@@ -80,7 +81,7 @@ class Repairs:
 
         async def enqueue(connection: Connection) -> int:
             now = await self._database.now(connection)
-            used = await index_queries.at_work(connection, now)
+            used = await uses.at_work(connection, now)
             due = await index_queries.tables_to_check(
                 connection, used, checked_before=now - _CHECK_EVERY, limit=_CHECKS
             )

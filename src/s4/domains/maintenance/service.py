@@ -17,7 +17,8 @@ from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import idempotency, reservations, rows
 from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Generations, Publisher
 from s4.domains.indexing import jobs as index_jobs
-from s4.domains.indexing import queries as index_queries
+from s4.domains.indexing.queries import tables as index_queries
+from s4.domains.indexing.queries import uses
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
@@ -226,7 +227,7 @@ class MaintenanceService:
         report = Report()
 
         async def enqueue(connection: Connection) -> int:
-            used = await index_queries.at_work(connection, await self._database.now(connection))
+            used = await uses.at_work(connection, await self._database.now(connection))
             due = await index_queries.tables_to_optimize(
                 connection, used, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
             )

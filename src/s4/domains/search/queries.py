@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from s4.domains.documents.models import documents
 from s4.domains.documents.queries import scope
 from s4.domains.indexing.models import document_index, index_tables
-from s4.domains.indexing.queries import STATE, TableState, state_of
+from s4.domains.indexing.queries.tables import STATE, TableState, state_of
 from s4.kernel.context import Restriction, TenantContext
 from s4.kernel.ids import GenerationId, TenantId
 from s4.platform.database import Connection

@@ -23,8 +23,8 @@ import structlog
 from s4.domains.documents.queries import filters as document_filters
 from s4.domains.documents.queries import scope
 from s4.domains.indexing import Generation, Suspicions
-from s4.domains.indexing import queries as index_queries
-from s4.domains.indexing.queries import TableState
+from s4.domains.indexing.queries import tables as index_queries
+from s4.domains.indexing.queries.tables import TableState
 from s4.domains.search import queries
 from s4.domains.search.queries import Condition, Found
 from s4.engine.embedding.base import Embedder, Vectors

@@ -1,0 +1,1 @@
+"""All SQL on what is searchable: `tables`, and `uses` of generations."""
