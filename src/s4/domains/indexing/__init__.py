@@ -10,7 +10,7 @@ commit records the sums of the files that its version consists of, and finds out
 """
 
 from s4.domains.indexing.generation import Generation
-from s4.domains.indexing.generations import Coverage, Generations
+from s4.domains.indexing.generations import Coverage, Generations, ask_for_absent
 from s4.domains.indexing.publisher import COMMITS_BEFORE_OPTIMIZE, Publisher
 from s4.domains.indexing.service import IndexingService
 from s4.domains.indexing.suspicions import Suspicions
@@ -23,4 +23,5 @@ __all__ = [
     "IndexingService",
     "Publisher",
     "Suspicions",
+    "ask_for_absent",
 ]

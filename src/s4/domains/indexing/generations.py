@@ -23,7 +23,7 @@ from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.queries import tables as queries
 from s4.domains.indexing.queries import uses
 from s4.kernel.errors import Unavailable
-from s4.kernel.ids import GenerationId
+from s4.kernel.ids import GenerationId, TenantId
 from s4.platform.background import in_background
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import JobRequest, Queue, RegularJob, broad
@@ -125,10 +125,7 @@ class Generations:
         if waiting >= _JOBS_WAITING_MAX // 2:
             return True
         limit = _JOBS_WAITING_MAX - waiting
-        found = await queries.unindexed(connection, generation, limit=limit, with_failed=False)
-        for tenant_id, document_id in found:
-            await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id, into=generation))
-        return bool(found)
+        return bool(await ask_for_absent(connection, self._queue, generation, limit=limit, with_failed=False))
 
     async def ask_for_lost(self, *, limit: int) -> int:
         """Asks for ready documents that a generation at work lacks and nobody is about to index, those too that failed
@@ -137,10 +134,7 @@ class Generations:
         async def ask(connection: Connection) -> int:
             count = 0
             for generation in await uses.at_work(connection, await self._database.now(connection)):
-                lost = await queries.unindexed(connection, generation, limit=limit, with_failed=True)
-                for tenant_id, document_id in lost:
-                    await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id, into=generation))
-                count += len(lost)
+                count += await ask_for_absent(connection, self._queue, generation, limit=limit, with_failed=True)
             return count
 
         return await self._database.transact(ask)
@@ -161,3 +155,19 @@ class Generations:
             ]
 
         return await self._database.transact(look)
+
+
+async def ask_for_absent(
+    connection: Connection,
+    queue: Queue,
+    generation: GenerationId,
+    *,
+    limit: int,
+    with_failed: bool,
+    tenant_id: TenantId | None = None,
+) -> int:
+    """Asks for `queries.unindexed`. Answers with their number."""
+    absent = await queries.unindexed(connection, generation, limit=limit, with_failed=with_failed, tenant_id=tenant_id)
+    for tenant, document in absent:
+        await queue.enqueue(connection, document_jobs.index(tenant, document, into=generation))
+    return len(absent)

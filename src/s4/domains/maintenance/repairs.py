@@ -19,8 +19,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from s4.domains.documents import jobs as document_jobs
-from s4.domains.indexing import Generation, Publisher
+from s4.domains.indexing import Generation, Publisher, ask_for_absent
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries import uses
@@ -221,13 +220,9 @@ class Repairs:
         """All that is ready, in batches; what is processed has a job already."""
 
         async def enqueue(connection: Connection) -> int:
-            here = self._generation.id
-            lacking = await index_queries.unindexed(
-                connection, here, limit=_BATCH, with_failed=True, tenant_id=tenant_id
+            return await ask_for_absent(
+                connection, self._queue, self._generation.id, limit=_BATCH, with_failed=True, tenant_id=tenant_id
             )
-            for _, document_id in lacking:
-                await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id, into=here))
-            return len(lacking)
 
         while await self._database.transact(enqueue) == _BATCH:
             pass
