@@ -11,12 +11,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from s4.entrypoints.configuration import Configuration, read_configuration
-from s4.entrypoints.doctor import Report, Verdict
+from s4.entrypoints.doctor import Verdict
 from s4.entrypoints.doctor.store import examine, policy
 from s4.entrypoints.doctor.store.google import PERMISSIONS, identity
 from s4.kernel import keys
 from s4.platform.objects import open_store
 from tests.acceptance.conftest import Command
+from tests.factories.examined import said, verdicts
 from tests.factories.house import open_house
 from tests.fault_proxy import Answer, Fault, Mode, Request, fault_proxy
 from tests.servers import GoogleServer, free_ports, google_key_file
@@ -50,15 +51,6 @@ async def left_in(configuration: Configuration) -> list[str]:
         return [info.key async for info in store.list(keys.EVERYTHING)]
     finally:
         await store.aclose()
-
-
-def verdicts(report: Report) -> dict[str, Verdict]:
-    return {check.name: check.verdict for check in report.checks}
-
-
-def said(report: Report, name: str) -> str:
-    check = next(check for check in report.checks if check.name == name)
-    return f"{check.message} {check.advice or ''}"
 
 
 async def test_a_bucket_that_is_well_is_found_well_left_as_it_was_and_what_is_not_looked_at_is_said(

@@ -15,7 +15,7 @@ import pytest
 from s4.entrypoints.bootstrap import migrate_database, open_core
 from s4.entrypoints.configuration import Configuration, complete, read_configuration
 from s4.entrypoints.connections import look
-from s4.entrypoints.doctor import Check, Report, Verdict
+from s4.entrypoints.doctor import Check, Verdict
 from s4.entrypoints.doctor.store import behaviour, bench, bucket, examine, policy
 from s4.entrypoints.doctor.store.actions import ACTIONS
 from s4.entrypoints.doctor.store.behaviour import carried_out
@@ -29,6 +29,7 @@ from tests.acceptance.conftest import Command
 from tests.contracts.object_stores import s3_settings
 from tests.factories.command_line import S4
 from tests.factories.deployment import clean_environment
+from tests.factories.examined import said, verdicts
 from tests.factories.house import open_house
 from tests.factories.store_actions import TAKEN_AWAY, USER, action_of, take_away
 from tests.fault_proxy import Answer, Fault, FaultProxy, Mode, fault_proxy
@@ -94,15 +95,6 @@ async def tried(attempt: Callable[[Bench], Awaitable[Check]], configuration: Con
             return await carried_out("tried", attempt, bench)
         finally:
             await bench.clear()
-
-
-def verdicts(report: Report) -> dict[str, Verdict]:
-    return {check.name: check.verdict for check in report.checks}
-
-
-def said(report: Report, name: str) -> str:
-    check = next(check for check in report.checks if check.name == name)
-    return f"{check.message} {check.advice or ''}"
 
 
 async def test_a_bucket_that_is_well_is_found_well_under_the_policy_and_left_as_it_was(

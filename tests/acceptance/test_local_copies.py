@@ -1,15 +1,13 @@
 """Searches of a deployment whose store is a bucket: what they ask it, and what they can do while it is away."""
 
 import asyncio
-import secrets
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.factories import calls
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
-from tests.factories.house import open_house
+from tests.factories.far_house import far_house
 from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
 from tests.servers import S3Server
 
@@ -21,35 +19,28 @@ async def test_warm_searches_ask_the_bucket_for_nothing_and_go_on_while_it_is_aw
     tmp_path: Path, s3_server: S3Server, s3_shared_bucket: str, postgres_url: str
 ) -> None:
     """An API process that reaches the bucket through a proxy; the worker reaches it directly."""
-    settings = {
-        "store_url": f"s3://{s3_shared_bucket}/{secrets.token_hex(8)}",
-        "store_access_key_id": s3_server.access_key,
-        "store_secret_access_key": s3_server.secret_key,
-        "store_retries_max": 0,
-        "store_timeout_seconds": 3,
-        "database_url": postgres_url,
-    }
     async with (
         fault_proxy(s3_server.endpoint) as network,
-        open_house(tmp_path / "worker", **settings, store_endpoint=s3_server.endpoint) as house,
+        far_house(
+            tmp_path,
+            s3_server,
+            s3_shared_bucket,
+            postgres_url,
+            api_endpoint=network.endpoint,
+            worker_endpoint=s3_server.endpoint,
+            store_retries_max=0,
+            store_timeout_seconds=3,
+        ) as (house, tenant),
     ):
-        environment = {f"S4_{name.upper()}": str(value) for name, value in settings.items()}
-        environment |= {"S4_STORE_ENDPOINT": network.endpoint, "S4_ADMIN_API_KEY": ADMIN_KEY}
-        api = Deployment(tmp_path / "api", FAST | environment, ("--no-worker",))
-        await asyncio.to_thread(api.start)
-        try:
-            with await asyncio.to_thread(api.new_tenant) as tenant:
-                await asyncio.to_thread(_upload, tenant, "an ancient walrus")
-                await house.work()
-                await asyncio.to_thread(_searched, tenant, network)
-                await asyncio.to_thread(_upload, tenant, "a modern falcon")
-                await house.work()
-                assert await asyncio.to_thread(calls.found, tenant, "walrus") == [], "the copy follows the catalog"
-                assert len(await asyncio.to_thread(calls.found, tenant, "falcon")) == 1
-                network.add(Fault(Mode.UNAVAILABLE))
-                await asyncio.to_thread(_while_the_bucket_is_away, tenant)
-        finally:
-            await asyncio.to_thread(api.stop)
+        await asyncio.to_thread(_upload, tenant, "an ancient walrus")
+        await house.work()
+        await asyncio.to_thread(_searched, tenant, network)
+        await asyncio.to_thread(_upload, tenant, "a modern falcon")
+        await house.work()
+        assert await asyncio.to_thread(calls.found, tenant, "walrus") == [], "the copy follows the catalog"
+        assert len(await asyncio.to_thread(calls.found, tenant, "falcon")) == 1
+        network.add(Fault(Mode.UNAVAILABLE))
+        await asyncio.to_thread(_while_the_bucket_is_away, tenant)
 
 
 def _upload(tenant: httpx.Client, text: str) -> None:

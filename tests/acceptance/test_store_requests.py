@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import httpx
 
 from tests.factories import calls
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
-from tests.factories.house import open_house
+from tests.factories.far_house import far_house
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import S3Server
 
@@ -23,35 +21,28 @@ _LINE = re.compile(r"^\| (?P<operation>[^|]+?) +\| +(\d+) +\| +(\d+) +\| +(\d+) 
 async def test_the_guide_says_what_an_operation_asks_of_the_bucket(
     tmp_path: Path, s3_server: S3Server, s3_shared_bucket: str, postgres_url: str
 ) -> None:
-    settings = {
-        "store_url": f"s3://{s3_shared_bucket}/{secrets.token_hex(8)}",
-        "store_access_key_id": s3_server.access_key,
-        "store_secret_access_key": s3_server.secret_key,
-        "database_url": postgres_url,
-    }
     async with (
         fault_proxy(s3_server.endpoint) as asked_by_api,
         fault_proxy(s3_server.endpoint) as asked_by_worker,
-        open_house(tmp_path / "worker", **settings, store_endpoint=asked_by_worker.endpoint) as house,
+        far_house(
+            tmp_path,
+            s3_server,
+            s3_shared_bucket,
+            postgres_url,
+            api_endpoint=asked_by_api.endpoint,
+            worker_endpoint=asked_by_worker.endpoint,
+        ) as (house, tenant),
     ):
-        environment = {f"S4_{name.upper()}": str(value) for name, value in settings.items()}
-        environment |= {"S4_STORE_ENDPOINT": asked_by_api.endpoint, "S4_ADMIN_API_KEY": ADMIN_KEY}
-        api = Deployment(tmp_path / "api", FAST | environment, ("--no-worker",))
-        await asyncio.to_thread(api.start)
-        try:
-            with await asyncio.to_thread(api.new_tenant) as tenant:
-                await asyncio.to_thread(calls.put, tenant, "first", "makes the table, which happens once")
-                await house.work()
-                asked_by_api.requests.clear()
-                stored = await asyncio.to_thread(calls.put, tenant, "k", "a modern falcon")
-                document = calls.stored(stored)["document_id"]
-                found = {"upload": _counted(asked_by_api)}
-                asked_by_worker.requests.clear()
-                await house.work()
-                found["a worker indexes one document"] = _counted(asked_by_worker)
-                found |= await asyncio.to_thread(_after_indexing, tenant, asked_by_api, document)
-        finally:
-            await asyncio.to_thread(api.stop)
+        await asyncio.to_thread(calls.put, tenant, "first", "makes the table, which happens once")
+        await house.work()
+        asked_by_api.requests.clear()
+        stored = await asyncio.to_thread(calls.put, tenant, "k", "a modern falcon")
+        document = calls.stored(stored)["document_id"]
+        found = {"upload": _counted(asked_by_api)}
+        asked_by_worker.requests.clear()
+        await house.work()
+        found["a worker indexes one document"] = _counted(asked_by_worker)
+        found |= await asyncio.to_thread(_after_indexing, tenant, asked_by_api, document)
 
     said = {line[1]: tuple(map(int, line.group(2, 3, 4))) for line in _LINE.finditer(PAGE.read_text())}
     assert found == said

@@ -121,7 +121,7 @@ class Repairs:
     async def bring_back(self, tenant_id: TenantId, lost: Collection[Pair]) -> None:
         """Has documents indexed again that were said to be searchable and were not in the table: an older release wrote
         them to where it was before."""
-        Report().add("withdrawn", len(lost))
+        metrics.RECONCILED.labels("withdrawn").inc(len(lost))
         documents = sorted(document_id for document_id, _ in lost)
         log.warning("index.rows_missing", tenant_id=tenant_id, documents=documents[:_NAMES_SHOWN], count=len(lost))
         await self._reindex(tenant_id)
