@@ -20,9 +20,9 @@ def on_plan(deployment: Deployment, admin: httpx.Client) -> Iterator[NewTenant]:
     opened: list[httpx.Client] = []
 
     def make(**limits: Any) -> httpx.Client:
-        plan_id = f"tight-{secrets.token_hex(4)}"
-        assert admin.post("/admin/plans", json={"id": plan_id, "name": "Tight", **limits}).status_code == 201
-        created = admin.post("/admin/tenants", json={"name": "Acme", "plan_id": plan_id}).json()
+        plan = {"id": f"tight-{secrets.token_hex(4)}", "name": "Tight", "listed": False, **limits}
+        assert admin.post("/admin/plans", json=plan).status_code == 201
+        created = admin.post("/admin/tenants", json={"name": "Acme", "plan_id": plan["id"]}).json()
         opened.append(deployment.tenant(created["api_key"]))
         opened[-1].headers["X-Test-Tenant"] = created["id"]
         return opened[-1]
