@@ -18,6 +18,14 @@ from s4client.models.documents import (
     MetadataUpdate,
     TextPage,
 )
+from s4client.models.exports import (
+    ArrivalState,
+    EmbeddingSpace,
+    ExportedDocument,
+    ExportedPage,
+    ImportAnswer,
+    TenantExport,
+)
 from s4client.models.keys import Administrator, AdministratorList, KeyList, NewAdministrator, NewKey, TenantKey
 from s4client.models.notices import (
     Contact,
@@ -64,6 +72,7 @@ __all__ = [
     "END_STATES",
     "Administrator",
     "AdministratorList",
+    "ArrivalState",
     "AuditEntry",
     "AuditPage",
     "AuditProblem",
@@ -83,13 +92,17 @@ __all__ = [
     "DocumentPage",
     "DocumentStat",
     "DocumentText",
+    "EmbeddingSpace",
     "EndpointAnalytics",
     "EndpointHour",
     "EndpointUse",
+    "ExportedDocument",
+    "ExportedPage",
     "Granularity",
     "Health",
     "Holding",
     "HourOfSystem",
+    "ImportAnswer",
     "Incident",
     "IncidentList",
     "IncidentUpdate",
@@ -124,6 +137,7 @@ __all__ = [
     "StorageShare",
     "SystemAnalytics",
     "Tenant",
+    "TenantExport",
     "TenantKey",
     "TenantPage",
     "TenantServiceLevel",

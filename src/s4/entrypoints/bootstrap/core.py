@@ -19,6 +19,7 @@ from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
+from s4.domains.leaving import ExportService, ImportService
 from s4.domains.maintenance import Deployment
 from s4.domains.maintenance.deployment import is_serving, open_deployment
 from s4.domains.plans import PlanService
@@ -102,6 +103,8 @@ class Core:
     contacts: Contacts
     mailbox: Mailbox
     generations: Generations
+    exports: ExportService
+    imports: ImportService
 
     @property
     def generation(self) -> Generation:
@@ -200,6 +203,20 @@ def _core(
     admin_key = settings.admin_api_key.get_secret_value()
     memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
     tenants = TenantService(database, chains, plans, RANDOM, memory)
+    access = AccessService(
+        database, administrators, admin_api_key=admin_key, failures_per_minute=settings.auth_failures_per_minute
+    )
+    uploads = Uploads(
+        database,
+        store,
+        chains,
+        RANDOM,
+        UploadLimits(
+            bytes_max=settings.upload_bytes_max,
+            duration_max=timedelta(seconds=settings.upload_seconds_max),
+            idempotency=timedelta(hours=settings.idempotency_hours),
+        ),
+    )
     return Core(
         settings=settings,
         database=database,
@@ -220,12 +237,7 @@ def _core(
         ),
         administrators=administrators,
         keys=KeyService(database, tenants, RANDOM),
-        access=AccessService(
-            database,
-            administrators,
-            admin_api_key=admin_key,
-            failures_per_minute=settings.auth_failures_per_minute,
-        ),
+        access=access,
         meter=meter,
         usage=usage,
         analytics=AnalyticsService(database, tenants, usage),
@@ -237,17 +249,7 @@ def _core(
             chains,
             metadata_limits(settings),
         ),
-        uploads=Uploads(
-            database,
-            store,
-            chains,
-            RANDOM,
-            UploadLimits(
-                bytes_max=settings.upload_bytes_max,
-                duration_max=timedelta(seconds=settings.upload_seconds_max),
-                idempotency=timedelta(hours=settings.idempotency_hours),
-            ),
-        ),
+        uploads=uploads,
         accounts=Accounts(database),
         search=SearchService(
             database,
@@ -268,4 +270,6 @@ def _core(
         contacts=contacts,
         mailbox=Mailbox(database, queue, contacts, RANDOM, make_mail_server(settings)),
         generations=Generations(database, queue, generation, process=base32(RANDOM(16))),
+        exports=ExportService(database, store, vectors, tenants),
+        imports=ImportService(database, store, tenants, uploads, access),
     )
