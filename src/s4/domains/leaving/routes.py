@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from s4.domains.documents import metadata as document_metadata
 from s4.domains.documents.metadata import MetadataLimits
+from s4.domains.documents.routes.uploads import checked_key
 from s4.domains.leaving.exports import ExportService
 from s4.domains.leaving.imports import ImportService
-from s4.domains.leaving.model import PAGE_DOCUMENTS_MAX, ExportedDocument
+from s4.domains.leaving.model import PAGE_DOCUMENTS_MAX, Arrival, ExportedDocument
 from s4.domains.leaving.schemas import (
     ArrivalIn,
     ArrivalState,
@@ -35,6 +36,7 @@ from s4.kernel.units import KIB
 from s4.platform.http.body import raw_body
 from s4.platform.http.errors import error_responses
 from s4.platform.http.multipart import MultipartStream
+from s4.platform.http.names import clean_content_type, safe_filename
 from s4.platform.http.ranges import parse_range
 from s4.platform.http.routing import CurrentAdmin, DomainRouter
 
@@ -209,6 +211,7 @@ def imports_router(imports: ImportService, limits: ArrivalLimits) -> DomainRoute
         file = await form.next_file()
         arrival = _line(form.fields.get("document")).arrival()
         document_metadata.validate(arrival.metadata, limits.metadata)
+        arrival = _cleaned(arrival)
         document = await imports.receive(admin, parse_tenant_id(tenant_id), arrival, file.chunks)
         return ExportedDocumentOut.of(ExportedDocument(document, {}))
 
@@ -267,6 +270,16 @@ def _line(text: str | None) -> ArrivalIn:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InvalidRequest(f"The field 'document' is not a line of an export: {where}: {first['msg']}.") from error
+
+
+def _cleaned(arrival: Arrival) -> Arrival:
+    """Names as an upload may have them. Raises `InvalidRequest`."""
+    return replace(
+        arrival,
+        key=checked_key(arrival.key) if arrival.key is not None else None,
+        filename=safe_filename(arrival.filename),
+        content_type=clean_content_type(arrival.content_type),
+    )
 
 
 def _version(text: str) -> VersionId:
