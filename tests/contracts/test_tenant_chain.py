@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from s4.domains.access import AccessService, AdministratorService
 from s4.domains.audit.models import audit_entries
 from s4.domains.events.models import events
+from s4.domains.leaving import Erasures, ErasureTimes
 from s4.domains.maintenance import departures
 from s4.domains.maintenance import queries as maintenance_queries
 from s4.domains.maintenance.departures import Departures
@@ -30,6 +31,7 @@ from s4.platform.chains import Records
 from s4.platform.database import Database
 from s4.platform.http.routing import Credentials
 from s4.platform.objects import ObjectStore, open_store
+from s4.platform.security.signing import Signer
 from tests.factories.catalog import open_catalog, sqlite_url
 from tests.factories.process import ALIVE_LONG, OWNER, MiniProcess, ProcessDied
 
@@ -78,7 +80,17 @@ async def actions(process: MiniProcess, tenant_id: TenantId) -> list[str]:
 
 
 async def depart(process: MiniProcess) -> dict[str, int]:
-    return (await Departures(process.database, process.lifecycle).run()).counts
+    records = Records(Collection.ERASURES, process.database, process.chains)
+    erasures = Erasures(
+        process.database,
+        process.store,  # type: ignore[arg-type]  # forwards everything
+        process.queue,
+        records,
+        Signer("of the tests"),
+        ErasureTimes(settle=timedelta(hours=1)),
+        epoch="test",
+    )
+    return (await Departures(process.database, process.lifecycle, erasures).run()).counts
 
 
 async def count(process: MiniProcess) -> int:

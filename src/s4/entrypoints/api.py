@@ -16,7 +16,7 @@ from s4.domains.documents.routes import (
     reading_router,
     uploads_router,
 )
-from s4.domains.leaving.routes import ArrivalLimits, exports_router, imports_router
+from s4.domains.leaving.routes import ArrivalLimits, erasures_router, exports_router, imports_router
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.service_levels.routes import service_levels_router
@@ -84,6 +84,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         tenants_router(core.tenants, core.lifecycle),
         exports_router(core.exports),
         imports_router(core.imports, arrival_limits),
+        erasures_router(core.erasures),
         profile_router(core.tenants, core.plans, announced),
         plans_router(core.plans),
         accounts_router(core.accounts),

@@ -144,6 +144,11 @@ def generation_manifest(tenant_id: TenantId, generation_id: GenerationId) -> Obj
     return ObjectKey(f"{generation(tenant_id, generation_id, FIRST_INCARNATION)}generation.json")
 
 
+def tenant_indices(tenant_id: TenantId) -> ObjectPrefix:
+    """All that is derived for a tenant."""
+    return ObjectPrefix(f"{INDICES}{tenant_id}/")
+
+
 def index_table(table_prefix: str) -> ObjectPrefix:
     """The table of an incarnation; what is below is named by LanceDB."""
     return ObjectPrefix(f"{table_prefix.rstrip('/')}/{INDEX_TABLE}.lance/")

@@ -21,6 +21,8 @@ from s4client.models.documents import (
 from s4client.models.exports import (
     ArrivalState,
     EmbeddingSpace,
+    Erasure,
+    ErasureList,
     ExportedDocument,
     ExportedPage,
     ImportAnswer,
@@ -96,6 +98,8 @@ __all__ = [
     "EndpointAnalytics",
     "EndpointHour",
     "EndpointUse",
+    "Erasure",
+    "ErasureList",
     "ExportedDocument",
     "ExportedPage",
     "Granularity",

@@ -71,3 +71,24 @@ class ImportAnswer(Model):
     """Of each document that was asked about."""
 
     documents: tuple[ArrivalState, ...]
+
+
+class Erasure(Model):
+    """How far the erasure of a deleted tenant is, and its receipt."""
+
+    tenant_id: str
+    state: str
+    requested_at: datetime
+    erased_at: datetime | None = None
+    prove_after: datetime | None = None
+    objects: dict[str, int]
+    bytes: dict[str, int]
+    rows: dict[str, int]
+    receipt: dict[str, Any] | None = None
+
+
+class ErasureList(Model):
+    """All of them, and the key by which their receipts are verified."""
+
+    public_key: str
+    erasures: tuple[Erasure, ...]

@@ -8,7 +8,19 @@ An export is pulled: whoever wants it asks for pages, contents and vectors, and 
 server holds no state of it, and no second copy of the tenant.
 """
 
+from s4.domains.leaving.erasure_model import Erasure, ErasureState, Remaining
+from s4.domains.leaving.erasures import Erasures, ErasureTimes, Remains, erased_tenants
 from s4.domains.leaving.exports import ExportService
 from s4.domains.leaving.imports import ImportService
 
-__all__ = ["ExportService", "ImportService"]
+__all__ = [
+    "Erasure",
+    "ErasureState",
+    "ErasureTimes",
+    "Erasures",
+    "ExportService",
+    "ImportService",
+    "Remaining",
+    "Remains",
+    "erased_tenants",
+]

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from s4.domains.documents import metadata as document_metadata
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.documents.routes.uploads import checked_key
+from s4.domains.leaving.erasures import Erasures
 from s4.domains.leaving.exports import ExportService
 from s4.domains.leaving.imports import ImportService
 from s4.domains.leaving.model import PAGE_DOCUMENTS_MAX, Arrival, ExportedDocument
@@ -21,6 +22,8 @@ from s4.domains.leaving.schemas import (
     ArrivalIn,
     ArrivalState,
     EmbeddingsKept,
+    ErasureList,
+    ErasureOut,
     ExportedDocumentOut,
     ExportedPage,
     ImportAnswer,
@@ -235,6 +238,24 @@ def imports_router(imports: ImportService, limits: ArrivalLimits) -> DomainRoute
             path = Path(folder, "embeddings.parquet")  # its directory stands at its end
             await _spool(body.chunks, path)
             return EmbeddingsKept(groups=await imports.embeddings(admin, tenant, path))
+
+    return router
+
+
+def erasures_router(erasures: Erasures) -> DomainRouter:
+    """What became of deleted tenants."""
+    router = DomainRouter(prefix="/admin/erasures", tags=["export"])
+
+    @router.get("", permission=Permission.ADMIN_READ, response_model=ErasureList)
+    async def list_erasures(admin: CurrentAdmin) -> ErasureList:
+        """Every deleted tenant: how far its erasure is, and its receipt."""
+        found = [ErasureOut.of(each) for each in await erasures.all(admin)]
+        return ErasureList(public_key=erasures.public_key, erasures=found)
+
+    @router.get("/{tenant_id}", permission=Permission.ADMIN_READ, response_model=ErasureOut)
+    async def get_erasure(admin: CurrentAdmin, tenant_id: str) -> ErasureOut:
+        """One of them."""
+        return ErasureOut.of(await erasures.get(admin, parse_tenant_id(tenant_id)))
 
     return router
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from s4.domains.documents.schemas import DocumentError
+from s4.domains.leaving.erasure_model import Erasure
 from s4.domains.leaving.model import FORMAT, FORMAT_VERSION, PAGE_DOCUMENTS_MAX, Arrival, ExportedDocument, TenantExport
 from s4.domains.tenants.schemas import TenantOut
 from s4.kernel.ids import parse_document_id
@@ -151,3 +152,36 @@ class ImportAnswer(BaseModel):
 
 class EmbeddingsKept(BaseModel):
     groups: int
+
+
+class ErasureOut(BaseModel):
+    """An erasure and, at its end, the receipt."""
+
+    tenant_id: str
+    state: str = Field(description="begun, counted, erased (waits to be looked at again) or proved.")
+    requested_at: datetime
+    erased_at: datetime | None
+    prove_after: datetime | None = Field(description="Then it is looked whether anything has appeared again.")
+    objects: dict[str, int] = Field(description="By class: content, text, heads, index, embeddings, configuration.")
+    bytes: dict[str, int]
+    rows: dict[str, int] = Field(description="Of the catalog, by table.")
+    receipt: dict[str, Any] | None = Field(description="Signed. Give it away as it is.")
+
+    @classmethod
+    def of(cls, erasure: Erasure) -> "ErasureOut":
+        return cls(
+            tenant_id=erasure.tenant_id,
+            state=erasure.state.value,
+            requested_at=erasure.requested_at,
+            erased_at=erasure.erased_at,
+            prove_after=erasure.prove_after,
+            objects=dict(erasure.removed.objects),
+            bytes=dict(erasure.removed.bytes),
+            rows=dict(erasure.removed.rows),
+            receipt=dict(erasure.receipt) if erasure.receipt is not None else None,
+        )
+
+
+class ErasureList(BaseModel):
+    public_key: str = Field(description="By which receipts are verified: Ed25519, in base64.")
+    erasures: list[ErasureOut]

@@ -19,7 +19,7 @@ from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
-from s4.domains.leaving import ExportService, ImportService
+from s4.domains.leaving import Erasures, ExportService, ImportService
 from s4.domains.maintenance import Deployment
 from s4.domains.maintenance.deployment import is_serving, open_deployment
 from s4.domains.plans import PlanService
@@ -38,6 +38,7 @@ from s4.entrypoints.bootstrap.parts import (
     database_url,
     make_buckets,
     make_embedder,
+    make_erasures,
     make_generation,
     make_mail_server,
     make_meter,
@@ -103,6 +104,7 @@ class Core:
     contacts: Contacts
     mailbox: Mailbox
     generations: Generations
+    erasures: Erasures
     exports: ExportService
     imports: ImportService
 
@@ -217,6 +219,7 @@ def _core(
             idempotency=timedelta(hours=settings.idempotency_hours),
         ),
     )
+    erasures = make_erasures(settings, database, store, queue, records[Collection.ERASURES], deployment)
     return Core(
         settings=settings,
         database=database,
@@ -233,7 +236,12 @@ def _core(
         plans=plans,
         tenants=tenants,
         lifecycle=TenantLifecycle(
-            database, tenants, plans, events, grace=timedelta(days=settings.tenant_delete_grace_days)
+            database,
+            tenants,
+            plans,
+            events,
+            grace=timedelta(days=settings.tenant_delete_grace_days),
+            buried=erasures.begin,
         ),
         administrators=administrators,
         keys=KeyService(database, tenants, RANDOM),
@@ -270,6 +278,7 @@ def _core(
         contacts=contacts,
         mailbox=Mailbox(database, queue, contacts, RANDOM, make_mail_server(settings)),
         generations=Generations(database, queue, generation, process=base32(RANDOM(16))),
+        erasures=erasures,
         exports=ExportService(database, store, vectors, tenants),
         imports=ImportService(database, store, tenants, uploads, access),
     )

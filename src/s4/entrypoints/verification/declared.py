@@ -156,6 +156,8 @@ _EXPORTS = {
     "POST /api/v1/admin/tenants/{tenant_id}/import/missing": Call(json={"documents": [_LINE]}),
     "POST /api/v1/admin/tenants/{tenant_id}/import/documents": Call(content=FILE),
     "POST /api/v1/admin/tenants/{tenant_id}/import/embeddings": Call(content="mine"),
+    "GET /api/v1/admin/erasures": Call(),
+    "GET /api/v1/admin/erasures/{tenant_id}": Call(),
 }
 _USAGE = {
     "GET /api/v1/usage": Call(),

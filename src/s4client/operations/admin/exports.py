@@ -8,8 +8,10 @@ from typing import Any, BinaryIO
 from s4client.content import Body, Download, Progress, UploadContent, multipart, output_to, source_of
 from s4client.errors import InvalidArgument
 from s4client.flow import Flow, Params, Request, operation
-from s4client.models import ExportedDocument, ExportedPage, ImportAnswer, TenantExport
+from s4client.models import Erasure, ErasureList, ExportedDocument, ExportedPage, ImportAnswer, TenantExport
 from s4client.operations.common import API, ServerOperations, given, segment
+
+_ERASURES = f"{API}/admin/erasures"
 
 Target = str | os.PathLike[str] | BinaryIO
 """A path, which is there whole or not at all, or a binary file."""
@@ -111,6 +113,19 @@ class ExportsOperations(ServerOperations):
         body = Body(source_of(content), content_type="application/vnd.apache.parquet")
         request = Request(method="POST", path=_path(tenant_id, "import", "embeddings"), body=body, repeatable=True)
         yield from self.send(request)
+
+    @operation
+    def list_erasures(self) -> Flow[ErasureList]:
+        """Deleted tenants, what went of them, and the receipts."""
+        reply = yield from self.send(Request(method="GET", path=_ERASURES, repeatable=True))
+        return reply.parse(ErasureList)
+
+    @operation
+    def get_erasure(self, tenant_id: str) -> Flow[Erasure]:
+        """One of them. Raises `NotFound`."""
+        path = f"{_ERASURES}/{segment(tenant_id)}"
+        reply = yield from self.send(Request(method="GET", path=path, repeatable=True))
+        return reply.parse(Erasure)
 
     def _fetch(
         self, path: str, to: Target, params: Params | None = None, progress: Progress | None = None
