@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.domains.leaving import ErasureState, erased_tenants
-from s4.domains.leaving.erasure_queries import ERASED_TABLES
+from s4.domains.leaving.queries.erasures import ERASED_TABLES
 from s4.domains.maintenance import service as maintenance
 from s4.domains.webhooks.model import NewWebhook
 from s4.kernel import keys

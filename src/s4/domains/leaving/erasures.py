@@ -16,7 +16,6 @@ from functools import partial
 import structlog
 
 from s4.domains import audit
-from s4.domains.leaving import erasure_queries as queries
 from s4.domains.leaving.erasure_model import (
     RECEIPT_FORMAT,
     RECEIPT_VERSION,
@@ -25,6 +24,7 @@ from s4.domains.leaving.erasure_model import (
     Remaining,
     Removed,
 )
+from s4.domains.leaving.queries import erasures as queries
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import SYSTEM_ACTOR, AdminContext

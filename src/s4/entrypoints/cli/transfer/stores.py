@@ -126,11 +126,13 @@ class StoreFinder:
 
     async def __aiter__(self) -> AsyncIterator[StoreFile | Outcome]:
         async for info in self.store.list(EVERYTHING):
-            if info.key.endswith("/") and info.size == 0:
-                continue  # what consoles make for a folder
             if not self.selection.takes(info.key):
                 continue
             path = f"{self.url.rstrip('/')}/{info.key}"
+            if info.size == 0:
+                failure = Failure("empty", "It is empty, as what consoles make for a folder.")
+                yield Outcome(path=path, action=Action.SKIPPED, failure=failure)
+                continue
             try:
                 key = key_for(self.prefix, info.key)
             except UnfitKey as unfit:
