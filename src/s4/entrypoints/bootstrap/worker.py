@@ -9,6 +9,7 @@ from s4.domains.announcements import Teller
 from s4.domains.audit import Sealer
 from s4.domains.indexing import IndexingService, Publisher
 from s4.domains.indexing.service import IndexingLimits
+from s4.domains.leaving import Kept, Retention
 from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Repairs
 from s4.domains.usage import LedgerKeeper
 from s4.domains.webhooks import DeliveryPump
@@ -104,7 +105,15 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
     verifier = make_verifier(settings, core.database, core.store)
     teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
-    comes_round = (core.generations, keeper, core.webhooks, core.service_levels, sealer, verifier, teller)
+    retention = Retention(
+        core.database,
+        Kept(
+            failed_jobs=timedelta(days=settings.jobs_failed_days),
+            mails=timedelta(days=settings.mails_days),
+            audit=timedelta(days=settings.audit_days),
+        ),
+    )
+    comes_round = (core.generations, keeper, core.webhooks, core.service_levels, sealer, verifier, teller, retention)
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()
