@@ -68,6 +68,7 @@ class Collection(StrEnum):
     ADMINS = "admins"
     WEBHOOKS = "webhooks"
     NOTICES = "notices"
+    ERASURES = "erasures"
 
 
 SYSTEM_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
@@ -143,6 +144,11 @@ def generation_manifest(tenant_id: TenantId, generation_id: GenerationId) -> Obj
     return ObjectKey(f"{generation(tenant_id, generation_id, FIRST_INCARNATION)}generation.json")
 
 
+def tenant_indices(tenant_id: TenantId) -> ObjectPrefix:
+    """All that is derived for a tenant."""
+    return ObjectPrefix(f"{INDICES}{tenant_id}/")
+
+
 def index_table(table_prefix: str) -> ObjectPrefix:
     """The table of an incarnation; what is below is named by LanceDB."""
     return ObjectPrefix(f"{table_prefix.rstrip('/')}/{INDEX_TABLE}.lance/")
@@ -154,6 +160,13 @@ def index_file(table_prefix: str, name: str) -> ObjectKey:
 
 def embeddings(tenant_id: TenantId) -> ObjectPrefix:
     return ObjectPrefix(f"{INDICES}{tenant_id}/embeddings/")
+
+
+def embedding_part(tenant_id: TenantId, space: str, part: str) -> ObjectPrefix:
+    """Of one space the groups whose hash begins with `part`, two hexadecimal digits. Raises `ValueError`."""
+    if not (_SPACE.fullmatch(space) and space.strip(".") and re.fullmatch(r"[0-9a-f]{2}", part)):
+        raise ValueError(f"{space!r}, {part!r} name no part of the embeddings")
+    return ObjectPrefix(f"{embeddings(tenant_id)}{space}/{part}/")
 
 
 def embedding_group(tenant_id: TenantId, space: str, group_hash: str) -> ObjectKey:
