@@ -11,10 +11,12 @@ import httpx
 
 from s4.domains.audit.sealer import SEAL
 from s4.domains.maintenance import service as maintenance
+from s4.domains.usage.rollups import ROLL_UP
 from tests.faults.deeds import (
     AFTER,
     BEFORE,
     LARGE,
+    LATE,
     NEIGHBOUR,
     behind_its_bucket,
     compact,
@@ -272,6 +274,13 @@ ACTS = [
         prepare=with_documents,
     ),
     Act(
+        "roll-up",
+        sweep(ROLL_UP),
+        Expected(UNTOUCHED),
+        in_worker=("rollup.written",),
+        prepare=with_documents,
+    ),
+    Act(
         "collect",
         sweep(maintenance.COLLECT),
         Expected(REPLACED, frozenset({"k", "n"}), gone=("ancient", "doomed")),
@@ -308,12 +317,13 @@ ACTS = [
     Act(
         "rebuild",
         only_start,
-        Expected(REPLACED, frozenset({"k", "n"}), gone=("ancient", "doomed")),
+        Expected(REPLACED | {"late": LATE}, frozenset({"k", "n"}), gone=("ancient", "doomed")),
         in_worker=(
             *("deployment.drawn", "deployment.written"),
             *("record.adopted", "rebuild.records", "tenant.adopted", "rebuild.tenants"),
-            *("document.adopted", "rebuild.documents", "rebuild.serving"),
-            *("index.claimed", "index.embedded", *WRITING, *TIDYING),
+            *("attach.noted", "rebuild.attached", "document.adopted", "rebuild.documents"),
+            *("rebuild.usage", "rebuild.audit", "rebuild.serving"),
+            *(*EXTRACTING, *EMBEDDING, "index.embedded", *WRITING),
         ),
         prepare=without_catalog,
         may_pass=frozenset({"unindex.claimed"}),
@@ -322,7 +332,10 @@ ACTS = [
 REBUILD = ACTS[-1]
 REBUILDING = (
     *("record.adopted", "rebuild.records", "tenant.adopted", "rebuild.tenants"),
-    *("document.adopted", "rebuild.documents", "rebuild.serving"),
+    *("attach.noted", "rebuild.attached", "document.adopted", "rebuild.documents"),
+    *("rebuild.usage", "rebuild.audit", "rebuild.serving"),
 )
+ONCE = ("attach.noted", "document.adopted")
+"""Of these: what was done then is found done by whoever comes next."""
 STARTING = ("migrate.ran", "migrate.committed", "deployment.drawn", "deployment.written")
 """Of the first start on an empty machine."""

@@ -364,6 +364,12 @@ class Settings(RequestSettings, StoreSettings):
         description="How many days the ledger keeps hours and endpoints; days and months stay. Ten thousand busy "
         "tenants write some 100 MB of hours a day.",
     )
+    usage_rollup_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="How often the use of tenants that asked for something is rolled up into the bucket: what was used "
+        "since is lost with a lost catalog. Each time costs a write per such tenant.",
+    )
     price_currency: str = Field("USD", description="What the prices are in: a word that stands beside every estimate.")
     price_stored_gib_month: float = Field(
         0.023,

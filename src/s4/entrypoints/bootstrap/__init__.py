@@ -15,6 +15,7 @@ from s4.entrypoints.bootstrap.parts import (
     metadata_limits,
     reading_limits,
 )
+from s4.entrypoints.bootstrap.rebuilding import open_rebuild
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "migrate_database",
     "missing_steps",
     "open_core",
+    "open_rebuild",
     "open_worker",
     "reading_limits",
 ]

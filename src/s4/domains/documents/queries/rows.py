@@ -121,6 +121,14 @@ async def replace_fields(
         await connection.execute(sa.insert(document_fields), rows)
 
 
+async def revisions(connection: Connection, tenant_id: TenantId) -> dict[str, int]:
+    """The revision of every document that the catalog knows, dead ones too."""
+    found = await connection.execute(
+        sa.select(documents.c.document_id, documents.c.revision).where(documents.c.tenant_id == tenant_id)
+    )
+    return {row.document_id: row.revision for row in found}
+
+
 def awaits_indexing() -> sa.ColumnElement[bool]:
     """A condition on rows of `documents`: a job is about to index it, or does."""
     return sa.exists().where(
