@@ -11,6 +11,7 @@ import httpx
 
 from s4.domains.audit.sealer import SEAL
 from s4.domains.maintenance import service as maintenance
+from s4.domains.maintenance.replication import REPLICATE
 from s4.domains.usage.rollups import ROLL_UP
 from tests.faults.deeds import (
     AFTER,
@@ -41,6 +42,7 @@ from tests.faults.deeds import (
     upload_refused,
     upload_undeclared,
     with_a_damaged_index,
+    with_a_second_bucket,
     with_a_webhook,
     with_another,
     with_dead_rows,
@@ -281,6 +283,13 @@ ACTS = [
         prepare=with_documents,
     ),
     Act(
+        "replicate",
+        sweep(REPLICATE),
+        Expected(UNTOUCHED),
+        in_worker=("replicate.listed", "replicate.contents", "replicate.names"),
+        prepare=with_a_second_bucket,
+    ),
+    Act(
         "collect",
         sweep(maintenance.COLLECT),
         Expected(REPLACED, frozenset({"k", "n"}), gone=("ancient", "doomed")),
@@ -337,5 +346,7 @@ REBUILDING = (
 )
 ONCE = ("attach.noted", "document.adopted")
 """Of these: what was done then is found done by whoever comes next."""
+COMMANDED = ("promote.marked", "promote.fenced", "promote.rebuilt", "fail_back.put_aside")
+"""What only commands pass: tests/faults/test_second_region.py."""
 STARTING = ("migrate.ran", "migrate.committed", "deployment.drawn", "deployment.written")
 """Of the first start on an empty machine."""

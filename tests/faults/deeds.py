@@ -94,6 +94,13 @@ def dead_planner(scene: Scene) -> None:
     broken_off(scene, "record.sealed", lambda: create_plan(scene, scene.survivor.url))
 
 
+def with_a_second_bucket(scene: Scene) -> None:
+    """Into which workers copy."""
+    second = {"S4_REPLICA_STORE_URL": (scene.folder / "second").as_uri(), "S4_REPLICATE_SECONDS": "86400"}
+    scene.environment |= second
+    with_documents(scene)
+
+
 def with_a_webhook(scene: Scene) -> None:
     """Nobody listens at its address: an attempt passes the same steps whatever comes of it."""
     with_documents(scene)
@@ -171,8 +178,8 @@ def with_a_damaged_index(scene: Scene) -> None:
 
 
 def without_catalog(scene: Scene) -> None:
-    """The catalog is lost: the bucket has two tenants and a deleted, a replaced and a patched document, and one that was
-    never indexed."""
+    """The catalog is lost: the bucket has two tenants and a deleted, a replaced and a patched document, and one that
+    was never indexed."""
     with_garbage(scene)
     put(scene, scene.survivor.url, "late", LATE)
     create_tenant(scene, scene.survivor.url)

@@ -30,6 +30,8 @@ ObjectPrefix = NewType("ObjectPrefix", str)
 REVISION_DIGITS = 12
 
 DEPLOYMENT = ObjectKey("system/deployment.json")
+REPLICA = ObjectKey("system/replica.json")
+"""In a copy of a bucket: of which one, and as of when."""
 EVERYTHING = ObjectPrefix("")
 """The whole bucket, as far as it is this deployment's."""
 TENANTS = ObjectPrefix("tenants/")
@@ -37,10 +39,23 @@ SYSTEM = ObjectPrefix("system/")
 INDICES = ObjectPrefix("indices/")
 INDEX_TABLE = "chunks"
 """The one table in what LanceDB takes for a database."""
+STRANDED = ObjectPrefix("stranded/")
+"""What a former first region accepted when another served already."""
+TERMS = ObjectPrefix("system/terms/")
 PROBES = ObjectPrefix("system/probes/")
 AUDIT = ObjectPrefix("system/audit/")
 EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
 SYSTEM_USAGE = ObjectPrefix("system/usage/")
+
+
+def term(number: int) -> ObjectKey:
+    """Says that the deployment was promoted, for the second time and onwards; the first term has none."""
+    return ObjectKey(f"{TERMS}{number:0{REVISION_DIGITS}d}.json")
+
+
+def stranded(term: int, key: ObjectKey) -> ObjectKey:
+    """Where what lay under `key` is put aside, by the term that it came too late for."""
+    return ObjectKey(f"{STRANDED}{term:0{REVISION_DIGITS}d}/{key}")
 
 
 def probe(name: str) -> ObjectKey:
@@ -215,6 +230,7 @@ class KeyKind(StrEnum):
     USAGE = "usage"
     INDEX = "index"
     EMBEDDING = "embedding"
+    STRANDED = "stranded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +256,8 @@ _OF_SYSTEM = (
     re.compile(re.escape(DEPLOYMENT.removeprefix(SYSTEM))),
     re.compile(r"probes/[A-Za-z0-9_-]+(?:/.+)?"),
     re.compile(r"embedding-models/[a-z0-9.-]+\.json"),
+    re.compile(re.escape(REPLICA.removeprefix(SYSTEM))),
+    re.compile(rf"terms/\d{{{REVISION_DIGITS}}}\.json"),
     re.compile(r"usage/\d{4}-\d{2}\.json"),
     re.compile(rf"audit/\d{{{REVISION_DIGITS}}}\.json\.zst"),
     re.compile(rf"(?:{'|'.join(Collection)})/{SYSTEM_NAME}/head/\d{{{REVISION_DIGITS}}}\.json"),
@@ -255,6 +273,9 @@ def parse(key: str) -> ParsedKey | None:
     if parts[0] == "system":
         known = any(form.fullmatch(key.removeprefix(SYSTEM)) for form in _OF_SYSTEM)
         return ParsedKey(KeyKind.SYSTEM) if known else None
+    if f"{parts[0]}/" == STRANDED:
+        known = len(parts) > 2 and re.fullmatch(rf"\d{{{REVISION_DIGITS}}}", parts[1]) is not None
+        return ParsedKey(KeyKind.STRANDED) if known else None
     if len(parts) < 3 or not is_tenant_id(parts[1]):
         return None
     tenant_id = TenantId(parts[1])

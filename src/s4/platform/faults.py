@@ -93,6 +93,14 @@ FAILPOINTS: Mapping[str, str] = {
     "rebuild.usage": "A new catalog knows what was used; the audit trail is still to come.",
     "rebuild.audit": "A new catalog knows everything and still says that it is being rebuilt.",
     "rebuild.serving": "The catalog is rebuilt and says so; the job is not finished.",
+    # -- second region
+    "replicate.listed": "What names others and is not in the copy is known; nothing was copied.",
+    "replicate.contents": "Contents and files are in the copy; what names them is not.",
+    "replicate.names": "Everything is in the copy; nothing was deleted there, and it does not say so.",
+    "promote.marked": "The copy bears the next term; the former region was not told, and nobody serves.",
+    "promote.fenced": "Both buckets bear the next term, if both were there; the catalog knows nothing of it.",
+    "promote.rebuilt": "The catalog is what the copy says; it does not serve yet.",
+    "fail_back.put_aside": "What was stranded is put aside; the former bucket is not a whole copy yet.",
 }
 """Name to what has happened there, and what has not."""
 

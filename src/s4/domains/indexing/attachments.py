@@ -95,14 +95,21 @@ class Attachments:
         self._publisher = publisher
         self._generation = generation
 
-    async def find(self, tenant_id: TenantId) -> list[Attached]:
+    async def find(self, tenant_id: TenantId, *, newest: bool, writes: bool) -> list[Attached]:
         """Every generation's table of the tenant that the catalog names, or names from now on. A table that cannot be
-        taken over is left: its documents are indexed anew. Raises `Unavailable` when the store fails."""
+        taken over is left: its documents are indexed anew. Raises `Unavailable` when the store fails.
+
+        `newest`: a catalog that does not serve yet follows what was written into the bucket since. Without `writes`
+        the bucket is somebody else's copy, and left as it is.
+        """
         lying: dict[GenerationId, list[Incarnation]] = {}
         for child in await self._store.list_children(keys.indices(tenant_id)):
             if (parsed := keys.parse_generation(child)) is not None:
                 lying.setdefault(parsed[1], []).append(parsed[2])
-        found = [await self._attach(tenant_id, generation, lying[generation]) for generation in sorted(lying)]
+        found = [
+            await self._attach(tenant_id, generation, lying[generation], newest=newest, writes=writes)
+            for generation in sorted(lying)
+        ]
         return [each for each in found if each is not None]
 
     def holds(self, held: Sequence[Attached], document_id: str, revision: int) -> bool:
@@ -170,19 +177,28 @@ class Attachments:
         return True
 
     async def _attach(
-        self, tenant_id: TenantId, generation: GenerationId, incarnations: Sequence[Incarnation]
+        self,
+        tenant_id: TenantId,
+        generation: GenerationId,
+        incarnations: Sequence[Incarnation],
+        *,
+        newest: bool,
+        writes: bool,
     ) -> Attached | None:
         async with self._publisher.exclusive(tenant_id, generation) as lease:
             async with self._database.read() as connection:
                 known = await queries.table_state(connection, tenant_id, generation)
-            if known is not None:
+            if known is not None and not newest:
                 rows = await self._rows(tenant_id, generation, known.incarnation, known.version)
                 return Attached(generation, rows or {})
             for sound in await self._sound(tenant_id, generation, incarnations):
                 rows = await self._rows(tenant_id, generation, sound.incarnation, sound.version)
                 if rows is None:
                     continue
-                await self._leave_out(tenant_id, generation, sound)
+                if known is not None and (known.incarnation, known.version) == (sound.incarnation, sound.version):
+                    return Attached(generation, rows)
+                if writes:
+                    await self._leave_out(tenant_id, generation, sound)
 
                 async def note(connection: Connection, sound: _Sound = sound) -> None:
                     await self._publisher.verify(connection, lease)

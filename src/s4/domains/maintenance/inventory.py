@@ -19,6 +19,7 @@ _CLASSES = {
     KeyKind.SYSTEM: StorageClass.SYSTEM,
     KeyKind.TENANT_HEAD: StorageClass.HEADS,
     KeyKind.DOCUMENT_HEAD: StorageClass.HEADS,
+    KeyKind.STRANDED: StorageClass.OTHER,
     KeyKind.USAGE: StorageClass.HEADS,
     KeyKind.CONTENT: StorageClass.CONTENT,
     KeyKind.TEXT: StorageClass.TEXT,

@@ -12,9 +12,8 @@ new document gets.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -26,8 +25,8 @@ from s4.domains.documents.chain import LIVE, TOMBSTONE
 from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import rows
 from s4.domains.indexing.attachments import Attached, Attachments, Described, Living
-from s4.domains.maintenance import queries
-from s4.domains.maintenance.deployment import SERVING, Deployment
+from s4.domains.maintenance.deployment import current_state, write
+from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantService
 from s4.domains.usage import RollUps
@@ -45,6 +44,8 @@ log = structlog.get_logger()
 _READS = 32  # heads and texts read at once: each waits for the store most of its time
 _TENANTS_AT_ONCE = 4  # each with a listing, and a transaction of its own
 _BATCH = 100  # documents of one transaction
+
+_UNKNOWN = rows.Known(0, None)
 
 Progress = Callable[[str, int, int | None], None]
 """Is told the step, how much of it is done, and of how much, where that is known."""
@@ -87,15 +88,15 @@ class Rebuild:
         self._deployment = deployment
         self._reads = asyncio.Semaphore(_READS)
 
-    async def run(self, *, progress: Progress = lambda *_: None, serve: bool = True) -> Report:
-        """Brings the catalog to what the bucket says; with `serve` it then says so. Raises `Unavailable`, and can be
-        called again."""
+    async def run(self, *, progress: Progress = lambda *_: None, serve: bool = True, writes: bool = True) -> Report:
+        """Brings the catalog to what the bucket says; with `serve` it then says so. Without `writes` the bucket is left
+        as it is. Raises `Unavailable`, and can be called again."""
         report = Report()
         report.add("records", await self.adopt_records())
         failpoint("rebuild.records")
         await self._adopt_tenants(report, progress)
         failpoint("rebuild.tenants")
-        await self._adopt_documents(report, progress)
+        await self._adopt_documents(report, progress, writes=writes)
         failpoint("rebuild.documents")
         report.add("usage_months", await self._restore_usage())
         failpoint("rebuild.usage")
@@ -130,29 +131,66 @@ class Rebuild:
 
     # -- documents
 
-    async def _adopt_documents(self, report: Report, progress: Progress) -> None:
-        tenant_ids = await self._tenants.ids()
-        await _side_by_side(
-            tenant_ids, partial(self._adopt_of, report=report, progress=progress), at_once=_TENANTS_AT_ONCE
-        )
+    async def _adopt_documents(self, report: Report, progress: Progress, *, writes: bool) -> None:
+        newest = await current_state(self._database) != SERVING
 
-    async def _adopt_of(self, tenant_id: TenantId, *, report: Report, progress: Progress) -> None:
-        held = await self._attachments.find(tenant_id)
-        report.add("indices", len(held))
-        failpoint("rebuild.attached")
+        async def adopt(tenant_id: TenantId) -> None:
+            held = await self._attachments.find(tenant_id, newest=newest, writes=writes)
+            report.add("indices", len(held))
+            failpoint("rebuild.attached")
+            await self._adopt_of(tenant_id, held, report, progress)
+
+        await _side_by_side(await self._tenants.ids(), adopt, at_once=_TENANTS_AT_ONCE)
+
+    async def _adopt_of(
+        self, tenant_id: TenantId, held: Sequence[Attached], report: Report, progress: Progress
+    ) -> None:
         async with self._database.read() as connection:
-            known = await rows.revisions(connection, tenant_id)
+            known = await rows.known(connection, tenant_id)
         batch: list[Found] = []
+        late: list[Found] = []
         async for found in self._listed(tenant_id):
-            if found.revisions and max(found.revisions) > known.get(found.document_id, 0):
+            before = known.get(found.document_id, _UNKNOWN)
+            if found.revisions and max(found.revisions) > before.revision:
                 batch.append(found)
+            elif before.processing and self._attachments.holds(held, found.document_id, before.processing[0]):
+                late.append(found)
             if len(batch) == _BATCH:
                 await self._adopt_batch(tenant_id, batch, held, report)
                 progress("documents", report.counts.get("adopted", 0), None)
                 batch = []
+            if len(late) == _BATCH:
+                await self._attach_late(tenant_id, late, known, held, report)
+                late = []
         if batch:
             await self._adopt_batch(tenant_id, batch, held, report)
             progress("documents", report.counts.get("adopted", 0), None)
+        if late:
+            await self._attach_late(tenant_id, late, known, held, report)
+
+    async def _attach_late(
+        self,
+        tenant_id: TenantId,
+        late: Sequence[Found],
+        known: Mapping[str, rows.Known],
+        held: Sequence[Attached],
+        report: Report,
+    ) -> None:
+        """Documents that were adopted before their index was there."""
+
+        async def read(found: Found) -> Living | None:
+            waiting = known[found.document_id].processing
+            assert waiting is not None, "the caller has looked"
+            text = found.texts.get((waiting[1], waiting[0]))
+            described = await self._described(found.document_id, text) if text is not None else None
+            return Living(found.document_id, waiting[0], described) if described is not None else None
+
+        living = [each for each in await asyncio.gather(*map(read, late)) if each is not None]
+
+        async def publish(connection: Connection) -> int:
+            return await self._attachments.publish(connection, tenant_id, held, living, [])
+
+        report.add("attached", await self._database.transact(publish))
 
     async def _listed(self, tenant_id: TenantId) -> AsyncIterator[Found]:
         """A listing is in the order of keys: everything of one document, then of the next."""
@@ -239,11 +277,7 @@ class Rebuild:
         return months
 
     async def _begin_serving(self) -> None:
-        async def write(connection: Connection) -> None:
-            now = await self._database.now(connection)
-            await queries.write_deployment(connection, epoch=self._deployment.epoch, state=SERVING, now=now)
-
-        await self._database.transact(write)
+        await write(self._database, replace(self._deployment, state=SERVING))
 
 
 def _damaged(subject: str, error: DataCorrupt, report: Report) -> None:

@@ -19,8 +19,9 @@ from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries import uses
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.departures import Departures
-from s4.domains.maintenance.deployment import SERVING, current_state
+from s4.domains.maintenance.deployment import current_state
 from s4.domains.maintenance.inventory import Inventory
+from s4.domains.maintenance.model import SERVING
 from s4.domains.maintenance.rebuild import Rebuild
 from s4.domains.maintenance.repairs import Repairs, Table, tables_of
 from s4.domains.maintenance.report import Report

@@ -16,6 +16,7 @@ from s4.entrypoints.bootstrap.parts import (
     reading_limits,
 )
 from s4.entrypoints.bootstrap.rebuilding import open_rebuild
+from s4.entrypoints.bootstrap.region import make_promotions, make_replicator
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "make_embedder",
     "make_extraction",
     "make_places",
+    "make_promotions",
+    "make_replicator",
     "make_vectors",
     "metadata_limits",
     "migrate_database",

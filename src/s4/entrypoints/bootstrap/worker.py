@@ -20,6 +20,7 @@ from s4.entrypoints.bootstrap.parts import (
     make_verifier,
 )
 from s4.entrypoints.bootstrap.rebuilding import make_publisher, make_rebuild, make_rollups, make_sealer
+from s4.entrypoints.bootstrap.region import make_replicator
 from s4.entrypoints.configuration import SCRATCH_DIR
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import base32
@@ -95,7 +96,17 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
     verifier = make_verifier(settings, core.database, core.store)
     teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
-    comes_round = (core.generations, keeper, rollups, core.webhooks, core.service_levels, sealer, verifier, teller)
+    comes_round = (
+        make_replicator(core),
+        core.generations,
+        keeper,
+        rollups,
+        core.webhooks,
+        core.service_levels,
+        sealer,
+        verifier,
+        teller,
+    )
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()

@@ -24,8 +24,8 @@ Follow = Annotated[
         metavar="SECONDS",
         min=0,
         show_default=False,
-        help="Of a second region: bring the catalog after the bucket again, so long after each time, until interrupted. "
-        "It does not serve before `s4 promote`.",
+        help="Of a second region: bring the catalog after the bucket again and again, with such a pause, until "
+        "interrupted. It does not serve before `s4 promote`.",
     ),
 ]
 
@@ -76,7 +76,7 @@ async def _follow(settings: "Settings", pause_seconds: float, *, as_json: bool) 
     async with open_core(settings, standby=True) as core, open_rebuild(core) as rebuilding:
         while True:
             started = time.monotonic()
-            report = await rebuilding.run(progress=Notes(), serve=False)
+            report = await rebuilding.run(progress=Notes(), serve=False, writes=False)
             _say(report, time.monotonic() - started, as_json=as_json)
             await asyncio.sleep(pause_seconds)
 

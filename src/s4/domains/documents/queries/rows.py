@@ -1,6 +1,7 @@
 """The catalog's row of a document, and its flattened metadata."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -121,12 +122,32 @@ async def replace_fields(
         await connection.execute(sa.insert(document_fields), rows)
 
 
-async def revisions(connection: Connection, tenant_id: TenantId) -> dict[str, int]:
-    """The revision of every document that the catalog knows, dead ones too."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far the catalog knows a document's chain. `processing`: the revision and version of its content, while that
+    waits to be indexed."""
+
+    revision: int
+    processing: tuple[int, VersionId] | None
+
+
+async def known(connection: Connection, tenant_id: TenantId) -> dict[str, Known]:
+    """Of every document, dead ones too."""
+    d = documents.c
     found = await connection.execute(
-        sa.select(documents.c.document_id, documents.c.revision).where(documents.c.tenant_id == tenant_id)
+        sa.select(d.document_id, d.revision, d.state, d.status, d.content_revision, d.version_id).where(
+            d.tenant_id == tenant_id
+        )
     )
-    return {row.document_id: row.revision for row in found}
+    return {
+        row.document_id: Known(
+            row.revision,
+            (row.content_revision, VersionId(row.version_id))
+            if row.state == "live" and row.status == DocumentStatus.PROCESSING
+            else None,
+        )
+        for row in found
+    }
 
 
 def awaits_indexing() -> sa.ColumnElement[bool]:

@@ -132,8 +132,8 @@ async def attach(
     commits: int,
     now: datetime,
 ) -> None:
-    """Names a table that the bucket had before the catalog; one that is named already stays. The caller holds its
-    lease. `commits`: as of so many since it was compacted."""
+    """Names a table that the bucket had before the catalog, in place of what was named. The caller holds its lease.
+    `commits`: as of so many since it was compacted."""
     values = {
         "tenant_id": tenant_id,
         "generation_id": generation,
@@ -143,7 +143,9 @@ async def attach(
         "incarnation": incarnation,
         "files": _files(sums),
     }
-    await connection.execute(upsert(connection, index_tables, values, conflict=["tenant_id", "generation_id"]))
+    identity = ["tenant_id", "generation_id"]
+    moved = {name: value for name, value in values.items() if name not in identity}
+    await connection.execute(upsert(connection, index_tables, values, conflict=identity, update=moved))
 
 
 async def optimized(
