@@ -58,6 +58,11 @@ def stranded(term: int, key: ObjectKey) -> ObjectKey:
     return ObjectKey(f"{STRANDED}{term:0{REVISION_DIGITS}d}/{key}")
 
 
+def stranded_part(term: ObjectPrefix, part: ObjectPrefix) -> ObjectPrefix:
+    """Of what was put aside in a term (a child of `STRANDED`), what lay below `part`."""
+    return ObjectPrefix(f"{term}{part}")
+
+
 def probe(name: str) -> ObjectKey:
     return ObjectKey(f"{PROBES}{name}")
 
@@ -172,11 +177,6 @@ def generation(tenant_id: TenantId, generation_id: GenerationId, incarnation: In
 def generation_manifest(tenant_id: TenantId, generation_id: GenerationId) -> ObjectKey:
     """Describes every incarnation."""
     return ObjectKey(f"{generation(tenant_id, generation_id, FIRST_INCARNATION)}generation.json")
-
-
-def tenant_indices(tenant_id: TenantId) -> ObjectPrefix:
-    """All that is derived for a tenant."""
-    return ObjectPrefix(f"{INDICES}{tenant_id}/")
 
 
 def index_table(table_prefix: str) -> ObjectPrefix:
