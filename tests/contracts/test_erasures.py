@@ -11,6 +11,7 @@ from s4.domains.leaving import ErasureState, erased_tenants
 from s4.domains.leaving.queries.erasures import ERASED_TABLES
 from s4.domains.maintenance import service as maintenance
 from s4.domains.webhooks.model import NewWebhook
+from s4.entrypoints.bootstrap.rebuilding import make_rollups
 from s4.kernel import keys
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.platform import faults
@@ -116,6 +117,31 @@ async def test_a_deletion_ends_in_a_receipt_and_nothing_is_left(tmp_path: Path) 
         assert not verifies(said | {"requested_at": "2020-01-01T00:00:00Z"}, house.core.erasures.public_key)
         assert verifies(json.loads(json.dumps(said)), said["public_key"])
         assert await erased_tenants(house.core.store) == {tenant_id}
+
+
+async def test_what_was_rolled_up_of_a_tenant_s_use_goes_and_is_not_rolled_up_again(tmp_path: Path) -> None:
+    async with open_house(tmp_path, erasure_settle_seconds=0) as house:
+        acme = await furnished(house)
+        tenant_id = acme.context.tenant_id
+        rollups = make_rollups(house.core)
+        await rollups.run()
+        written = [info.key async for info in house.core.store.list(keys.usage_rollups(tenant_id))]
+        assert written
+        stranded = keys.stranded(2, written[0])
+        await house.core.store.put(stranded, b"of a former first region")
+
+        await house.core.lifecycle.delete(OWNER, tenant_id)
+        await house.core.lifecycle.finish_deletion(OWNER, tenant_id)
+        await house.core.meter.flush()
+        await rollups.run()
+        await house.work()
+        await sweep(house)
+
+        removed = (await receipt(house, tenant_id))["removed"]["objects"]
+        assert (removed["usage"]["objects"], removed["stranded"]["objects"]) == (len(written), 1)
+        assert [info.key async for info in house.core.store.list(keys.STRANDED)] == []
+        await rollups.run()
+        assert [info.key async for info in house.core.store.list(keys.usage_rollups(tenant_id))] == []
 
 
 async def test_a_late_writer_is_found_out_before_anything_is_signed(tmp_path: Path) -> None:

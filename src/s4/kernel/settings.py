@@ -10,6 +10,7 @@ from typing import get_args
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
 from s4.kernel.retention_settings import RetentionSettings
 from s4.kernel.setting_values import (
@@ -32,7 +33,7 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, RetentionSettings, StoreSettings):
+class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -364,6 +365,12 @@ class Settings(RequestSettings, RetentionSettings, StoreSettings):
         ge=33,
         description="How many days the ledger keeps hours and endpoints; days and months stay. Ten thousand busy "
         "tenants write some 100 MB of hours a day.",
+    )
+    usage_rollup_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="How often the use of tenants that asked for something is rolled up into the bucket: what was used "
+        "since is lost with a lost catalog. Each time costs a write per such tenant.",
     )
     price_currency: str = Field("USD", description="What the prices are in: a word that stands beside every estimate.")
     price_stored_gib_month: float = Field(

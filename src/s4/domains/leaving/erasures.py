@@ -63,6 +63,8 @@ _CLASSES = {
     KeyKind.TEXT: "text",
     KeyKind.INDEX: "index",
     KeyKind.EMBEDDING: "embeddings",
+    KeyKind.USAGE: "usage",
+    KeyKind.STRANDED: "stranded",
     KeyKind.SYSTEM: "configuration",
 }
 
@@ -254,7 +256,8 @@ class Erasures:
 
     async def _doomed(self, erasure: Erasure) -> AsyncIterator[ObjectInfo]:
         """Everything but the newest head of the tenant, its tombstone."""
-        for prefix in _places(erasure):
+        terms = await self._store.list_children(keys.STRANDED)
+        for prefix in _places(erasure, terms):
             heads = keys.tenant_heads(erasure.tenant_id)
             newest: ObjectInfo | None = None
             async for info in self._store.list(prefix):
@@ -318,9 +321,11 @@ async def _noted(connection: Connection, before: Record | None, after: Record | 
     await audit.record(connection, SYSTEM_ACTOR, action, f"tenant/{after.name}", tenant_id=after.name, after=said)
 
 
-def _places(erasure: Erasure) -> list[ObjectPrefix]:
+def _places(erasure: Erasure, terms: Sequence[ObjectPrefix]) -> list[ObjectPrefix]:
+    """`terms`: below which lies what a former first region accepted too late."""
+    own = [keys.tenant(erasure.tenant_id), keys.indices(erasure.tenant_id)]
     configured = [keys.system_heads(Collection(collection), name) for collection, name in erasure.records]
-    return [keys.tenant(erasure.tenant_id), keys.tenant_indices(erasure.tenant_id), *configured]
+    return [*own, *configured, *(keys.stranded_part(term, part) for term in terms for part in own)]
 
 
 def _class_of(info: ObjectInfo) -> str:

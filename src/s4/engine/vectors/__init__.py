@@ -20,7 +20,7 @@ This is the only room that imports lancedb and pyarrow, and only inside function
 
 from s4.engine.vectors.copies import CopyLimits, TableCopies
 from s4.engine.vectors.errors import IndexDamaged, IndexFault, VersionGone
-from s4.engine.vectors.files import FileSum, Sums, inspect, newest_version, turned
+from s4.engine.vectors.files import FileSum, Sums, inspect, newest_version, turned, versions_in
 from s4.engine.vectors.manifest import manifest_name
 from s4.engine.vectors.model import ChunkRow, Hit, OptimizeReport, TableStats, chunk_id
 from s4.engine.vectors.parquet import VectorGroup, chunk_rows, read_vector_groups, vector_groups
@@ -52,4 +52,5 @@ __all__ = [
     "read_vector_groups",
     "turned",
     "vector_groups",
+    "versions_in",
 ]

@@ -20,7 +20,7 @@ from s4.domains.events import Events
 from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.leaving import Erasures, ExportService, ImportService
-from s4.domains.maintenance import Deployment
+from s4.domains.maintenance import Deployment, TermWatch
 from s4.domains.maintenance.deployment import is_serving, open_deployment
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
@@ -58,7 +58,7 @@ from s4.platform.background import in_background
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import Queue
-from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_store
+from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_failing_over, open_replica
 from s4.platform.telemetry import logs, metrics
 from s4.platform.trust import trusting
 
@@ -72,6 +72,8 @@ class Core:
     settings: Settings
     database: Database
     store: ObjectStore
+    replica: ObjectStore | None
+    terms: TermWatch
     queue: Queue
     chains: Chains
     embedder: Embedder
@@ -133,9 +135,9 @@ def missing_steps(settings: Settings) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def open_core(settings: Settings) -> AsyncIterator[Core]:
+async def open_core(settings: Settings, *, standby: bool = False) -> AsyncIterator[Core]:
     """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
-    provider that is down is waited for in the background."""
+    provider that is down is waited for in the background. `standby`: also of a bucket that is a copy of another."""
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(trusting(settings.ca_file))
         if migrate.pending(database_url(settings)):
@@ -147,11 +149,17 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         )
         stack.push_async_callback(database.aclose)
         await stack.enter_async_context(in_background(database.give_back_idle()))
-        store = open_store(settings)
+        replica = open_replica(settings)
+        if replica is not None:
+            stack.push_async_callback(replica.aclose)
+        store = open_failing_over(settings, replica)
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:
             raise Conflict(NO_CONDITIONS)
-        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
+        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM, standby=standby)
+        terms = TermWatch(store, replica, deployment, every=timedelta(seconds=settings.term_watch_seconds))
+        if not standby:
+            await terms.look()
         embedder = make_embedder(settings, BucketModelMemory(store))
         stack.push_async_callback(embedder.aclose)
         try:
@@ -167,7 +175,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         vectors = make_vectors(settings, store)
         stack.push_async_callback(vectors.close)
         await vectors.preload()
-        core = _core(settings, database, store, deployment, embedder, vectors, events, meter)
+        core = _core(settings, database, (store, replica, terms), deployment, embedder, vectors, events, meter)
         stack.push_async_callback(core.buckets.aclose)
         stack.push_async_callback(core.calls.aclose)
         yield core
@@ -176,13 +184,14 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
 def _core(
     settings: Settings,
     database: Database,
-    store: ObjectStore,
+    stores: tuple[ObjectStore, ObjectStore | None, TermWatch],
     deployment: Deployment,
     embedder: Embedder,
     vectors: VectorStore,
     events: Events,
     meter: Meter,
 ) -> Core:
+    store, replica, terms = stores
     queue = Queue(database, RANDOM)
     generation = partial(make_generation, settings, embedder)
     suspicions = Suspicions(database, queue, generation)
@@ -224,6 +233,8 @@ def _core(
         settings=settings,
         database=database,
         store=store,
+        replica=replica,
+        terms=terms,
         queue=queue,
         chains=chains,
         embedder=embedder,

@@ -11,7 +11,14 @@ from s4.domains.events.models import events, webhook_deliveries
 from s4.domains.indexing.models import document_index, index_tables
 from s4.domains.service_levels.models import service_level_notices
 from s4.domains.tenants.models import tenant_claims, tenant_keys, tenants
-from s4.domains.usage.models import storage_classes, usage_balances, usage_endpoints, usage_ledger, usage_marks
+from s4.domains.usage.models import (
+    storage_classes,
+    usage_balances,
+    usage_endpoints,
+    usage_ledger,
+    usage_marks,
+    usage_rollups,
+)
 from s4.kernel.ids import TenantId
 from s4.kernel.keys import Collection
 from s4.platform.chains.records import LIVE, records
@@ -31,6 +38,7 @@ ERASED_TABLES: tuple[sa.Table, ...] = (
     usage_marks,
     usage_ledger,
     usage_endpoints,
+    usage_rollups,
     storage_classes,
     call_budgets,
     call_blocks,
@@ -43,7 +51,7 @@ ERASED_TABLES: tuple[sa.Table, ...] = (
     tenant_keys,
 )
 """All that names a tenant, but for its tombstone, the audit trail, and the list of erasures itself."""
-_REAPPEARING = (usage_ledger, storage_classes)
+_REAPPEARING = (usage_ledger, usage_rollups, storage_classes)
 """S4 counts what it asks the store itself, for a tombstone too: such a row comes back now and then, and goes."""
 _CONFIGURED = (Collection.WEBHOOKS.value, Collection.NOTICES.value)
 
