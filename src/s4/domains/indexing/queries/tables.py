@@ -1,6 +1,6 @@
 """All SQL on what is searchable."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from s4.domains.documents.models import documents
 from s4.domains.indexing.models import document_index, generations, index_tables
 from s4.engine.vectors import FileSum, Sums
 from s4.kernel.ids import DocumentId, GenerationId, Incarnation, JobId, TenantId
-from s4.platform.database import Connection, upsert
+from s4.platform.database import Connection, newer, upsert
 from s4.platform.jobs import narrowed
 from s4.platform.jobs.models import jobs
 
@@ -359,6 +359,23 @@ async def publish(
             update={"searchable_revision": revision, "chunks": chunks},
         )
     )
+
+
+async def publish_all(
+    connection: Connection,
+    tenant_id: TenantId,
+    generation: GenerationId,
+    held: Sequence[tuple[DocumentId, int, int]],
+) -> None:
+    """The same of many: document, revision and chunks."""
+    values = [
+        {"tenant_id": tenant_id, "generation_id": generation, "document_id": document_id,
+         "searchable_revision": revision, "chunks": chunks}
+        for document_id, revision, chunks in held
+    ]  # fmt: skip
+    if values:
+        key = ("tenant_id", "generation_id", "document_id")
+        await connection.execute(newer(connection, document_index, conflict=key, by="searchable_revision"), values)
 
 
 async def published(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> set[tuple[str, int]]:
