@@ -28,7 +28,7 @@ QUICK = FAST | {
     "S4_TERM_WATCH_SECONDS": "0.2",
     "S4_WORKER_NICENESS": "0",  # beside busy neighbours a nice worker would hardly work
 }
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300  # on a machine that is busy with other tests
 
 
 def until(condition: object, what: str) -> None:
@@ -76,6 +76,7 @@ def first_store() -> Iterator[SeaweedFS]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_region_that_is_lost_under_load_is_replaced_by_the_other(
     tmp_path: Path, first_store: SeaweedFS, s3_server: S3Server, here: Command
 ) -> None:
