@@ -21,6 +21,7 @@ from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import COMMITS_BEFORE_OPTIMIZE, Publisher
+from s4.domains.indexing.queries import attaching
 from s4.domains.indexing.queries import tables as queries
 from s4.engine.vectors import IndexFault, Sums, VectorStore, inspect, manifest_name, versions_in
 from s4.kernel import keys
@@ -145,7 +146,7 @@ class Attachments:
             ],
         )
         for each in held:  # after the documents' rows, which publications lock first as well
-            await queries.publish_all(connection, tenant_id, each.generation, _rows_of(each, living))
+            await attaching.publish_all(connection, tenant_id, each.generation, _rows_of(each, living))
         await self._queue.withdraw(connection, document_jobs.INDEX, tenant_id, ready)
         rowed = {document_id for each in held for document_id, _ in each.rows}
         await self._queue.withdraw(connection, document_jobs.UNINDEX, tenant_id, sorted(set(dead) - rowed))
@@ -180,7 +181,7 @@ class Attachments:
                 async def note(connection: Connection, sound: _Sound = sound) -> None:
                     await self._publisher.verify(connection, lease)
                     now = await self._database.now(connection)
-                    await queries.attach(
+                    await attaching.attach(
                         connection,
                         tenant_id,
                         generation,

@@ -1,6 +1,6 @@
 """All SQL on what is searchable."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from s4.domains.documents.models import documents
 from s4.domains.indexing.models import document_index, generations, index_tables
 from s4.engine.vectors import FileSum, Sums
 from s4.kernel.ids import DocumentId, GenerationId, Incarnation, JobId, TenantId
-from s4.platform.database import Connection, newer, upsert
+from s4.platform.database import Connection, upsert
 from s4.platform.jobs import narrowed
 from s4.platform.jobs.models import jobs
 
@@ -72,7 +72,7 @@ def _sums(files: dict[str, list[Any]] | None) -> dict[str, FileSum]:
     return {name: FileSum(*described) for name, described in (files or {}).items()}
 
 
-def _files(sums: Sums) -> dict[str, list[Any]]:
+def files(sums: Sums) -> dict[str, list[Any]]:
     return {name: [known.size_bytes, known.md5] for name, known in sums.items()}
 
 
@@ -107,45 +107,18 @@ async def move_table(
                 "commits_since_optimize": 1,
                 "updated_at": now,
                 "incarnation": incarnation,
-                "files": _files(sums),
+                "files": files(sums),
             },
             conflict=["tenant_id", "generation_id"],
             update={
                 "lance_version": newest,
                 "commits_since_optimize": index_tables.c.commits_since_optimize + 1,
                 "updated_at": now,
-                "files": _files(sums),
+                "files": files(sums),
             },
         ).returning(index_tables.c.commits_since_optimize)
     )
     return int(moved.scalar_one())
-
-
-async def attach(
-    connection: Connection,
-    tenant_id: TenantId,
-    generation: GenerationId,
-    incarnation: Incarnation,
-    *,
-    version: int,
-    sums: Sums,
-    commits: int,
-    now: datetime,
-) -> None:
-    """Names a table that the bucket had before the catalog, in place of what was named. The caller holds its lease.
-    `commits`: as of so many since it was compacted."""
-    values = {
-        "tenant_id": tenant_id,
-        "generation_id": generation,
-        "lance_version": version,
-        "commits_since_optimize": commits,
-        "updated_at": now,
-        "incarnation": incarnation,
-        "files": _files(sums),
-    }
-    identity = ["tenant_id", "generation_id"]
-    moved = {name: value for name, value in values.items() if name not in identity}
-    await connection.execute(upsert(connection, index_tables, values, conflict=identity, update=moved))
 
 
 async def optimized(
@@ -264,7 +237,7 @@ async def note_checked(
 ) -> None:
     """Its files are what they were; `sums` knows also those that nobody noted before."""
     await connection.execute(
-        sa.update(index_tables).where(*_of(tenant_id, generation)).values(checked_at=now, files=_files(sums))
+        sa.update(index_tables).where(*_of(tenant_id, generation)).values(checked_at=now, files=files(sums))
     )
 
 
@@ -359,23 +332,6 @@ async def publish(
             update={"searchable_revision": revision, "chunks": chunks},
         )
     )
-
-
-async def publish_all(
-    connection: Connection,
-    tenant_id: TenantId,
-    generation: GenerationId,
-    held: Sequence[tuple[DocumentId, int, int]],
-) -> None:
-    """The same of many: document, revision and chunks."""
-    values = [
-        {"tenant_id": tenant_id, "generation_id": generation, "document_id": document_id,
-         "searchable_revision": revision, "chunks": chunks}
-        for document_id, revision, chunks in held
-    ]  # fmt: skip
-    if values:
-        key = ("tenant_id", "generation_id", "document_id")
-        await connection.execute(newer(connection, document_index, conflict=key, by="searchable_revision"), values)
 
 
 async def published(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> set[tuple[str, int]]:
