@@ -200,7 +200,8 @@ ACTS = [
         Expected(UNTOUCHED, alone=True),
         in_worker=(
             *("depart.plans_followed", "tenant.sealed", "tenant.committed", "tenant.settled"),
-            *("depart.buried", "depart.forgotten"),
+            *("record.sealed", "record.committed", "record.settled", "erase.begun", "depart.buried"),
+            *("erase.forgotten", "erase.counted", "erase.deleted"),
         ),
         prepare=with_one_that_leaves,
     ),

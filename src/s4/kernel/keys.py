@@ -58,6 +58,11 @@ def stranded(term: int, key: ObjectKey) -> ObjectKey:
     return ObjectKey(f"{STRANDED}{term:0{REVISION_DIGITS}d}/{key}")
 
 
+def stranded_part(term: ObjectPrefix, part: ObjectPrefix) -> ObjectPrefix:
+    """Of what was put aside in a term (a child of `STRANDED`), what lay below `part`."""
+    return ObjectPrefix(f"{term}{part}")
+
+
 def probe(name: str) -> ObjectKey:
     return ObjectKey(f"{PROBES}{name}")
 
@@ -98,6 +103,7 @@ class Collection(StrEnum):
     ADMINS = "admins"
     WEBHOOKS = "webhooks"
     NOTICES = "notices"
+    ERASURES = "erasures"
 
 
 SYSTEM_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
@@ -205,6 +211,13 @@ def parse_generation(prefix: str) -> tuple[TenantId, GenerationId, Incarnation] 
 
 def embeddings(tenant_id: TenantId) -> ObjectPrefix:
     return ObjectPrefix(f"{INDICES}{tenant_id}/embeddings/")
+
+
+def embedding_part(tenant_id: TenantId, space: str, part: str) -> ObjectPrefix:
+    """Of one space the groups whose hash begins with `part`, two hexadecimal digits. Raises `ValueError`."""
+    if not (_SPACE.fullmatch(space) and space.strip(".") and re.fullmatch(r"[0-9a-f]{2}", part)):
+        raise ValueError(f"{space!r}, {part!r} name no part of the embeddings")
+    return ObjectPrefix(f"{embeddings(tenant_id)}{space}/{part}/")
 
 
 def embedding_group(tenant_id: TenantId, space: str, group_hash: str) -> ObjectKey:

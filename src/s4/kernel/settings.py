@@ -352,6 +352,18 @@ class Settings(RequestSettings, ReplicaSettings, StoreSettings):
         le=3650,
         description="How long a tenant that is being deleted is shut out but can be brought back. Then it is gone.",
     )
+    erasure_settle_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="How long after the bytes of a deleted tenant went the bucket is listed again, before the receipt "
+        "says that nothing is left. Unset: as long as the longest upload and the longest lease.",
+    )
+    erasure_backups_days: float = Field(
+        30.0,
+        ge=0,
+        description="How long copies of bucket and database that S4 does not make itself are kept: snapshots, dumps, "
+        "superseded versions of objects. Receipts of erasures say until when something may remain there.",
+    )
     # -- metering
     usage_flush_seconds: float = Field(
         1.0,

@@ -8,7 +8,7 @@ An object is written over: it says more than the one before, and whoever reads a
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,10 +37,19 @@ _LOOKS_MAX = 1000  # of one run: half a million tenants
 class RollUps:
     """`run` in workers, `restore` in a rebuild."""
 
-    def __init__(self, database: Database, store: ObjectStore, *, every: timedelta) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        *,
+        every: timedelta,
+        is_gone: Callable[[TenantId], Awaitable[bool]],
+    ) -> None:
+        """`is_gone`: of a tenant that was deleted, nothing is written any more: nothing of it may stay."""
         self._database = database
         self._store = store
         self._every = every
+        self._is_gone = is_gone
 
     def regular_jobs(self) -> list[RegularJob]:
         return [RegularJob(ROLL_UP, self._every, self._run)]
@@ -82,7 +91,8 @@ class RollUps:
             "mark": _plain(mark) if mark is not None else None,
             "sampled": rfc3339(sampled) if sampled is not None and owner == EVERYBODY else None,
         }
-        await self._store.put(_key(owner, month), json.dumps(said, separators=(",", ":")).encode())
+        if owner == EVERYBODY or not await self._is_gone(TenantId(owner)):
+            await self._store.put(_key(owner, month), json.dumps(said, separators=(",", ":")).encode())
         failpoint("rollup.written")
         await self._database.transact(lambda c: queries.note(c, owner, month, rolled_at=now))
 

@@ -19,6 +19,7 @@ from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
+from s4.domains.leaving import Erasures, ExportService, ImportService
 from s4.domains.maintenance import Deployment, TermWatch
 from s4.domains.maintenance.deployment import is_serving, open_deployment
 from s4.domains.plans import PlanService
@@ -37,6 +38,7 @@ from s4.entrypoints.bootstrap.parts import (
     database_url,
     make_buckets,
     make_embedder,
+    make_erasures,
     make_generation,
     make_mail_server,
     make_meter,
@@ -104,6 +106,9 @@ class Core:
     contacts: Contacts
     mailbox: Mailbox
     generations: Generations
+    erasures: Erasures
+    exports: ExportService
+    imports: ImportService
 
     @property
     def generation(self) -> Generation:
@@ -209,6 +214,21 @@ def _core(
     admin_key = settings.admin_api_key.get_secret_value()
     memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
     tenants = TenantService(database, chains, plans, RANDOM, memory)
+    access = AccessService(
+        database, administrators, admin_api_key=admin_key, failures_per_minute=settings.auth_failures_per_minute
+    )
+    uploads = Uploads(
+        database,
+        store,
+        chains,
+        RANDOM,
+        UploadLimits(
+            bytes_max=settings.upload_bytes_max,
+            duration_max=timedelta(seconds=settings.upload_seconds_max),
+            idempotency=timedelta(hours=settings.idempotency_hours),
+        ),
+    )
+    erasures = make_erasures(settings, database, store, queue, records[Collection.ERASURES], deployment)
     return Core(
         settings=settings,
         database=database,
@@ -227,16 +247,16 @@ def _core(
         plans=plans,
         tenants=tenants,
         lifecycle=TenantLifecycle(
-            database, tenants, plans, events, grace=timedelta(days=settings.tenant_delete_grace_days)
+            database,
+            tenants,
+            plans,
+            events,
+            grace=timedelta(days=settings.tenant_delete_grace_days),
+            buried=erasures.begin,
         ),
         administrators=administrators,
         keys=KeyService(database, tenants, RANDOM),
-        access=AccessService(
-            database,
-            administrators,
-            admin_api_key=admin_key,
-            failures_per_minute=settings.auth_failures_per_minute,
-        ),
+        access=access,
         meter=meter,
         usage=usage,
         analytics=AnalyticsService(database, tenants, usage),
@@ -248,17 +268,7 @@ def _core(
             chains,
             metadata_limits(settings),
         ),
-        uploads=Uploads(
-            database,
-            store,
-            chains,
-            RANDOM,
-            UploadLimits(
-                bytes_max=settings.upload_bytes_max,
-                duration_max=timedelta(seconds=settings.upload_seconds_max),
-                idempotency=timedelta(hours=settings.idempotency_hours),
-            ),
-        ),
+        uploads=uploads,
         accounts=Accounts(database),
         search=SearchService(
             database,
@@ -279,4 +289,7 @@ def _core(
         contacts=contacts,
         mailbox=Mailbox(database, queue, contacts, RANDOM, make_mail_server(settings)),
         generations=Generations(database, queue, generation, process=base32(RANDOM(16))),
+        erasures=erasures,
+        exports=ExportService(database, store, vectors, tenants),
+        imports=ImportService(database, store, tenants, uploads, access),
     )

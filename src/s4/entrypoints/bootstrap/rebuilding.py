@@ -16,7 +16,8 @@ from s4.platform.jobs.heartbeat import Heartbeat
 
 
 def make_rollups(core: Core) -> RollUps:
-    return RollUps(core.database, core.store, every=timedelta(seconds=core.settings.usage_rollup_seconds))
+    every = timedelta(seconds=core.settings.usage_rollup_seconds)
+    return RollUps(core.database, core.store, every=every, is_gone=core.tenants.is_deleted)
 
 
 def make_sealer(core: Core) -> Sealer:

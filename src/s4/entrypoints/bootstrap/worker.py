@@ -75,7 +75,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         core.queue,
         core.chains,
         core.tenants,
-        Departures(core.database, core.lifecycle),
+        Departures(core.database, core.lifecycle, core.erasures),
         core.documents,
         publisher,
         Repairs(core.database, core.store, core.vectors, core.queue, publisher, generation, RANDOM),
@@ -112,6 +112,7 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         indexing.handlers()
         | maintenance.handlers()
         | core.mailbox.handlers()
+        | core.erasures.handlers()
         | regular_handlers(core.database, regular)
     )
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))

@@ -15,6 +15,7 @@ from s4.entrypoints.cli import (
     config_commands,
     doctor_commands,
     document_commands,
+    erasure_commands,
     index_commands,
     key_commands,
     notice_commands,
@@ -57,6 +58,7 @@ def build() -> typer.Typer:
     for commands in (
         server_commands,
         tenant_commands,
+        erasure_commands,
         plan_commands,
         usage_commands,
         sla_commands,
