@@ -41,6 +41,12 @@ async def read_deployment(connection: Connection) -> tuple[str, str] | None:
     return (row.epoch, row.state) if row is not None else None
 
 
+async def deployment_since(connection: Connection, state: str) -> datetime | None:
+    """When this catalog was made for its bucket; None while it is not in `state`."""
+    found = await connection.execute(sa.select(deployment.c.created_at).where(deployment.c.state == state))
+    return found.scalar_one_or_none()
+
+
 async def write_deployment(connection: Connection, *, epoch: str, state: str, now: datetime) -> None:
     await connection.execute(
         upsert(

@@ -15,12 +15,15 @@ from s4.domains.announcements import Board, Contacts, Mailbox, NoticeService
 from s4.domains.audit import AuditService, CallRecorder
 from s4.domains.calls import CallBudget
 from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
+from s4.domains.documents.keeping import Archive, ArchivePlace, Holds, Retention
+from s4.domains.documents.queries import holds as hold_queries
+from s4.domains.documents.reads import Reads
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.maintenance import Deployment
-from s4.domains.maintenance.deployment import is_serving, open_deployment
+from s4.domains.maintenance.deployment import is_serving, open_deployment, serving_since
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.service_levels import ServiceLevels
@@ -91,6 +94,10 @@ class Core:
     keys: KeyService
     access: AccessService
     documents: DocumentService
+    archive: Archive
+    holds: Holds
+    retention: Retention
+    reads: Reads
     uploads: Uploads
     accounts: Accounts
     search: SearchService
@@ -165,6 +172,8 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         core = _core(settings, database, store, deployment, embedder, vectors, events, meter)
         stack.push_async_callback(core.buckets.aclose)
         stack.push_async_callback(core.calls.aclose)
+        stack.push_async_callback(core.reads.note)
+        await stack.enter_async_context(in_background(core.reads.keep_noting()))
         yield core
 
 
@@ -200,6 +209,13 @@ def _core(
     admin_key = settings.admin_api_key.get_secret_value()
     memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
     tenants = TenantService(database, chains, plans, RANDOM, memory)
+    archive = Archive(
+        database,
+        chains,
+        ArchivePlace(store, settings.archive_storage_class),
+        restore_on_access=settings.archive_restore_on_access,
+    )
+    reads = Reads(database, every=timedelta(seconds=settings.reads_flush_seconds))
     return Core(
         settings=settings,
         database=database,
@@ -216,7 +232,12 @@ def _core(
         plans=plans,
         tenants=tenants,
         lifecycle=TenantLifecycle(
-            database, tenants, plans, events, grace=timedelta(days=settings.tenant_delete_grace_days)
+            database,
+            tenants,
+            plans,
+            events,
+            hold_queries.require_none,
+            grace=timedelta(days=settings.tenant_delete_grace_days),
         ),
         administrators=administrators,
         keys=KeyService(database, tenants, RANDOM),
@@ -237,6 +258,12 @@ def _core(
             chains,
             metadata_limits(settings),
         ),
+        archive=archive,
+        holds=Holds(database, chains),
+        retention=Retention(
+            database, chains, archive, serving_since, every=timedelta(seconds=settings.retention_every_seconds)
+        ),
+        reads=reads,
         uploads=Uploads(
             database,
             store,
@@ -255,6 +282,7 @@ def _core(
             embedder,
             generation,
             suspicions,
+            reads.found,
             SearchLimits(
                 candidates=settings.search_candidates,
                 query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + EMBEDDER_FIRST,

@@ -104,12 +104,14 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
     sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
     verifier = make_verifier(settings, core.database, core.store)
     teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
-    comes_round = (core.generations, keeper, core.webhooks, core.service_levels, sealer, verifier, teller)
+    comes_round = (core.generations, keeper, core.webhooks, core.service_levels, sealer, verifier, teller,
+                   core.retention)  # fmt: skip
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()
         | maintenance.handlers()
         | core.mailbox.handlers()
+        | core.archive.handlers()
         | regular_handlers(core.database, regular)
     )
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))

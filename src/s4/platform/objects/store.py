@@ -3,6 +3,7 @@ resumed downloads, errors and metrics.
 """
 
 import asyncio
+import hashlib
 import random
 import secrets
 import time
@@ -47,6 +48,7 @@ _PAUSE_SECONDS = 0.1  # before the first repeat; doubles
 _PING_SECONDS_MAX = 5.0  # a readiness check that takes longer is a "no" already
 # The last parts have one deadline, the request that joins them has another.
 _FINISH_DEADLINES = 2
+_DEFAULT_CLASS = "STANDARD"  # as S3 and Google's storage call it, where they name it at all
 _NOT_IMPLEMENTED = ("NotImplemented", "501")
 
 
@@ -106,6 +108,28 @@ class ObjectStore:
         """
         _check(key)
         return self._upload(key)
+
+    async def move_class(self, key: ObjectKey, storage_class: str | None, *, sha256: str) -> bool:
+        """Writes an object over itself in another storage class, None for the store's default. Whether it had to.
+
+        Readers see the same bytes before, meanwhile and after. Raises `ObjectMissing`, and `DataCorrupt` when the bytes
+        are not those of `sha256`: then nothing was written.
+        """
+        _check(key)
+        async with self._operation("head"):
+            self.observer(key, "reads", 1)
+            current = await self._backend.storage_class(key)
+        if (current or _DEFAULT_CLASS) == (storage_class or _DEFAULT_CLASS):
+            return False
+        digest = hashlib.sha256()
+        async with self._upload(key, storage_class=storage_class) as upload:
+            async for chunk in self.stream(key):
+                digest.update(chunk)
+                await upload.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise DataCorrupt("An object is not what it was; it was not moved to another storage class.")
+            await upload.commit()
+        return True
 
     async def delete(self, doomed: Iterable[ObjectKey]) -> None:
         """Removes objects; missing ones are fine. A failure may leave some of them: call again."""
@@ -277,9 +301,9 @@ class ObjectStore:
         raise failure
 
     @asynccontextmanager
-    async def _upload(self, key: ObjectKey) -> AsyncIterator["Upload"]:
+    async def _upload(self, key: ObjectKey, *, storage_class: str | None = None) -> AsyncIterator["Upload"]:
         async with self._operation("multipart", step=True):
-            writing = await self._backend.open_upload(key)
+            writing = await self._backend.open_upload(key, storage_class=storage_class)
         upload = Upload(self, key, writing, self._part_bytes)
         try:
             yield upload
