@@ -33,6 +33,8 @@ class Status(StrEnum):
     PROCESSING = "processing"
     READY = "ready"
     FAILED = "failed"
+    ARCHIVED = "archived"
+    RESTORING = "restoring"
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from s4client.operations.admin.analytics import AnalyticsOperations
 from s4client.operations.admin.audit import AuditOperations
+from s4client.operations.admin.keeping import KeepingOperations
 from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
 from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
@@ -16,6 +17,7 @@ class AdminOperations(
     AdministratorsOperations,
     PlansOperations,
     StorageOperations,
+    KeepingOperations,
     AnalyticsOperations,
     AuditOperations,
     NoticesOperations,
