@@ -61,12 +61,13 @@ _FIELDS = {field.name for field in fields(Plan)} - {"id"}
 
 
 def plan_body(plan: Plan) -> dict[str, Any]:
-    """As a record keeps it. What release 0.1 does not know, and refuses, is written only where it is set."""
+    """As a record keeps it. What was added later is written only where it is set: the first releases refuse a plan with
+    a field that they do not know."""
     said = {name: value for name, value in asdict(plan).items() if name != "id"}
-    return {name: value for name, value in said.items() if value is not None or name not in _SINCE_0_2}
+    return {name: value for name, value in said.items() if value is not None or name not in _ADDED_LATER}
 
 
-_SINCE_0_2 = ("archive_after_days", "old_versions_days")
+_ADDED_LATER = ("archive_after_days", "old_versions_days")
 
 
 def plan_from(plan_id: str, body: Mapping[str, Any]) -> Plan:

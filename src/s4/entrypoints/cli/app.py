@@ -25,6 +25,7 @@ from s4.entrypoints.cli import (
     sla_commands,
     status_commands,
     tenant_commands,
+    upgrade_commands,
     upload_command,
     usage_commands,
     verify_command,
@@ -72,6 +73,7 @@ def build() -> typer.Typer:
         status_commands,
         config_commands,
         doctor_commands,
+        upgrade_commands,
         verify_command,
     ):
         commands.register(app)

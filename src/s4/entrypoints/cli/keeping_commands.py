@@ -24,7 +24,7 @@ from s4.kernel.units import human_size
 if TYPE_CHECKING:
     from s4client import DocumentDetail, Due
 
-_ACME = "$(s4 tenant list -q 'Acme Ltd' | head -1 | cut -f 1)"
+_ACME = "$(s4 tenant list | head -1 | cut -f 1)"
 _NEVER = "never"
 
 Documents = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of the documents.")]

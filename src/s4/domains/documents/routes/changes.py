@@ -67,7 +67,7 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         "/documents/by-key/{key:path}",
         permission=write,
         status_code=204,
-        responses=error_responses(412),
+        responses=error_responses(409, 412),
     )
     async def delete_document_by_key(context: CurrentTenant, key: str, if_match: IfMatch = None) -> None:
         """As by id."""
@@ -77,7 +77,7 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         "/documents/{document_id}",
         permission=write,
         status_code=204,
-        responses=error_responses(412),
+        responses=error_responses(409, 412),
     )
     async def delete_document(context: CurrentTenant, document_id: str, if_match: IfMatch = None) -> None:
         """Gone from every read and every search when this is answered. Legal in every state."""

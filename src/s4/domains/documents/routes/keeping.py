@@ -112,7 +112,9 @@ def keeping_router(holds: Holds, retention: Retention) -> DomainRouter:
 
 
 def _add_holds(router: DomainRouter, holds: Holds) -> None:
-    @router.get("/legal-holds", permission=Permission.ADMIN_READ, response_model=HeldPage)
+    @router.get(
+        "/legal-holds", permission=Permission.ADMIN_READ, response_model=HeldPage, responses=error_responses(404)
+    )
     async def list_holds(
         admin: CurrentAdmin,
         tenant_id: TenantWanted = None,
