@@ -18,6 +18,7 @@ from s4.entrypoints.cli import (
     index_commands,
     keeping_commands,
     key_commands,
+    lifecycle_commands,
     notice_commands,
     plan_commands,
     search_command,
@@ -74,6 +75,7 @@ def build() -> typer.Typer:
         config_commands,
         doctor_commands,
         upgrade_commands,
+        lifecycle_commands,
         verify_command,
     ):
         commands.register(app)

@@ -50,6 +50,12 @@ async def count(connection: Connection, tenant_id: TenantId) -> int:
     return int(counted.scalar_one())
 
 
+async def tenants(connection: Connection) -> set[str]:
+    """Those with documents under holds of their own."""
+    found = await connection.execute(sa.select(documents.c.tenant_id).where(*_HELD).distinct())
+    return set(found.scalars())
+
+
 async def page(
     connection: Connection, *, tenant_id: TenantId | None, after: tuple[str, str], limit: int
 ) -> list[Document]:
