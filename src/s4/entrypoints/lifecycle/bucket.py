@@ -145,7 +145,7 @@ def _foreign(foreign: Sequence[Element], prefix: str) -> Check:
         return failed(
             name,
             f"Rules of others expire or move objects that S4 needs where they are: {_some(sorted(harmful))}.",
-            "Take S4's prefix out of them: indices, heads and texts must answer at once, and documents are S4's to end.",
+            "Take S4's prefix out of them: indices, heads and texts must answer at once, and what ends, S4 ends.",
         )
     return ok(name, f"{len(foreign)} rules of others do S4 no harm.")
 
