@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from s4.kernel.settings import Settings
     from s4.platform.objects import SignedRequests
 
+_SQLITE = "sqlite:///"
+
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 StoreUrl = Annotated[
     str | None, typer.Option("--store-url", show_default=False, help="As S4_STORE_URL, which it overrules.")
@@ -53,7 +55,7 @@ def show(
     settings = _settings(context, config, data_dir, store_url)
     url = urlsplit(settings.store_url or "")
     prefix = f"{url.path.strip('/')}/" if url.path.strip("/") else ""
-    wanted = wanted_rules(settings, prefix, asyncio.run(_tenures(settings)))
+    wanted = wanted_rules(settings, prefix, _known(settings))
     if as_json and url.scheme == "gs":
         print_json(google_document(wanted.rules))
         return
@@ -84,15 +86,11 @@ def apply(
 
     settings = _settings(context, config, data_dir, store_url)
     signed = _signed(settings)
-
-    async def run() -> None:
-        done = await bring(settings, signed, await _tenures(settings))
-        if as_json:
-            print_json({"written": done.written, "kept": done.kept, "tenants_without_room": done.without_room})
-        else:
-            print_line(f"{done.written} rules are in force; {done.kept} of others stayed.")
-
-    asyncio.run(run())
+    done = asyncio.run(bring(settings, signed, _known(settings)))
+    if as_json:
+        print_json({"written": done.written, "kept": done.kept, "tenants_without_room": done.without_room})
+    else:
+        print_line(f"{done.written} rules are in force; {done.kept} of others stayed.")
 
 
 def check(
@@ -108,16 +106,12 @@ def check(
 
     settings = _settings(context, config, data_dir, store_url)
     signed = _signed(settings)
-
-    async def run() -> int:
-        report = await look(settings, signed, await _tenures(settings))
-        if as_json:
-            print_json(report.as_json())
-        else:
-            show_report(report)
-        return report.exit_code
-
-    raise typer.Exit(asyncio.run(run()))
+    report = asyncio.run(look(settings, signed, _known(settings)))
+    if as_json:
+        print_json(report.as_json())
+    else:
+        show_report(report)
+    raise typer.Exit(report.exit_code)
 
 
 def _settings(context: typer.Context, config: Path | None, data_dir: Path | None, store_url: str | None) -> "Settings":
@@ -140,17 +134,27 @@ def _signed(settings: "Settings") -> "SignedRequests":
     return signed
 
 
-async def _tenures(settings: "Settings") -> "list[Tenure]":
+def _known(settings: "Settings") -> "list[Tenure]":
+    """What the catalog says of tenants. Raises `InvalidRequest`, `Unavailable` when there is none to ask."""
     from s4.entrypoints.bootstrap import database_url
     from s4.entrypoints.lifecycle.bucket import tenures
-    from s4.platform.database import open_database
+    from s4.kernel.errors import InvalidRequest, Unavailable
+    from s4.platform.database import migrate, open_database
 
     url = database_url(settings)
-    database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)
-    try:
-        return await tenures(database)
-    finally:
-        await database.aclose()
+    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
+        raise InvalidRequest(f"There is no catalog at {url.removeprefix(_SQLITE)}: name it by --data-dir or --config.")
+    if migrate.pending(url):
+        raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
+
+    async def ask() -> "list[Tenure]":
+        database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)
+        try:
+            return await tenures(database)
+        finally:
+            await database.aclose()
+
+    return asyncio.run(ask())
 
 
 def _days(days: int | None) -> str:

@@ -180,6 +180,8 @@ async def _index(settings: Settings) -> Check:
     try:
         await embedder.prepare()
         own = make_generation(settings, embedder).id
+        if len(migrate.missing(url)) == len(migrate.steps()):
+            return ok(name, "Nothing was indexed yet.")
         async with database.read() as connection:
             known = await uses.tables_by_generation(connection)
     except S4Error as error:
