@@ -45,6 +45,14 @@ class ForwardedHeader(StrEnum):
     FORWARDED = "forwarded"
 
 
+class StoreEncryption(StrEnum):
+    """What S4 asks of an S3 store for what it writes."""
+
+    BUCKET = "bucket"
+    SSE_S3 = "sse-s3"
+    SSE_KMS = "sse-kms"
+
+
 class EmbeddingProvider(StrEnum):
     """`local`: the bundled model. `openai`: any endpoint that speaks the OpenAI embeddings API.
     `deterministic`: hashed words, for tests and benchmarks; finds words, not meaning."""
@@ -145,6 +153,10 @@ def refuse_contradictions(settings: "Settings") -> None:
 def _refuse_contradictions_about_the_store(settings: "Settings", scheme: str) -> None:
     if scheme in ("s3", "gs") and settings.store_part_bytes < _PART_BYTES_MIN:
         raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB in a bucket")
+    if settings.store_encryption is not StoreEncryption.BUCKET and scheme != "s3":
+        raise ValueError("store_encryption is for s3:// only: elsewhere the bucket, or the disk, says how it encrypts")
+    if settings.store_kms_key_id is not None and settings.store_encryption is not StoreEncryption.SSE_KMS:
+        raise ValueError("store_kms_key_id needs store_encryption = sse-kms")
     if settings.archive_storage_class is not None:
         if scheme not in ("s3", "gs"):
             raise ValueError("archive_storage_class is for buckets: a directory has one class only")

@@ -77,6 +77,11 @@ class Settings(RequestSettings, StoreSettings, KeepingSettings):
         description="At least 32 random characters, under which secrets that S4 must read again (those of webhooks) "
         "are encrypted. Keep it as you keep the bucket: without it they are lost. Embedded mode mints and saves one.",
     )
+    previous_secret_key: SecretStr | None = Field(
+        None,
+        description="Another key that opens what is encrypted, while one replaces the other: workers encrypt all of it "
+        "anew under `secret_key`, and `s4 secrets status` says when this one is needed no more.",
+    )
     log_format: LogFormat = LogFormat.JSON
     log_level: str = Field("info", description="debug, info, warning or error.")
     metrics_token: SecretStr | None = Field(
@@ -455,7 +460,7 @@ class Settings(RequestSettings, StoreSettings, KeepingSettings):
 
     _smtp_url = field_validator("smtp_url")(names_a_mail_server)
     _log_level = field_validator("log_level")(known_level)
-    _secret_key = field_validator("secret_key")(hard_to_guess)
+    _secret_key = field_validator("secret_key", "previous_secret_key")(hard_to_guess)
     _networks = field_validator("trusted_proxies", "webhooks_allowed_networks")(names_networks)
     _database_url = field_validator("database_url")(names_a_database)
 

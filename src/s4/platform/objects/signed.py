@@ -48,6 +48,7 @@ class StoreAnswer:
     asked_at: datetime
     answered_at: datetime
     etag: str | None
+    storage_class: str | None
     body: bytes
 
     @property
@@ -189,6 +190,7 @@ def _answer(response: httpx.Response, asked_at: datetime) -> StoreAnswer:
         asked_at=asked_at,
         answered_at=answered_at,
         etag=response.headers.get("ETag"),
+        storage_class=response.headers.get("x-amz-storage-class"),
         body=response.content,
     )
 

@@ -18,6 +18,7 @@ from s4.kernel.errors import DataCorrupt, S4Error
 from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.platform.faults import failpoint
 from s4.platform.objects.base import (
+    DEFAULT_CLASS,
     DELETE_BATCH_MAX,
     Backend,
     Capabilities,
@@ -48,7 +49,6 @@ _PAUSE_SECONDS = 0.1  # before the first repeat; doubles
 _PING_SECONDS_MAX = 5.0  # a readiness check that takes longer is a "no" already
 # The last parts have one deadline, the request that joins them has another.
 _FINISH_DEADLINES = 2
-_DEFAULT_CLASS = "STANDARD"  # as S3 and Google's storage call it, where they name it at all
 _NOT_IMPLEMENTED = ("NotImplemented", "501")
 
 
@@ -119,7 +119,7 @@ class ObjectStore:
         async with self._operation("head"):
             self.observer(key, "reads", 1)
             current = await self._backend.storage_class(key)
-        if (current or _DEFAULT_CLASS) == (storage_class or _DEFAULT_CLASS):
+        if self.local_root is not None or current == (storage_class or DEFAULT_CLASS):
             return False
         digest = hashlib.sha256()
         async with self._upload(key, storage_class=storage_class) as upload:

@@ -36,6 +36,10 @@ class Sealer:
         sealed = _cipher(self._keys[self._current]).encrypt(nonce, plaintext.encode(), _bound(belongs_to))
         return f"{_FORM}.{self._current}.{base64.urlsafe_b64encode(nonce + sealed).decode('ascii')}"
 
+    def is_current(self, sealed: str) -> bool:
+        """Whether it is sealed under the key that new secrets are sealed under."""
+        return sealed.startswith(f"{_FORM}.{self._current}.")
+
     def open(self, sealed: str, *, belongs_to: str) -> str:
         """Raises `DataCorrupt` for what was changed, belongs to something else, or was sealed under another key."""
         from cryptography.exceptions import InvalidTag
