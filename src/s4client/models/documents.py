@@ -146,7 +146,8 @@ class MetadataUpdate(Model):
 
 
 class BulkDeletion(Model):
-    """Which documents were deleted and which there were none of."""
+    """Which documents were deleted, which there were none of, and which a legal hold keeps."""
 
     deleted: tuple[str, ...]
     not_found: tuple[str, ...]
+    held: tuple[str, ...] = ()

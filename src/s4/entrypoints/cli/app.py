@@ -22,6 +22,7 @@ from s4.entrypoints.cli import (
     notice_commands,
     plan_commands,
     search_command,
+    secrets_commands,
     server_commands,
     sla_commands,
     status_commands,
@@ -76,6 +77,7 @@ def build() -> typer.Typer:
         doctor_commands,
         upgrade_commands,
         lifecycle_commands,
+        secrets_commands,
         verify_command,
     ):
         commands.register(app)
