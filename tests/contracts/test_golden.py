@@ -22,6 +22,8 @@ from tests.golden import make
 GOLDEN = Path(make.__file__).parent
 RELEASES = sorted(path.name.removesuffix(".tar.zst") for path in GOLDEN.glob("*.tar.zst"))
 OLDEST = "0.1"
+ABSENT = {"0.1": {"embedding model", "rolled-up use"}}
+"""What a release kept nothing of: a model of a provider is remembered where there is one; use was not rolled up yet."""
 
 
 def objects(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -45,8 +47,7 @@ def test_no_golden_file_is_ever_made_anew() -> None:
 def test_this_release_reads_every_object_of_an_earlier_one(release: str, tmp_path: Path) -> None:
     make.unpacked(release, tmp_path)
     read = {found.name for key, data in objects(tmp_path) if (found := read_stored(key, data)) is not None}
-    # A model of a provider is remembered where there is a provider.
-    assert read == {each.name for each in FORMATS} - {"embedding model"}
+    assert read >= {each.name for each in FORMATS} - ABSENT[release]
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -115,7 +116,7 @@ def test_a_format_of_tomorrow_is_refused_with_its_number(tmp_path: Path) -> None
         seen.add(known.name)
         with pytest.raises(DataCorrupt, match="format"):
             read_stored(key, of_tomorrow(key, data))
-    assert len(seen) == len(FORMATS) - 1
+    assert seen >= {each.name for each in FORMATS} - ABSENT[OLDEST]
 
 
 def of_tomorrow(key: str, data: bytes) -> bytes:

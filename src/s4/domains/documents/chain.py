@@ -153,7 +153,7 @@ class DocumentChain:
         elif content_changed:
             await self._queue.enqueue(connection, jobs.index(tenant_id, document_id))
             if not body.get("restores"):
-                await usage.add(connection, tenant_id, head.committed_at, {"documents_uploaded": 1})
+                await self._count(connection, head, "documents_uploaded")
         if was_archived != (archived_at is not None):
             await self._queue.enqueue(connection, jobs.move(tenant_id, document_id))
         replaced = Room(row.size_bytes, 1) if was_live else Room(0)
@@ -179,7 +179,12 @@ class DocumentChain:
         await self._leave_the_index(connection, head)
         if row is not None and row.state == LIVE:
             await self._move_balance(connection, head, Room(-row.size_bytes, -1), Room(0))
-            await usage.add(connection, tenant_id, head.committed_at, {"documents_deleted": 1})
+            await self._count(connection, head, "documents_deleted")
+
+    async def _count(self, connection: Connection, head: Head, what: str) -> None:
+        """What happened before this catalog was made is in the roll-ups of use."""
+        if await self._is_news(connection):
+            await usage.add(connection, head.subject.tenant_id, head.committed_at, {what: 1})
 
     async def _leave_the_index(self, connection: Connection, head: Head) -> None:
         tenant_id, document_id = head.subject.tenant_id, head.subject.subject_id

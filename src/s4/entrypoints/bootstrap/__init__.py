@@ -15,6 +15,8 @@ from s4.entrypoints.bootstrap.parts import (
     metadata_limits,
     reading_limits,
 )
+from s4.entrypoints.bootstrap.rebuilding import open_rebuild
+from s4.entrypoints.bootstrap.region import make_promotions, make_replicator
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 
 __all__ = [
@@ -26,11 +28,14 @@ __all__ = [
     "make_embedder",
     "make_extraction",
     "make_places",
+    "make_promotions",
+    "make_replicator",
     "make_vectors",
     "metadata_limits",
     "migrate_database",
     "missing_steps",
     "open_core",
+    "open_rebuild",
     "open_worker",
     "reading_limits",
 ]

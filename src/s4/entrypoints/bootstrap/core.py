@@ -22,7 +22,8 @@ from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
-from s4.domains.maintenance import Deployment
+from s4.domains.leaving import Erasures, ExportService, ImportService
+from s4.domains.maintenance import Deployment, TermWatch
 from s4.domains.maintenance.deployment import is_serving, open_deployment, serving_since
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
@@ -40,6 +41,7 @@ from s4.entrypoints.bootstrap.parts import (
     database_url,
     make_buckets,
     make_embedder,
+    make_erasures,
     make_generation,
     make_mail_server,
     make_meter,
@@ -59,7 +61,7 @@ from s4.platform.background import in_background
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import Queue
-from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_store
+from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_failing_over, open_replica
 from s4.platform.telemetry import logs, metrics
 from s4.platform.trust import trusting
 
@@ -73,6 +75,8 @@ class Core:
     settings: Settings
     database: Database
     store: ObjectStore
+    replica: ObjectStore | None
+    terms: TermWatch
     queue: Queue
     chains: Chains
     embedder: Embedder
@@ -109,6 +113,9 @@ class Core:
     contacts: Contacts
     mailbox: Mailbox
     generations: Generations
+    erasures: Erasures
+    exports: ExportService
+    imports: ImportService
 
     @property
     def generation(self) -> Generation:
@@ -135,9 +142,9 @@ def missing_steps(settings: Settings) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def open_core(settings: Settings) -> AsyncIterator[Core]:
+async def open_core(settings: Settings, *, standby: bool = False) -> AsyncIterator[Core]:
     """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
-    provider that is down is waited for in the background."""
+    provider that is down is waited for in the background. `standby`: also of a bucket that is a copy of another."""
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(trusting(settings.ca_file))
         if migrate.pending(database_url(settings)):
@@ -149,11 +156,17 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         )
         stack.push_async_callback(database.aclose)
         await stack.enter_async_context(in_background(database.give_back_idle()))
-        store = open_store(settings)
+        replica = open_replica(settings)
+        if replica is not None:
+            stack.push_async_callback(replica.aclose)
+        store = open_failing_over(settings, replica)
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:
             raise Conflict(NO_CONDITIONS)
-        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
+        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM, standby=standby)
+        terms = TermWatch(store, replica, deployment, every=timedelta(seconds=settings.term_watch_seconds))
+        if not standby:
+            await terms.look()
         embedder = make_embedder(settings, BucketModelMemory(store))
         stack.push_async_callback(embedder.aclose)
         try:
@@ -169,7 +182,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         vectors = make_vectors(settings, store)
         stack.push_async_callback(vectors.close)
         await vectors.preload()
-        core = _core(settings, database, store, deployment, embedder, vectors, events, meter)
+        core = _core(settings, database, (store, replica, terms), deployment, embedder, vectors, events, meter)
         stack.push_async_callback(core.buckets.aclose)
         stack.push_async_callback(core.calls.aclose)
         stack.push_async_callback(core.reads.note)
@@ -180,13 +193,14 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
 def _core(
     settings: Settings,
     database: Database,
-    store: ObjectStore,
+    stores: tuple[ObjectStore, ObjectStore | None, TermWatch],
     deployment: Deployment,
     embedder: Embedder,
     vectors: VectorStore,
     events: Events,
     meter: Meter,
 ) -> Core:
+    store, replica, terms = stores
     queue = Queue(database, RANDOM)
     generation = partial(make_generation, settings, embedder)
     suspicions = Suspicions(database, queue, generation)
@@ -216,10 +230,27 @@ def _core(
         restore_on_access=settings.archive_restore_on_access,
     )
     reads = Reads(database, every=timedelta(seconds=settings.reads_flush_seconds))
+    access = AccessService(
+        database, administrators, admin_api_key=admin_key, failures_per_minute=settings.auth_failures_per_minute
+    )
+    uploads = Uploads(
+        database,
+        store,
+        chains,
+        RANDOM,
+        UploadLimits(
+            bytes_max=settings.upload_bytes_max,
+            duration_max=timedelta(seconds=settings.upload_seconds_max),
+            idempotency=timedelta(hours=settings.idempotency_hours),
+        ),
+    )
+    erasures = make_erasures(settings, database, store, queue, records[Collection.ERASURES], deployment)
     return Core(
         settings=settings,
         database=database,
         store=store,
+        replica=replica,
+        terms=terms,
         queue=queue,
         chains=chains,
         embedder=embedder,
@@ -238,15 +269,11 @@ def _core(
             events,
             hold_queries.require_none,
             grace=timedelta(days=settings.tenant_delete_grace_days),
+            buried=erasures.begin,
         ),
         administrators=administrators,
         keys=KeyService(database, tenants, RANDOM),
-        access=AccessService(
-            database,
-            administrators,
-            admin_api_key=admin_key,
-            failures_per_minute=settings.auth_failures_per_minute,
-        ),
+        access=access,
         meter=meter,
         usage=usage,
         analytics=AnalyticsService(database, tenants, usage),
@@ -264,17 +291,7 @@ def _core(
             database, chains, archive, serving_since, every=timedelta(seconds=settings.retention_every_seconds)
         ),
         reads=reads,
-        uploads=Uploads(
-            database,
-            store,
-            chains,
-            RANDOM,
-            UploadLimits(
-                bytes_max=settings.upload_bytes_max,
-                duration_max=timedelta(seconds=settings.upload_seconds_max),
-                idempotency=timedelta(hours=settings.idempotency_hours),
-            ),
-        ),
+        uploads=uploads,
         accounts=Accounts(database),
         search=SearchService(
             database,
@@ -296,4 +313,7 @@ def _core(
         contacts=contacts,
         mailbox=Mailbox(database, queue, contacts, RANDOM, make_mail_server(settings)),
         generations=Generations(database, queue, generation, process=base32(RANDOM(16))),
+        erasures=erasures,
+        exports=ExportService(database, store, vectors, tenants),
+        imports=ImportService(database, store, tenants, uploads, access),
     )

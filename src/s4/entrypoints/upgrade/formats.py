@@ -15,6 +15,7 @@ from s4.domains.audit import model as audit_model
 from s4.domains.audit.model import Batch
 from s4.domains.indexing import generation, model_memory
 from s4.domains.maintenance import deployment
+from s4.domains.usage import rollups
 from s4.engine.embedding.groups import FORMAT as VECTORS_FORMAT
 from s4.engine.embedding.groups import decode_vectors, shape_of
 from s4.engine.extraction import model as extraction_model
@@ -111,9 +112,15 @@ def _numbered(name: str, reads: tuple[int, ...]) -> Callable[[str, bytes], None]
 
 _DEPLOYMENT = Format(
     "deployment",
-    "`system/deployment.json`",
+    "`system/deployment.json`, `system/terms/*.json`, `system/replica.json`",
     (deployment.FORMAT,),
-    _numbered("system/deployment.json", (deployment.FORMAT,)),
+    _numbered("A mark of the deployment", (deployment.FORMAT,)),
+)
+_USAGE = Format(
+    "rolled-up use",
+    "`tenants/…/usage/*.json`, `system/usage/*.json`",
+    (rollups.FORMAT,),
+    _numbered("Rolled-up use", (rollups.FORMAT,)),
 )
 _HEAD = Format("head", "`…/head/*.json`: documents, tenants, what the operator configured", (HEAD_FORMAT,), _read_head)
 _AUDIT = Format("audit batch", "`system/audit/*.json.zst`", (audit_model.FORMAT,), _read_audit)
@@ -131,10 +138,13 @@ _GENERATION = Format(
     (generation.FORMAT,),
     _numbered("A generation's description", (generation.FORMAT,)),
 )
-FORMATS = (_DEPLOYMENT, _HEAD, _AUDIT, _MODEL, _TEXT, _VECTORS, _GENERATION)
+FORMATS = (_DEPLOYMENT, _HEAD, _USAGE, _AUDIT, _MODEL, _TEXT, _VECTORS, _GENERATION)
 
 _BELOW_SYSTEM: dict[str, Format] = {
     str(keys.DEPLOYMENT): _DEPLOYMENT,
+    str(keys.TERMS): _DEPLOYMENT,
+    str(keys.REPLICA): _DEPLOYMENT,
+    str(keys.SYSTEM_USAGE): _USAGE,
     str(keys.AUDIT): _AUDIT,
     str(keys.EMBEDDING_MODELS): _MODEL,
     **{str(keys.collection(each)): _HEAD for each in Collection},
@@ -143,6 +153,7 @@ _BY_KIND = {
     KeyKind.TENANT_HEAD: _HEAD,
     KeyKind.DOCUMENT_HEAD: _HEAD,
     KeyKind.TEXT: _TEXT,
+    KeyKind.USAGE: _USAGE,
     KeyKind.EMBEDDING: _VECTORS,
     KeyKind.INDEX: _GENERATION,
 }
