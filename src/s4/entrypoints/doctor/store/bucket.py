@@ -107,7 +107,7 @@ async def versioning(signed: SignedRequests) -> tuple[Check, bool]:
         return _unanswered(name, answer, "s3:GetBucketVersioning", "keeps versions of objects"), False
     if document.findtext("{*}Status") == "Enabled":
         return ok(name, "On: what S4 deletes lives on as an old version, until a lifecycle rule removes it."), True
-    return ok(name, "Off: S4 needs none, since it never writes over an object that it cannot make again."), False
+    return ok(name, "Off: S4 needs none: what it writes over it can make again, or writes with the same bytes."), False
 
 
 async def encryption(signed: SignedRequests, asks: StoreEncryption) -> Check:
