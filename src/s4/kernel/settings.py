@@ -10,6 +10,7 @@ from typing import get_args
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
 from s4.kernel.retention_settings import RetentionSettings
@@ -33,7 +34,7 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSettings):
+class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSettings, KeepingSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +78,11 @@ class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSetting
         None,
         description="At least 32 random characters, under which secrets that S4 must read again (those of webhooks) "
         "are encrypted. Keep it as you keep the bucket: without it they are lost. Embedded mode mints and saves one.",
+    )
+    previous_secret_key: SecretStr | None = Field(
+        None,
+        description="Another key that opens what is encrypted, while one replaces the other: workers encrypt all of it "
+        "anew under `secret_key`, and `s4 secrets status` says when this one is needed no more.",
     )
     log_format: LogFormat = LogFormat.JSON
     log_level: str = Field("info", description="debug, info, warning or error.")
@@ -462,7 +468,7 @@ class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSetting
 
     _smtp_url = field_validator("smtp_url")(names_a_mail_server)
     _log_level = field_validator("log_level")(known_level)
-    _secret_key = field_validator("secret_key")(hard_to_guess)
+    _secret_key = field_validator("secret_key", "previous_secret_key")(hard_to_guess)
     _networks = field_validator("trusted_proxies", "webhooks_allowed_networks")(names_networks)
     _database_url = field_validator("database_url")(names_a_database)
 

@@ -125,10 +125,11 @@ def reading_limits(settings: Settings) -> Limits:
 
 def make_webhooks(settings: Settings, database: Database, records: Records) -> WebhookService:
     assert settings.secret_key is not None, "load_settings fills it in or refuses"
+    keys = [key.get_secret_value() for key in (settings.secret_key, settings.previous_secret_key) if key is not None]
     return WebhookService(
         database,
         records,
-        sealing.Sealer([settings.secret_key.get_secret_value()], RANDOM),
+        sealing.Sealer(keys, RANDOM),
         make_allowance(settings),
         RANDOM,
         retention=timedelta(days=settings.webhooks_retention_days),

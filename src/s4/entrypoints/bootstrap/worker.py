@@ -116,12 +116,14 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         verifier,
         teller,
         retention,
+        core.retention,
     )
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()
         | maintenance.handlers()
         | core.mailbox.handlers()
+        | core.archive.handlers()
         | core.erasures.handlers()
         | regular_handlers(core.database, regular)
     )

@@ -74,6 +74,15 @@ RATE_LIMITS_ALONE = Gauge(
     "1 while Redis does not answer: each process limits by itself, so that a tenant may have its rate in each.",
 )
 RATE_LIMIT_ERRORS = Counter("s4_rate_limit_errors_total", "Attempts to reach Redis that failed.")
+LIFECYCLE_OBJECTS = Counter(
+    "s4_lifecycle_objects_total",
+    "Documents by what was done with them for their age: `expired` (deleted by retention), `archived` and `restored` "
+    "(bytes moved between storage classes). After a rise that nobody expected: `s4 retention show`.",
+    ["action"],
+)
+RETENTION_PURGED_BYTES = Counter(
+    "s4_retention_purged_bytes_total", "Bytes of documents that retention deleted. See `s4_lifecycle_objects_total`."
+)
 CALLS_WRITTEN_OFF = Counter(
     "s4_calls_written_off_total",
     "Calls in blocks of processes that were killed: so many at most were debited from tenants and never made.",
