@@ -55,7 +55,9 @@ class ExportsOperations(ServerOperations):
         return (yield from self._fetch(_path(tenant_id, "export", "documents", document_id, "text"), to))
 
     @operation
-    def export_chunks(self, tenant_id: str, generation: str, to: Target, *, after: str, through: str) -> Flow[int]:
+    def export_chunks(
+        self, tenant_id: str, generation: str, to: Target, *, after: str = "", through: str = "~"
+    ) -> Flow[int]:
         """Write the chunks of the documents after one id up to another, as Parquet. Raises `NotFound`."""
         params = {"generation": generation, "after": after, "through": through}
         return (yield from self._fetch(_path(tenant_id, "export", "chunks"), to, params))
@@ -71,7 +73,7 @@ class ExportsOperations(ServerOperations):
         return (yield from self._fetch(_path(tenant_id, "export", "records", kind), to))
 
     @operation
-    def begin_import(self, tenant_id: str, *, source_tenant_id: str) -> Flow[None]:
+    def begin_import(self, tenant_id: str, source_tenant_id: str) -> Flow[None]:
         """Note in the audit trail whose data comes."""
         said = {"source_tenant_id": source_tenant_id}
         yield from self.send(Request(method="POST", path=_path(tenant_id, "import"), json=said, repeatable=True))

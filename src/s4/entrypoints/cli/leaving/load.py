@@ -127,7 +127,7 @@ class Load:
                 parts.append(entry.path)
             elif entry.path.startswith("embeddings/"):
                 embeddings.append(entry.path)
-        self.s4.begin_import(self.tenant_id, source_tenant_id=source_id)
+        self.s4.begin_import(self.tenant_id, source_id)
         sent = False
         with ThreadPoolExecutor(self.parallel) as pool, _stopping(pool):
             for part in sorted(parts):
