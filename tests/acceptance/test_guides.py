@@ -21,6 +21,7 @@ KEYS = page("docs/guide/keys.md")
 AUDIT = page("docs/guide/audit.md")
 MAINTENANCE = page("docs/guide/maintenance.md")
 STORE = page("docs/guide/store.md")
+LEAVING = page("docs/guide/leaving.md")
 
 
 @pytest.fixture
@@ -97,6 +98,16 @@ def test_the_guide_to_maintenance_does_what_it_says(served: Deployment, operator
     printed = run_blocks(executed_blocks(MAINTENANCE, "bash"), folder, served.url, operator)
     assert "is cancelled: 2036-12-01 02:00 to 2036-12-01 04:00, read_only." in printed[0]
     assert "is resolved: This is over: Searches are slow." in printed[1]
+
+
+def test_the_guide_to_coming_and_leaving_does_what_it_says(
+    served: Deployment, tenant: dict[str, str], folder: Path
+) -> None:
+    environment = tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY}
+    printed = run_blocks(executed_blocks(LEAVING, "bash"), folder, served.url, environment)
+    assert "Exported 2 documents of Acme" in printed[1]
+    assert "Loaded 2 documents into Acme" in printed[2]
+    assert "nothing was left" in printed[3]
 
 
 def test_the_guide_to_the_store_does_what_it_says(folder: Path) -> None:
