@@ -129,6 +129,15 @@ def test_the_guide_to_upgrading_does_what_it_says(served: Deployment, operator: 
     assert "Ready: nothing is in S4's way." in said
 
 
+def test_the_guide_to_a_second_region_copies_into_one(
+    served: Deployment, operator: dict[str, str], folder: Path
+) -> None:
+    (folder / "s4-data").symlink_to(served.data_dir)
+    (printed,) = run_blocks(executed_blocks(page("docs/guide/second-region.md"), "bash"), folder, served.url, operator)
+    assert "Copied " in printed
+    assert (folder / "second-bucket" / "system" / "deployment.json").exists()
+
+
 def test_the_guide_to_the_store_does_what_it_says(folder: Path) -> None:
     run_blocks(executed_blocks(STORE, "bash"), folder, ADDRESS)
 

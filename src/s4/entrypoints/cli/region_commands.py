@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(
         epilog=examples(
-            "s4 replicate --data-dir s4-data --replica-store-url file:///tmp/s4-second-bucket",
+            "s4 replicate --data-dir s4-data --replica-store-url file://$PWD/second-bucket",
             "S4_STORE_URL=s3://first/s4 S4_REPLICA_STORE_URL=s3://second/s4 s4 replicate --print-policy | head -3",
         )
     )(replicate)
