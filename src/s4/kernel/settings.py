@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
+from s4.kernel.retention_settings import RetentionSettings
 from s4.kernel.setting_values import (
     EmbeddingProvider,
     Environment,
@@ -33,7 +34,7 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, ReplicaSettings, StoreSettings, KeepingSettings):
+class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSettings, KeepingSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -357,18 +358,6 @@ class Settings(RequestSettings, ReplicaSettings, StoreSettings, KeepingSettings)
         ge=0,
         le=3650,
         description="How long a tenant that is being deleted is shut out but can be brought back. Then it is gone.",
-    )
-    erasure_settle_seconds: float | None = Field(
-        None,
-        ge=0,
-        description="How long after the bytes of a deleted tenant went the bucket is listed again, before the receipt "
-        "says that nothing is left. Unset: as long as the longest upload and the longest lease.",
-    )
-    erasure_backups_days: float = Field(
-        30.0,
-        ge=0,
-        description="How long copies of bucket and database that S4 does not make itself are kept: snapshots, dumps, "
-        "superseded versions of objects. Receipts of erasures say until when something may remain there.",
     )
     # -- metering
     usage_flush_seconds: float = Field(

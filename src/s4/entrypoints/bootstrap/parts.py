@@ -154,7 +154,7 @@ def make_erasures(
         found = [
             Remaining("entries of the audit trail that name the tenant", None),
             Remaining(
-                "copies of bucket and database made outside of S4",
+                "copies of bucket and database made outside of S4, superseded versions of objects among them",
                 erased_at + timedelta(days=settings.erasure_backups_days),
             ),
         ]

@@ -305,6 +305,13 @@ RECONCILED = Counter(
     "trickle means crashes; `recounted` at all means a bug.",
     ["action"],
 )
+OWN_ROWS = Gauge(
+    "s4_own_data_rows",
+    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, idempotency, "
+    "creations, audit), as the last hourly purge counted them. Growing without end: the purge does not run, see "
+    "`s4_schedule_last_success_timestamp_seconds`, or its days are more than the database bears.",
+    ["kind"],
+)
 USAGE_DRIFT_BYTES = Gauge(
     "s4_usage_drift_bytes",
     "Bytes by which tenants' balances differed from the last recount, which put them right. Above 0: report it, with "

@@ -165,6 +165,45 @@ async def known(connection: Connection, tenant_id: TenantId) -> dict[str, Known]
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What becomes of a document whose index was found. `content_revision` is the one that it is of."""
+
+    document_id: DocumentId
+    content_revision: int
+    chunks: int
+    pages: int | None
+    detected_type: str | None
+    indexed_at: datetime
+
+
+async def make_ready(connection: Connection, tenant_id: TenantId, found: Sequence[Ready]) -> list[DocumentId]:
+    """Answers with those that are ready now. What has moved on meanwhile is left: its newer content has a job."""
+    by_id = {each.document_id: each for each in sorted(found, key=lambda each: each.document_id)}
+    if not by_id:
+        return []
+    d = documents.c
+    of_them = d.tenant_id == tenant_id, d.document_id.in_(by_id), d.state == "live"
+    locked = await connection.execute(
+        sa.select(d.document_id, d.content_revision).where(*of_them).order_by(d.document_id).with_for_update()
+    )
+    ready = [
+        by_id[row.document_id] for row in locked if by_id[row.document_id].content_revision == row.content_revision
+    ]
+    if ready:
+        is_it = d.tenant_id == tenant_id, d.document_id == sa.bindparam("which")
+        now_known = ("chunks", "pages", "detected_type", "indexed_at")
+        values = {name: sa.bindparam(f"new_{name}", type_=d[name].type) for name in now_known}
+        done: dict[str, Any] = {"status": DocumentStatus.READY.value, "stage": None, "error_code": None,
+                                "error_message": None}  # fmt: skip
+        await connection.execute(
+            sa.update(documents).where(*is_it).values(done | values),
+            [{"which": each.document_id} | {f"new_{name}": getattr(each, name) for name in now_known}
+             for each in ready],
+        )  # fmt: skip
+    return [each.document_id for each in ready]
+
+
 def awaits_indexing() -> sa.ColumnElement[bool]:
     """A condition on rows of `documents`: a job is about to index it, or does."""
     return sa.exists().where(
