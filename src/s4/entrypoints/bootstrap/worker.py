@@ -115,8 +115,8 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         sealer,
         verifier,
         teller,
-        core.retention,
         retention,
+        core.retention,
     )
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
