@@ -116,7 +116,7 @@ def test_bash_completes_commands_once_completion_is_installed(environment: dict[
     script = """
         s4 --install-completion >/dev/null
         source ~/.bashrc
-        COMP_WORDS=(s4 up); COMP_CWORD=1
+        COMP_WORDS=(s4 upl); COMP_CWORD=1
         _s4_completion s4
         echo "${COMPREPLY[@]}"
         COMP_WORDS=(s4 sync --del); COMP_CWORD=2
@@ -130,7 +130,7 @@ def test_bash_completes_commands_once_completion_is_installed(environment: dict[
 
 
 def test_zsh_is_offered_the_same(environment: dict[str, str]) -> None:
-    asked = {"_S4_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "s4 up"}
+    asked = {"_S4_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "s4 upl"}
     offered = subprocess.run([S4], env=environment | asked, capture_output=True, text=True, check=True).stdout
     script = subprocess.run(
         [S4], env=environment | {"_S4_COMPLETE": "source_zsh"}, capture_output=True, text=True, check=True
