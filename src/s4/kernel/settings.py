@@ -10,6 +10,7 @@ from typing import get_args
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from s4.kernel.backup_settings import BackupSettings
 from s4.kernel.request_settings import RequestSettings
 from s4.kernel.setting_values import (
     EmbeddingProvider,
@@ -31,7 +32,7 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, StoreSettings):
+class Settings(RequestSettings, StoreSettings, BackupSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -22,6 +22,7 @@ from s4.domains.indexing.queries import uses
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
+from s4.domains.maintenance.holds import any_stands
 from s4.domains.maintenance.inventory import Inventory
 from s4.domains.maintenance.repairs import Repairs, Table, tables_of
 from s4.domains.maintenance.report import Report
@@ -50,6 +51,7 @@ DEPARTURES = "maintenance.departures"
 CHECK = "maintenance.check"
 
 _BATCH = 500  # rows of one transaction
+_WHILE_HELD = timedelta(days=36_500)  # superseded versions of a table stay, all of them
 _PARALLEL = 8  # chains read at once during rebuild
 
 
@@ -249,6 +251,8 @@ class MaintenanceService:
         async with self._publisher.exclusive(tenant_id) as lease:
             async with self._database.read() as connection:
                 table = await index_queries.table_record(connection, tenant_id, self._generation.id)
+                # One that is placed from here on reads the version that is in the catalog now, which stays, or a later.
+                is_held = await any_stands(self._database, connection)
                 floors = await index_queries.floors(connection, tenant_id, self._generation.id)
                 published = await index_queries.published(connection, tenant_id, self._generation.id)
             if table is None or table.state.version == 0:
@@ -269,7 +273,9 @@ class MaintenanceService:
                 if dead:
                     await writer.prune(dead)
                 failpoint("optimize.pruned")
-                done = await writer.optimize(grace=self._limits.index_grace, keep_version=version)
+                done = await writer.optimize(
+                    grace=_WHILE_HELD if is_held else self._limits.index_grace, keep_version=version
+                )
                 failpoint("optimize.compacted")
             finally:
                 await writer.close()
@@ -322,7 +328,10 @@ class MaintenanceService:
             else:
                 inventory.count(objects)
                 tables |= tables_of(objects)
-        await self._repairs.collect(tables, report)
+        async with self._database.read() as connection:
+            is_held = await any_stands(self._database, connection)
+        if not is_held:
+            await self._repairs.collect(tables, report)
         await inventory.save(self._database, listed_at=listed_at)
         metrics.STORAGE_DRIFT_BYTES.set(report.drift_bytes)
         return report
@@ -419,6 +428,8 @@ class MaintenanceService:
         versions = {version for key in dead if (version := _version_of(key)) is not None}
 
         async def check(connection: Connection) -> bool:
+            if await any_stands(self._database, connection):
+                return True
             if any([await reservations.lock(connection, version) is not None for version in versions]):
                 return True
             if await self._chains.is_ticketed(connection, document_subject(tenant_id, document_id)):

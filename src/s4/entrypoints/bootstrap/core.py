@@ -128,9 +128,10 @@ def missing_steps(settings: Settings) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def open_core(settings: Settings) -> AsyncIterator[Core]:
-    """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
-    provider that is down is waited for in the background."""
+async def open_core(settings: Settings, *, restoring: bool = False) -> AsyncIterator[Core]:
+    """Opens catalog, store and model; with `restoring` also on a bucket that nobody else may start on yet. Raises
+    `Unavailable`, `Conflict` with what an operator must mend; an embedding provider that is down is waited for in the
+    background."""
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(trusting(settings.ca_file))
         if migrate.pending(database_url(settings)):
@@ -146,7 +147,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:
             raise Conflict(NO_CONDITIONS)
-        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
+        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM, restoring=restoring)
         embedder = make_embedder(settings, BucketModelMemory(store))
         stack.push_async_callback(embedder.aclose)
         try:

@@ -18,6 +18,7 @@ single requests for whoever examines a bucket; `factory.py` opens the one that t
 """
 
 from s4.platform.objects.base import (
+    COPY_BYTES_MAX,
     NO_CONDITIONS,
     NO_CREDENTIALS,
     Capabilities,
@@ -32,6 +33,7 @@ from s4.platform.objects.signed import SignedRequests, StoreAnswer, ask_unsigned
 from s4.platform.objects.store import ObjectStore, Upload
 
 __all__ = [
+    "COPY_BYTES_MAX",
     "NO_CONDITIONS",
     "NO_CREDENTIALS",
     "Capabilities",

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from s4.kernel.errors import NotFound, RangeNotSatisfiable, Unavailable
 from s4.kernel.keys import ObjectKey, ObjectPrefix
+from s4.kernel.units import GIB
 
 
 class CreateOutcome(StrEnum):
@@ -154,6 +155,10 @@ class Backend(Protocol):
 
     async def children(self, prefix: ObjectPrefix) -> list[ObjectPrefix]: ...
 
+    async def copy(self, source: ObjectKey, target: ObjectKey) -> None:
+        """Within the store, over whatever is at `target`; its bytes come to nobody."""
+        ...
+
     async def delete(self, keys: Sequence[ObjectKey]) -> None:
         """At most `DELETE_BATCH_MAX` keys; missing ones are fine."""
         ...
@@ -163,5 +168,7 @@ class Backend(Protocol):
 
 DELETE_BATCH_MAX = 1000
 """S3's bound for one DeleteObjects request."""
+COPY_BYTES_MAX = 5 * GIB
+"""S3's bound for one CopyObject request."""
 LIST_PAGE_MAX = 1000
 """S3's bound for one page of a listing."""

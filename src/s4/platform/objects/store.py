@@ -15,8 +15,10 @@ import structlog
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, S4Error
 from s4.kernel.keys import ObjectKey, ObjectPrefix
+from s4.kernel.units import MIB
 from s4.platform.faults import failpoint
 from s4.platform.objects.base import (
+    COPY_BYTES_MAX,
     DELETE_BATCH_MAX,
     Backend,
     Capabilities,
@@ -47,6 +49,7 @@ _PAUSE_SECONDS = 0.1  # before the first repeat; doubles
 _PING_SECONDS_MAX = 5.0  # a readiness check that takes longer is a "no" already
 # The last parts have one deadline, the request that joins them has another.
 _FINISH_DEADLINES = 2
+_COPIED_IN_A_DEADLINE_BYTES = 512 * MIB  # a store that copies slower than its own disks read is not well
 _NOT_IMPLEMENTED = ("NotImplemented", "501")
 
 
@@ -106,6 +109,17 @@ class ObjectStore:
         """
         _check(key)
         return self._upload(key)
+
+    async def copy(self, source: ObjectKey, target: ObjectKey, *, size_bytes: int) -> None:
+        """Writes the object of `source` under `target` as well, within the store: no byte of it comes here, so nobody
+        has looked at what was copied. Raises `ObjectMissing`, and `ValueError` above `COPY_BYTES_MAX`."""
+        _check(source)
+        _check(target)
+        if size_bytes > COPY_BYTES_MAX:
+            raise ValueError("a store copies at most 5 GiB at once")
+        async with self._operation("copy", deadlines=1 + size_bytes // _COPIED_IN_A_DEADLINE_BYTES):
+            await self._backend.copy(source, target)
+        self.observer(target, "writes", 1)
 
     async def delete(self, doomed: Iterable[ObjectKey]) -> None:
         """Removes objects; missing ones are fine. A failure may leave some of them: call again."""
