@@ -25,7 +25,7 @@ from s4 import __version__
 from s4.domains.backup import queries
 from s4.domains.backup.model import Entry, Manifest, Part, Sample, Work, backup_id
 from s4.domains.backup.place import Place, Traffic
-from s4.domains.backup.samples import choose
+from s4.domains.backup.samples import Finds, choose
 from s4.domains.backup.snapshot import Snapshot, take
 from s4.domains.maintenance.holds import Hold, Holds
 from s4.kernel import keys
@@ -81,6 +81,7 @@ class Creator:
         place: Place,
         holds: Holds,
         clock: Clock,
+        finds: Finds,
         *,
         epoch: str,
         secret_key_id: str,
@@ -90,6 +91,7 @@ class Creator:
         self._place = place
         self._holds = holds
         self._clock = clock
+        self._finds = finds
         self._epoch = epoch
         self._secret_key_id = secret_key_id
         self._traffic = Traffic()
@@ -111,7 +113,7 @@ class Creator:
             for prefix in snapshot.drop_tables_lacking(seen):
                 log.warning("backup.index_left_out", prefix=prefix)
             lacking = await self._lacking(run, seen)
-            samples = await choose(self._source, snapshot)
+            samples = await choose(self._source, snapshot, self._finds)
             return await self._finish(run, hold, lacking, samples, started, requests_before)
 
     # -- inside

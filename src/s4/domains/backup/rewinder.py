@@ -38,6 +38,7 @@ from s4.kernel.ids import (
     DocumentId,
     RandomBytes,
     TenantId,
+    VersionId,
     derived_id,
     document_id_for_key,
     new_version_id,
@@ -76,6 +77,23 @@ class Rewound:
         return not self.lost and not self.changed_meanwhile
 
 
+@dataclass(slots=True)
+class _Job:
+    """One tenant on its way back: whose state, into which tenant, and how."""
+
+    source: Source
+    tenant_id: TenantId
+    into: TenantId
+    erased: Erased
+    done: Rewound
+    heals: bool
+    dry_run: bool
+
+    @property
+    def keeps_what_is_unchanged(self) -> bool:
+        return self.tenant_id == self.into and not self.heals
+
+
 class _Meanwhile(Exception):
     """Somebody changed the document between looking and sealing."""
 
@@ -106,25 +124,27 @@ class Rewinder:
         tenant_id: TenantId,
         erased: Erased,
         *,
+        heals: bool = False,
         dry_run: bool = False,
         progress: Progress = silent,
     ) -> Rewound:
-        """Raises `NotFound` when the tenant was not there at the point or is not here now, `InvalidRequest` when it was
-        erased, `Conflict` while another restore runs, `Unavailable`, `DataCorrupt`."""
+        """`heals`: the bytes of documents that are as they were are read, too, and brought back where they are gone or
+        damaged. Raises `NotFound` when the tenant was not there at the point or is not here now, `InvalidRequest` when
+        it was erased, `Conflict` while another restore runs, `Unavailable`, `DataCorrupt`."""
         await self._require(source, tenant_id, erased)
         await self._tenants.get(tenant_id)
-        done = Rewound(tenant_id, tenant_id)
+        job = _Job(source, tenant_id, tenant_id, erased, Rewound(tenant_id, tenant_id), heals, dry_run)
         async with self._holds.placed("restore"):
-            named = await self._each(source, tenant_id, tenant_id, erased, done, dry_run=dry_run, progress=progress)
+            named = await self._each(job, progress)
             if source.names_all:
                 async with self._database.read() as connection:
                     live = await queries.live_documents(connection, tenant_id)
                 for document_id in live:
                     if document_id not in named:
-                        await self._one(source, tenant_id, Was(DocumentId(document_id), None), tenant_id, done, dry_run)
+                        await self._one(job, Was(DocumentId(document_id), None))
         if not dry_run:
-            await self._note(context, "tenant.rewind", source.point, done)
-        return done
+            await self._note(context, "tenant.rewind", job)
+        return job.done
 
     async def beside(
         self,
@@ -140,21 +160,20 @@ class Rewinder:
         """As `in_place`, into a new tenant with a key of its own. Repeated with the same name within a day, it goes on
         with the same one."""
         head = await self._require(source, tenant_id, erased)
-        done = Rewound(tenant_id, "a new tenant")
+        job = _Job(source, tenant_id, TenantId(""), erased, Rewound(tenant_id, "a new tenant"), False, dry_run)
         async with self._holds.placed("restore"):
-            into = TenantId("")
             if not dry_run:
                 new = NewTenant(name, head.body["email"], head.body["company"], head.body["plan_id"])
                 once = f"s4/restore/{tenant_id}/{rfc3339(source.point)}/{name}"
                 created = await self._tenants.create_once(context, new, idempotency_key=once)
-                into = created.tenant.tenant_id
-                done.into, done.api_key = into, created.api_key
-                await self._bring_vectors(source, tenant_id, into)
+                job.into = job.done.into = created.tenant.tenant_id
+                job.done.api_key = created.api_key
+                await self._bring_vectors(source, tenant_id, job.into)
                 failpoint("rewind.vectors_copied")
-            await self._each(source, tenant_id, into, erased, done, dry_run=dry_run, progress=progress)
+            await self._each(job, progress)
         if not dry_run:
-            await self._note(context, "tenant.restore", source.point, done)
-        return done
+            await self._note(context, "tenant.restore", job)
+        return job.done
 
     # -- inside
 
@@ -163,32 +182,22 @@ class Rewinder:
             raise InvalidRequest("This tenant was erased: no restore brings it back.")
         return await source.tenant(tenant_id)
 
-    async def _each(
-        self,
-        source: Source,
-        tenant_id: TenantId,
-        into: TenantId,
-        erased: Erased,
-        done: Rewound,
-        *,
-        dry_run: bool,
-        progress: Progress,
-    ) -> set[str]:
+    async def _each(self, job: "_Job", progress: Progress) -> set[str]:
         """Answers with the documents that the source named."""
         named: set[str] = set()
         running: set[asyncio.Task[None]] = set()
         try:
-            async for was in source.documents(tenant_id, if_changed=tenant_id == into):
+            async for was in job.source.documents(job.tenant_id, if_changed=job.keeps_what_is_unchanged):
                 named.add(was.document_id)
-                if erased.covers(tenant_id, was.document_id):
-                    done.erased += 1
+                if job.erased.covers(job.tenant_id, was.document_id):
+                    job.done.erased += 1
                     continue
                 if len(running) >= _PARALLEL:
                     ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in ended:
                         task.result()
-                running.add(asyncio.create_task(self._one(source, tenant_id, was, into, done, dry_run)))
-                progress("going back", len(named), done.bytes_copied)
+                running.add(asyncio.create_task(self._one(job, was)))
+                progress("going back", len(named), job.done.bytes_copied)
             for task in running:
                 await task
         finally:
@@ -196,65 +205,64 @@ class Rewinder:
                 task.cancel()
         return named
 
-    async def _one(
-        self, source: Source, tenant_id: TenantId, was: Was, into: TenantId, done: Rewound, dry_run: bool
-    ) -> None:
-        target = was.document_id if into == tenant_id else _beside(into, was)
+    async def _one(self, job: "_Job", was: Was) -> None:
+        into, done = job.into, job.done
+        target = was.document_id if into == job.tenant_id else _beside(into, was)
         async with self._database.read() as connection:
             row = await rows.find(connection, into, target)
         live = row if row is not None and row.state == "live" else None
         if was.head is None:
-            if live is not None:
+            if live is not None and await self._commit(job, target, row, "tombstone", {"key": live.key}):
                 done.removed += 1
-                if not dry_run:
-                    await self._commit(into, target, row, "tombstone", {"key": live.key}, done)
             return
-        if live is not None and _said(live) == {name: was.head.body[name] for name in _SAID}:
+        is_sound = live is not None and not (job.heals and await self._is_damaged(into, live))
+        if live is not None and is_sound and _said(live) == {name: was.head.body[name] for name in _SAID}:
             done.unchanged += 1
             return
         body = {name: was.head.body[name] for name in (*_SAID, "uploaded_at")}
-        if live is not None and live.sha256 == body["sha256"] and live.size_bytes == body["size"]:
+        if live is not None and is_sound and (live.sha256, live.size_bytes) == (body["sha256"], body["size"]):
             body |= {"version_id": live.version_id, "content_revision": live.content_revision}  # its bytes are there
-        elif dry_run:
+        elif job.dry_run:
             done.bytes_copied += body["size"]
         else:
             try:
-                body |= await self._bring(source, tenant_id, was.head, into, target, row, done)
+                body |= await self._bring(job, was.head, target, row)
             except ObjectMissing:
                 done.lost.append(was.document_id)
-                log.error("rewind.bytes_lost", tenant_id=tenant_id, document_id=was.document_id)
+                log.error("rewind.bytes_lost", tenant_id=job.tenant_id, document_id=was.document_id)
                 return
-        done.changed += live is not None
-        done.brought_back += live is None
-        if not dry_run:
-            await self._commit(into, target, row, "live", body, done)
+        if await self._commit(job, target, row, "live", body):
+            done.changed += live is not None
+            done.brought_back += live is None
 
-    async def _bring(
-        self,
-        source: Source,
-        tenant_id: TenantId,
-        head: Head,
-        into: TenantId,
-        target: DocumentId,
-        row: Any,
-        done: Rewound,
-    ) -> dict[str, Any]:
+    async def _is_damaged(self, into: TenantId, live: Any) -> bool:
+        """Whether the bytes of a live document are gone, or others."""
+        key = keys.content(into, DocumentId(live.document_id), VersionId(live.version_id))
+        digest = hashlib.sha256()
+        with suppress(ObjectMissing):
+            async for chunk in self._store.stream(key):
+                digest.update(chunk)
+            return bool(digest.hexdigest() != live.sha256)
+        return True
+
+    async def _bring(self, job: "_Job", head: Head, target: DocumentId, row: Any) -> dict[str, Any]:
         """Bytes and text under a new version. Raises `ObjectMissing` when the bytes are gone, `DataCorrupt` when they
         are not what the head says."""
         version_id = new_version_id(self._random)
         digest = hashlib.sha256()
-        async with self._store.upload(keys.content(into, target, version_id)) as upload:
-            async for chunk in source.read(content_of(tenant_id, head)):
+        async with self._store.upload(keys.content(job.into, target, version_id)) as upload:
+            async for chunk in job.source.read(content_of(job.tenant_id, head)):
                 digest.update(chunk)
                 await upload.write(chunk)
             if digest.hexdigest() != head.body["sha256"]:
                 raise DataCorrupt(f"The bytes of {head.subject.subject_id} are not what its head says.")
-            done.bytes_copied += await upload.commit()
+            size_bytes = await upload.commit()
+        job.done.bytes_copied += size_bytes  # not around the await: others add to it meanwhile
         failpoint("rewind.content_copied")
         revision = (row.revision if row is not None else 0) + 1
         with suppress(ObjectMissing, DataCorrupt):  # then it is extracted again
-            text = b"".join([chunk async for chunk in source.read(text_of(tenant_id, head))])
-            await self._store.create(keys.text(into, target, version_id, revision), text, commit_id=None)
+            text = b"".join([chunk async for chunk in job.source.read(text_of(job.tenant_id, head))])
+            await self._store.create(keys.text(job.into, target, version_id, revision), text, commit_id=None)
         return {"version_id": version_id, "content_revision": revision}
 
     async def _bring_vectors(self, source: Source, tenant_id: TenantId, into: TenantId) -> None:
@@ -268,13 +276,14 @@ class Rewinder:
 
         await asyncio.gather(*[one(key) async for key in source.derived(tenant_id)])
 
-    async def _commit(
-        self, into: TenantId, target: DocumentId, looked_at: Any, state: str, body: dict[str, Any], done: Rewound
-    ) -> None:
+    async def _commit(self, job: "_Job", target: DocumentId, looked_at: Any, state: str, body: dict[str, Any]) -> bool:
+        """False when somebody else changed it since it was looked at; nothing is committed in a dry run."""
+        if job.dry_run:
+            return True
         revision = looked_at.revision if looked_at is not None else 0
 
         async def seal(connection: Connection, _: datetime) -> Draft:
-            row = await rows.lock(connection, into, target)
+            row = await rows.lock(connection, job.into, target)
             if (row.revision if row is not None else 0) != revision:
                 raise _Meanwhile
             return Draft(state, body)
@@ -283,14 +292,17 @@ class Rewinder:
             return None
 
         try:
-            await self._chains.commit(document_subject(into, target), seal=seal, settled=settled)
+            await self._chains.commit(document_subject(job.into, target), seal=seal, settled=settled)
         except _Meanwhile:
-            done.changed_meanwhile += 1
+            job.done.changed_meanwhile += 1
+            return False
         failpoint("rewind.committed")
+        return True
 
-    async def _note(self, context: AdminContext, action: str, point: datetime, done: Rewound) -> None:
+    async def _note(self, context: AdminContext, action: str, job: "_Job") -> None:
+        done = job.done
         said = {name: value for name, value in asdict(done).items() if name not in ("api_key", "lost")}
-        said |= {"point": rfc3339(point), "lost": len(done.lost)}
+        said |= {"point": rfc3339(job.source.point), "lost": len(done.lost)}
 
         async def note(connection: Connection) -> None:
             await audit.record(

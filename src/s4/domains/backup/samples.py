@@ -3,12 +3,15 @@
 import json
 import random
 import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import zstandard
 
 from s4.domains.backup.model import Sample
 from s4.domains.backup.snapshot import Snapshot
 from s4.kernel import keys
+from s4.kernel.errors import Unavailable
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.kernel.keys import KeyKind
 from s4.kernel.units import MIB
@@ -21,8 +24,13 @@ _LOOKED_AT_CHARS = 4_000
 _TEXT_BYTES_MAX = 256 * MIB  # unpacked
 
 
-async def choose(store: ObjectStore, snapshot: Snapshot) -> list[Sample]:
-    """Of documents that were ready at the point, drawn by the point, so that a run that is repeated draws the same."""
+Finds = Callable[[Sample], Awaitable[bool]]
+"""Whether a search finds it now."""
+
+
+async def choose(store: ObjectStore, snapshot: Snapshot, finds: Finds) -> list[Sample]:
+    """Of documents that were ready at the point, drawn by the point, so that a run that is repeated draws the same.
+    What no search finds even now (it holds stop words alone, or was replaced meanwhile) proves nothing later."""
     ready = [
         (tenant_id, document_id, state.version_id)
         for tenant_id, documents in sorted(snapshot.documents.items())
@@ -33,8 +41,10 @@ async def choose(store: ObjectStore, snapshot: Snapshot) -> list[Sample]:
     samples = []
     for tenant_id, document_id, version_id in drawn:
         words = await _words(store, TenantId(tenant_id), DocumentId(document_id), VersionId(version_id))
-        if words:
-            samples.append(Sample(tenant_id, document_id, " ".join(words)))
+        sample = Sample(tenant_id, document_id, " ".join(words))
+        with suppress(Unavailable):  # an index that is being made anew
+            if words and await finds(sample):
+                samples.append(sample)
     return samples
 
 

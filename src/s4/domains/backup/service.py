@@ -15,6 +15,7 @@ from s4.domains.backup.drill import Drill, Drilled, OpenScratch, Targets
 from s4.domains.backup.model import LATEST, Manifest, Retention
 from s4.domains.backup.place import Place
 from s4.domains.backup.pruner import Pruned, Pruner
+from s4.domains.backup.samples import Finds
 from s4.domains.backup.verifier import Verification, Verifier
 from s4.domains.maintenance.holds import Holds
 from s4.kernel.clock import Clock, rfc3339
@@ -49,12 +50,15 @@ class BackupLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
-    """How to come by what a run needs: opened for it, closed at its end. `source` is the deployment's own store."""
+class Means:
+    """How to come by what a run needs: stores are opened for it and closed at its end. `source` is the deployment's
+    own store."""
 
     place: Callable[[], AbstractAsyncContextManager[Place]]
     source: Callable[[], AbstractAsyncContextManager[ObjectStore]]
     scratch: OpenScratch
+    finds: Finds
+    """By the search of the deployment itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class BackupService:
         database: Database,
         queue: Queue,
         holds: Holds,
-        stores: Stores,
+        means: Means,
         clock: Clock,
         random: RandomBytes,
         limits: BackupLimits,
@@ -85,7 +89,7 @@ class BackupService:
         self._database = database
         self._queue = queue
         self._holds = holds
-        self._stores = stores
+        self._means = means
         self._clock = clock
         self._random = random
         self._limits = limits
@@ -142,13 +146,14 @@ class BackupService:
 
     async def create(self, progress: Progress = silent, *, anew: bool = False, actor: Actor = SYSTEM_ACTOR) -> Manifest:
         """As `Creator.create`."""
-        async with self._run("backup", actor) as run, self._stores.place() as place, self._stores.source() as source:
+        async with self._run("backup", actor) as run, self._means.place() as place, self._means.source() as source:
             creator = Creator(
                 self._database,
                 source,
                 place,
                 self._holds,
                 self._clock,
+                self._means.finds,
                 epoch=self._epoch,
                 secret_key_id=self._secret_key_id,
             )
@@ -161,7 +166,7 @@ class BackupService:
     async def all(self) -> list[Listed]:
         """Oldest first; those that were never finished are not among them, those that are damaged are."""
         found = []
-        async with self._stores.place() as place:
+        async with self._means.place() as place:
             for identifier in await place.ids():
                 try:
                     found.append(Listed(identifier, await place.manifest(identifier)))
@@ -180,7 +185,7 @@ class BackupService:
         actor: Actor = SYSTEM_ACTOR,
     ) -> Verification:
         """As `Verifier.verify`."""
-        async with self._run("verify", actor) as run, self._stores.place() as place:
+        async with self._run("verify", actor) as run, self._means.place() as place:
             _, found = await Verifier(place).verify(wanted, bytes_max=bytes_max, progress=progress)
             run.backup_id = found.backup_id
             run.said, run.ok = asdict(found), found.ok
@@ -188,13 +193,13 @@ class BackupService:
 
     async def prune(self, *, dry_run: bool = False) -> Pruned:
         """As `Pruner.prune`."""
-        async with self._stores.place() as place:
+        async with self._means.place() as place:
             return await Pruner(place, self._holds, self._clock).prune(self._limits.retention, dry_run=dry_run)
 
     async def drill(self, progress: Progress = silent, *, actor: Actor = SYSTEM_ACTOR) -> Drilled:
         """As `Drill.run`; the outcome is in the audit trail and the metrics."""
-        async with self._run("drill", actor) as run, self._stores.place() as place:
-            drill = Drill(place, self._stores.scratch, self._clock, self._random, self._limits.targets)
+        async with self._run("drill", actor) as run, self._means.place() as place:
+            drill = Drill(place, self._means.scratch, self._clock, self._random, self._limits.targets)
             async with self._holds.placed("drill"):
                 drilled = await drill.run(progress)
             run.backup_id, run.ok = drilled.backup_id, drilled.ok

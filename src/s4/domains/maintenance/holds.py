@@ -23,6 +23,7 @@ log = structlog.get_logger()
 _PREFIX = "keep/"
 _LEASE = timedelta(minutes=2)  # of who died: nothing is removed for so long, which costs next to nothing
 _RENEW_SECONDS = 20.0
+_ALL = timedelta(days=36_500)  # longer than any version is old
 
 
 class Hold:
@@ -62,6 +63,12 @@ class Holds:
 async def any_stands(database: Database, connection: Connection) -> bool:
     """Part of the transaction that decides what is removed."""
     return await any_held(connection, _PREFIX, await database.now(connection))
+
+
+async def grace_of_versions(database: Database, connection: Connection, usual: timedelta) -> timedelta:
+    """How long superseded versions of an index table stay, for whoever is about to compact it under its lease. A hold
+    that is placed later reads the version that is in the catalog now, which stays, or a later one."""
+    return _ALL if await any_stands(database, connection) else usual
 
 
 async def _renewed(leases: Leases, lease: Lease) -> None:

@@ -22,7 +22,7 @@ from s4.domains.indexing.queries import uses
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
-from s4.domains.maintenance.holds import any_stands
+from s4.domains.maintenance.holds import any_stands, grace_of_versions
 from s4.domains.maintenance.inventory import Inventory
 from s4.domains.maintenance.repairs import Repairs, Table, tables_of
 from s4.domains.maintenance.report import Report
@@ -51,7 +51,6 @@ DEPARTURES = "maintenance.departures"
 CHECK = "maintenance.check"
 
 _BATCH = 500  # rows of one transaction
-_WHILE_HELD = timedelta(days=36_500)  # superseded versions of a table stay, all of them
 _PARALLEL = 8  # chains read at once during rebuild
 
 
@@ -251,8 +250,7 @@ class MaintenanceService:
         async with self._publisher.exclusive(tenant_id) as lease:
             async with self._database.read() as connection:
                 table = await index_queries.table_record(connection, tenant_id, self._generation.id)
-                # One that is placed from here on reads the version that is in the catalog now, which stays, or a later.
-                is_held = await any_stands(self._database, connection)
+                grace = await grace_of_versions(self._database, connection, self._limits.index_grace)
                 floors = await index_queries.floors(connection, tenant_id, self._generation.id)
                 published = await index_queries.published(connection, tenant_id, self._generation.id)
             if table is None or table.state.version == 0:
@@ -273,9 +271,7 @@ class MaintenanceService:
                 if dead:
                     await writer.prune(dead)
                 failpoint("optimize.pruned")
-                done = await writer.optimize(
-                    grace=_WHILE_HELD if is_held else self._limits.index_grace, keep_version=version
-                )
+                done = await writer.optimize(grace=grace, keep_version=version)
                 failpoint("optimize.compacted")
             finally:
                 await writer.close()
@@ -328,10 +324,7 @@ class MaintenanceService:
             else:
                 inventory.count(objects)
                 tables |= tables_of(objects)
-        async with self._database.read() as connection:
-            is_held = await any_stands(self._database, connection)
-        if not is_held:
-            await self._repairs.collect(tables, report)
+        await self._repairs.collect(tables, report)
         await inventory.save(self._database, listed_at=listed_at)
         metrics.STORAGE_DRIFT_BYTES.set(report.drift_bytes)
         return report

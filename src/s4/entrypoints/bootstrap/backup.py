@@ -18,7 +18,7 @@ from s4.domains.backup.drill import Targets
 from s4.domains.backup.model import Counts, Sample
 from s4.domains.backup.queries import live_counts
 from s4.domains.backup.restorer import OpenRestored
-from s4.domains.backup.service import BackupLimits, Stores
+from s4.domains.backup.service import BackupLimits, Means
 from s4.domains.maintenance.holds import Holds
 from s4.domains.search.service import Query
 from s4.engine.ranking import Mode
@@ -90,12 +90,16 @@ class _Opened:
             return await live_counts(connection)
 
     async def finds(self, sample: Sample) -> bool:
-        try:
-            context = await self.core.access.for_job(sample.tenant_id)
-        except NotFound:
-            return False
-        query = Query(sample.text, mode=Mode.KEYWORD, limit=1, document_ids=[sample.document_id])
-        return bool((await self.core.search.search(context, query)).results)
+        return await _finds(self.core, sample)
+
+
+async def _finds(core: Core, sample: Sample) -> bool:
+    try:
+        context = await core.access.for_job(sample.tenant_id)
+    except NotFound:
+        return False
+    query = Query(sample.text, mode=Mode.KEYWORD, limit=1, document_ids=[sample.document_id])
+    return bool((await core.search.search(context, query)).results)
 
 
 @contextlib.asynccontextmanager
@@ -149,7 +153,12 @@ def make_backups(core: Core) -> BackupService:
         core.database,
         core.queue,
         Holds(core.database, RANDOM),
-        Stores(partial(open_place, settings), partial(open_own_store, settings), partial(open_scratch, settings)),
+        Means(
+            partial(open_place, settings),
+            partial(open_own_store, settings),
+            partial(open_scratch, settings),
+            partial(_finds, core),
+        ),
         SystemClock(),
         RANDOM,
         BackupLimits(
