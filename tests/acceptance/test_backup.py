@@ -206,7 +206,7 @@ async def test_a_drill_fails_loudly_on_any_damage(tmp_path: Path) -> None:
 
             assert drilled.problems, damage
             assert not (await backups.verify("latest")).ok, damage
-        assert metrics.DRILL_OK._value.get() == 0
+        assert metrics.DRILL_FAILED._value.get() == 1
         async with house.core.database.read() as connection:
             runs = await queries.last_runs(connection, "drill", limit=10)
             assert [run.outcome for run in runs] == ["failed"] * 5 + ["ok"]

@@ -13,6 +13,7 @@ TABLE = f"indices/{TENANT}/{GENERATION}/chunks.lance"
 
 MADE = {
     keys.DEPLOYMENT: KeyKind.SYSTEM,
+    keys.RESTORING: KeyKind.SYSTEM,
     keys.probe("0f"): KeyKind.SYSTEM,
     f"{keys.probes('doctor-0f')}chunks.lance/_versions/1.manifest": KeyKind.SYSTEM,
     keys.audit_batch(1): KeyKind.SYSTEM,

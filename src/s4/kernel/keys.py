@@ -31,6 +31,8 @@ ObjectPrefix = NewType("ObjectPrefix", str)
 REVISION_DIGITS = 12
 
 DEPLOYMENT = ObjectKey("system/deployment.json")
+RESTORING = ObjectKey("system/restoring.json")
+"""In a bucket that is being filled from a backup: from which."""
 EVERYTHING = ObjectPrefix("")
 """The whole bucket, as far as it is this deployment's."""
 TENANTS = ObjectPrefix("tenants/")
@@ -41,6 +43,8 @@ INDEX_TABLE = "chunks"
 PROBES = ObjectPrefix("system/probes/")
 AUDIT = ObjectPrefix("system/audit/")
 EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
+ERASURES = ObjectPrefix("system/erasures/")
+"""Who was erased: below it a prefix for each tenant."""
 BACKUPS = ObjectPrefix("backups/")
 """Of this bucket, or of the one that backups go to."""
 BACKUP_DATA = ObjectPrefix("backups/data/")
@@ -246,6 +250,7 @@ _OF_BACKUPS = (
 """Every form of a key below `backups/`."""
 _OF_SYSTEM = (
     re.compile(re.escape(DEPLOYMENT.removeprefix(SYSTEM))),
+    re.compile(re.escape(RESTORING.removeprefix(SYSTEM))),
     re.compile(r"probes/[A-Za-z0-9_-]+(?:/.+)?"),
     re.compile(r"embedding-models/[a-z0-9.-]+\.json"),
     re.compile(rf"audit/\d{{{REVISION_DIGITS}}}\.json\.zst"),

@@ -14,7 +14,7 @@ gone.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -24,7 +24,7 @@ import structlog
 from s4.domains.backup.creator import Progress, silent
 from s4.domains.backup.model import Counts, Entry, Erased, Manifest, Sample
 from s4.domains.backup.place import Place, Traffic
-from s4.domains.maintenance.deployment import begin_restore, end_restore
+from s4.domains.maintenance.restoring import begin_restore, end_restore
 from s4.kernel import keys
 from s4.kernel.clock import Clock
 from s4.kernel.errors import DataCorrupt
@@ -67,6 +67,8 @@ class Restored:
     objects_left_out: int = 0
     bytes_written: int = 0
     requests: int = 0
+    left_out: Counts = field(default_factory=lambda: Counts(0, 0, 0))
+    """Of what was erased: heads of tenants, documents with bytes."""
     counts: Counts | None = None
     samples: int = 0
     problems: list[str] = field(default_factory=list)
@@ -74,6 +76,18 @@ class Restored:
     @property
     def ok(self) -> bool:
         return not self.problems
+
+    def leave_out(self, entry: Entry) -> None:
+        """Notes that an object was erased since."""
+        parsed = keys.parse(entry.key)
+        is_document = parsed is not None and parsed.kind is KeyKind.CONTENT
+        is_tenant = parsed is not None and parsed.kind is KeyKind.TENANT_HEAD
+        self.objects_left_out += 1
+        self.left_out = Counts(
+            self.left_out.tenants + is_tenant,
+            self.left_out.documents + is_document,
+            self.left_out.stored_bytes + entry.size_bytes * is_document,
+        )
 
 
 class Restorer:
@@ -92,23 +106,30 @@ class Restorer:
         planned = Restored(manifest.backup_id, counts=manifest.counts)
         async for entry in self._place.entries(manifest):
             if _is_erased(entry.key, erased):
-                planned.objects_left_out += 1
+                planned.leave_out(entry)
             else:
                 planned.objects += 1
                 planned.bytes_written += entry.size_bytes
         return planned
 
     async def restore(
-        self, manifest: Manifest, erased: Erased, open_restored: OpenRestored, progress: Progress = silent
+        self,
+        manifest: Manifest,
+        erased: Erased,
+        open_restored: OpenRestored,
+        progress: Progress = silent,
+        *,
+        besides: Mapping[ObjectKey, bytes] | None = None,
     ) -> Restored:
-        """Copies, has it verified, and switches it on if it is sound. Raises `Conflict` when the target is not empty,
+        """`besides`: objects that take the place of the backup's, the list of who was erased as it is now.
+        Copies, has it verified, and switches it on if it is sound. Raises `Conflict` when the target is not empty,
         `DataCorrupt` when the backup is damaged, `Unavailable`; then it can be repeated."""
         self._place.require_key(manifest)
         done = Restored(manifest.backup_id)
         requests_before = self._traffic.requests + self._place.traffic.requests
         done.epoch = await begin_restore(self._target, manifest.backup_id, clock=self._clock, random=self._random)
         failpoint("restore.begun")
-        await self._copy(manifest, erased, done, progress)
+        await self._copy(manifest, erased, besides or {}, done, progress)
         failpoint("restore.copied")
         async with open_restored() as opened:
             progress("rebuilding", done.objects, done.bytes_written)
@@ -126,12 +147,23 @@ class Restorer:
 
     # -- inside
 
-    async def _copy(self, manifest: Manifest, erased: Erased, done: Restored, progress: Progress) -> None:
+    async def _copy(
+        self,
+        manifest: Manifest,
+        erased: Erased,
+        besides: Mapping[ObjectKey, bytes],
+        done: Restored,
+        progress: Progress,
+    ) -> None:
+        for key, data in besides.items():
+            await self._target.put(key, data)
         there = {info.key: info.size async for info in self._target.list(keys.EVERYTHING)}
         by_data: dict[str, list[Entry]] = defaultdict(list)
         async for entry in self._place.entries(manifest):
-            if _is_erased(entry.key, erased):
-                done.objects_left_out += 1
+            if entry.key in besides:
+                done.objects_there += 1
+            elif _is_erased(entry.key, erased):
+                done.leave_out(entry)
             elif there.get(entry.key) == entry.size_bytes and await self._agrees(entry):
                 done.objects_there += 1
             else:
@@ -194,12 +226,12 @@ class Restorer:
 
     async def _verify(self, manifest: Manifest, erased: Erased, opened: Opened, done: Restored) -> None:
         done.counts = counts = await opened.counts()
-        wanted = manifest.counts
-        if not (erased.tenants or erased.documents):  # nobody counted those apart
-            for what in ("tenants", "documents", "stored_bytes"):
-                was, now = getattr(wanted, what), getattr(counts, what)
-                if was != now:
-                    done.problems.append(f"There are {now} {what.replace('_', ' ')}, and there were {was}.")
+        for what in ("tenants", "documents", "stored_bytes"):
+            if what == "tenants" and done.left_out.tenants:
+                continue  # whether those were alive then, nobody has read
+            was, now = getattr(manifest.counts, what) - getattr(done.left_out, what), getattr(counts, what)
+            if was != now:
+                done.problems.append(f"There are {now} {what.replace('_', ' ')}, and there were {was}.")
         for sample in await self._place.samples(manifest):
             if erased.covers(sample.tenant_id, sample.document_id):
                 continue

@@ -164,17 +164,9 @@ class BackupService:
             return manifest
 
     async def all(self) -> list[Listed]:
-        """Oldest first; those that were never finished are not among them, those that are damaged are."""
-        found = []
+        """As `all_in`."""
         async with self._means.place() as place:
-            for identifier in await place.ids():
-                try:
-                    found.append(Listed(identifier, await place.manifest(identifier)))
-                except NotFound:
-                    continue
-                except DataCorrupt as error:
-                    found.append(Listed(identifier, None, error.message))
-        return found
+            return await all_in(place)
 
     async def verify(
         self,
@@ -283,11 +275,24 @@ async def refresh_gauges(connection: Connection) -> None:
         metrics.BACKUP_BYTES.set(good.said.get("bytes_copied", 0))
         metrics.BACKUP_LACKING.set(good.said.get("lacking", 0))
     drills = await queries.last_runs(connection, "drill", limit=1)
-    metrics.DRILL_OK.set(all(drill.outcome == "ok" for drill in drills))
+    metrics.DRILL_FAILED.set(any(drill.outcome != "ok" for drill in drills))
     for drill in drills:
         metrics.DRILL_LAST.set(drill.ended_at.timestamp())
         metrics.DRILL_RTO.set(drill.said.get("rto_seconds") or 0)
         metrics.DRILL_RPO.set(drill.said.get("rpo_seconds") or 0)
+
+
+async def all_in(place: Place) -> list[Listed]:
+    """Oldest first; those that were never finished are not among them, those that are damaged are."""
+    found = []
+    for identifier in await place.ids():
+        try:
+            found.append(Listed(identifier, await place.manifest(identifier)))
+        except NotFound:
+            continue
+        except DataCorrupt as error:
+            found.append(Listed(identifier, None, error.message))
+    return found
 
 
 def described(listed: Listed) -> dict[str, Any]:

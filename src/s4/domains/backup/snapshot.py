@@ -116,8 +116,8 @@ class Snapshot:
         return lacking
 
     def _wants_of_system(self, key: ObjectKey) -> bool:
-        if key == keys.DEPLOYMENT or key.startswith(keys.PROBES):
-            return False  # a restored deployment has an epoch of its own
+        if "/" not in key.removeprefix(keys.SYSTEM) or key.startswith(keys.PROBES):
+            return False  # what a bucket says of itself: a restored one has an epoch of its own
         for (collection, name), revision in self.records.items():
             prefix = f"{keys.SYSTEM}{collection}/{name}/head/"
             if key.startswith(prefix):

@@ -7,7 +7,6 @@ somebody's data.
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from s4.domains.maintenance import queries
 from s4.kernel import keys
@@ -21,8 +20,6 @@ from s4.platform.objects import ObjectMissing, ObjectStore
 FORMAT = 1
 REBUILDING = "rebuilding"
 SERVING = "serving"
-_RESTORING = "restoring"
-"""In `system/deployment.json`: the backup that the bucket is being filled from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +30,11 @@ class Deployment:
     state: str
 
 
-async def open_deployment(
-    database: Database, store: ObjectStore, *, clock: Clock, random: RandomBytes, restoring: bool = False
-) -> Deployment:
-    """Makes or finds the pair. Raises `Conflict` when catalog and bucket are strangers, and when the bucket is being
-    restored, unless that is who asks."""
+async def open_deployment(database: Database, store: ObjectStore, *, clock: Clock, random: RandomBytes) -> Deployment:
+    """Makes or finds the pair. Raises `Conflict` when catalog and bucket are strangers."""
     async with database.read() as connection:
         known = await queries.read_deployment(connection)
-    in_bucket = await _epoch_in_bucket(store, restoring=restoring)
+    in_bucket = await _epoch_in_bucket(store)
     fresh_bucket = in_bucket is None
     if in_bucket is None:
         if known is not None:
@@ -69,32 +63,6 @@ async def open_deployment(
     return Deployment(epoch, state)
 
 
-async def begin_restore(store: ObjectStore, backup_id: str, *, clock: Clock, random: RandomBytes) -> str:
-    """Marks an empty bucket as one that is being restored: nobody starts on it until `end_restore`. It gets an epoch of
-    its own, so that whoever served what was backed up does not go on here. Answers with it; the same for a restore that
-    was broken off. Raises `Conflict` when there is something in the bucket already."""
-    try:
-        document = _read(await store.get(keys.DEPLOYMENT))
-    except ObjectMissing:
-        if await store.list_children(keys.TENANTS) or await store.list_children(keys.INDICES):
-            raise Conflict("The bucket holds objects of tenants: restore into an empty one, or in place.") from None
-        epoch = base32(random(16))
-        document = {"format": FORMAT, "epoch": epoch, "created_at": rfc3339(clock.now()), _RESTORING: backup_id}
-        await store.create(keys.DEPLOYMENT, json.dumps(document).encode(), commit_id=epoch)
-        document = _read(await store.get(keys.DEPLOYMENT))
-    if document.get(_RESTORING) != backup_id:
-        what = f"is being restored to {document[_RESTORING]}" if _RESTORING in document else "belongs to a deployment"
-        raise Conflict(f"The bucket {what}: restore into an empty one, or in place.")
-    return str(document["epoch"])
-
-
-async def end_restore(store: ObjectStore) -> None:
-    """From here on the bucket is a deployment like any other."""
-    document = _read(await store.get(keys.DEPLOYMENT))
-    document.pop(_RESTORING, None)
-    await store.put(keys.DEPLOYMENT, json.dumps(document).encode())
-
-
 async def current_state(database: Database) -> str:
     """`rebuilding` or `serving`, as the catalog has it now."""
     async with database.read() as connection:
@@ -111,29 +79,18 @@ async def _state(connection: Connection) -> str:
     return known[1] if known is not None else REBUILDING
 
 
-async def _epoch_in_bucket(store: ObjectStore, *, restoring: bool = False) -> str | None:
+async def _epoch_in_bucket(store: ObjectStore) -> str | None:
     try:
-        document = _read(await store.get(keys.DEPLOYMENT))
+        document = json.loads(await store.get(keys.DEPLOYMENT))
     except ObjectMissing:
         return None
-    if _RESTORING in document and not restoring:
-        raise Conflict(
-            f"The bucket is being restored to {document[_RESTORING]}: repeat that `s4 restore`, which goes on where it "
-            "was, or empty the bucket."
-        )
-    return str(document["epoch"])
-
-
-def _read(data: bytes) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(data)
     except ValueError as error:
         raise DataCorrupt("system/deployment.json cannot be read.") from error
     if document.get("format") != FORMAT:
         raise Conflict(
             f"The bucket has format {document.get('format')}; this release of S4 reads {FORMAT}. Use a newer one."
         )
-    return document
+    return str(document["epoch"])
 
 
 async def _draw_epoch(store: ObjectStore, clock: Clock, random: RandomBytes) -> str:

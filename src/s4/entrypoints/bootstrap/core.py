@@ -21,6 +21,7 @@ from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.maintenance import Deployment
 from s4.domains.maintenance.deployment import is_serving, open_deployment
+from s4.domains.maintenance.restoring import refuse_while_restoring
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.service_levels import ServiceLevels
@@ -147,7 +148,9 @@ async def open_core(settings: Settings, *, restoring: bool = False) -> AsyncIter
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:
             raise Conflict(NO_CONDITIONS)
-        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM, restoring=restoring)
+        if not restoring:
+            await refuse_while_restoring(store)
+        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
         embedder = make_embedder(settings, BucketModelMemory(store))
         stack.push_async_callback(embedder.aclose)
         try:

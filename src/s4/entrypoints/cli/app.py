@@ -12,6 +12,7 @@ import typer
 from s4.entrypoints.cli import (
     admin_commands,
     audit_commands,
+    backup_commands,
     config_commands,
     doctor_commands,
     document_commands,
@@ -19,6 +20,7 @@ from s4.entrypoints.cli import (
     key_commands,
     notice_commands,
     plan_commands,
+    restore_command,
     search_command,
     server_commands,
     sla_commands,
@@ -70,6 +72,8 @@ def build() -> typer.Typer:
         status_commands,
         config_commands,
         doctor_commands,
+        backup_commands,
+        restore_command,
         verify_command,
     ):
         commands.register(app)

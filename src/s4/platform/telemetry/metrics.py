@@ -286,7 +286,8 @@ STORAGE_DRIFT_BYTES = Gauge(
 BACKUP_LAST_POINT = Gauge(
     "s4_backup_last_point_timestamp_seconds",
     "The moment that the last good backup holds, as Unix time; 0: there is none. `time() -` this is what a lost bucket "
-    "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs.",
+    "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs. The API tells it; take the "
+    "greatest of all processes.",
 )
 BACKUP_SECONDS = Gauge(
     "s4_backup_duration_seconds",
@@ -309,10 +310,10 @@ BACKUP_RUNS = Counter(
 DRILL_LAST = Gauge(
     "s4_backup_drill_timestamp_seconds", "When the last drill ended, as Unix time, however it ended; 0: there was none."
 )
-DRILL_OK = Gauge(
-    "s4_backup_drill_ok",
-    "1 if the last drill restored a sound deployment within its targets, or if there was none; 0: the log's "
-    "`backup.drill_failed` says why. Do not wait for the day on which you need it.",
+DRILL_FAILED = Gauge(
+    "s4_backup_drill_failed",
+    "1 if the last drill did not restore a sound deployment within its targets: the log's `backup.drill_failed` says "
+    "why. Do not wait for the day on which you need it.",
 )
 DRILL_RTO = Gauge("s4_backup_drill_rto_seconds", "How long the last drill took from nothing to a verified deployment.")
 DRILL_RPO = Gauge("s4_backup_drill_rpo_seconds", "How old the backup was when the last drill began to restore it.")
