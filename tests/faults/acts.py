@@ -324,5 +324,12 @@ REBUILDING = (
     *("record.adopted", "rebuild.records", "tenant.adopted", "rebuild.tenants"),
     *("document.adopted", "rebuild.documents", "rebuild.serving"),
 )
+BY_COMMANDS = (
+    *("backup.held", "backup.packed", "backup.listed", "backup.copied", "backup.ready", "backup.written"),
+    *("backup.prune_begun", "backup.pruned"),
+    *("restore.begun", "restore.written", "restore.copied", "restore.verified"),
+    *("rewind.vectors_copied", "rewind.content_copied", "rewind.committed"),
+)
+"""Of backups and restores: `test_backup_crashes.py` ends commands there."""
 STARTING = ("migrate.ran", "migrate.committed", "deployment.drawn", "deployment.written")
 """Of the first start on an empty machine."""

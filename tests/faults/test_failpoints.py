@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from s4.platform import faults
-from tests.faults.acts import ACTS, REBUILD, REBUILDING, STARTING, UNTOUCHED, Act
+from tests.faults.acts import ACTS, BY_COMMANDS, REBUILD, REBUILDING, STARTING, UNTOUCHED, Act
 from tests.faults.deeds import with_documents
 from tests.faults.invariants import Expected, check
 from tests.faults.scene import EXIT_CODE, Scene
@@ -105,7 +105,8 @@ def test_the_acts_pass_exactly_the_points_that_they_say(scene: Scene, act: Act) 
 
 
 def test_the_matrix_takes_every_fail_point() -> None:
-    assert {step for act in ACTS for step in act.steps} | set(STARTING) == set(faults.FAILPOINTS)
+    by_acts = {step for act in ACTS for step in act.steps}
+    assert by_acts | set(STARTING) | set(BY_COMMANDS) == set(faults.FAILPOINTS)
 
 
 # -- crashes

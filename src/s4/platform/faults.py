@@ -87,6 +87,22 @@ FAILPOINTS: Mapping[str, str] = {
     "rebuild.tenants": "A new catalog knows all tenants and no document.",
     "rebuild.documents": "A new catalog knows everything and still says that it is being rebuilt.",
     "rebuild.serving": "The catalog is rebuilt and says so; the job is not finished.",
+    # -- backups, by command or job
+    "backup.held": "Nothing is removed from the bucket any more; the catalog was not read.",
+    "backup.packed": "Small objects lie in the place as one; no list names them.",
+    "backup.listed": "A part of the objects is in the place, and listed; there is no backup.",
+    "backup.copied": "All objects are in the place, and listed; there is no backup.",
+    "backup.ready": "Everything but the manifest is in the place; there is no backup.",
+    "backup.written": "There is a backup; nobody was told, and the catalog does not know.",
+    "backup.prune_begun": "A backup that expired has no manifest any more; its lists and data are still there.",
+    "backup.pruned": "Data that no backup needs is gone; nobody was told.",
+    "restore.begun": "The empty bucket is marked as being restored; nothing is in it.",
+    "restore.written": "Some objects of the backup are in the bucket, and no process starts on it.",
+    "restore.copied": "All objects of the backup are in the bucket; nobody has looked at them.",
+    "restore.verified": "The restored bucket is sound; it is still marked as being restored.",
+    "rewind.vectors_copied": "A new tenant has the vectors of the one it is made of; no document.",
+    "rewind.content_copied": "The bytes of a former state lie under a new version; no head names it.",
+    "rewind.committed": "One document is as it was; others are not yet.",
 }
 """Name to what has happened there, and what has not."""
 

@@ -17,13 +17,13 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from s4 import __version__
 from s4.domains.backup import queries
-from s4.domains.backup.model import Entry, Manifest, Part, Sample, Work, backup_id
+from s4.domains.backup.model import Entry, Manifest, Part, Sample, Work, backup_id, point_of
 from s4.domains.backup.place import Place, Traffic
 from s4.domains.backup.samples import Finds, choose
 from s4.domains.backup.snapshot import Snapshot, take
@@ -99,7 +99,7 @@ class Creator:
 
     async def create(self, progress: Progress = silent, *, anew: bool = False) -> Manifest:
         """`anew`: copies everything, also what former backups have, as after one of them was found damaged. Raises
-        `Conflict` while another one runs, `Unavailable`, and `DataCorrupt` when an object was changed on its
+        `Unavailable` while another one runs, too, and `DataCorrupt` when an object was changed on its
         way. What the bucket has lost is named in the manifest: the rest is worth keeping all the more."""
         started = self._clock.now()
         requests_before = self._requests()
@@ -135,9 +135,9 @@ class Creator:
         if unfinished is not None:
             sources.append(self._place.unfinished_entries(unfinished))
         stored = await self._place.data_sizes()
-        identifier = backup_id(snapshot.point)
-        if identifier in await self._place.ids():
-            raise DataCorrupt(f"There is something of a backup {identifier} already: try again in a second.")
+        identifier, taken = backup_id(snapshot.point), await self._place.ids()
+        while identifier in taken:  # of this second, one that was broken off say
+            identifier = backup_id(point_of(identifier) + timedelta(seconds=1))
         return _Run(identifier, snapshot, _Known([] if anew else sources), stored)
 
     async def _copy_all(self, run: _Run, progress: Progress) -> set[ObjectKey]:

@@ -44,8 +44,8 @@ class Pruner:
         self._clock = clock
 
     async def prune(self, retention: Retention, *, dry_run: bool = False) -> Pruned:
-        """Raises `DataCorrupt` when any backup cannot be read: then nothing goes. Raises `Conflict` while a backup is
-        made, or is being removed."""
+        """Raises `DataCorrupt` when any backup cannot be read: then nothing goes. Raises `Unavailable` while another
+        backup is made or removed."""
         async with self._holds.placed("backup"):
             now = self._clock.now()
             pruned = Pruned()

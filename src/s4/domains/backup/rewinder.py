@@ -130,7 +130,7 @@ class Rewinder:
     ) -> Rewound:
         """`heals`: the bytes of documents that are as they were are read, too, and brought back where they are gone or
         damaged. Raises `NotFound` when the tenant was not there at the point or is not here now, `InvalidRequest` when
-        it was erased, `Conflict` while another restore runs, `Unavailable`, `DataCorrupt`."""
+        it was erased, `Unavailable` while another restore runs, too, `DataCorrupt`."""
         await self._require(source, tenant_id, erased)
         await self._tenants.get(tenant_id)
         job = _Job(source, tenant_id, tenant_id, erased, Rewound(tenant_id, tenant_id), heals, dry_run)

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import structlog
 
-from s4.kernel.errors import Conflict, Unavailable
+from s4.kernel.errors import Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.platform.background import in_background
 from s4.platform.database import Connection, Database
@@ -47,11 +47,14 @@ class Holds:
 
     @contextlib.asynccontextmanager
     async def placed(self, name: str) -> AsyncIterator[Hold]:
-        """From here to the end of the block. Raises `Conflict` while another hold of that name stands."""
+        """From here to the end of the block. Raises `Unavailable` while another hold of that name stands:
+        also that of who died, until it has run out."""
         leases = Leases(self._database, owner=base32(self._random(16)), duration=_LEASE)
         lease = await leases.acquire(_PREFIX + name)
         if lease is None:
-            raise Conflict(f"Another {name} is running; wait for its end, or two minutes if it was killed.")
+            raise Unavailable(
+                f"Another {name} is running; wait for its end, or two minutes if it was killed.", retry_after=_LEASE
+            )
         try:
             async with in_background(_renewed(leases, lease)):
                 yield Hold(leases, lease)

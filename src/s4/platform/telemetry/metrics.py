@@ -286,8 +286,8 @@ STORAGE_DRIFT_BYTES = Gauge(
 BACKUP_LAST_POINT = Gauge(
     "s4_backup_last_point_timestamp_seconds",
     "The moment that the last good backup holds, as Unix time; 0: there is none. `time() -` this is what a lost bucket "
-    "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs. The API tells it; take the "
-    "greatest of all processes.",
+    "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs. The API tells "
+    "it; take the greatest of all processes.",
 )
 BACKUP_SECONDS = Gauge(
     "s4_backup_duration_seconds",
