@@ -1,4 +1,4 @@
-"""Backups where the deployment is a bucket and PostgreSQL: copies by the store itself, and a place with keys of its own."""
+"""Backups of a bucket and PostgreSQL: copies by the store itself, and a place with credentials of its own."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether backups would survive what they are for. Looks at the settings alone: nothing is written where backups lie."""
+"""Whether backups would survive what they are for. Looks at the settings alone, and writes nothing where they lie."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
