@@ -18,7 +18,7 @@ from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.backup.samples import Finds
 from s4.domains.backup.verifier import Verification, Verifier
 from s4.domains.maintenance.holds import Holds
-from s4.kernel.clock import Clock, rfc3339
+from s4.kernel.clock import Clock
 from s4.kernel.context import SYSTEM_ACTOR, Actor
 from s4.kernel.errors import DataCorrupt, NotFound, S4Error
 from s4.kernel.ids import RandomBytes, base32
@@ -293,19 +293,3 @@ async def all_in(place: Place) -> list[Listed]:
         except DataCorrupt as error:
             found.append(Listed(identifier, None, error.message))
     return found
-
-
-def described(listed: Listed) -> dict[str, Any]:
-    """A backup as commands and routes show it."""
-    manifest = listed.manifest
-    if manifest is None:
-        return {"id": listed.backup_id, "ok": False, "problem": listed.problem}
-    return {
-        "id": manifest.backup_id,
-        "ok": not manifest.lacking,
-        "problem": f"The bucket lacked {manifest.lacking[0]}." if manifest.lacking else None,
-        "point": rfc3339(manifest.point),
-        "encrypted": manifest.encrypted_under is not None,
-        **asdict(manifest.counts),
-        **asdict(manifest.work),
-    }

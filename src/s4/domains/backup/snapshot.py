@@ -118,13 +118,13 @@ class Snapshot:
     def _wants_of_system(self, key: ObjectKey) -> bool:
         if "/" not in key.removeprefix(keys.SYSTEM) or key.startswith(keys.PROBES):
             return False  # what a bucket says of itself: a restored one has an epoch of its own
-        for (collection, name), revision in self.records.items():
-            prefix = f"{keys.SYSTEM}{collection}/{name}/head/"
-            if key.startswith(prefix):
-                return key <= f"{prefix}{revision:0{keys.REVISION_DIGITS}d}.json"
+        parts = key.split("/")
+        if parts[1] in set(keys.Collection):
+            revision = self.records.get((parts[1], parts[2]), 0)
+            return key <= keys.system_head(keys.Collection(parts[1]), parts[2], revision)
         if key.startswith(keys.AUDIT):
             return key <= keys.audit_batch(self.audit_batch)
-        return not any(key.startswith(keys.collection(each)) for each in keys.Collection)
+        return True
 
     def _wants_of_document(
         self, tenant_id: TenantId, document_id: DocumentId, version_id: VersionId | None, revision: int | None

@@ -16,7 +16,7 @@ from s4.kernel.errors import Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.platform.background import in_background
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import Lease, Leases, any_held
+from s4.platform.jobs import Lease, LeaseLost, Leases, any_held
 
 log = structlog.get_logger()
 
@@ -34,8 +34,13 @@ class Hold:
         self._lease = lease
 
     async def verify(self, connection: Connection) -> None:
-        """Raises `LeaseLost` if it has run out meanwhile: what was read may be gone in part."""
-        await self._leases.verify(connection, self._lease)
+        """Raises `Unavailable` if it has run out meanwhile: what was read may be gone in part."""
+        try:
+            await self._leases.verify(connection, self._lease)
+        except LeaseLost as error:
+            raise Unavailable(
+                "This took a pause that was too long, and others went on meanwhile; try again."
+            ) from error
 
 
 class Holds:

@@ -299,9 +299,10 @@ def shown(*, as_json: bool) -> "Progress":
 
 
 def _described(listed: "Listed") -> dict[str, Any]:
-    from s4.domains.backup.service import described
+    """As `GET /admin/backups` shows it."""
+    from s4.domains.backup.schemas import BackupOut
 
-    return described(listed)
+    return BackupOut.of(listed).model_dump(mode="json")
 
 
 def _size(text: str | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from s4client.operations.admin.analytics import AnalyticsOperations
 from s4client.operations.admin.audit import AuditOperations
+from s4client.operations.admin.backups import BackupsOperations
 from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
 from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
@@ -18,6 +19,7 @@ class AdminOperations(
     StorageOperations,
     AnalyticsOperations,
     AuditOperations,
+    BackupsOperations,
     NoticesOperations,
     TenantWebhooksOperations,
 ):

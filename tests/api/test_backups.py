@@ -1,0 +1,30 @@
+"""Backups over HTTP: asked for, made by the worker, listed."""
+
+import time
+
+import httpx
+
+from s4client import S4AdminClient
+from tests.api.calls import assert_refused
+from tests.factories.deployment import ADMIN_KEY, Deployment
+
+_PATIENCE_SECONDS = 60
+
+
+def test_an_administrator_asks_for_a_backup_and_the_worker_makes_it(deployment: Deployment) -> None:
+    with S4AdminClient(deployment.url, api_key=ADMIN_KEY) as s4:
+        before = {backup.id for backup in s4.list_backups().backups}
+        s4.request_backup()
+        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        while not (made := [each for each in s4.list_backups().backups if each.id not in before]):
+            assert time.monotonic() < give_up_at, "no worker makes it"
+            time.sleep(0.1)
+        assert made[0].ok
+        assert made[0].point is not None
+        acts = [entry.action for entry in s4.list_audit_page(limit=50).entries]
+    assert {"backup.request", "backup.create"} <= set(acts)
+
+
+def test_a_tenant_has_nothing_to_do_with_backups(tenant: httpx.Client) -> None:
+    assert_refused(tenant.get("/admin/backups"), 401, "unauthenticated")
+    assert_refused(tenant.post("/admin/backups"), 401, "unauthenticated")
