@@ -120,6 +120,8 @@ class Snapshot:
             return False  # what a bucket says of itself: a restored one has an epoch of its own
         parts = key.split("/")
         if parts[1] in set(keys.Collection):
+            if keys.parse(key) is None:
+                return False  # nobody's
             revision = self.records.get((parts[1], parts[2]), 0)
             return key <= keys.system_head(keys.Collection(parts[1]), parts[2], revision)
         if key.startswith(keys.AUDIT):
