@@ -9,12 +9,13 @@ more. Nothing else should run beside it.
 """
 
 import argparse
-import asyncio
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import crowd
 import machines
@@ -34,22 +35,43 @@ from figures import print_facts, print_heading, print_text
 from machine import describe, load
 from served import ServerFailed, clean_environment
 
-PARTS = (
-    "uploads",
-    "pipeline",
-    "search",
-    "overhead",
-    "neighbours",
-    "suffering",
-    "pressure",
-    "memory",
-    "scale",
-    "operations",
-    "replicas",
-    "crowd",
-    "machines",
-)
-ON_REQUEST = ("rolling",)
+S = TypeVar("S")
+Run = Callable[[Path, bool], None]
+"""In a directory of its own; quick or in full."""
+
+
+def _part(measure: Callable[[Path, S], None], full: S, quick: S) -> Run:
+    return lambda folder, is_quick: measure(folder, quick if is_quick else full)
+
+
+def _on_our_loop(measure: Callable[[Path, S], Awaitable[None]]) -> Callable[[Path, S], None]:
+    """As S4 itself runs."""
+
+    async def measured(folder: Path, sizes: S) -> None:
+        await measure(folder, sizes)
+
+    def run(folder: Path, sizes: S) -> None:
+        uvloop.run(measured(folder, sizes))
+
+    return run
+
+
+PARTS: dict[str, Run] = {
+    "uploads": _part(uploading.acknowledgements, uploading.FULL, uploading.QUICK),
+    "pipeline": _part(uploading.pipeline, uploading.FULL, uploading.QUICK),
+    "search": _part(_on_our_loop(searching.searches), searching.FULL, searching.QUICK),
+    "overhead": _part(_on_our_loop(overhead.overhead), overhead.FULL, overhead.QUICK),
+    "neighbours": _part(neighbours.neighbours, neighbours.FULL, neighbours.QUICK),
+    "suffering": _part(suffering.suffering, suffering.FULL, suffering.QUICK),
+    "pressure": _part(pressure.pressure, pressure.FULL, pressure.QUICK),
+    "memory": _part(memory.memory, memory.FULL, memory.QUICK),
+    "scale": _part(scaling.scale, scaling.FULL, scaling.QUICK),
+    "operations": _part(operations.operations, operations.FULL, operations.QUICK),
+    "replicas": _part(replicas.replicas, replicas.FULL, replicas.QUICK),
+    "crowd": _part(crowd.crowd, crowd.FULL, crowd.QUICK),
+    "machines": _part(machines.machines, machines.FULL, machines.QUICK),
+}
+ON_REQUEST: dict[str, Run] = {"rolling": _part(rolling.rolling, rolling.FULL, rolling.QUICK)}
 """Needs a program of Debian's."""
 
 
@@ -60,47 +82,13 @@ def main() -> int:
         del os.environ[name]
     os.environ.setdefault("LANCEDB_LOG", "error")
     started = time.monotonic()
-    upload_sizes = uploading.QUICK if options.quick else uploading.FULL
-    search_sizes = searching.QUICK if options.quick else searching.FULL
     try:
         with tempfile.TemporaryDirectory(prefix="s4-bench-", dir=options.directory) as folder:
             print_heading("Machine" + (" (quick run: the figures mean little)" if options.quick else ""))
             print_facts(describe(Path(folder)))
-            if "uploads" in options.parts:
-                uploading.acknowledgements(_part(folder, "uploads"), upload_sizes)
-            if "pipeline" in options.parts:
-                uploading.pipeline(_part(folder, "pipeline"), upload_sizes)
-            if "search" in options.parts:
-                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as S4 itself
-                    runner.run(searching.searches(_part(folder, "search"), search_sizes))
-            if "overhead" in options.parts:
-                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    sizes = overhead.QUICK if options.quick else overhead.FULL
-                    runner.run(overhead.overhead(_part(folder, "overhead"), sizes))
-            if "neighbours" in options.parts:
-                neighbours.neighbours(
-                    _part(folder, "neighbours"), neighbours.QUICK if options.quick else neighbours.FULL
-                )
-            if "suffering" in options.parts:
-                suffering.suffering(_part(folder, "suffering"), suffering.QUICK if options.quick else suffering.FULL)
-            if "pressure" in options.parts:
-                pressure.pressure(_part(folder, "pressure"), pressure.QUICK if options.quick else pressure.FULL)
-            if "memory" in options.parts:
-                memory.memory(_part(folder, "memory"), memory.QUICK if options.quick else memory.FULL)
-            if "scale" in options.parts:
-                scaling.scale(_part(folder, "scale"), scaling.QUICK if options.quick else scaling.FULL)
-            if "operations" in options.parts:
-                operations.operations(
-                    _part(folder, "operations"), operations.QUICK if options.quick else operations.FULL
-                )
-            if "replicas" in options.parts:
-                replicas.replicas(_part(folder, "replicas"), replicas.QUICK if options.quick else replicas.FULL)
-            if "crowd" in options.parts:
-                crowd.crowd(_part(folder, "crowd"), crowd.QUICK if options.quick else crowd.FULL)
-            if "machines" in options.parts:
-                machines.machines(_part(folder, "machines"), machines.QUICK if options.quick else machines.FULL)
-            if "rolling" in options.parts:
-                rolling.rolling(_part(folder, "rolling"), rolling.QUICK if options.quick else rolling.FULL)
+            for name, run in (PARTS | ON_REQUEST).items():
+                if name in options.parts:
+                    run(_folder(folder, name), options.quick)
     except (ServerFailed, RuntimeError) as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return 1
@@ -121,13 +109,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few and small: shows that it works")
     parser.add_argument("--directory", help="where to put the data; its file system is measured with it")
     options = parser.parse_args()
-    options.parts = options.parts or PARTS
+    options.parts = options.parts or list(PARTS)
     if unknown := set(options.parts) - {*PARTS, *ON_REQUEST}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
 
 
-def _part(folder: str, name: str) -> Path:
+def _folder(folder: str, name: str) -> Path:
     path = Path(folder, name)
     path.mkdir()
     return path

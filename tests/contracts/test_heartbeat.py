@@ -3,10 +3,11 @@
 import asyncio
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 
-from s4.platform.database import Database
+from s4.platform.database import Connection, Database
 from s4.platform.jobs import JobRequest, Leases, Queue
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.jobs.models import jobs, leases
@@ -45,6 +46,41 @@ async def test_the_heartbeat_keeps_jobs_and_leases_from_running_out(catalog: Dat
         heartbeat.stop()
     assert await queue.recover_lost() == []
     await catalog.transact(lambda c: queue.finish(c, job))
+
+
+async def test_what_a_transaction_has_locked_holds_up_the_beat_of_nothing_else(postgres_url: str) -> None:
+    short = timedelta(seconds=3)
+    catalog = open_catalog(postgres_url)
+    queue = Queue(catalog, secrets.token_bytes)
+    for subject in ("locked", "free"):
+        await catalog.transact(partial(queue.enqueue, request=JobRequest(KIND, "t", subject, {})))
+    running = [await queue.claim(owner="worker", lease=short, kinds=[KIND]) for _ in range(2)]
+    by_subject = {job.subject: job for job in running if job is not None}
+    heartbeat = Heartbeat(postgres_url, owner="worker", lease=short)
+
+    async def ends(subject: str) -> datetime:
+        async with catalog.read() as connection:
+            until: datetime = (
+                await connection.execute(sa.select(jobs.c.lease_until).where(jobs.c.subject == subject))
+            ).scalar_one()
+            return until
+
+    async def twice_extended(connection: Connection) -> None:
+        assert await queue.holds(connection, by_subject["locked"])
+        first = await ends("free")
+        heartbeat.start()
+        async with asyncio.timeout(20):
+            while True:
+                if await ends("free") > first + short / 2:
+                    break
+                await asyncio.sleep(0.02)
+        assert await queue.holds(connection, by_subject["locked"])
+
+    try:
+        await catalog.transact(twice_extended)
+    finally:
+        heartbeat.stop()
+        await catalog.aclose()
 
 
 async def test_a_heartbeat_whose_connection_is_forgotten_by_the_network_beats_on(

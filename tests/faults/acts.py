@@ -11,10 +11,13 @@ import httpx
 
 from s4.domains.audit.sealer import SEAL
 from s4.domains.maintenance import service as maintenance
+from s4.domains.maintenance.replication import REPLICATE
+from s4.domains.usage.rollups import ROLL_UP
 from tests.faults.deeds import (
     AFTER,
     BEFORE,
     LARGE,
+    LATE,
     NEIGHBOUR,
     behind_its_bucket,
     compact,
@@ -39,6 +42,7 @@ from tests.faults.deeds import (
     upload_refused,
     upload_undeclared,
     with_a_damaged_index,
+    with_a_second_bucket,
     with_a_webhook,
     with_another,
     with_dead_rows,
@@ -196,7 +200,8 @@ ACTS = [
         Expected(UNTOUCHED, alone=True),
         in_worker=(
             *("depart.plans_followed", "tenant.sealed", "tenant.committed", "tenant.settled"),
-            *("depart.buried", "depart.forgotten"),
+            *("record.sealed", "record.committed", "record.settled", "erase.begun", "depart.buried"),
+            *("erase.forgotten", "erase.counted", "erase.deleted"),
         ),
         prepare=with_one_that_leaves,
     ),
@@ -272,6 +277,20 @@ ACTS = [
         prepare=with_documents,
     ),
     Act(
+        "roll-up",
+        sweep(ROLL_UP),
+        Expected(UNTOUCHED),
+        in_worker=("rollup.written",),
+        prepare=with_documents,
+    ),
+    Act(
+        "replicate",
+        sweep(REPLICATE),
+        Expected(UNTOUCHED),
+        in_worker=("replicate.listed", "replicate.contents", "replicate.names"),
+        prepare=with_a_second_bucket,
+    ),
+    Act(
         "collect",
         sweep(maintenance.COLLECT),
         Expected(REPLACED, frozenset({"k", "n"}), gone=("ancient", "doomed")),
@@ -308,12 +327,13 @@ ACTS = [
     Act(
         "rebuild",
         only_start,
-        Expected(REPLACED, frozenset({"k", "n"}), gone=("ancient", "doomed")),
+        Expected(REPLACED | {"late": LATE}, frozenset({"k", "n"}), gone=("ancient", "doomed")),
         in_worker=(
             *("deployment.drawn", "deployment.written"),
             *("record.adopted", "rebuild.records", "tenant.adopted", "rebuild.tenants"),
-            *("document.adopted", "rebuild.documents", "rebuild.serving"),
-            *("index.claimed", "index.embedded", *WRITING, *TIDYING),
+            *("attach.noted", "rebuild.attached", "document.adopted", "rebuild.documents"),
+            *("rebuild.usage", "rebuild.audit", "rebuild.serving"),
+            *(*EXTRACTING, *EMBEDDING, "index.embedded", *WRITING),
         ),
         prepare=without_catalog,
         may_pass=frozenset({"unindex.claimed"}),
@@ -322,14 +342,19 @@ ACTS = [
 REBUILD = ACTS[-1]
 REBUILDING = (
     *("record.adopted", "rebuild.records", "tenant.adopted", "rebuild.tenants"),
-    *("document.adopted", "rebuild.documents", "rebuild.serving"),
+    *("attach.noted", "rebuild.attached", "document.adopted", "rebuild.documents"),
+    *("rebuild.usage", "rebuild.audit", "rebuild.serving"),
 )
-BY_COMMANDS = (
+BY_COMMANDS: tuple[str, ...] = (
     *("backup.held", "backup.packed", "backup.listed", "backup.copied", "backup.ready", "backup.written"),
     *("backup.prune_begun", "backup.pruned"),
     *("restore.begun", "restore.written", "restore.copied", "restore.verified"),
     *("rewind.vectors_copied", "rewind.content_copied", "rewind.committed"),
 )
 """Of backups and restores: `test_backup_crashes.py` ends commands there."""
+ONCE = ("attach.noted", "document.adopted")
+"""Of these: what was done then is found done by whoever comes next."""
+COMMANDED = ("promote.marked", "promote.fenced", "promote.rebuilt", "fail_back.put_aside")
+"""What only commands pass: tests/faults/test_second_region.py."""
 STARTING = ("migrate.ran", "migrate.committed", "deployment.drawn", "deployment.written")
 """Of the first start on an empty machine."""

@@ -27,6 +27,7 @@ from tests.servers import free_ports
 BEFORE = "the ancient wording"
 AFTER = "the modern wording"
 NEIGHBOUR = "an innocent neighbour"
+LATE = "the latecoming wording"
 LARGE = bytes(11 * MIB)  # two whole parts and a rest; no text in it
 CHANGED = {"year": 2026}
 
@@ -91,6 +92,13 @@ def with_one_that_leaves(scene: Scene) -> None:
 def dead_planner(scene: Scene) -> None:
     with_documents(scene)
     broken_off(scene, "record.sealed", lambda: create_plan(scene, scene.survivor.url))
+
+
+def with_a_second_bucket(scene: Scene) -> None:
+    """Into which workers copy."""
+    second = {"S4_REPLICA_STORE_URL": (scene.folder / "second").as_uri(), "S4_REPLICATE_SECONDS": "86400"}
+    scene.environment |= second
+    with_documents(scene)
 
 
 def with_a_webhook(scene: Scene) -> None:
@@ -170,8 +178,10 @@ def with_a_damaged_index(scene: Scene) -> None:
 
 
 def without_catalog(scene: Scene) -> None:
-    """The catalog is lost: the bucket has two tenants and a deleted, a replaced and a patched document."""
+    """The catalog is lost: the bucket has two tenants and a deleted, a replaced and a patched document, and one that
+    was never indexed."""
     with_garbage(scene)
+    put(scene, scene.survivor.url, "late", LATE)
     create_tenant(scene, scene.survivor.url)
     create_plan(scene, scene.survivor.url)
     scene.lose_catalog()

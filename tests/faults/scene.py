@@ -25,6 +25,8 @@ from s4.domains.audit.verifier import VERIFY
 from s4.domains.documents.models import upload_reservations
 from s4.domains.events.models import webhook_deliveries
 from s4.domains.maintenance import service as maintenance
+from s4.domains.maintenance.replication import REPLICATE
+from s4.domains.usage.rollups import ROLL_UP
 from s4.domains.webhooks import service as webhooks
 from s4.entrypoints.api import create_app
 from s4.entrypoints.bootstrap import open_worker
@@ -253,6 +255,8 @@ async def _postpone_regular_tasks(connection: Connection) -> None:
         SEAL,
         VERIFY,
         TELL,
+        ROLL_UP,
+        REPLICATE,
         webhooks.PURGE,
     ):
         await connection.execute(

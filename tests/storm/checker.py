@@ -37,7 +37,9 @@ def check_bucket(stage: Stage, live: dict[str, set[str]]) -> None:
     store = stage.bucket.client(stage.bucket_name)
     give_up_at = time.monotonic() + BOUND_SECONDS
     while orphans := _compared(store, stage.bucket_prefix, live):
-        assert time.monotonic() < give_up_at, f"objects that nobody needs are never collected: {sorted(orphans)}"
+        if time.monotonic() > give_up_at:
+            print("still to be done:", *stage.waiting(), *stage.sessions(), sep="\n")
+            raise AssertionError(f"objects that nobody needs are never collected: {sorted(orphans)}")
         time.sleep(_LOOK_SECONDS)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+from psycopg import sql
 
 from s4.platform.database import migrate
 from tests.factories.deployment import ADMIN_KEY, FAST
@@ -26,6 +27,7 @@ from tests.servers import PostgreSQL, RedisServer, S3Server
 from tests.storm.line import ANSWER_SECONDS_MAX, Line, Witness, Wrong
 from tests.tcp_proxy import TcpProxy, tcp_proxy
 
+_COMPLAINTS = 20
 DISK_MIB = 96  # what four processes keep at work, several times over
 HURRIED = FAST | {
     "S4_ADMIN_API_KEY": ADMIN_KEY,
@@ -138,6 +140,21 @@ class Stage:
         )
         with psycopg.connect(self.catalog_url) as connection:
             return [str(row) for row in connection.execute(asked)]
+
+    def waiting(self) -> list[str]:
+        """What the catalog says is still to be done, and what workers last complained of: for whoever looks why
+        something is never done."""
+        with psycopg.connect(self.catalog_url) as connection:
+            rows = [
+                f"{table}: {row}"
+                for table in ("upload_reservations", "commit_tickets", "jobs", "schedule", "leases")
+                for row in connection.execute(sql.SQL("SELECT now(), * FROM {}").format(sql.Identifier(table)))
+            ]
+        for post in self.workers:
+            for log in post.logs[-2:]:
+                lines = [line for line in log.read_text(errors="replace").splitlines() if '"info"' not in line]
+                rows += [f"{log.name}: {line}" for line in lines[-_COMPLAINTS:]]
+        return rows
 
     def heal(self) -> None:
         for proxy in (self.store, self.provider, self.database, self.redis):

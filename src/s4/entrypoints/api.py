@@ -17,6 +17,7 @@ from s4.domains.documents.routes import (
     reading_router,
     uploads_router,
 )
+from s4.domains.leaving.routes import ArrivalLimits, erasures_router, exports_router, imports_router
 from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.service_levels.routes import service_levels_router
@@ -69,6 +70,12 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         seconds_max=settings.upload_seconds_max,
         metadata=metadata_limits(settings),
     )
+    arrival_limits = ArrivalLimits(
+        bytes_max=settings.upload_bytes_max,
+        idle_seconds_max=settings.upload_idle_seconds_max,
+        seconds_max=settings.upload_seconds_max,
+        metadata=metadata_limits(settings),
+    )
     # By-key routes come first: their paths would otherwise match as ids.
     for router in (
         uploads_router(core.uploads, upload_limits),
@@ -76,6 +83,9 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         changes_router(core.documents),
         search_router(core.search),
         tenants_router(core.tenants, core.lifecycle),
+        exports_router(core.exports),
+        imports_router(core.imports, arrival_limits),
+        erasures_router(core.erasures),
         profile_router(core.tenants, core.plans, announced),
         plans_router(core.plans),
         accounts_router(core.accounts),

@@ -69,7 +69,11 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         # Without a worker or a provider documents wait, but every request can be served, searches by keywords at least.
         trouble = core.embedder.trouble
         dependencies["embedding"] = "ok" if trouble is None else "degraded"
-        serving = database == store == "ok"
+        if store != "ok" and core.replica is not None and await _check(core.replica.ping) == "ok":
+            dependencies["object_store"] = store = (
+                "failed_over"  # searches and downloads go on; writes are answered 503
+            )
+        serving = database == "ok" and store in ("ok", "failed_over")
         metrics.READY.set(serving)
         catalog = await current_state(core.database) if database == "ok" else "unknown"
         reasons = {} if trouble is None else {"embedding": trouble}

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import httpx
 import structlog
@@ -60,8 +60,9 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         )
         server = S4Server(config)
         worker = _WorkerChild(settings, state) if with_worker else None
-        _stop_on_signals(server, worker, state, settings.drain_seconds)
+        stop = _stop_on_signals(server, worker, state, settings.drain_seconds)
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(core.terms.running(stop))
             await stack.enter_async_context(core.calls.running())
             await stack.enter_async_context(core.access.notes_kept())
             await stack.enter_async_context(core.vectors.copies_kept())
@@ -103,7 +104,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _stop_on_signals(
     server: uvicorn.Server, worker: "_WorkerChild | None", state: ProcessState, drain_seconds: float
-) -> None:
+) -> Callable[[], None]:
+    """Answers with what a signal does, for whoever else has a reason to stop."""
     loop = asyncio.get_running_loop()
 
     def close() -> None:
@@ -123,6 +125,7 @@ def _stop_on_signals(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    return stop
 
 
 class _WorkerChild:

@@ -55,7 +55,8 @@ async def run_worker(settings: Settings, listener: WorkerListener) -> None:
             return
         async with open_worker(core, backups=make_backups(core)) as parts:
             await parts.maintenance.ensure_adopted()
-            await _run(core, parts, stop)
+            async with core.terms.running(stop.set):
+                await _run(core, parts, stop)
 
 
 async def _generation_known(core: Core, stop: asyncio.Event) -> bool:

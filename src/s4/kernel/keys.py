@@ -33,6 +33,8 @@ REVISION_DIGITS = 12
 DEPLOYMENT = ObjectKey("system/deployment.json")
 RESTORING = ObjectKey("system/restoring.json")
 """In a bucket that is being filled from a backup: from which."""
+REPLICA = ObjectKey("system/replica.json")
+"""In a copy of a bucket: of which one, and as of when."""
 EVERYTHING = ObjectPrefix("")
 """The whole bucket, as far as it is this deployment's."""
 TENANTS = ObjectPrefix("tenants/")
@@ -40,6 +42,9 @@ SYSTEM = ObjectPrefix("system/")
 INDICES = ObjectPrefix("indices/")
 INDEX_TABLE = "chunks"
 """The one table in what LanceDB takes for a database."""
+STRANDED = ObjectPrefix("stranded/")
+"""What a former first region accepted when another served already."""
+TERMS = ObjectPrefix("system/terms/")
 PROBES = ObjectPrefix("system/probes/")
 AUDIT = ObjectPrefix("system/audit/")
 EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
@@ -49,6 +54,22 @@ BACKUPS = ObjectPrefix("backups/")
 """Of this bucket, or of the one that backups go to."""
 BACKUP_DATA = ObjectPrefix("backups/data/")
 """What all backups of a place share."""
+SYSTEM_USAGE = ObjectPrefix("system/usage/")
+
+
+def term(number: int) -> ObjectKey:
+    """Says that the deployment was promoted, for the second time and onwards; the first term has none."""
+    return ObjectKey(f"{TERMS}{number:0{REVISION_DIGITS}d}.json")
+
+
+def stranded(term: int, key: ObjectKey) -> ObjectKey:
+    """Where what lay under `key` is put aside, by the term that it came too late for."""
+    return ObjectKey(f"{STRANDED}{term:0{REVISION_DIGITS}d}/{key}")
+
+
+def stranded_part(term: ObjectPrefix, part: ObjectPrefix) -> ObjectPrefix:
+    """Of what was put aside in a term (a child of `STRANDED`), what lay below `part`."""
+    return ObjectPrefix(f"{term}{part}")
 
 
 def probe(name: str) -> ObjectKey:
@@ -58,6 +79,20 @@ def probe(name: str) -> ObjectKey:
 def probes(examination: str) -> ObjectPrefix:
     """What one examination of the store writes, index tables among it."""
     return ObjectPrefix(f"{PROBES}{examination}/")
+
+
+def usage_rollup(tenant_id: TenantId, month: str) -> ObjectKey:
+    """What a tenant used in a month (`2026-11`), as of the last roll-up."""
+    return ObjectKey(f"{usage_rollups(tenant_id)}{month}.json")
+
+
+def usage_rollups(tenant_id: TenantId) -> ObjectPrefix:
+    return ObjectPrefix(f"{TENANTS}{tenant_id}/usage/")
+
+
+def system_usage_rollup(month: str) -> ObjectKey:
+    """The same of everybody together."""
+    return ObjectKey(f"{SYSTEM_USAGE}{month}.json")
 
 
 def embedding_model(name: str) -> ObjectKey:
@@ -77,6 +112,7 @@ class Collection(StrEnum):
     ADMINS = "admins"
     WEBHOOKS = "webhooks"
     NOTICES = "notices"
+    ERASURES = "erasures"
 
 
 SYSTEM_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
@@ -157,12 +193,40 @@ def index_table(table_prefix: str) -> ObjectPrefix:
     return ObjectPrefix(f"{table_prefix.rstrip('/')}/{INDEX_TABLE}.lance/")
 
 
+def index_manifests(table_prefix: str) -> ObjectPrefix:
+    """Where LanceDB says which files each version consists of."""
+    return ObjectPrefix(f"{index_table(table_prefix)}_versions/")
+
+
 def index_file(table_prefix: str, name: str) -> ObjectKey:
     return ObjectKey(f"{index_table(table_prefix)}{name}")
 
 
+def indices(tenant_id: TenantId) -> ObjectPrefix:
+    """Every generation of a tenant's index, and its vectors."""
+    return ObjectPrefix(f"{INDICES}{tenant_id}/")
+
+
+def parse_generation(prefix: str) -> tuple[TenantId, GenerationId, Incarnation] | None:
+    """Whose table lies there; None for what is no prefix of `generation`."""
+    parts = prefix.removesuffix("/").split("/")
+    name, dot, incarnation = parts[-1].partition(".")
+    if len(parts) != 3 or f"{parts[0]}/" != INDICES or not is_tenant_id(parts[1]) or not is_generation_id(name):
+        return None
+    if dot and not is_incarnation(incarnation):
+        return None
+    return TenantId(parts[1]), GenerationId(name), Incarnation(incarnation)
+
+
 def embeddings(tenant_id: TenantId) -> ObjectPrefix:
     return ObjectPrefix(f"{INDICES}{tenant_id}/embeddings/")
+
+
+def embedding_part(tenant_id: TenantId, space: str, part: str) -> ObjectPrefix:
+    """Of one space the groups whose hash begins with `part`, two hexadecimal digits. Raises `ValueError`."""
+    if not (_SPACE.fullmatch(space) and space.strip(".") and re.fullmatch(r"[0-9a-f]{2}", part)):
+        raise ValueError(f"{space!r}, {part!r} name no part of the embeddings")
+    return ObjectPrefix(f"{embeddings(tenant_id)}{space}/{part}/")
 
 
 def embedding_group(tenant_id: TenantId, space: str, group_hash: str) -> ObjectKey:
@@ -219,9 +283,11 @@ class KeyKind(StrEnum):
     DOCUMENT_HEAD = "document_head"
     CONTENT = "content"
     TEXT = "text"
+    USAGE = "usage"
     INDEX = "index"
     EMBEDDING = "embedding"
     BACKUP = "backup"
+    STRANDED = "stranded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +306,7 @@ class ParsedKey:
 
 _HEAD_NAME = re.compile(rf"(\d{{{REVISION_DIGITS}}})\.json")
 _TEXT_NAME = re.compile(rf"(\d{{{REVISION_DIGITS}}})\.json\.zst")
+_MONTH_NAME = re.compile(r"\d{4}-\d{2}\.json")
 _SPACE = re.compile(r"[A-Za-z0-9._-]+")
 _HASH = re.compile(r"([0-9a-f]{2})[0-9a-f]{62}")
 _BACKUP_ID = re.compile(r"\d{8}T\d{6}Z")
@@ -253,6 +320,9 @@ _OF_SYSTEM = (
     re.compile(re.escape(RESTORING.removeprefix(SYSTEM))),
     re.compile(r"probes/[A-Za-z0-9_-]+(?:/.+)?"),
     re.compile(r"embedding-models/[a-z0-9.-]+\.json"),
+    re.compile(re.escape(REPLICA.removeprefix(SYSTEM))),
+    re.compile(rf"terms/\d{{{REVISION_DIGITS}}}\.json"),
+    re.compile(r"usage/\d{4}-\d{2}\.json"),
     re.compile(rf"audit/\d{{{REVISION_DIGITS}}}\.json\.zst"),
     re.compile(rf"(?:{'|'.join(Collection)})/{SYSTEM_NAME}/head/\d{{{REVISION_DIGITS}}}\.json"),
 )
@@ -270,6 +340,9 @@ def parse(key: str) -> ParsedKey | None:
     if parts[0] == "backups":
         known = any(form.fullmatch(key.removeprefix(BACKUPS)) for form in _OF_BACKUPS)
         return ParsedKey(KeyKind.BACKUP) if known else None
+    if f"{parts[0]}/" == STRANDED:
+        known = len(parts) > 2 and re.fullmatch(rf"\d{{{REVISION_DIGITS}}}", parts[1]) is not None
+        return ParsedKey(KeyKind.STRANDED) if known else None
     if len(parts) < 3 or not is_tenant_id(parts[1]):
         return None
     tenant_id = TenantId(parts[1])
@@ -280,6 +353,8 @@ def parse(key: str) -> ParsedKey | None:
     if parts[2] == "head" and len(parts) == 4:
         head = _HEAD_NAME.fullmatch(parts[3])
         return ParsedKey(KeyKind.TENANT_HEAD, tenant_id, revision=int(head[1])) if head else None
+    if parts[2] == "usage" and len(parts) == 4:
+        return ParsedKey(KeyKind.USAGE, tenant_id) if _MONTH_NAME.fullmatch(parts[3]) else None
     if parts[2] == "documents" and len(parts) >= 5 and is_document_id(parts[3]):
         return _parse_in_document(tenant_id, DocumentId(parts[3]), parts[4:])
     return None

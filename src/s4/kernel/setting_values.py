@@ -122,6 +122,7 @@ def refuse_contradictions(settings: "Settings") -> None:
     if settings.extraction_archive_member_bytes_max > settings.extraction_scratch_bytes_max:
         raise ValueError("S4_EXTRACTION_ARCHIVE_MEMBER_BYTES_MAX must not exceed S4_EXTRACTION_SCRATCH_BYTES_MAX")
     _refuse_contradictions_about_the_store(settings, urlsplit(settings.store_url or "").scheme)
+    _refuse_contradictions_about_the_replica(settings)
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ValueError("tls_cert and tls_key belong together: set both, or neither to speak plain HTTP")
     if settings.chunk_overlap_tokens * 2 > settings.chunk_tokens_max:
@@ -160,3 +161,16 @@ def _refuse_contradictions_about_the_store(settings: "Settings", scheme: str) ->
             "conditional writes are not to be trusted at the S3-compatible address of Google's storage: "
             "say gs://bucket/prefix, without store_endpoint"
         )
+
+
+def _refuse_contradictions_about_the_replica(settings: "Settings") -> None:
+    place = settings.replica_store_url
+    if place is None and settings.replicate_seconds > 0:
+        raise ValueError("S4_REPLICATE_SECONDS needs S4_REPLICA_STORE_URL")
+    if place is not None and (place.rstrip("/"), settings.replica_store_endpoint) == (
+        (settings.store_url or "").rstrip("/"),
+        settings.store_endpoint,
+    ):
+        raise ValueError("S4_REPLICA_STORE_URL names the first bucket itself")
+    if (settings.replica_store_access_key_id is None) != (settings.replica_store_secret_access_key is None):
+        raise ValueError("replica_store_access_key_id and replica_store_secret_access_key belong together")

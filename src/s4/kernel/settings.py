@@ -11,6 +11,7 @@ from typing import get_args
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from s4.kernel.backup_settings import BackupSettings
+from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
 from s4.kernel.setting_values import (
     EmbeddingProvider,
@@ -32,7 +33,7 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, StoreSettings, BackupSettings):
+class Settings(RequestSettings, ReplicaSettings, StoreSettings, BackupSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -352,6 +353,18 @@ class Settings(RequestSettings, StoreSettings, BackupSettings):
         le=3650,
         description="How long a tenant that is being deleted is shut out but can be brought back. Then it is gone.",
     )
+    erasure_settle_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="How long after the bytes of a deleted tenant went the bucket is listed again, before the receipt "
+        "says that nothing is left. Unset: as long as the longest upload and the longest lease.",
+    )
+    erasure_backups_days: float = Field(
+        30.0,
+        ge=0,
+        description="How long copies of bucket and database that S4 does not make itself are kept: snapshots, dumps, "
+        "superseded versions of objects. Receipts of erasures say until when something may remain there.",
+    )
     # -- metering
     usage_flush_seconds: float = Field(
         1.0,
@@ -364,6 +377,12 @@ class Settings(RequestSettings, StoreSettings, BackupSettings):
         ge=33,
         description="How many days the ledger keeps hours and endpoints; days and months stay. Ten thousand busy "
         "tenants write some 100 MB of hours a day.",
+    )
+    usage_rollup_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="How often the use of tenants that asked for something is rolled up into the bucket: what was used "
+        "since is lost with a lost catalog. Each time costs a write per such tenant.",
     )
     price_currency: str = Field("USD", description="What the prices are in: a word that stands beside every estimate.")
     price_stored_gib_month: float = Field(

@@ -51,6 +51,8 @@ FAILPOINTS: Mapping[str, str] = {
     # -- audit
     "audit.written": "A batch of the audit trail is in the bucket; the catalog's rows are not marked.",
     "audit.settled": "A batch's rows are marked and the catalog knows it; the job is not finished.",
+    # -- usage
+    "rollup.written": "A month's use is in the bucket; the catalog does not know that it is.",
     # -- index
     "index.claimed": "A worker holds the job and has read the document's row; nothing was done.",
     "index.extracted": "The text was taken from the file; it is not stored.",
@@ -79,13 +81,20 @@ FAILPOINTS: Mapping[str, str] = {
     "collect.deleted": "Garbage of a document is deleted; the sweep goes on.",
     "depart.plans_followed": "Plans that have ended are followed by the next; nobody was deleted.",
     "depart.buried": "Tenants whose grace is over are tombstones; the catalog still has what they had.",
-    "depart.forgotten": "Some rows of a tombstone are gone; there may be more.",
+    "erase.begun": "A buried tenant is on the list of erasures; its bytes and rows are there.",
+    "erase.forgotten": "Some rows of a buried tenant are gone; there may be more, and its bytes are there.",
+    "erase.counted": "What a buried tenant has in the bucket is counted and noted; nothing was deleted.",
+    "erase.deleted": "A buried tenant's objects are deleted; the list does not say so.",
     "reconcile.released": "The room of overdue uploads is given back; nothing else was reconciled.",
     "reconcile.requeued": "Documents without a job have one; nothing else was reconciled.",
     "reconcile.reindexed": "Documents without an index have a job; old idempotency keys are still there.",
     "rebuild.records": "A new catalog knows what the operator configured, and no tenant.",
     "rebuild.tenants": "A new catalog knows all tenants and no document.",
-    "rebuild.documents": "A new catalog knows everything and still says that it is being rebuilt.",
+    "attach.noted": "A new catalog names a table that lay in the bucket; none of its documents is known.",
+    "rebuild.attached": "A new catalog names a tenant's tables; none of its documents was looked at.",
+    "rebuild.documents": "A new catalog knows every document; what was used and the audit trail are still to come.",
+    "rebuild.usage": "A new catalog knows what was used; the audit trail is still to come.",
+    "rebuild.audit": "A new catalog knows everything and still says that it is being rebuilt.",
     "rebuild.serving": "The catalog is rebuilt and says so; the job is not finished.",
     # -- backups, by command or job
     "backup.held": "Nothing is removed from the bucket any more; the catalog was not read.",
@@ -103,6 +112,14 @@ FAILPOINTS: Mapping[str, str] = {
     "rewind.vectors_copied": "A new tenant has the vectors of the one it is made of; no document.",
     "rewind.content_copied": "The bytes of a former state lie under a new version; no head names it.",
     "rewind.committed": "One document is as it was; others are not yet.",
+    # -- second region
+    "replicate.listed": "What names others and is not in the copy is known; nothing was copied.",
+    "replicate.contents": "Contents and files are in the copy; what names them is not.",
+    "replicate.names": "Everything is in the copy; nothing was deleted there, and it does not say so.",
+    "promote.marked": "The copy bears the next term; the former region was not told, and nobody serves.",
+    "promote.fenced": "Both buckets bear the next term, if both were there; the catalog knows nothing of it.",
+    "promote.rebuilt": "The catalog is what the copy says; it does not serve yet.",
+    "fail_back.put_aside": "What was stranded is put aside; the former bucket is not a whole copy yet.",
 }
 """Name to what has happened there, and what has not."""
 

@@ -57,6 +57,8 @@ class Means:
     place: Callable[[], AbstractAsyncContextManager[Place]]
     source: Callable[[], AbstractAsyncContextManager[ObjectStore]]
     scratch: OpenScratch
+    identity: Callable[[], tuple[str, str]]
+    """The deployment's epoch, and which secret key it has."""
     finds: Finds
     """By the search of the deployment itself."""
 
@@ -82,9 +84,6 @@ class BackupService:
         clock: Clock,
         random: RandomBytes,
         limits: BackupLimits,
-        *,
-        epoch: str,
-        secret_key_id: str,
     ) -> None:
         self._database = database
         self._queue = queue
@@ -93,8 +92,6 @@ class BackupService:
         self._clock = clock
         self._random = random
         self._limits = limits
-        self._epoch = epoch
-        self._secret_key_id = secret_key_id
 
     # -- what workers do
 
@@ -147,6 +144,7 @@ class BackupService:
     async def create(self, progress: Progress = silent, *, anew: bool = False, actor: Actor = SYSTEM_ACTOR) -> Manifest:
         """As `Creator.create`."""
         async with self._run("backup", actor) as run, self._means.place() as place, self._means.source() as source:
+            epoch, secret_key_id = self._means.identity()
             creator = Creator(
                 self._database,
                 source,
@@ -154,8 +152,8 @@ class BackupService:
                 self._holds,
                 self._clock,
                 self._means.finds,
-                epoch=self._epoch,
-                secret_key_id=self._secret_key_id,
+                epoch=epoch,
+                secret_key_id=secret_key_id,
             )
             manifest = await creator.create(progress, anew=anew)
             run.backup_id, run.point = manifest.backup_id, manifest.point

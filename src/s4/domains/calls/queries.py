@@ -89,6 +89,21 @@ async def reset(connection: Connection, tenant_id: str, month: Month) -> None:
     await connection.execute(sa.update(call_budgets).where(*_is(tenant_id, month)).values(debited=0, lost=0))
 
 
+async def at_least(connection: Connection, tenant_id: str, month: Month, calls: int) -> None:
+    """So many calls of the month were made before this catalog was: they are debited, if no more are."""
+    identity = {"tenant_id": tenant_id, "month": str(month)}
+    fewer = sa.case((call_budgets.c.debited < calls, calls), else_=call_budgets.c.debited)
+    await connection.execute(
+        upsert(
+            connection,
+            call_budgets,
+            identity | {"debited": calls, "lost": 0},
+            conflict=list(identity),
+            update={"debited": fewer},
+        )
+    )
+
+
 async def state(connection: Connection, tenant_id: str, month: Month) -> MonthlyCalls:
     row = (await connection.execute(_budget(tenant_id, month))).one_or_none()
     held = await connection.execute(

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -116,6 +116,15 @@ class CallBudget:
             return await queries.write_off(connection, before=now - WRITTEN_OFF_AFTER)
 
         return await self._database.transact(write_off)
+
+    async def restore(self, made: Mapping[str, int], month: Month) -> None:
+        """Calls that tenants made in a month before this catalog was made anew: their plans do not begin anew."""
+
+        async def restore(connection: Connection) -> None:
+            for tenant_id in sorted(made):
+                await queries.at_least(connection, tenant_id, month, made[tenant_id])
+
+        await self._database.transact(restore)
 
     async def state(self, tenant_id: str) -> MonthlyCalls:
         """What was handed out this month."""

@@ -112,7 +112,7 @@ class DocumentChain:
             await idempotency.remember(connection, head)
         if content_changed:
             await self._queue.enqueue(connection, jobs.index(tenant_id, document_id))
-            await usage.add(connection, tenant_id, head.committed_at, {"documents_uploaded": 1})
+            await self._count(connection, head, "documents_uploaded")
         replaced = Room(row.size_bytes, 1) if was_live else Room(0)
         await self._move_balance(
             connection, head, Room(body["size"] - replaced.size_bytes, 1 - replaced.documents), released
@@ -137,7 +137,12 @@ class DocumentChain:
         await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))
         if row is not None and row.state == LIVE:
             await self._move_balance(connection, head, Room(-row.size_bytes, -1), Room(0))
-            await usage.add(connection, tenant_id, head.committed_at, {"documents_deleted": 1})
+            await self._count(connection, head, "documents_deleted")
+
+    async def _count(self, connection: Connection, head: Head, what: str) -> None:
+        """What happened before this catalog was made is in the roll-ups of use."""
+        if await self._is_news(connection):
+            await usage.add(connection, head.subject.tenant_id, head.committed_at, {what: 1})
 
     async def _move_balance(self, connection: Connection, head: Head, stored: Room, released: Room) -> None:
         tenant_id = TenantId(head.subject.tenant_id)

@@ -12,6 +12,7 @@ from s4.domains.documents.model import Document
 from s4.engine.extraction.model import ExtractedText
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
+from s4.kernel.ids import DocumentId
 from s4.kernel.keys import ObjectKey
 from s4.platform.objects import CreateOutcome, ObjectMissing, ObjectStore
 
@@ -28,7 +29,15 @@ async def load(store: ObjectStore, document: Document) -> ExtractedText | None:
         packed = await store.get(_key(document))
     except ObjectMissing:
         return None
-    return await asyncio.to_thread(_unpack, packed, document)
+    return await asyncio.to_thread(_unpack, packed, document.document_id)
+
+
+async def load_at(store: ObjectStore, key: ObjectKey, document_id: DocumentId) -> ExtractedText | None:
+    """The text under a key that a listing showed; None when it is gone, or cannot be read: it can be made again."""
+    try:
+        return await asyncio.to_thread(_unpack, await store.get(key), document_id)
+    except (ObjectMissing, DataCorrupt):
+        return None
 
 
 async def save(
@@ -50,8 +59,8 @@ def _pack(text: ExtractedText) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(text.to_json_bytes())
 
 
-def _unpack(packed: bytes, document: Document) -> ExtractedText:
+def _unpack(packed: bytes, document_id: DocumentId) -> ExtractedText:
     try:
         return ExtractedText.from_json_bytes(zstandard.ZstdDecompressor().decompress(packed))
     except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
-        raise DataCorrupt(f"The stored text of {document.document_id} cannot be read.") from error
+        raise DataCorrupt(f"The stored text of {document_id} cannot be read.") from error

@@ -9,6 +9,7 @@ A table that is damaged is made anew by `maintenance` (`repairs.py`), as another
 commit records the sums of the files that its version consists of, and finds out whether an older one has changed.
 """
 
+from s4.domains.indexing.attachments import Attached, Attachments, Described, Living
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.generations import Coverage, Generations, ask_for_absent
 from s4.domains.indexing.publisher import COMMITS_BEFORE_OPTIMIZE, Publisher
@@ -17,10 +18,14 @@ from s4.domains.indexing.suspicions import Suspicions
 
 __all__ = [
     "COMMITS_BEFORE_OPTIMIZE",
+    "Attached",
+    "Attachments",
     "Coverage",
+    "Described",
     "Generation",
     "Generations",
     "IndexingService",
+    "Living",
     "Publisher",
     "Suspicions",
     "ask_for_absent",

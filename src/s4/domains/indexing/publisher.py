@@ -142,16 +142,16 @@ class Publisher:
         await asyncio.wait(writers)
 
     @contextlib.asynccontextmanager
-    async def exclusive(self, tenant_id: TenantId) -> AsyncIterator[Lease]:
-        """The lease on the tenant's table, for the length of the block. Raises `Unavailable` when it is not to be had.
-        What the table does to the block is looked into afterwards.
+    async def exclusive(self, tenant_id: TenantId, generation: GenerationId | None = None) -> AsyncIterator[Lease]:
+        """The lease on the tenant's table (of `generation`, or of ours), for the length of the block. Raises
+        `Unavailable` when it is not to be had. What the table does to the block is looked into afterwards.
 
         A lease tells processes apart, not the tasks of one: those take turns by a lock first, in the order in which
         they came, so that compaction gets its turn at a table that is written without end.
         """
         turn = self._turns.setdefault(tenant_id, asyncio.Lock())
         async with turn:
-            lease = await self._acquire(tenant_id)
+            lease = await self._acquire(tenant_id, generation or self._generation.id)
             try:
                 yield lease
             except Exception as error:
@@ -165,10 +165,10 @@ class Publisher:
         if isinstance(error, IndexFault) or not isinstance(error, S4Error | LeaseLost):
             await self._suspicions.tell(tenant_id, error)
 
-    async def _acquire(self, tenant_id: TenantId) -> Lease:
+    async def _acquire(self, tenant_id: TenantId, generation: GenerationId) -> Lease:
         give_up_at = time.monotonic() + _LEASE_WAIT.total_seconds()
         while True:
-            lease = await self._leases.acquire(f"table/{tenant_id}/{self._generation.id}")
+            lease = await self._leases.acquire(f"table/{tenant_id}/{generation}")
             if lease is not None:
                 return lease
             if time.monotonic() > give_up_at:

@@ -6,8 +6,20 @@ all that is in it.
 """
 
 from s4.domains.maintenance.departures import Departures
-from s4.domains.maintenance.deployment import Deployment
+from s4.domains.maintenance.model import Deployment
+from s4.domains.maintenance.rebuild import Rebuild
 from s4.domains.maintenance.repairs import Repairs
+from s4.domains.maintenance.replication import Replicator
 from s4.domains.maintenance.service import MaintenanceLimits, MaintenanceService
+from s4.domains.maintenance.terms import TermWatch
 
-__all__ = ["Departures", "Deployment", "MaintenanceLimits", "MaintenanceService", "Repairs"]
+__all__ = [
+    "Departures",
+    "Deployment",
+    "MaintenanceLimits",
+    "MaintenanceService",
+    "Rebuild",
+    "Repairs",
+    "Replicator",
+    "TermWatch",
+]

@@ -2,10 +2,11 @@
 
 A tenant goes in two movements. Its tombstone is a head like any other, and from then on nobody comes in. Then its rows
 leave the catalog, batch by batch, in whatever number of runs it takes: a run looks for rows of tombstones, so it ends
-what a crash broke off, and what a writer that was late still brought in. Bytes stay in the bucket under the tenant's
-prefix, which no other tenant ever has; a catalog that is rebuilt reads the tombstone and adopts nothing behind it.
+what a crash broke off, and what a writer that was late still brought in. Its bytes go as well, which `leaving.Erasures`
+proves with a receipt; a catalog that is rebuilt reads the tombstone and adopts nothing behind it.
 """
 
+from s4.domains.leaving import Erasures
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantLifecycle
@@ -21,9 +22,10 @@ _BATCHES_MAX = 2000  # of one tenant and run: a million rows of each table
 class Departures:
     """Call `run` regularly; twice does no harm."""
 
-    def __init__(self, database: Database, lifecycle: TenantLifecycle) -> None:
+    def __init__(self, database: Database, lifecycle: TenantLifecycle, erasures: Erasures) -> None:
         self._database = database
         self._lifecycle = lifecycle
+        self._erasures = erasures
 
     async def run(self) -> Report:
         """Notes plans that have ended, deletes tenants whose grace is over, clears up behind tombstones."""
@@ -32,9 +34,13 @@ class Departures:
         failpoint("depart.plans_followed")
         report.add("tenants_deleted", await self._lifecycle.finish_due_deletions(limit=_TENANTS_MAX))
         failpoint("depart.buried")
+        report.add("erasures_begun", await self._erasures.begin_missing())
+        rows, proved = await self._erasures.run()
+        report.add("forgotten_rows", rows)
+        report.add("erasures_proved", proved)
         async with self._database.read() as connection:
             left = await queries.left_behind(connection, limit=_TENANTS_MAX)
-        for tenant_id in left:
+        for tenant_id in left:  # a writer that was later still
             report.add("forgotten_rows", await self._forget(tenant_id))
         return report
 
@@ -48,5 +54,4 @@ class Departures:
             if count == 0:
                 break
             total += count
-            failpoint("depart.forgotten")
         return total

@@ -19,6 +19,8 @@ _CLASSES = {
     KeyKind.SYSTEM: StorageClass.SYSTEM,
     KeyKind.TENANT_HEAD: StorageClass.HEADS,
     KeyKind.DOCUMENT_HEAD: StorageClass.HEADS,
+    KeyKind.STRANDED: StorageClass.OTHER,
+    KeyKind.USAGE: StorageClass.HEADS,
     KeyKind.CONTENT: StorageClass.CONTENT,
     KeyKind.TEXT: StorageClass.TEXT,
     KeyKind.INDEX: StorageClass.INDEX,

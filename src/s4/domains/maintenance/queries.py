@@ -1,6 +1,8 @@
 """SQL of the reconcilers."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -9,12 +11,16 @@ from s4.domains.documents.models import document_fields, documents, idempotency_
 from s4.domains.documents.queries import rows
 from s4.domains.events.models import events, webhook_deliveries
 from s4.domains.indexing.models import document_index, index_tables
-from s4.domains.maintenance.models import deployment
+from s4.domains.maintenance.model import Deployment
+from s4.domains.maintenance.models import deployment, replica_deletions
 from s4.domains.tenants.models import tenants
 from s4.domains.usage.models import usage_balances, usage_marks
 from s4.kernel.ids import DocumentId, TenantId
 from s4.platform.database import Connection, upsert
 from s4.platform.jobs.models import job_turns, jobs
+
+T = TypeVar("T")
+_AT_ONCE = 500  # keys or rows of one statement
 
 GOES_WITH_ITS_TENANT = (
     document_fields,
@@ -35,20 +41,21 @@ GOES_WITH_ITS_TENANT = (
 """Tables whose rows leave the catalog when their tenant has become a tombstone."""
 
 
-async def read_deployment(connection: Connection) -> tuple[str, str] | None:
-    """(epoch, state) of this catalog, None when it is new."""
-    row = (await connection.execute(sa.select(deployment.c.epoch, deployment.c.state))).one_or_none()
-    return (row.epoch, row.state) if row is not None else None
+async def read_deployment(connection: Connection) -> Deployment | None:
+    """What this catalog says, None when it is new."""
+    row = (await connection.execute(sa.select(deployment))).one_or_none()
+    return Deployment(row.epoch, row.state, row.term) if row is not None else None
 
 
-async def write_deployment(connection: Connection, *, epoch: str, state: str, now: datetime) -> None:
+async def write_deployment(connection: Connection, said: Deployment, *, now: datetime) -> None:
+    values = {"epoch": said.epoch, "state": said.state, "term": said.term}
     await connection.execute(
         upsert(
             connection,
             deployment,
-            {"singleton": 1, "epoch": epoch, "state": state, "created_at": now},
+            {"singleton": 1, "created_at": now} | values,
             conflict=["singleton"],
-            update={"state": state},
+            update={"state": said.state, "term": said.term},
         )
     )
 
@@ -80,3 +87,20 @@ async def forget_tenant(connection: Connection, tenant_id: TenantId, *, rows_max
         some = sa.select(*table.primary_key.columns).where(table.c.tenant_id == tenant_id).limit(rows_max)
         count += (await connection.execute(sa.delete(table).where(identity.in_(some)))).rowcount
     return count
+
+
+async def note_gone(connection: Connection, found: Sequence[str], *, now: datetime, before: datetime) -> list[str]:
+    """Remembers since when the copy of the bucket has these too many, and forgets the others. Answers with those that
+    it has had so since `before`."""
+    known = {row.object_key: row.seen_at for row in await connection.execute(sa.select(replica_deletions))}
+    back = known.keys() - set(found)
+    for some in _parts(sorted(back)):
+        await connection.execute(sa.delete(replica_deletions).where(replica_deletions.c.object_key.in_(some)))
+    fresh = [{"object_key": key, "seen_at": now} for key in found if key not in known]
+    for part in _parts(fresh):
+        await connection.execute(sa.insert(replica_deletions), list(part))
+    return [key for key in found if key in known and known[key] <= before]
+
+
+def _parts(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))

@@ -1,10 +1,8 @@
 """The reconcilers. Each answers with a report that says what it mended."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import structlog
@@ -21,18 +19,20 @@ from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries import uses
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.departures import Departures
-from s4.domains.maintenance.deployment import SERVING, Deployment, current_state
+from s4.domains.maintenance.deployment import current_state
 from s4.domains.maintenance.holds import any_stands, grace_of_versions
 from s4.domains.maintenance.inventory import Inventory
+from s4.domains.maintenance.model import SERVING
+from s4.domains.maintenance.rebuild import Rebuild
 from s4.domains.maintenance.repairs import Repairs, Table, tables_of
 from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantService
 from s4.engine.vectors import VectorStore
 from s4.kernel import keys
-from s4.kernel.errors import DataCorrupt, S4Error
-from s4.kernel.ids import DocumentId, TenantId, VersionId, is_document_id, is_tenant_id
+from s4.kernel.errors import S4Error
+from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.kernel.keys import KeyKind, ObjectKey
-from s4.platform.chains import Chains, Records
+from s4.platform.chains import Chains
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, narrowed, regular_handler
@@ -51,7 +51,6 @@ DEPARTURES = "maintenance.departures"
 CHECK = "maintenance.check"
 
 _BATCH = 500  # rows of one transaction
-_PARALLEL = 8  # chains read at once during rebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +83,8 @@ class MaintenanceService:
         repairs: Repairs,
         generation: Generation,
         generations: Generations,
-        deployment: Deployment,
         accounts: Accounts,
-        records: Sequence[Records],
+        rebuild: Rebuild,
         calls: CallBudget,
         limits: MaintenanceLimits,
     ) -> None:
@@ -102,9 +100,8 @@ class MaintenanceService:
         self._repairs = repairs
         self._generation = generation
         self._generations = generations
-        self._deployment = deployment
         self._accounts = accounts
-        self._records = records
+        self._rebuild = rebuild
         self._calls = calls
         self._limits = limits
 
@@ -309,7 +306,7 @@ class MaintenanceService:
         report = Report()
         if await current_state(self._database) != SERVING:
             return report
-        await self._adopt_records()
+        await self._rebuild.adopt_records()
         inventory = Inventory()
         tables: set[Table] = set()
         listed_at = await self._now()
@@ -328,9 +325,6 @@ class MaintenanceService:
         await inventory.save(self._database, listed_at=listed_at)
         metrics.STORAGE_DRIFT_BYTES.set(report.drift_bytes)
         return report
-
-    async def _adopt_records(self) -> int:
-        return sum([await records.adopt_all(self._store) for records in self._records])
 
     async def _bucket(self) -> AsyncIterator[tuple[TenantId | None, DocumentId | None, list[ObjectInfo]]]:
         """Everything, in one listing, which is in key order: the objects of one document after the other, all of them
@@ -432,49 +426,8 @@ class MaintenanceService:
         return await self._database.transact(check)
 
     async def rebuild(self) -> Report:
-        """Makes the catalog what the bucket says: what the operator configured, tenants, then every document, then
-        what lacks an index."""
-        report = Report()
-        gate = asyncio.Semaphore(_PARALLEL)
-
-        async def adopt(name: str, adopting: Callable[[], Awaitable[object]], action: str) -> None:
-            async with gate:
-                try:
-                    await adopting()
-                except DataCorrupt as error:  # one damaged head keeps nobody else from coming back
-                    log.error("maintenance.adoption_failed", subject=name, error=error.message)
-                    report.add("unreadable")
-                    return
-            report.add(action)
-
-        report.add("records", await self._adopt_records())
-        failpoint("rebuild.records")
-        for prefix in await self._store.list_children(keys.TENANTS):
-            name = prefix.removeprefix(keys.TENANTS).rstrip("/")
-            if is_tenant_id(name):
-                await adopt(name, partial(self._tenants.adopt, TenantId(name)), "tenants")
-        failpoint("rebuild.tenants")
-        for tenant_id in await self._tenants.ids():
-            children = await self._store.list_children(keys.documents(tenant_id))
-            names = [child.rstrip("/").rsplit("/", 1)[-1] for child in children]
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    for name in filter(is_document_id, names):
-                        adopting = partial(self._documents.adopt, tenant_id, DocumentId(name))
-                        tasks.create_task(adopt(name, adopting, "adopted"))
-            except ExceptionGroup as failed:
-                raise failed.exceptions[0] from None  # the worker knows errors, not groups of them
-        failpoint("rebuild.documents")
-        await self._begin_serving()
-        failpoint("rebuild.serving")
-        return report
-
-    async def _begin_serving(self) -> None:
-        async def write(connection: Connection) -> None:
-            now = await self._database.now(connection)
-            await queries.write_deployment(connection, epoch=self._deployment.epoch, state=SERVING, now=now)
-
-        await self._database.transact(write)
+        """Makes the catalog what the bucket says."""
+        return await self._rebuild.run()
 
     async def _now(self) -> datetime:
         async with self._database.read() as connection:

@@ -5,7 +5,7 @@ brings it back as it was. The second, asked for or by the clock, is the tombston
 `maintenance.Departures` takes out of the catalog what it had there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +27,8 @@ from s4.platform.database import Connection, Database
 
 log = structlog.get_logger()
 
+Buried = Callable[[TenantId], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class PlanChange:
@@ -41,14 +43,23 @@ class TenantLifecycle:
     """Each act is idempotent: repeated, it changes nothing and is noted once."""
 
     def __init__(
-        self, database: Database, tenants: TenantService, plans: PlanService, events: Events, *, grace: timedelta
+        self,
+        database: Database,
+        tenants: TenantService,
+        plans: PlanService,
+        events: Events,
+        *,
+        grace: timedelta,
+        buried: Buried | None = None,
     ) -> None:
-        """`grace`: how long a tenant that is being deleted can be brought back."""
+        """`grace`: how long a tenant that is being deleted can be brought back. `buried` is told of each that is gone;
+        whoever listens finds by itself those of whom it was not told."""
         self._database = database
         self._tenants = tenants
         self._plans = plans
         self._events = events
         self._grace = grace
+        self._buried = buried
 
     async def update(self, context: AdminContext, tenant_id: TenantId, fields: Mapping[str, str | None]) -> Tenant:
         """Changes what `fields` names of name, email, company, external_id. Raises `NotFound`, `Conflict`."""
@@ -201,7 +212,13 @@ class TenantLifecycle:
             if tell is not None:
                 await tell(connection, before, after)
 
-        return await self._tenants.change(tenant_id, decide_change, noted=noted)
+        tenant = await self._tenants.change(tenant_id, decide_change, noted=noted)
+        if tenant is None and self._buried is not None:
+            try:
+                await self._buried(tenant_id)
+            except S4Error as error:  # the tenant is gone all the same
+                log.warning("tenants.burial_untold", tenant_id=tenant_id, error=error.message)
+        return tenant
 
 
 def _tombstone(body: Body, now: datetime) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from s4.domains.usage.model import Balance, Crossing, Holding, Room, StorageClas
 from s4.domains.usage.queries import storage
 from s4.domains.usage.queries.balances import balance, correct, lock, open_balance, release, reserve, settle, total
 from s4.domains.usage.queries.writing import add, calls_of, calls_this_month, last_activity, require_tokens, reset_calls
+from s4.domains.usage.rollups import RollUps
 from s4.domains.usage.service import UsageService
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LedgerKeeper",
     "Meter",
     "Prices",
+    "RollUps",
     "Room",
     "StorageClass",
     "UsageService",

@@ -88,3 +88,11 @@ usage_samples = sa.Table(
     metadata,
     sa.Column("hour", UtcDateTime, primary_key=True, comment="Whose balances are in the ledger."),
 )
+
+usage_rollups = sa.Table(
+    "usage_rollups",
+    metadata,
+    sa.Column("tenant_id", sa.String(40), primary_key=True, comment="Or everybody: `*`."),
+    sa.Column("month", UtcDateTime, primary_key=True),
+    sa.Column("rolled_at", UtcDateTime, nullable=False, comment="What was in the ledger then is in the bucket."),
+)

@@ -61,6 +61,14 @@ def encode_vectors(vectors: Vectors) -> bytes:
     return _HEADER.pack(_MAGIC, _FORMAT, 0, count, dimension, hashlib.sha256(payload).digest()) + payload
 
 
+def decode_group(stored: bytes) -> Vectors:
+    """What `encode_vectors` was given, of whatever shape. Raises `DataCorrupt` unless whole."""
+    if len(stored) < _HEADER.size:
+        raise DataCorrupt("Stored vectors are cut short.")
+    _, _, _, count, dimension, _ = _HEADER.unpack_from(stored)
+    return decode_vectors(stored, count, dimension)
+
+
 def decode_vectors(stored: bytes, count: int, dimension: int) -> Vectors:
     """What `encode_vectors` was given. Raises `DataCorrupt` unless whole and of this shape."""
     if len(stored) < _HEADER.size:

@@ -20,9 +20,10 @@ This is the only room that imports lancedb and pyarrow, and only inside function
 
 from s4.engine.vectors.copies import CopyLimits, TableCopies
 from s4.engine.vectors.errors import IndexDamaged, IndexFault, VersionGone
-from s4.engine.vectors.files import FileSum, Sums, inspect, newest_version, turned
+from s4.engine.vectors.files import FileSum, Sums, inspect, newest_version, turned, versions_in
 from s4.engine.vectors.manifest import manifest_name
 from s4.engine.vectors.model import ChunkRow, Hit, OptimizeReport, TableStats, chunk_id
+from s4.engine.vectors.parquet import VectorGroup, chunk_rows, read_vector_groups, vector_groups
 from s4.engine.vectors.reader import TableReader
 from s4.engine.vectors.store import VectorStore
 from s4.engine.vectors.writer import TableWriter
@@ -40,11 +41,16 @@ __all__ = [
     "TableReader",
     "TableStats",
     "TableWriter",
+    "VectorGroup",
     "VectorStore",
     "VersionGone",
     "chunk_id",
+    "chunk_rows",
     "inspect",
     "manifest_name",
     "newest_version",
+    "read_vector_groups",
     "turned",
+    "vector_groups",
+    "versions_in",
 ]

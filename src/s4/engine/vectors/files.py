@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from s4.engine.vectors.errors import IndexDamaged
 from s4.engine.vectors.manifest import Manifest, manifest_name, version_of
@@ -89,6 +90,14 @@ async def inspect(store: ObjectStore, prefix: str, version: int, recorded: Sums)
 async def newest_version(store: ObjectStore, prefix: str) -> int:
     """The one from which the next writer goes on, published or not; 0 when there is none."""
     return max(filter(None, map(version_of, await _listed(store, prefix))), default=0)
+
+
+async def versions_in(store: ObjectStore, prefix: str) -> dict[int, datetime]:
+    """Every version that has a manifest, and when that was written."""
+    manifests = keys.index_manifests(prefix)
+    root = keys.index_table(prefix)
+    found = {version_of(info.key.removeprefix(root)): info.last_modified async for info in store.list(manifests)}
+    return {version: at for version, at in found.items() if version is not None}
 
 
 async def turned(store: ObjectStore, prefix: str, sums: Sums) -> Sequence[str]:

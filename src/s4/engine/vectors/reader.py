@@ -13,7 +13,7 @@ import numpy as np
 from s4.engine.vectors.errors import IndexFault, VersionGone, reading
 from s4.engine.vectors.handles import HandlePool
 from s4.engine.vectors.model import ChunkRow, Hit, Vector, parse_chunk_id
-from s4.engine.vectors.schema import HIT_COLUMNS, PARTITIONS_SEARCHED, ROW_COLUMNS, LanceTable, any_of
+from s4.engine.vectors.schema import HIT_COLUMNS, PARTITIONS_SEARCHED, ROW_COLUMNS, LanceTable, any_of, exactly
 from s4.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -91,6 +91,15 @@ class TableReader:
                 for row in grouped.aggregate([([], "count_all")]).to_pylist():
                     pairs[row["document_id"], row["revision"]] += row["count_all"]
         return dict(pairs)
+
+    async def batches(self, pairs: Sequence[tuple[str, int]], *, rows_max: int) -> AsyncIterator["pa.RecordBatch"]:
+        """Every row of these (document, revision) pairs, all columns, at most `rows_max` at a time, in no order."""
+        if not pairs:
+            return
+        async with self._table("export", bounded=False) as table:
+            query = table.query().where(exactly(pairs)).select([*ROW_COLUMNS, "vector"])
+            async for batch in await query.to_batches(max_batch_length=rows_max):
+                yield batch
 
     async def exists(self) -> bool:
         """Whether the table was ever written. Opens it, so that the first search finds it open."""

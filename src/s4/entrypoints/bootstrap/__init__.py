@@ -24,6 +24,8 @@ from s4.entrypoints.bootstrap.parts import (
     metadata_limits,
     reading_limits,
 )
+from s4.entrypoints.bootstrap.rebuilding import open_rebuild
+from s4.entrypoints.bootstrap.region import make_promotions, make_replicator
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "make_embedder",
     "make_extraction",
     "make_places",
+    "make_promotions",
+    "make_replicator",
     "make_rewinder",
     "make_vectors",
     "metadata_limits",
@@ -44,6 +48,7 @@ __all__ = [
     "open_core",
     "open_own_store",
     "open_place",
+    "open_rebuild",
     "open_restored",
     "open_worker",
     "place_settings",

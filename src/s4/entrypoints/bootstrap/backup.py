@@ -157,6 +157,7 @@ def make_backups(core: Core) -> BackupService:
             partial(open_place, settings),
             partial(open_own_store, settings),
             partial(open_scratch, settings),
+            lambda: (core.deployment.epoch, secret_key_id(settings)),
             partial(_finds, core),
         ),
         SystemClock(),
@@ -170,8 +171,6 @@ def make_backups(core: Core) -> BackupService:
             prunes=settings.backup_prune,
             targets=Targets(seconds(settings.rpo_target_seconds), seconds(settings.rto_target_seconds)),
         ),
-        epoch=core.deployment.epoch,
-        secret_key_id=secret_key_id(settings),
     )
 
 

@@ -19,7 +19,8 @@ from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
-from s4.domains.maintenance import Deployment
+from s4.domains.leaving import Erasures, ExportService, ImportService
+from s4.domains.maintenance import Deployment, TermWatch
 from s4.domains.maintenance.deployment import is_serving, open_deployment
 from s4.domains.maintenance.restoring import refuse_while_restoring
 from s4.domains.plans import PlanService
@@ -38,6 +39,7 @@ from s4.entrypoints.bootstrap.parts import (
     database_url,
     make_buckets,
     make_embedder,
+    make_erasures,
     make_generation,
     make_mail_server,
     make_meter,
@@ -57,7 +59,7 @@ from s4.platform.background import in_background
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import Queue
-from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_store
+from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_failing_over, open_replica
 from s4.platform.telemetry import logs, metrics
 from s4.platform.trust import trusting
 
@@ -71,6 +73,8 @@ class Core:
     settings: Settings
     database: Database
     store: ObjectStore
+    replica: ObjectStore | None
+    terms: TermWatch
     queue: Queue
     chains: Chains
     embedder: Embedder
@@ -103,6 +107,9 @@ class Core:
     contacts: Contacts
     mailbox: Mailbox
     generations: Generations
+    erasures: Erasures
+    exports: ExportService
+    imports: ImportService
 
     @property
     def generation(self) -> Generation:
@@ -129,10 +136,10 @@ def missing_steps(settings: Settings) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def open_core(settings: Settings, *, restoring: bool = False) -> AsyncIterator[Core]:
-    """Opens catalog, store and model; with `restoring` also on a bucket that nobody else may start on yet. Raises
-    `Unavailable`, `Conflict` with what an operator must mend; an embedding provider that is down is waited for in the
-    background."""
+async def open_core(settings: Settings, *, standby: bool = False, restoring: bool = False) -> AsyncIterator[Core]:
+    """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
+    provider that is down is waited for in the background. `standby`: also of a bucket that is a copy of another;
+    `restoring`: also of one that is being restored, on which nobody else may start."""
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(trusting(settings.ca_file))
         if migrate.pending(database_url(settings)):
@@ -144,13 +151,19 @@ async def open_core(settings: Settings, *, restoring: bool = False) -> AsyncIter
         )
         stack.push_async_callback(database.aclose)
         await stack.enter_async_context(in_background(database.give_back_idle()))
-        store = open_store(settings)
+        replica = open_replica(settings)
+        if replica is not None:
+            stack.push_async_callback(replica.aclose)
+        store = open_failing_over(settings, replica)
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:
             raise Conflict(NO_CONDITIONS)
         if not restoring:
             await refuse_while_restoring(store)
-        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM)
+        deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM, standby=standby)
+        terms = TermWatch(store, replica, deployment, every=timedelta(seconds=settings.term_watch_seconds))
+        if not standby:
+            await terms.look()
         embedder = make_embedder(settings, BucketModelMemory(store))
         stack.push_async_callback(embedder.aclose)
         try:
@@ -166,7 +179,7 @@ async def open_core(settings: Settings, *, restoring: bool = False) -> AsyncIter
         vectors = make_vectors(settings, store)
         stack.push_async_callback(vectors.close)
         await vectors.preload()
-        core = _core(settings, database, store, deployment, embedder, vectors, events, meter)
+        core = _core(settings, database, (store, replica, terms), deployment, embedder, vectors, events, meter)
         stack.push_async_callback(core.buckets.aclose)
         stack.push_async_callback(core.calls.aclose)
         yield core
@@ -175,13 +188,14 @@ async def open_core(settings: Settings, *, restoring: bool = False) -> AsyncIter
 def _core(
     settings: Settings,
     database: Database,
-    store: ObjectStore,
+    stores: tuple[ObjectStore, ObjectStore | None, TermWatch],
     deployment: Deployment,
     embedder: Embedder,
     vectors: VectorStore,
     events: Events,
     meter: Meter,
 ) -> Core:
+    store, replica, terms = stores
     queue = Queue(database, RANDOM)
     generation = partial(make_generation, settings, embedder)
     suspicions = Suspicions(database, queue, generation)
@@ -204,10 +218,27 @@ def _core(
     admin_key = settings.admin_api_key.get_secret_value()
     memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
     tenants = TenantService(database, chains, plans, RANDOM, memory)
+    access = AccessService(
+        database, administrators, admin_api_key=admin_key, failures_per_minute=settings.auth_failures_per_minute
+    )
+    uploads = Uploads(
+        database,
+        store,
+        chains,
+        RANDOM,
+        UploadLimits(
+            bytes_max=settings.upload_bytes_max,
+            duration_max=timedelta(seconds=settings.upload_seconds_max),
+            idempotency=timedelta(hours=settings.idempotency_hours),
+        ),
+    )
+    erasures = make_erasures(settings, database, store, queue, records[Collection.ERASURES], deployment)
     return Core(
         settings=settings,
         database=database,
         store=store,
+        replica=replica,
+        terms=terms,
         queue=queue,
         chains=chains,
         embedder=embedder,
@@ -220,16 +251,16 @@ def _core(
         plans=plans,
         tenants=tenants,
         lifecycle=TenantLifecycle(
-            database, tenants, plans, events, grace=timedelta(days=settings.tenant_delete_grace_days)
+            database,
+            tenants,
+            plans,
+            events,
+            grace=timedelta(days=settings.tenant_delete_grace_days),
+            buried=erasures.begin,
         ),
         administrators=administrators,
         keys=KeyService(database, tenants, RANDOM),
-        access=AccessService(
-            database,
-            administrators,
-            admin_api_key=admin_key,
-            failures_per_minute=settings.auth_failures_per_minute,
-        ),
+        access=access,
         meter=meter,
         usage=usage,
         analytics=AnalyticsService(database, tenants, usage),
@@ -241,17 +272,7 @@ def _core(
             chains,
             metadata_limits(settings),
         ),
-        uploads=Uploads(
-            database,
-            store,
-            chains,
-            RANDOM,
-            UploadLimits(
-                bytes_max=settings.upload_bytes_max,
-                duration_max=timedelta(seconds=settings.upload_seconds_max),
-                idempotency=timedelta(hours=settings.idempotency_hours),
-            ),
-        ),
+        uploads=uploads,
         accounts=Accounts(database),
         search=SearchService(
             database,
@@ -272,4 +293,7 @@ def _core(
         contacts=contacts,
         mailbox=Mailbox(database, queue, contacts, RANDOM, make_mail_server(settings)),
         generations=Generations(database, queue, generation, process=base32(RANDOM(16))),
+        erasures=erasures,
+        exports=ExportService(database, store, vectors, tenants),
+        imports=ImportService(database, store, tenants, uploads, access),
     )

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from s4.domains.announcements.smtp import MailServer
@@ -10,6 +10,7 @@ from s4.domains.audit import Verifier
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.events import EventKind, Events
 from s4.domains.indexing import Generation
+from s4.domains.leaving import Erasures, ErasureTimes, Remaining
 from s4.domains.maintenance import Deployment
 from s4.domains.tenants import queries as tenant_queries
 from s4.domains.usage import Meter, Prices
@@ -20,17 +21,19 @@ from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
 from s4.engine.vectors import CopyLimits, TableCopies, VectorStore
 from s4.entrypoints.admissions import Buckets
 from s4.kernel.clock import SystemClock
-from s4.kernel.ids import RandomBytes
+from s4.kernel.ids import RandomBytes, TenantId
 from s4.kernel.settings import EmbeddingProvider, Environment, Settings
 from s4.platform.chains import Records
 from s4.platform.database import Connection, Database
 from s4.platform.http.places import Line, Load, Places, Share
+from s4.platform.jobs import Queue
 from s4.platform.machine import read_machine
 from s4.platform.objects import ObjectStore
 from s4.platform.outbound import Allowance, Outbound, OutboundTimings
 from s4.platform.outbound.addresses import parse_networks
 from s4.platform.rates import LocalBuckets, open_shared
 from s4.platform.security import sealing
+from s4.platform.security.signing import Signer
 
 RANDOM: RandomBytes = secrets.token_bytes
 COPIES_DIR = "copies"
@@ -38,6 +41,7 @@ _SEARCHES_PER_CPU = 8  # most of which may wait for the store; of a table that i
 _UPLOADS_TO_DISK = 2  # of a tenant beside others: an upload to a directory is work for this process most of its time
 _UPLOADS_TO_BUCKET = 4  # and to a bucket it waits most of its time
 _ALONE_TIMES = 4  # a tenant's share while nobody else asks, to that beside others: two searches keep a CPU busy
+_LAST_REQUEST_TIMES = 4  # of a request's bound: who began to write at its lease's end tries so often at most
 LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all
 EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
 
@@ -129,6 +133,56 @@ def make_webhooks(settings: Settings, database: Database, records: Records) -> W
         RANDOM,
         retention=timedelta(days=settings.webhooks_retention_days),
     )
+
+
+def make_erasures(
+    settings: Settings,
+    database: Database,
+    store: ObjectStore,
+    queue: Queue,
+    records: Records,
+    deployment: Deployment,
+) -> Erasures:
+    assert settings.secret_key is not None, "load_settings fills it in or refuses"
+    longest = max(settings.upload_seconds_max, settings.job_lease_seconds, settings.commit_lease_seconds)
+    settle_seconds = settings.erasure_settle_seconds
+    if settle_seconds is None:
+        settle_seconds = longest + _LAST_REQUEST_TIMES * settings.store_timeout_seconds
+
+    async def remains(_: TenantId, erased_at: datetime) -> list[Remaining]:
+        found = [
+            Remaining("entries of the audit trail that name the tenant", None),
+            Remaining(
+                "copies of bucket and database made outside of S4",
+                erased_at + timedelta(days=settings.erasure_backups_days),
+            ),
+        ]
+        if settings.backup_every_hours > 0 or settings.backup_url is not None:
+            found.append(Remaining("S4's own backups", _backups_until(settings, erased_at)))
+        if settings.index_copies_bytes and store.local_root is None:
+            idle = erased_at + timedelta(hours=settings.index_copies_idle_hours)
+            found.append(Remaining("copies of the index on the disks of API machines", idle))
+        return found
+
+    return Erasures(
+        database,
+        store,
+        queue,
+        records,
+        Signer(settings.secret_key.get_secret_value()),
+        ErasureTimes(settle=timedelta(seconds=settle_seconds)),
+        epoch=deployment.epoch,
+        remains=[remains],
+    )
+
+
+def _backups_until(settings: Settings, moment: datetime) -> datetime | None:
+    """When the last backup that holds what was there at `moment` has expired; None where nobody makes or removes them
+    by the clock."""
+    if settings.backup_every_hours == 0 or not settings.backup_prune:
+        return None
+    by_count = timedelta(hours=settings.backup_every_hours * (settings.backup_keep_count + 1))
+    return moment + max(timedelta(days=settings.backup_keep_days), by_count)
 
 
 def make_outbound(settings: Settings) -> Outbound:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from s4.domains.announcements import Teller
-from s4.domains.audit import Sealer
 from s4.domains.backup import BackupService
-from s4.domains.indexing import IndexingService, Publisher
+from s4.domains.indexing import IndexingService
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Repairs
 from s4.domains.usage import LedgerKeeper
@@ -21,6 +20,8 @@ from s4.entrypoints.bootstrap.parts import (
     make_pump_limits,
     make_verifier,
 )
+from s4.entrypoints.bootstrap.rebuilding import make_publisher, make_rebuild, make_rollups, make_sealer
+from s4.entrypoints.bootstrap.region import make_replicator
 from s4.entrypoints.configuration import SCRATCH_DIR
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import base32
@@ -54,17 +55,7 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     scratch_dir.mkdir(parents=True, exist_ok=True)
     extraction = make_extraction(settings)
     leases = Leases(core.database, owner=owner, duration=lease)
-    publisher = Publisher(
-        core.database,
-        core.store,
-        core.vectors,
-        core.queue,
-        leases,
-        core.events,
-        generation,
-        core.suspicions,
-        RANDOM,
-    )
+    publisher = make_publisher(core, leases)
     indexing = IndexingService(
         core.database,
         core.store,
@@ -76,6 +67,9 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         IndexingLimits(settings.chunk_tokens_max, settings.chunk_overlap_tokens, settings.chunks_max),
         scratch_dir=scratch_dir,
     )
+    rollups = make_rollups(core)
+    sealer = make_sealer(core)
+    rebuild = make_rebuild(core, publisher)
     maintenance = MaintenanceService(
         core.database,
         core.store,
@@ -83,15 +77,14 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         core.queue,
         core.chains,
         core.tenants,
-        Departures(core.database, core.lifecycle),
+        Departures(core.database, core.lifecycle, core.erasures),
         core.documents,
         publisher,
         Repairs(core.database, core.store, core.vectors, core.queue, publisher, generation, RANDOM),
         generation,
         core.generations,
-        core.deployment,
         core.accounts,
-        list(core.records.values()),
+        rebuild,
         core.calls,
         MaintenanceLimits(
             upload_duration_max=timedelta(seconds=settings.upload_seconds_max),
@@ -103,15 +96,25 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         ),
     )
     keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
-    sealer = Sealer(core.database, core.store, RANDOM, every=timedelta(seconds=settings.audit_seal_seconds))
     verifier = make_verifier(settings, core.database, core.store)
     teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
-    comes_round = (core.generations, keeper, core.webhooks, core.service_levels, sealer, verifier, teller)
+    comes_round = (
+        make_replicator(core),
+        core.generations,
+        keeper,
+        rollups,
+        core.webhooks,
+        core.service_levels,
+        sealer,
+        verifier,
+        teller,
+    )
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()
         | maintenance.handlers()
         | core.mailbox.handlers()
+        | core.erasures.handlers()
         | regular_handlers(core.database, regular)
         | (backups.handlers() if backups is not None else {})
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s4.entrypoints.cli import tenant_import
+from s4.entrypoints.cli.leaving import export, load
 from s4.entrypoints.cli.options import DEFAULT_URL, AdminKey, CaFile, DataDir, Json, Url, admin_client, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_table
 from s4.kernel.units import human_size
@@ -38,6 +39,8 @@ def register(app: typer.Typer) -> None:
     tenant.command(epilog=examples(f"s4 tenant suspend {_ACME} --reason 'Invoice 7 is open.'"))(suspend)
     tenant.command(epilog=examples(f"s4 tenant activate {_ACME}"))(activate)
     tenant.command("reset-usage", epilog=examples(f"s4 tenant reset-usage {_ACME}"))(reset_usage)
+    tenant.command(epilog=examples(f"s4 tenant export {_ACME} --to acme-export"))(export.export)
+    tenant.command(epilog=examples("s4 tenant load acme-export --keys keys.jsonl"))(load.load)
     tenant.command(epilog=examples(f"s4 tenant delete {_ACME}", f"s4 tenant delete {_ACME} --now"))(delete)
     tenant.command(
         "import",

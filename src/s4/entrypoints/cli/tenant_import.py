@@ -51,7 +51,7 @@ def import_tenants(
     """
     with (
         _opened(file) as source,
-        _Keys(keys) as taken,
+        Keys(keys) as taken,
         admin_client(url, admin_key, data_dir, ca_file, patient=True) as s4,
     ):
         run = _Import(s4, taken, as_json=as_json)
@@ -111,7 +111,7 @@ def _from_json(text: str) -> dict[str, Any] | str:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-class _Keys:
+class Keys:
     """The file of the keys: a JSON object a line, each on disk before the next tenant is asked for."""
 
     def __init__(self, path: Path) -> None:
@@ -123,7 +123,7 @@ class _Keys:
     def is_stdout(self) -> bool:
         return self._path == _STDIO
 
-    def __enter__(self) -> "_Keys":
+    def __enter__(self) -> "Keys":
         if self.is_stdout:
             return self
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
@@ -156,7 +156,7 @@ class _Keys:
 @dataclass
 class _Import:
     s4: "S4AdminClient"
-    keys: _Keys
+    keys: Keys
     as_json: bool
     counts: dict[str, int] = field(default_factory=lambda: {"created": 0, "existing": 0, "failed": 0})
 

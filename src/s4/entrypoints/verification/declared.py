@@ -56,6 +56,9 @@ NEVER: Mapping[str, str] = {
     "webhook_id": "whk_" + "a" * 26,
     "delivery_id": "dlv_" + "a" * 26,
     "job_id": "job_" + "a" * 26,
+    "space": "s4-verify-never",
+    "part": "00",
+    "kind": "usage",
 }
 """Of every path parameter: an id of the right form that nothing ever had."""
 
@@ -134,6 +137,28 @@ _PLANS_AND_TENANTS = {
     "POST /api/v1/admin/tenants/{tenant_id}/reset-usage": Call(),
     "GET /api/v1/profile": Call(),
 }
+_LINE = {
+    "document_id": "{document_id}", "filename": "{word}", "content_type": "text/plain", "size": 1,
+    "sha256": "0" * 64, "uploaded_at": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+_EXPORTS = {
+    "POST /api/v1/admin/tenants/{tenant_id}/export": Call(),
+    "GET /api/v1/admin/tenants/{tenant_id}/export": Call(),
+    "GET /api/v1/admin/tenants/{tenant_id}/export/documents": Call(),
+    "GET /api/v1/admin/tenants/{tenant_id}/export/documents/{document_id}/content": Call(
+        params={"version_id": "ver_" + "a" * 26}
+    ),
+    "GET /api/v1/admin/tenants/{tenant_id}/export/documents/{document_id}/text": Call(),
+    "GET /api/v1/admin/tenants/{tenant_id}/export/chunks": Call(params={"generation": "gen_" + "a" * 26}),
+    "GET /api/v1/admin/tenants/{tenant_id}/export/embeddings/{space}/{part}": Call(),
+    "GET /api/v1/admin/tenants/{tenant_id}/export/records/{kind}": Call(),
+    "POST /api/v1/admin/tenants/{tenant_id}/import": Call(json={"source_tenant_id": "{tenant_id}"}),
+    "POST /api/v1/admin/tenants/{tenant_id}/import/missing": Call(json={"documents": [_LINE]}),
+    "POST /api/v1/admin/tenants/{tenant_id}/import/documents": Call(content=FILE),
+    "POST /api/v1/admin/tenants/{tenant_id}/import/embeddings": Call(content="mine"),
+    "GET /api/v1/admin/erasures": Call(),
+    "GET /api/v1/admin/erasures/{tenant_id}": Call(),
+}
 _USAGE = {
     "GET /api/v1/usage": Call(),
     "GET /api/v1/admin/tenants/{tenant_id}/usage": Call(),
@@ -181,6 +206,7 @@ DECLARED: Mapping[str, Call] = {
     **_DOCUMENTS,
     **_KEYS,
     **_PLANS_AND_TENANTS,
+    **_EXPORTS,
     **_USAGE,
     **_NOTICES,
     **_WEBHOOKS,

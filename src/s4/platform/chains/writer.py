@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 Seal = Callable[[Connection, datetime], Awaitable[Draft]]
+AndThen = Callable[[Connection], Awaitable[None]]
 Settled = Callable[[Connection, Head], Awaitable[T]]
 
 
@@ -98,19 +99,37 @@ class Chains:
         revisions = await self._revisions(subject)
         if not revisions:
             return 0
+        chain = await self.read_back(subject, revisions)
+        await self.adopt_all({subject: chain})
+        return chain[-1].revision
+
+    async def read_back(self, subject: Subject, revisions: Iterable[int]) -> list[Head]:
+        """Of the revisions that the bucket has, at least one: the newest that happened, and those after it that were
+        abandoned, in order. Raises `DataCorrupt`."""
         chain: list[Head] = []
         for revision in sorted(revisions, reverse=True):
             chain.append(await self.read(subject, revision))
             if chain[-1].state != ABANDONED:
                 break
+        return chain[::-1]
+
+    async def adopt_all(self, chains: Mapping[Subject, Sequence[Head]], *, and_then: AndThen | None = None) -> None:
+        """Moves the catalog to what `read_back` found of many subjects, in one transaction, of which `and_then` is a
+        part. Their order is that of their keys: two who adopt the same wait for each other, and not in a circle."""
+        subjects = sorted(chains, key=lambda subject: subject.ticket_key)
 
         async def move(connection: Connection) -> None:
-            for head in reversed(chain):
-                await self._apply(connection, head)
+            for subject in subjects:
+                await self._database.exclude(connection, subject.ticket_key)
+                await self._kinds[subject.kind].revision(connection, subject)  # locks its row
+            for subject in subjects:
+                for head in chains[subject]:
+                    await self._kinds[subject.kind].apply(connection, head)
+            if and_then is not None:
+                await and_then(connection)
 
         await self._database.transact(move)
-        failpoint(f"{self._kinds[subject.kind].steps}.adopted")
-        return chain[0].revision
+        failpoint(f"{self._kinds[subjects[0].kind].steps}.adopted")
 
     async def read(self, subject: Subject, revision: int) -> Head:
         """A head from the bucket. Raises `ObjectMissing`, `DataCorrupt`."""

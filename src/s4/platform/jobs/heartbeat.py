@@ -98,11 +98,17 @@ class Heartbeat:
             else:
                 now = datetime.now(UTC)
             until = now + self._lease
-            connection.execute(
-                sa.update(jobs)
-                .where(jobs.c.state == "running", jobs.c.lease_owner == self._owner, jobs.c.lease_until > now)
-                .values(lease_until=until)
+            # What a transaction has locked is passed over until the next beat: one that waits, for whatever else it
+            # locks, must not hold up the beat of all that this process does. Nobody can take it away meanwhile.
+            mine = sa.select(jobs.c.job_id).where(
+                jobs.c.state == "running", jobs.c.lease_owner == self._owner, jobs.c.lease_until > now
             )
             connection.execute(
-                sa.update(leases).where(leases.c.owner == self._owner, leases.c.until > now).values(until=until)
+                sa.update(jobs)
+                .where(jobs.c.job_id.in_(mine.with_for_update(skip_locked=True)))
+                .values(lease_until=until)
+            )
+            held = sa.select(leases.c.name).where(leases.c.owner == self._owner, leases.c.until > now)
+            connection.execute(
+                sa.update(leases).where(leases.c.name.in_(held.with_for_update(skip_locked=True))).values(until=until)
             )

@@ -28,7 +28,7 @@ from s4.platform.objects.base import (
     StoreFault,
     StoreUnavailable,
 )
-from s4.platform.objects.factory import open_signed, open_store
+from s4.platform.objects.factory import of_replica, open_failing_over, open_replica, open_signed, open_store
 from s4.platform.objects.signed import SignedRequests, StoreAnswer, ask_unsigned
 from s4.platform.objects.store import ObjectStore, Upload
 
@@ -47,6 +47,9 @@ __all__ = [
     "StoreUnavailable",
     "Upload",
     "ask_unsigned",
+    "of_replica",
+    "open_failing_over",
+    "open_replica",
     "open_signed",
     "open_store",
 ]

@@ -12,6 +12,7 @@ from obstore.store import GCSStore, MemoryStore, S3Store
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Settings
 from s4.platform.objects.base import Backend
+from s4.platform.objects.failover import FailingOver
 from s4.platform.objects.local import LocalBackend
 from s4.platform.objects.remote import RemoteBackend
 from s4.platform.objects.signed import SignedRequests
@@ -29,6 +30,21 @@ _BACKOFF_MAX = timedelta(seconds=3)
 _ENVIRONMENTS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN")
 
 
+def open_failing_over(settings: Settings, replica: ObjectStore | None) -> ObjectStore:
+    """The first bucket, whose contents and texts are read from the second when it fails, where there is a second."""
+    if replica is None:
+        return open_store(settings)
+    backend, lance_place = _opened(settings)
+    return FailingOver(
+        backend,
+        timeout_seconds=settings.store_timeout_seconds,
+        part_bytes=settings.store_part_bytes,
+        lance_place=lance_place,
+        replica=replica,
+        first_byte_seconds=settings.replica_read_seconds,
+    )
+
+
 def open_store(settings: Settings) -> ObjectStore:
     """`file:///path`, `s3://bucket/prefix`, `gs://bucket/prefix` or `memory://`; `Settings` takes nothing else.
 
@@ -42,6 +58,21 @@ def open_store(settings: Settings) -> ObjectStore:
         part_bytes=settings.store_part_bytes,
         lance_place=lance_place,
     )
+
+
+def open_replica(settings: Settings) -> ObjectStore | None:
+    """The second bucket; None where none is named."""
+    described = of_replica(settings)
+    return open_store(described) if described is not None else None
+
+
+def of_replica(settings: Settings) -> Settings | None:
+    """The same settings, with the second bucket in the place of the first; None where none is named."""
+    if settings.replica_store_url is None:
+        return None
+    names = ("url", "endpoint", "region", "access_key_id", "secret_access_key", "google_key_file")
+    second = {f"store_{name}": getattr(settings, f"replica_store_{name}") for name in names}
+    return settings.model_copy(update=second | {"replica_store_url": None})
 
 
 def open_signed(settings: Settings) -> SignedRequests | None:

@@ -73,8 +73,13 @@ class ObjectStore:
         self._lance_place = lance_place
         self._aborts: set[asyncio.Task[None]] = set()
         self.observer: StoreObserver = _unobserved
+        self._closed: S4Error | None = None
 
     # -- write
+
+    def close_for_writing(self, error: S4Error) -> None:
+        """From here on whatever would write or delete raises `error`; what is on its way may still arrive."""
+        self._closed = error
 
     async def create(self, key: ObjectKey, data: bytes, *, commit_id: str | None) -> CreateOutcome:
         """Creates a small object unless one is there.
@@ -86,6 +91,7 @@ class ObjectStore:
         _check(key)
         if commit_id is not None and commit_id.encode() not in data:
             raise ValueError("the data of a commit must contain its commit id")
+        self._refuse_if_closed()
         outcome = "unknown"
         try:
             async with self._deadline("create", self._timeout_seconds):
@@ -98,6 +104,7 @@ class ObjectStore:
     async def put(self, key: ObjectKey, data: bytes) -> None:
         """Writes a whole small object over whatever is there. For what can be made again."""
         _check(key)
+        self._refuse_if_closed()
         async with self._operation("put"):
             await self._backend.put(key, data)
         self._written(key, len(data))
@@ -108,6 +115,7 @@ class ObjectStore:
         Leaving the block without a commit removes what was sent. Up to one part costs one request.
         """
         _check(key)
+        self._refuse_if_closed()
         return self._upload(key)
 
     async def copy(self, source: ObjectKey, target: ObjectKey, *, size_bytes: int) -> None:
@@ -123,6 +131,7 @@ class ObjectStore:
 
     async def delete(self, doomed: Iterable[ObjectKey]) -> None:
         """Removes objects; missing ones are fine. A failure may leave some of them: call again."""
+        self._refuse_if_closed()
         remaining = [_checked(key) for key in doomed]
         for start in range(0, len(remaining), DELETE_BATCH_MAX):
             async with self._operation("delete"):
@@ -147,6 +156,10 @@ class ObjectStore:
         A connection that breaks is replaced and the download goes on where it stopped. Every byte comes, or this
         raises: `ObjectMissing`, `RangeNotSatisfiable`, `DataCorrupt` when the object changed meanwhile.
         """
+        async for chunk in self._streamed(key, start, end):
+            yield chunk
+
+    async def _streamed(self, key: ObjectKey, start: int, end: int | None) -> AsyncIterator[bytes]:
         _check(key)
         if start < 0 or (end is not None and end < start):
             raise ValueError(f"{start}..{end} is not a range")
@@ -265,6 +278,10 @@ class ObjectStore:
 
     # -- inside
 
+    def _refuse_if_closed(self) -> None:
+        if self._closed is not None:
+            raise self._closed
+
     def _written(self, key: ObjectKey, size_bytes: int, *, requests: int = 1) -> None:
         metrics.STORE_BYTES.labels("written").inc(size_bytes)
         self.observer(key, "writes", requests)
@@ -313,7 +330,7 @@ class ObjectStore:
 
     async def _collected(self, key: ObjectKey, start: int, end: int | None) -> bytes:
         async with self._deadline("get", self._timeout_seconds):
-            return b"".join([chunk async for chunk in self.stream(key, start=start, end=end)])
+            return b"".join([chunk async for chunk in self._streamed(key, start, end)])
 
     async def _opened(self, key: ObjectKey, start: int, end: int | None, first: Reading | None) -> Reading:
         async with self._operation("get"):

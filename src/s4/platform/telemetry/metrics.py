@@ -264,6 +264,31 @@ WEBHOOK_OLDEST_SECONDS = Gauge(
     "workers reach no network.",
 )
 
+# -- second region
+STORE_FAILOVERS = Counter(
+    "s4_store_failovers_total",
+    "Contents and texts that were read from the second bucket, because the first did not send them in time. Rising: "
+    "the first store is away; nothing can be written.",
+)
+REPLICATION_LAG = Gauge(
+    "s4_replication_lag_seconds",
+    "How long ago that was which the second bucket has completely, as of the end of the last copying by this process. "
+    "More than twice S4_REPLICATE_SECONDS: the second store is away or too slow for what is written.",
+)
+REPLICATION_AS_OF = Gauge(
+    "s4_replication_as_of_timestamp_seconds",
+    "Everything that was acknowledged before then is in the second bucket; `time()` less this is what would be lost "
+    "now. 0: this process has copied nothing yet.",
+)
+REPLICATION_OBJECTS = Counter(
+    "s4_replication_objects_total", "Objects copied into the second bucket, and deleted there.", ["what"]
+)
+REPLICATION_BYTES = Counter("s4_replication_bytes_total", "Bytes copied into the second bucket.")
+SUPERSEDED = Gauge(
+    "s4_superseded",
+    "1: another region was promoted, and this process stops. What it accepted meanwhile lists `s4 stranded`.",
+)
+
 # -- reconcilers
 RECONCILED = Counter(
     "s4_reconciled_total",

@@ -3,6 +3,7 @@
 from s4client.operations.admin.analytics import AnalyticsOperations
 from s4client.operations.admin.audit import AuditOperations
 from s4client.operations.admin.backups import BackupsOperations
+from s4client.operations.admin.exports import ExportsOperations
 from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
 from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
@@ -13,6 +14,7 @@ from s4client.operations.admin.webhooks import TenantWebhooksOperations
 
 class AdminOperations(
     TenantsOperations,
+    ExportsOperations,
     TenantKeysOperations,
     AdministratorsOperations,
     PlansOperations,

@@ -1,6 +1,7 @@
 """The catalog's row of a document, and its flattened metadata."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -119,6 +120,34 @@ async def replace_fields(
             for ordinal, value in enumerate(values)
         ]
         await connection.execute(sa.insert(document_fields), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far the catalog knows a document's chain. `processing`: the revision and version of its content, while that
+    waits to be indexed."""
+
+    revision: int
+    processing: tuple[int, VersionId] | None
+
+
+async def known(connection: Connection, tenant_id: TenantId) -> dict[str, Known]:
+    """Of every document, dead ones too."""
+    d = documents.c
+    found = await connection.execute(
+        sa.select(d.document_id, d.revision, d.state, d.status, d.content_revision, d.version_id).where(
+            d.tenant_id == tenant_id
+        )
+    )
+    return {
+        row.document_id: Known(
+            row.revision,
+            (row.content_revision, VersionId(row.version_id))
+            if row.state == "live" and row.status == DocumentStatus.PROCESSING
+            else None,
+        )
+        for row in found
+    }
 
 
 def awaits_indexing() -> sa.ColumnElement[bool]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from s4.domains.documents.model import Document, DocumentStatus
@@ -19,7 +19,8 @@ class UploadRequest:
     """What the caller says of the bytes. `create_only`: a live document with this key is a conflict.
 
     `declared_bytes` is their exact number, if it was declared. `bytes_at_least` and `bytes_at_most` are what a form's
-    own length tells of the file in it.
+    own length tells of the file in it. `document_id` and `uploaded_at` are of a document that comes from elsewhere: its
+    id where it has no key, and when it was first uploaded.
     """
 
     filename: str
@@ -32,6 +33,8 @@ class UploadRequest:
     bytes_at_most: int | None = None
     preconditions: Preconditions = NO_PRECONDITIONS
     create_only: bool = False
+    document_id: DocumentId | None = None
+    uploaded_at: datetime | None = None
 
     @property
     def idempotency_hash(self) -> str | None:

@@ -171,6 +171,8 @@ class Uploads:
                 return remembered, remembered.document_id
         if request.key is not None:
             return None, document_id_for_key(tenant_id, request.key)
+        if request.document_id is not None:
+            return None, request.document_id
         if request.idempotency_key is None:
             return None, new_document_id(self._random)
         # The n-th document that this Idempotency-Key makes: an earlier one was made longer ago than it is remembered.
@@ -261,7 +263,7 @@ class Uploads:
             "size": stored.size_bytes,
             "sha256": stored.sha256,
             "metadata": dict(request.metadata or {}),
-            "uploaded_at": rfc3339(now),
+            "uploaded_at": rfc3339(request.uploaded_at or now),
             "created": created,
         }
         if said:

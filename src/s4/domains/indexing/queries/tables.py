@@ -121,6 +121,33 @@ async def move_table(
     return int(moved.scalar_one())
 
 
+async def attach(
+    connection: Connection,
+    tenant_id: TenantId,
+    generation: GenerationId,
+    incarnation: Incarnation,
+    *,
+    version: int,
+    sums: Sums,
+    commits: int,
+    now: datetime,
+) -> None:
+    """Names a table that the bucket had before the catalog, in place of what was named. The caller holds its lease.
+    `commits`: as of so many since it was compacted."""
+    values = {
+        "tenant_id": tenant_id,
+        "generation_id": generation,
+        "lance_version": version,
+        "commits_since_optimize": commits,
+        "updated_at": now,
+        "incarnation": incarnation,
+        "files": _files(sums),
+    }
+    identity = ["tenant_id", "generation_id"]
+    moved = {name: value for name, value in values.items() if name not in identity}
+    await connection.execute(upsert(connection, index_tables, values, conflict=identity, update=moved))
+
+
 async def optimized(
     connection: Connection,
     tenant_id: TenantId,

@@ -24,7 +24,7 @@ from s4.platform.telemetry import metrics
 
 log = structlog.get_logger()
 
-_RANGES_AT_ONCE = 16
+_RANGES_AT_ONCE = 32  # each with a piece of some megabyte in memory
 _TOUCH_SECONDS = 1.0  # how fine the use of a copy is known to other processes, and to the choice of what goes
 _STOCK_SECONDS = 30.0  # how often a fill looks what other processes brought
 _AVOID_SECONDS = 60.0  # after a failure, or for a table that does not fit: until then its searches read the store

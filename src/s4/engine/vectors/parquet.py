@@ -1,0 +1,165 @@
+"""Rows and vectors as Parquet, for what leaves S4 and for what comes from another.
+
+Written and read a batch at a time, so that a table of any size passes through some megabytes of memory. Two shapes:
+
+    chunks      one row for each chunk that is searchable, with its vector: the columns of the index table
+    embeddings  one row for each vector that was paid for, by embedding space and group: `space`, `group_hash`,
+                `ordinal` within the group, `vector`. A group's rows follow one another.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s4.engine.vectors.model import Vector
+from s4.kernel.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from s4.engine.vectors.reader import TableReader
+
+CONTENT_TYPE = "application/vnd.apache.parquet"
+BATCH_ROWS = 1024
+"""Of a row group: 6 MB of vectors with 1,536 dimensions."""
+_GROUP_ROWS_MAX = 128  # as many as `engine/embedding/groups.py` puts into one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorGroup:
+    """Vectors that were embedded together: shape (n, dimension)."""
+
+    space: str
+    hash: str
+    vectors: Vector
+
+
+class _Gathered(io.RawIOBase):
+    """What the writer has written since it was last emptied."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: Any) -> int:
+        piece = bytes(data)
+        self._pieces.append(piece)
+        self._position += len(piece)
+        return len(piece)
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+async def chunk_rows(reader: "TableReader", pairs: Sequence[tuple[str, int]]) -> AsyncIterator[bytes]:
+    """A Parquet file with every row of these (document, revision) pairs, in no order. Raises as the reader does; and
+    nothing at all comes when there is no such row."""
+    async for piece in _written(reader.batches(pairs, rows_max=BATCH_ROWS)):
+        yield piece
+
+
+async def vector_groups(groups: AsyncIterator[VectorGroup]) -> AsyncIterator[bytes]:
+    """A Parquet file of these groups, in their order. Nothing comes when there are none."""
+
+    async def batches() -> AsyncIterator["pa.RecordBatch"]:
+        waiting: list[VectorGroup] = []
+        rows = 0
+        async for group in groups:
+            waiting.append(group)
+            rows += len(group.vectors)
+            if rows >= BATCH_ROWS:
+                yield await asyncio.to_thread(_group_batch, waiting)
+                waiting, rows = [], 0
+        if waiting:
+            yield await asyncio.to_thread(_group_batch, waiting)
+
+    async for piece in _written(batches()):
+        yield piece
+
+
+async def _written(batches: AsyncIterator["pa.RecordBatch"]) -> AsyncIterator[bytes]:
+    import pyarrow.parquet as pq
+
+    gathered = _Gathered()
+    writer: Any = None
+    try:
+        async for batch in batches:
+            if batch.num_rows == 0:
+                continue
+            if writer is None:
+                # Vectors hardly compress; texts do.
+                writer = pq.ParquetWriter(gathered, batch.schema, compression="zstd")
+            await asyncio.to_thread(writer.write_batch, batch)
+            yield gathered.taken()
+        if writer is not None:
+            await asyncio.to_thread(writer.close)
+            yield gathered.taken()
+    finally:
+        if writer is not None and writer.is_open:
+            writer.close()
+
+
+def _group_batch(groups: Sequence[VectorGroup]) -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    vectors = [row for group in groups for row in np.asarray(group.vectors, np.float32)]
+    offsets = np.cumsum([0, *map(len, vectors)], dtype=np.int32)
+    flat = np.concatenate(vectors) if vectors else np.empty(0, np.float32)
+    columns = [
+        pa.array([group.space for group in groups for _ in range(len(group.vectors))], pa.utf8()),
+        pa.array([group.hash for group in groups for _ in range(len(group.vectors))], pa.utf8()),
+        pa.array([ordinal for group in groups for ordinal in range(len(group.vectors))], pa.int32()),
+        pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)),
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=["space", "group_hash", "ordinal", "vector"])
+
+
+def read_vector_groups(path: Path) -> Iterator[VectorGroup]:
+    """The groups of a file that `vector_groups` wrote. Reads as it goes; not for the event loop. Raises
+    `InvalidRequest` for a file that is no such thing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    space, name, rows = "", "", list[np.ndarray[Any, Any]]()
+
+    def whole() -> VectorGroup:
+        if len({row.shape for row in rows}) != 1 or not np.isfinite(rows).all():
+            raise InvalidRequest(f"The vectors of the group {name} do not fit together.")
+        return VectorGroup(space, name, np.stack(rows).astype(np.float32, copy=False))
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=["space", "group_hash", "ordinal", "vector"]):
+                for row_space, row_name, ordinal, vector in _rows(batch):
+                    if (row_space, row_name) != (space, name):
+                        if rows:
+                            yield whole()
+                        space, name, rows = row_space, row_name, []
+                    if ordinal != len(rows) or ordinal >= _GROUP_ROWS_MAX:
+                        raise InvalidRequest(f"The rows of the group {row_name} are not in their order.")
+                    rows.append(vector)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise InvalidRequest("This is no Parquet file of vectors as an export has them.") from error
+    if rows:
+        yield whole()
+
+
+def _rows(batch: "pa.RecordBatch") -> Iterator[tuple[str, str, int, "np.ndarray[Any, Any]"]]:
+    spaces, names, ordinals = (batch.column(name).to_pylist() for name in ("space", "group_hash", "ordinal"))
+    vectors = batch.column("vector")
+    for index, (space, name, ordinal) in enumerate(zip(spaces, names, ordinals, strict=True)):
+        if not (isinstance(space, str) and isinstance(name, str) and isinstance(ordinal, int)):
+            raise InvalidRequest("A row of the vectors lacks its space, group or ordinal.")
+        yield space, name, ordinal, np.asarray(vectors[index].values.to_numpy(zero_copy_only=False), np.float32)

@@ -1,0 +1,184 @@
+"""An export on disk.
+
+The manifest comes last and names the list of all files with their sums: a directory without one is no export, but the
+beginning of one, whose journal says which parts are whole.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from s4.entrypoints.cli.options import WrongUsage
+
+FORMAT = "s4-tenant-export"
+FORMAT_VERSION = 1
+"""As the server's (`domains/leaving/model.py`): the command line imports no domains, which take a second."""
+MANIFEST = "manifest.json"
+FILES = "files.jsonl"
+TENANT = "tenant.json"
+GENERATIONS = "generations.json"
+RECORDS = ("usage", "endpoints", "audit")
+_JOURNAL = "export.journal"
+_PIECE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of an export, by its path below it, with slashes."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"path": self.path, "size": self.size_bytes, "sha256": self.sha256}
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> "FileEntry":
+        return cls(str(said["path"]), int(said["size"]), str(said["sha256"]))
+
+
+class Folder:
+    """The directory of one export."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # -- names
+
+    def content(self, document_id: str) -> str:
+        """Spread over directories by the id's last two characters: file systems dislike a hundred thousand in one."""
+        return f"content/{document_id[-2:]}/{document_id}"
+
+    def text(self, document_id: str) -> str:
+        return f"text/{document_id[-2:]}/{document_id}.json"
+
+    def documents(self, part: int) -> str:
+        return f"documents/{part:06d}.jsonl"
+
+    def chunks(self, generation: str, part: int) -> str:
+        return f"chunks/{generation}/{part:06d}.parquet"
+
+    def embeddings(self, space: str, part: str) -> str:
+        return f"embeddings/{space}/{part}.parquet"
+
+    def records(self, kind: str) -> str:
+        return f"{kind}.jsonl"
+
+    def path(self, name: str) -> Path:
+        """Raises `WrongUsage` for a name that leads elsewhere: an export may come from a stranger."""
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts:
+            raise WrongUsage(f"The export names the file {name!r}, which is not in it.")
+        return self.root.joinpath(*parts)
+
+    # -- writing
+
+    def prepare(self, name: str) -> Path:
+        """Where to write it; its directory is there."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write(self, name: str, pieces: Iterable[bytes]) -> FileEntry:
+        """There whole or not at all, and on disk."""
+        path = self.prepare(name)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            with part.open("xb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return self.entry(name)
+
+    def write_json(self, name: str, value: Any) -> FileEntry:
+        return self.write(name, [json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n"])
+
+    def entry(self, name: str) -> FileEntry:
+        """Reads the file to take its sum."""
+        path = self.path(name)
+        return FileEntry(name, path.stat().st_size, sha256_of(path))
+
+    # -- the journal of an export that is not whole
+
+    def journal(self) -> list[dict[str, Any]]:
+        try:
+            lines = (self.root / _JOURNAL).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines[:-1]]  # the last one has no end: a crash was in the middle of it
+
+    def note(self, said: Mapping[str, Any]) -> None:
+        with (self.root / _JOURNAL).open("ab") as file:
+            file.write(json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def mend_journal(self) -> None:
+        """Takes a line off that was cut short."""
+        path = self.root / _JOURNAL
+        if path.exists():
+            with path.open("r+b") as file:
+                kept = file.read().rfind(b"\n") + 1
+                file.truncate(kept)
+
+    def finish(self, entries: Iterable[FileEntry], said: Mapping[str, Any]) -> None:
+        """The list of files, then the manifest; then the journal goes."""
+        lines = (json.dumps(each.to_dict(), separators=(",", ":")).encode() + b"\n" for each in entries)
+        files = self.write(FILES, lines)
+        head = {"format": FORMAT, "format_version": FORMAT_VERSION}
+        self.write_json(MANIFEST, head | dict(said) | {"files": files.to_dict()})
+        (self.root / _JOURNAL).unlink(missing_ok=True)
+
+    # -- reading
+
+    @property
+    def is_whole(self) -> bool:
+        return (self.root / MANIFEST).exists()
+
+    def manifest(self) -> dict[str, Any]:
+        """Raises `WrongUsage` where there is none, or of a form that this release does not read."""
+        try:
+            said = json.loads((self.root / MANIFEST).read_bytes())
+        except FileNotFoundError as error:
+            raise WrongUsage(f"{self.root} is no export: it has no {MANIFEST}, which is written last.") from error
+        except ValueError as error:
+            raise WrongUsage(f"The {MANIFEST} of {self.root} is damaged.") from error
+        if not isinstance(said, dict) or said.get("format") != FORMAT:
+            raise WrongUsage(f"{self.root} is no export of a tenant.")
+        if said.get("format_version") != FORMAT_VERSION:
+            raise WrongUsage(
+                f"The export has version {said.get('format_version')}; this release reads {FORMAT_VERSION}."
+            )
+        return said
+
+    def files(self, manifest: Mapping[str, Any]) -> Iterator[FileEntry]:
+        """Every file that the manifest vouches for. Raises `WrongUsage` when the list is not the manifest's."""
+        said = FileEntry.of(manifest["files"])
+        if self.entry(said.path) != said:
+            raise WrongUsage(f"{said.path} is not what the manifest says: the export is damaged.")
+        with self.path(said.path).open("rb") as file:
+            for line in file:
+                yield FileEntry.of(json.loads(line))
+
+    def lines(self, name: str) -> Iterator[dict[str, Any]]:
+        with self.path(name).open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()

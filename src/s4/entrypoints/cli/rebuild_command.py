@@ -1,0 +1,107 @@
+"""`s4 rebuild`: a catalog from nothing but the bucket. Asks store and database, not the API."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from s4.entrypoints.cli.options import ConfigFile, Json, configuration, examples
+from s4.entrypoints.cli.output import print_json, print_line, print_note
+
+if TYPE_CHECKING:
+    from s4.domains.maintenance.report import Report
+    from s4.kernel.settings import Settings
+
+_NOTE_SECONDS = 2.0  # between two lines of progress
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
+Follow = Annotated[
+    float | None,
+    typer.Option(
+        "--follow",
+        metavar="SECONDS",
+        min=0,
+        show_default=False,
+        help="Of a second region: bring the catalog after the bucket again and again, with such a pause, until "
+        "interrupted. It does not serve before `s4 promote`.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(epilog=examples("s4 rebuild --data-dir s4-data", "s4 rebuild --data-dir s4-data --json"))(rebuild)
+
+
+def rebuild(
+    context: typer.Context,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    follow: Follow = None,
+    as_json: Json = False,
+) -> None:
+    """Make the catalog anew from the bucket.
+
+    For a database that is empty, or was not brought over to its end: interrupt it, and the next one goes on. Takes over
+    the index tables that lie in the bucket; what has none is indexed by the workers. A worker with an empty database
+    does the same by itself.
+    """
+    from s4.entrypoints.bootstrap import migrate_database
+    from s4.entrypoints.configuration import complete
+    from s4.platform.telemetry import logs
+
+    settings = complete(configuration(context, config, data_dir=data_dir).settings)
+    logs.configure(level="error", log_format=settings.log_format, service="rebuild")
+    migrate_database(settings)
+    if follow is not None:
+        asyncio.run(_follow(settings, follow, as_json=as_json))
+        return
+    started = time.monotonic()
+    report = asyncio.run(_once(settings))
+    _say(report, time.monotonic() - started, as_json=as_json)
+
+
+async def _once(settings: "Settings") -> "Report":
+    from s4.entrypoints.bootstrap import open_core, open_rebuild
+
+    async with open_core(settings) as core, open_rebuild(core) as rebuilding:
+        return await rebuilding.run(progress=Notes())
+
+
+async def _follow(settings: "Settings", pause_seconds: float, *, as_json: bool) -> None:
+    from s4.entrypoints.bootstrap import open_core, open_rebuild
+
+    async with open_core(settings, standby=True) as core, open_rebuild(core) as rebuilding:
+        while True:
+            started = time.monotonic()
+            report = await rebuilding.run(progress=Notes(), serve=False, writes=False)
+            _say(report, time.monotonic() - started, as_json=as_json)
+            await asyncio.sleep(pause_seconds)
+
+
+class Notes:
+    """Says how far it is, now and then, on stderr."""
+
+    def __init__(self) -> None:
+        self._said_at = time.monotonic()
+
+    def __call__(self, step: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if now - self._said_at >= _NOTE_SECONDS:
+            self._said_at = now
+            print_note(f"{step}: {done}" + (f" of {total}" if total is not None else ""))
+
+
+def _say(report: "Report", seconds: float, *, as_json: bool) -> None:
+    counts = report.counts
+    if as_json:
+        print_json({"seconds": round(seconds, 3), **counts})
+        return
+    print_line(
+        f"{counts.get('tenants', 0)} tenants, {counts.get('adopted', 0)} documents in {seconds:.1f} s: "
+        f"{counts.get('attached', 0)} with the index that was there, {counts.get('to_index', 0)} for the workers."
+    )
+    if unreadable := counts.get("unreadable", 0):
+        print_note(f"{unreadable} heads cannot be read; the log names them.")
