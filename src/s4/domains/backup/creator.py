@@ -35,7 +35,14 @@ from s4.kernel.keys import ObjectKey
 from s4.kernel.units import KIB, MIB
 from s4.platform.database import Database
 from s4.platform.faults import failpoint
-from s4.platform.objects import COPY_BYTES_MAX, ObjectInfo, ObjectMissing, ObjectStore
+from s4.platform.objects import (
+    COPY_BYTES_MAX,
+    NOT_IMPLEMENTED,
+    ObjectInfo,
+    ObjectMissing,
+    ObjectStore,
+    StoreUnavailable,
+)
 
 log = structlog.get_logger()
 
@@ -203,14 +210,23 @@ class Creator:
         name = self._place.name_for(identity.encode())
         known_sum = run.snapshot.known_sum(info.key)
         by_itself = self._place.is_shared and self._place.vault is None and self._source.local_root is None
-        if by_itself and known_sum is not None and info.size <= COPY_BYTES_MAX:
-            await self._place.store.copy(info.key, keys.backup_data(name), size_bytes=info.size)
-            summed = known_sum
-        else:
+        summed = known_sum
+        if not (by_itself and known_sum and info.size <= COPY_BYTES_MAX and await self._copied_by_store(info, name)):
             summed = await self._streamed(info, name, known_sum)
+        assert summed is not None, "it was known, or it was taken"
         run.copied += 1
         run.bytes_copied += info.size
         return _entry(info, summed, name, 0)
+
+    async def _copied_by_store(self, info: ObjectInfo, name: str) -> bool:
+        """False where the store cannot."""
+        try:
+            await self._place.store.copy(info.key, keys.backup_data(name), size_bytes=info.size)
+        except StoreUnavailable as error:
+            if error.details.get("code") in NOT_IMPLEMENTED:
+                return False
+            raise
+        return True
 
     async def _streamed(self, info: ObjectInfo, name: str, known_sum: str | None) -> str:
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)

@@ -21,6 +21,7 @@ from s4.platform.objects.base import (
     COPY_BYTES_MAX,
     NO_CONDITIONS,
     NO_CREDENTIALS,
+    NOT_IMPLEMENTED,
     Capabilities,
     CreateOutcome,
     ObjectInfo,
@@ -34,6 +35,7 @@ from s4.platform.objects.store import ObjectStore, Upload
 
 __all__ = [
     "COPY_BYTES_MAX",
+    "NOT_IMPLEMENTED",
     "NO_CONDITIONS",
     "NO_CREDENTIALS",
     "Capabilities",

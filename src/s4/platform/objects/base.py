@@ -43,6 +43,9 @@ NO_CONDITIONS = (
 """Where create-if-absent is not honoured: why S4 does not start, and what to do."""
 
 
+NOT_IMPLEMENTED = ("NotImplemented", "501")
+"""Codes of a store that does not know what it is asked for."""
+
 NO_CREDENTIALS = "NoCredentials"
 """The code where no credentials are set and the machine has none to give: neither S3 nor Google's storage was asked."""
 

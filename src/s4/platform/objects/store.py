@@ -20,6 +20,7 @@ from s4.platform.faults import failpoint
 from s4.platform.objects.base import (
     COPY_BYTES_MAX,
     DELETE_BATCH_MAX,
+    NOT_IMPLEMENTED,
     Backend,
     Capabilities,
     CreateOutcome,
@@ -50,7 +51,6 @@ _PING_SECONDS_MAX = 5.0  # a readiness check that takes longer is a "no" already
 # The last parts have one deadline, the request that joins them has another.
 _FINISH_DEADLINES = 2
 _COPIED_IN_A_DEADLINE_BYTES = 512 * MIB  # a store that copies slower than its own disks read is not well
-_NOT_IMPLEMENTED = ("NotImplemented", "501")
 
 
 class ObjectStore:
@@ -245,7 +245,7 @@ class ObjectStore:
             honoured = outcomes == [CreateOutcome.CREATED, CreateOutcome.TAKEN]
             return Capabilities(create_if_absent=honoured and await self.get(key) == first)
         except StoreUnavailable as error:
-            if error.details.get("code") in _NOT_IMPLEMENTED:
+            if error.details.get("code") in NOT_IMPLEMENTED:
                 return Capabilities(create_if_absent=False)
             raise
         finally:
