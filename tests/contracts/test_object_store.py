@@ -87,7 +87,8 @@ async def test_a_copy_is_another_object_with_the_same_bytes(store: ObjectStore) 
     try:
         await store.copy(source, target, size_bytes=size_bytes)
     except StoreUnavailable as error:
-        assert error.details["code"] in NOT_IMPLEMENTED
+        if error.details["code"] not in NOT_IMPLEMENTED:
+            raise
         pytest.skip("the emulator of Google's storage has no copies by its XML interface")
     await store.delete([source])
     assert await store.get(target) == b"x" * 300_000
