@@ -75,6 +75,26 @@ async def restored(settings: Settings, erased: Erased | None = None) -> Any:
         await target.aclose()
 
 
+async def test_what_the_bucket_has_lost_keeps_nothing_else_from_being_backed_up(tmp_path: Path) -> None:
+    """And what a former backup has of it is kept."""
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        acme = await house.tenant("Initech")
+        old = await house.put(acme, "old", "was backed up once")
+        await backups.create()
+        new = await house.put(acme, "new", "never was")
+        await house.work()
+        for document in (old, new):
+            key = keys.content(acme.context.tenant_id, document.document_id, document.version_id)
+            await house.core.store.put(key, b"rotten")
+
+        manifest = await backups.create()
+
+        assert [new.document_id in key for key in manifest.lacking] == [True]
+        assert manifest.counts.documents == 8
+        found = await backups.verify("latest")
+        assert found.problems == [f"The bucket lacked {manifest.lacking[0]} when the backup was made."]
+
+
 @pytest.mark.parametrize("kind", PLACES)
 async def test_a_backup_brings_everything_back_on_an_empty_machine(tmp_path: Path, kind: str) -> None:
     async with filled(tmp_path, **place_settings(kind, tmp_path)) as (house, backups):

@@ -106,8 +106,7 @@ class Creator:
 
     async def create(self, progress: Progress = silent, *, anew: bool = False) -> Manifest:
         """`anew`: copies everything, also what former backups have, as after one of them was found damaged. Raises
-        `Unavailable` while another one runs, too, and `DataCorrupt` when an object was changed on its
-        way. What the bucket has lost is named in the manifest: the rest is worth keeping all the more."""
+        `Unavailable`, also while another one runs. What the bucket has lost or damaged is named in the manifest."""
         started = self._clock.now()
         requests_before = self._requests()
         async with self._holds.placed("backup") as hold:
@@ -169,18 +168,23 @@ class Creator:
     async def _copy(self, run: _Run, pack: "_Pack", window: Sequence[ObjectInfo]) -> set[ObjectKey]:
         gate = asyncio.Semaphore(_PARALLEL)
 
-        async def one(info: ObjectInfo, known: Entry | None) -> Entry | tuple[ObjectInfo, bytes] | None:
-            if known is not None and self._has(run, known):
-                return known
+        async def one(info: ObjectInfo, former: Entry | None) -> Entry | tuple[ObjectInfo, bytes] | None:
+            has_former = former is not None and self._has(run, former)
+            if former is not None and has_former and _is_same(former, info):
+                return former
             async with gate:
                 try:
                     if info.size <= _PACKED_BYTES_MAX:
-                        return info, await self._source.get(info.key)
+                        return info, _sound(info.key, await self._source.get(info.key), run.snapshot)
                     return await self._copied(run, info)
                 except ObjectMissing:
                     return None  # it went between listing and copying; whether it may, `_lacking` decides
+                except DataCorrupt as error:
+                    log.error("backup.object_damaged", key=info.key, error=error.message)
+            # The rest is worth keeping all the more, and so is what was copied while it was sound.
+            return former if has_former and former and former.sum == run.snapshot.known_sum(info.key) else None
 
-        known = [await run.known.same(info) for info in window]
+        known = [await run.known.find(info) for info in window]
         done = await asyncio.gather(*map(one, window, known))
         seen = set()
         for outcome in done:
@@ -190,10 +194,9 @@ class Creator:
                 pack.add_entry(outcome)
             else:
                 await pack.add_bytes(*outcome)
-            info_key = outcome.key if isinstance(outcome, Entry) else outcome[0].key
-            seen.add(info_key)
+            seen.add(outcome.key if isinstance(outcome, Entry) else outcome[0].key)
             run.objects += 1
-            run.object_bytes += outcome.size_bytes if isinstance(outcome, Entry) else outcome[0].size
+            run.object_bytes += outcome.size_bytes if isinstance(outcome, Entry) else len(outcome[1])
             if len(run.ready) >= _PART_ENTRIES:
                 await self._put_part(run)
         return seen
@@ -314,8 +317,8 @@ class _Known:
         self._sources = list(sources)
         self._next: list[Entry | None] = [None] * len(self._sources)
 
-    async def same(self, info: ObjectInfo) -> Entry | None:
-        """The entry of exactly this object, if there is one."""
+    async def find(self, info: ObjectInfo) -> Entry | None:
+        """The entry of this very object if there is one, else that of a former one under its key."""
         found = None
         for number, source in enumerate(self._sources):
             entry = self._next[number]
@@ -328,7 +331,7 @@ class _Known:
                 if entry is None:
                     break
             self._next[number] = entry
-            if entry is not None and entry.key == info.key and _is_same(entry, info):
+            if entry is not None and entry.key == info.key and (found is None or _is_same(entry, info)):
                 found = entry
         return found
 
@@ -350,10 +353,7 @@ class _Pack:
             self._run.ready.append(entry)
 
     async def add_bytes(self, info: ObjectInfo, data: bytes) -> None:
-        known_sum = self._run.snapshot.known_sum(info.key)
         summed = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        if known_sum not in (None, summed, f"md5:{hashlib.md5(data, usedforsecurity=False).hexdigest()}"):
-            raise DataCorrupt(f"An object in the bucket is not what it was: {info.key}.")
         self._waiting.append((replace(info, size=len(data)), summed, len(self._bytes)))
         self._bytes += data
         self._run.copied += 1
@@ -376,6 +376,14 @@ class _Pack:
             each if isinstance(each, Entry) else _entry(each[0], each[1], name, each[2]) for each in self._waiting
         ]
         self._waiting, self._bytes = [], bytearray()
+
+
+def _sound(key: ObjectKey, data: bytes, snapshot: Snapshot) -> bytes:
+    """Raises `DataCorrupt` when the catalog knows another sum."""
+    sums = f"sha256:{hashlib.sha256(data).hexdigest()}", f"md5:{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
+    if snapshot.known_sum(key) not in (None, *sums):
+        raise DataCorrupt(f"An object in the bucket is not what it was: {key}.")
+    return data
 
 
 def _entry(info: ObjectInfo, summed: str, name: str, offset: int) -> Entry:
