@@ -5,10 +5,9 @@ import time
 import httpx
 
 from s4client import S4AdminClient
-from tests.api.calls import assert_refused
 from tests.factories.deployment import ADMIN_KEY, Deployment
 
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120  # workers step back where others want the processors
 
 
 def test_an_administrator_asks_for_a_backup_and_the_worker_makes_it(deployment: Deployment) -> None:
@@ -26,5 +25,5 @@ def test_an_administrator_asks_for_a_backup_and_the_worker_makes_it(deployment: 
 
 
 def test_a_tenant_has_nothing_to_do_with_backups(tenant: httpx.Client) -> None:
-    assert_refused(tenant.get("/admin/backups"), 401, "unauthenticated")
-    assert_refused(tenant.post("/admin/backups"), 401, "unauthenticated")
+    assert tenant.get("/admin/backups").status_code == 401
+    assert tenant.post("/admin/backups").status_code == 401

@@ -26,11 +26,14 @@ from s4.entrypoints.bootstrap.core import Core, migrate_database, open_core
 from s4.entrypoints.bootstrap.parts import RANDOM
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 from s4.kernel.clock import SystemClock
-from s4.kernel.errors import NotFound
+from s4.kernel.errors import NotFound, Unavailable
 from s4.kernel.settings import Settings
 from s4.platform.objects import ObjectStore, open_store
 from s4.platform.security import sealing
 from s4.platform.security.vault import Vault
+
+_REBUILD_ATTEMPTS_MAX = 5
+_REBUILD_PAUSE_SECONDS = 2.0
 
 
 def place_settings(settings: Settings) -> Settings:
@@ -82,7 +85,14 @@ class _Opened:
     parts: WorkerParts
 
     async def rebuild(self) -> None:
-        await self.parts.maintenance.rebuild()
+        for attempt in range(1, _REBUILD_ATTEMPTS_MAX + 1):
+            try:
+                await self.parts.maintenance.rebuild()
+                break
+            except Unavailable:  # a catalog that is busy; it goes on where it was
+                if attempt == _REBUILD_ATTEMPTS_MAX:
+                    raise
+            await asyncio.sleep(_REBUILD_PAUSE_SECONDS)
         await self.parts.worker.run_until_idle()
 
     async def counts(self) -> Counts:
