@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from s4.domains.backup import BackupSource, ChainSource, Erased, Rewound
+from s4.domains.documents.chain import subject
 from s4.entrypoints.bootstrap import make_backups, make_rewinder, open_place
 from s4.kernel import keys
 from s4.kernel.errors import InvalidRequest, NotFound
 from s4.kernel.ids import TenantId
+from s4.platform.chains import Draft
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER
 
@@ -176,6 +178,30 @@ async def test_who_was_erased_does_not_come_back_to_life(tmp_path: Path) -> None
         done = await rewinder.in_place(OWNER, source, tenant_id, Erased(documents=frozenset({(tenant_id, deleted)})))
         assert (done.erased, done.brought_back) == (1, 0)
         assert "deleted" not in await was.contents(was.acme)
+
+
+async def test_what_is_under_a_legal_hold_stays_as_it_is(tmp_path: Path) -> None:
+    async with past(tmp_path) as was, was.source("backup") as source:
+        core, tenant_id = was.house.core, was.acme.context.tenant_id
+        before = await was.contents(was.acme)
+        for document in await was.house.all(was.acme):
+            held = subject(tenant_id, document.document_id)
+            head = await core.chains.read(held, document.revision)
+            body = {**head.body, "holds": {"operator": {"reason": "a court", "placed_at": "2026-01-31T12:00:00Z"}}}
+
+            async def seal(_c: Any, _n: Any, body: Any = body) -> Draft:
+                return Draft("live", body)
+
+            await core.chains.commit(held, seal=seal, settled=settled)
+
+        done = await make_rewinder(core).in_place(OWNER, source, tenant_id, Erased())
+
+        assert (done.held, done.removed, done.changed, done.brought_back) == (3, 0, 0, 1)
+        assert await was.contents(was.acme) == before | {"deleted": THEN["deleted"]}
+
+
+async def settled(_connection: Any, _head: Any) -> None:
+    """Nothing more."""
 
 
 async def test_bytes_that_the_bucket_lost_are_brought_back_from_a_backup(tmp_path: Path) -> None:

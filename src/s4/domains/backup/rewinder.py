@@ -9,7 +9,8 @@ Bytes that are brought back get a version id of their own: the former one may be
 is compared on the way, before the head that names them. The text and the vectors come along where they were kept, so
 that nothing is extracted or paid for twice; the index is a worker's work, as after every change.
 
-A tenant's own settings, plan and keys stay as they are: a key that was revoked since stays revoked.
+A tenant's own settings, plan and keys stay as they are: a key that was revoked since stays revoked. A document under a
+legal hold stays as it is, too, unless its bytes are damaged.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import rows
 from s4.domains.maintenance.holds import Holds
 from s4.domains.tenants import NewTenant, TenantService
+from s4.domains.tenants import queries as tenant_queries
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import AdminContext
@@ -66,6 +68,8 @@ class Rewound:
     brought_back: int = 0
     removed: int = 0
     erased: int = 0
+    held: int = 0
+    """Under a legal hold, and left as they are."""
     changed_meanwhile: int = 0
     lost: list[str] = field(default_factory=list)
     bytes_copied: int = 0
@@ -212,14 +216,19 @@ class Rewinder:
             row = await rows.find(connection, into, target)
         live = row if row is not None and row.state == "live" else None
         if was.head is None:
-            if live is not None and await self._commit(job, target, row, "tombstone", {"key": live.key}):
+            if live is not None and await self._is_held(job, live):
+                done.held += 1
+            elif live is not None and await self._commit(job, target, row, "tombstone", {"key": live.key}):
                 done.removed += 1
             return
         is_sound = live is not None and not (job.heals and await self._is_damaged(into, live))
         if live is not None and is_sound and _said(live) == {name: was.head.body[name] for name in _SAID}:
             done.unchanged += 1
             return
-        body = {name: was.head.body[name] for name in (*_SAID, "uploaded_at")}
+        if live is not None and is_sound and await self._is_held(job, live):
+            done.held += 1
+            return
+        body = {name: was.head.body[name] for name in (*_SAID, "uploaded_at", "holds") if name in was.head.body}
         if live is not None and is_sound and (live.sha256, live.size_bytes) == (body["sha256"], body["size"]):
             body |= {"version_id": live.version_id, "content_revision": live.content_revision}  # its bytes are there
         elif job.dry_run:
@@ -234,6 +243,17 @@ class Rewinder:
         if await self._commit(job, target, row, "live", body):
             done.changed += live is not None
             done.brought_back += live is None
+
+    async def _is_held(self, job: "_Job", live: Any) -> bool:
+        """Whether a document, or its whole tenant, is under a legal hold now: then it is neither deleted nor replaced.
+        One that is placed from here on is a newer head, and the commit refuses."""
+        async with self._database.read() as connection:
+            tenant = await tenant_queries.body(connection, job.into)
+            now = await self._database.now(connection)
+        if tenant is not None and tenant.get("hold"):
+            return True
+        head = await self._chains.at(document_subject(job.into, DocumentId(live.document_id)), now)
+        return head is not None and bool(head.body.get("holds"))
 
     async def _is_damaged(self, into: TenantId, live: Any) -> bool:
         """Whether the bytes of a live document are gone, or others."""

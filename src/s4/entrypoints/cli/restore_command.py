@@ -236,6 +236,8 @@ def _show_tenants(rewound: "list[Rewound]", way: _Way, *, as_json: bool) -> None
             print_line(f"Its key, shown this once: {one.api_key}")
         for document_id in one.lost[:_NAMES_SHOWN]:
             print_note(f"The bytes of {document_id} are not kept any more.")
+        if one.held:
+            print_note(f"{one.held} documents are under a legal hold and stay as they are.")
         if one.changed_meanwhile:
             print_note(f"{one.changed_meanwhile} documents were changed meanwhile and stay so; run this again.")
     if not all(one.ok for one in rewound):
