@@ -60,6 +60,8 @@ class S3Server:
     endpoint: str
     access_key: str
     secret_key: str
+    data_dir: Path
+    """Where it keeps what it is given."""
     region: str = "us-east-1"
 
     def policed(self, *, without: str | None = None) -> "S3Server":
@@ -105,7 +107,9 @@ class SeaweedFS:
         config.write_text(json.dumps(_access(*self._credentials)))
         self._ports = free_ports(8)
         weed = Path(sys.prefix) / "bin" / "weed"
-        self._process.run([str(weed), *_weed_arguments(self._process.directory, config, self._ports)])
+        # Without a key of its own it refuses to encrypt (SSE-S3).
+        key = f"WEED_S3_SSE_KEK={secrets.token_hex(32)}"
+        self._process.run(["env", key, str(weed), *_weed_arguments(self._process.directory, config, self._ports)])
 
     def wait(self) -> S3Server:
         """The server, ready to take writes."""
@@ -130,14 +134,15 @@ class SeaweedFS:
                     leftover.unlink(missing_ok=True)
 
     def _server(self) -> S3Server:
-        return S3Server(f"http://127.0.0.1:{self._ports[0]}", *self._credentials)
+        assert self._process is not None
+        return S3Server(f"http://127.0.0.1:{self._ports[0]}", *self._credentials, self._process.directory)
 
 
 POLICED = "policed/"
 """Of every bucket, what the identities of `S3Server.policed` may touch."""
 
 
-def _access(access_key: str, secret_key: str) -> dict[str, list[dict[str, object]]]:
+def _access(access_key: str, secret_key: str) -> dict[str, object]:
     """One identity that may everything, one under S4's own policy, and one without each action of that."""
     from s4.entrypoints.doctor.store.actions import ACTIONS, Place, policy  # here: it imports much
 
@@ -157,7 +162,9 @@ def _access(access_key: str, secret_key: str) -> dict[str, list[dict[str, object
         policies.append({"name": name, "content": json.dumps({**whole, "Statement": allowed})})
         credentials = [{**pair, "accessKey": f"{access_key}-{name}"}]
         identities.append({"name": name, "credentials": credentials, "actions": [], "policyNames": [name]})
-    return {"identities": identities, "policies": policies}
+    # Its own key management, which makes a key when it is named first.
+    kms = {"default_provider": "local", "providers": {"local": {"type": "local", "enableOnDemandCreate": True}}}
+    return {"identities": identities, "policies": policies, "kms": kms}
 
 
 def _policy_name(without: str | None) -> str:

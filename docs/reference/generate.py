@@ -27,10 +27,13 @@ from s4.entrypoints.api import create_app
 from s4.entrypoints.bootstrap import Core
 from s4.entrypoints.cli import app as command_line
 from s4.entrypoints.operations import ProcessState
+from s4.entrypoints.upgrade import FORMATS
 from s4.kernel import errors
 from s4.kernel.settings import Secret, Settings
 from s4.kernel.units import human_size, parse_size
+from s4.platform.database import migrate
 from s4.platform.http.routing import S4Route
+from s4.platform.security.sealing import FORM as SEALED_FORM
 from s4.platform.telemetry import metrics
 
 HERE = Path(__file__).parent
@@ -165,12 +168,31 @@ def cli_page() -> str:
     return _page(page)
 
 
+def formats_page() -> str:
+    """Every format in which something is stored."""
+    page = [
+        *_head("Stored formats"),
+        *_prose("""What S4 stores bears the number of its format. This release reads the versions that are named here
+            and writes the last of them. The bytes of documents are kept as they were uploaded and have no format; files
+            of the index tables are LanceDB's, which numbers them itself, and can be made again."""),
+        "",
+        *_table_head("format", "where in the bucket", "versions that are read"),
+        *(_row(each.name, each.where, ", ".join(map(str, each.reads))) for each in FORMATS),
+        "",
+        *_prose(f"""Secrets that S4 must read again are `{SEALED_FORM}.<key id>.<nonce and ciphertext>` wherever they
+            stand (AES-256-GCM under a key derived from `S4_SECRET_KEY`). The catalog's schema has numbered steps, of
+            which this release knows {migrate.steps()[-1].revision} as the last."""),
+    ]
+    return _page(page)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
     "errors.md": errors_page,
     "routes.md": routes_page,
     "cli.md": cli_page,
+    "formats.md": formats_page,
 }
 
 

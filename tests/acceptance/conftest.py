@@ -25,6 +25,7 @@ def real_model() -> Iterator[str]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A running `s4 serve`, quick and with everything else as it comes."""
     environment = FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY, "S4_AUDIT_SEAL_SECONDS": "2"}
+    environment["S4_ERASURE_SETTLE_SECONDS"] = "0"  # nobody is late here
     started = Deployment(tmp_path_factory.mktemp("s4"), environment).start()
     yield started
     started.kill()

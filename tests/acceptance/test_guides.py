@@ -22,6 +22,9 @@ AUDIT = page("docs/guide/audit.md")
 MAINTENANCE = page("docs/guide/maintenance.md")
 STORE = page("docs/guide/store.md")
 BACKUP = page("docs/guide/backup.md")
+LEAVING = page("docs/guide/leaving.md")
+KEEPING = page("docs/guide/keeping.md")
+UPGRADING = page("docs/guide/upgrading.md")
 
 
 @pytest.fixture
@@ -110,6 +113,33 @@ def test_the_guide_to_backups_does_what_it_says(served: Deployment, tenant: dict
     assert "The drill was passed." in drilled
     assert json.loads((folder / "drill.json").read_text())["ok"]
     assert "It can be served." in restored
+
+
+def test_the_guide_to_coming_and_leaving_does_what_it_says(
+    served: Deployment, tenant: dict[str, str], folder: Path
+) -> None:
+    environment = tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY}
+    printed = run_blocks(executed_blocks(LEAVING, "bash"), folder, served.url, environment)
+    assert "Exported 2 documents of Acme" in printed[1]
+    assert "Loaded 2 documents into Acme" in printed[2]
+    assert "nothing was left" in printed[3]
+
+
+def test_the_guide_to_keeping_does_what_it_says(served: Deployment, operator: dict[str, str], folder: Path) -> None:
+    held, archived, days = run_blocks(executed_blocks(KEEPING, "bash"), folder, served.url, operator)
+    assert "is held: Case 7." in held
+    assert "It is held." in held
+    assert "operator\tCase 7" in held
+    assert "Not now: it is being brought back." in archived
+    assert archived.splitlines()[-2].strip().isdecimal(), "its bytes"
+    assert "kept 30 days; archived never." in days
+    assert "Deleted 0 documents" in days
+
+
+def test_the_guide_to_upgrading_does_what_it_says(served: Deployment, operator: dict[str, str], folder: Path) -> None:
+    environment = operator | served.environment | {"S4_DATA_DIR": str(served.data_dir)}
+    (said,) = run_blocks(executed_blocks(UPGRADING, "bash"), folder, served.url, environment)
+    assert "Ready: nothing is in S4's way." in said
 
 
 def test_the_guide_to_the_store_does_what_it_says(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What the command line says of itself: examples that work, completion, colours, and output that nobody reads."""
 
+import json
 import os
 import pty
 import re
@@ -15,6 +16,7 @@ import typer.main
 
 import s4
 from s4.entrypoints.cli import app
+from s4.platform.security.signing import Signer
 from tests.acceptance.conftest import Command
 from tests.factories.command_line import S4
 from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
@@ -52,6 +54,11 @@ def folder(tmp_path: Path, served: Deployment) -> Path:
     for path in (papers / "tides.txt", tmp_path / "report.txt", tmp_path / "notes.md"):
         path.write_text("Tides follow the moon.")
     (tmp_path / "customers.csv").write_text("name,external_id\nAcme One,1\n")
+    (tmp_path / "papers.csv").write_text("path,year\ntides.txt,2024\n")
+    signer = Signer("of the examples " * 2)
+    erased = {"tenant_id": "ten_1", "proved_empty_at": "2026-01-01T00:00:00Z", "removed": {"objects": {}, "rows": {}}}
+    (tmp_path / "receipt.json").write_text(json.dumps(signer.signed({**erased, "remains": []})))
+    (tmp_path / "s4.pub").write_text(signer.public_key)
     (tmp_path / "s4-data").symlink_to(served.data_dir)
     return tmp_path
 

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from s4client import NotFound, S4AdminClient, S4Client
+from s4.entrypoints.cli.leaving import export
+from s4client import Forbidden, NotFound, S4AdminClient, S4Client
 from tests.acceptance.conftest import Command
 from tests.factories.command_line import started_s4
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
@@ -181,6 +182,45 @@ def test_an_interrupted_export_is_none_and_goes_on_where_it_stopped(
     assert (refused.code, "holds a whole export already" in refused.err) == (2, True)
 
 
+def test_an_export_in_several_parts_goes_on_after_the_last_whole_one(
+    houses: TwoHouses, tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PART_DOCUMENTS", 2)
+    folder, whole = tmp_path / "parts", export.Export._part
+    asked = []
+
+    def part(self: export.Export, number: int, *rest: Any) -> dict[str, Any]:
+        asked.append(number)
+        if asked == [1, 2]:
+            raise KeyboardInterrupt
+        return whole(self, number, *rest)
+
+    monkeypatch.setattr(export.Export, "_part", part)
+    arguments = ("tenant", "export", houses.tenant_id, "--to", folder)
+    interrupted = here(*arguments, **operator(houses.there))
+    assert (interrupted.code, (folder / "manifest.json").exists()) == (130, False)
+
+    done = here(*arguments, **operator(houses.there))
+
+    assert done.code == 0, done.err
+    assert asked == [1, 2, 2, 3], "the first part is not asked for again"
+    assert json.loads((folder / "manifest.json").read_text())["parts"] == 3
+    keys = tmp_path / "keys"
+    loaded = here(
+        "tenant",
+        "load",
+        folder,
+        "--keys",
+        keys,
+        "--external-id",
+        "parts",
+        "--no-wait",
+        "--json",
+        **operator(houses.here),
+    )
+    assert json.loads(loaded.out)["loaded"] == len(WORDS) + 2
+
+
 def test_a_changed_byte_is_refused_where_it_comes_in(
     houses: TwoHouses, taken: Path, tmp_path: Path, here: Command
 ) -> None:
@@ -212,8 +252,6 @@ def test_a_changed_byte_is_refused_where_it_comes_in(
 
 
 def test_who_only_looks_takes_nothing_away(houses: TwoHouses) -> None:
-    from s4client import Forbidden
-
     with S4AdminClient(houses.there.url, api_key=ADMIN_KEY) as admin:
         key = admin.create_administrator(f"auditor-{time.monotonic_ns()}", "auditor").api_key
         with pytest.raises(NotFound):

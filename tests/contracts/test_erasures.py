@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.domains.leaving import ErasureState, erased_tenants
-from s4.domains.leaving.erasure_queries import ERASED_TABLES
+from s4.domains.leaving.queries.erasures import ERASED_TABLES
 from s4.domains.maintenance import service as maintenance
 from s4.domains.webhooks.model import NewWebhook
 from s4.entrypoints.bootstrap.rebuilding import make_rollups
@@ -166,6 +166,18 @@ async def test_a_late_writer_is_found_out_before_anything_is_signed(tmp_path: Pa
 
         assert [info.key async for info in house.core.store.list(keys.documents(tenant_id))] == []
         assert (await receipt(house, tenant_id))["removed"]["objects"]["content"]["objects"] == 3
+
+
+async def test_who_is_alive_in_the_bucket_is_not_erased(tmp_path: Path) -> None:
+    """Whatever a catalog says: one that belongs to another moment may be wrong."""
+    async with open_house(tmp_path, erasure_settle_seconds=0) as house:
+        acme = await furnished(house)
+        before = await objects_of(house, acme.context.tenant_id)
+        await house.core.erasures.begin(acme.context.tenant_id)
+        await sweep(house)
+        assert (await house.core.erasures.get(OWNER, acme.context.tenant_id)).state is ErasureState.BEGUN
+        assert set(before) <= set(await objects_of(house, acme.context.tenant_id))
+        assert await house.found(acme, "tides") != []
 
 
 async def test_nothing_is_signed_before_the_last_writer_must_have_ended(tmp_path: Path) -> None:

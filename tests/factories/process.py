@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from s4.domains.documents import Accounts, DocumentChain, DocumentService, UploadRequest, UploadResult, Uploads
 from s4.domains.documents.metadata import MetadataLimits
+from s4.domains.documents.queries import holds as hold_queries
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.plans import PlanService
@@ -99,7 +100,12 @@ class MiniProcess:
         memory = CreationMemory(remembered=timedelta(hours=24), secret="of the tests")
         self.tenants = TenantService(self.database, self.chains, self.plans, random, memory)
         self.lifecycle = TenantLifecycle(
-            self.database, self.tenants, self.plans, Events(self.database, random), grace=ALIVE_LONG
+            self.database,
+            self.tenants,
+            self.plans,
+            Events(self.database, random),
+            hold_queries.require_none,
+            grace=ALIVE_LONG,
         )
         self.documents = DocumentService(
             self.database,

@@ -244,6 +244,20 @@ def reprocess(scene: Scene, url: str) -> httpx.Response:
         return tenant.post(f"/documents/{_id_of(scene, 'k')}/reprocess")
 
 
+def with_an_archived_one(scene: Scene) -> None:
+    """As `with_documents`, and `k` is archived."""
+    with_documents(scene)
+    with scene.tenant() as tenant:
+        answer = tenant.post(f"/documents/{_id_of(scene, 'k')}/archive")
+    assert answer.status_code == 202, answer.text
+    scene.work()
+
+
+def restore(scene: Scene, url: str) -> httpx.Response:
+    with scene.tenant_at(url) as tenant:
+        return tenant.post(f"/documents/{_id_of(scene, 'k')}/restore")
+
+
 def delete(scene: Scene, url: str) -> httpx.Response:
     with scene.tenant_at(url) as tenant:
         return tenant.delete("/documents/by-key/k")

@@ -45,12 +45,12 @@ def toml(tmp_path: Path) -> Any:
 
 
 BELONG_TOGETHER = {
+    "replica_store_access_key_id": "replica_store_secret_access_key",
+    "replica_store_secret_access_key": "replica_store_access_key_id",
     "store_access_key_id": "store_secret_access_key",
     "store_secret_access_key": "store_access_key_id",
     "backup_access_key_id": "backup_secret_access_key",
     "backup_secret_access_key": "backup_access_key_id",
-    "replica_store_access_key_id": "replica_store_secret_access_key",
-    "replica_store_secret_access_key": "replica_store_access_key_id",
 }
 
 

@@ -11,6 +11,7 @@ STAYS = {
     "commit_tickets": "of late writers, resolved like all others",
     "audit_entries": "append-only: who did what, to whom",
     "usage_ledger": "what it used is still to be billed",
+    "usage_rollups": "with the ledger",
     "usage_endpoints": "forgotten with its hours",
     "storage_classes": "what the bucket holds of it, until it is erased",
     "mails": "what was written to whom, forgotten with the others",

@@ -11,11 +11,13 @@ from s4.kernel.settings import secret_settings
 
 REPOSITORY = Path(__file__).parents[2]
 REFERENCE = REPOSITORY / "docs" / "reference"
-PAGES = ("settings.md", "metrics.md", "errors.md", "routes.md", "cli.md")
+PAGES = ("settings.md", "metrics.md", "errors.md", "routes.md", "cli.md", "formats.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SETTING = re.compile(r"\bS4_[A-Z][A-Z0-9_]*[A-Z0-9]\b")
 METRIC = re.compile(r"`(s4_[a-z0-9_]+)")
-OF_THE_CLIENT = {"S4_URL", "S4_DOCUMENT", "S4_TENANT_KEY", "S4_CA_FILE", "S4_CONFIG"}
+OF_THE_CLIENT = {"S4_URL", "S4_DOCUMENT", "S4_TENANT_KEY", "S4_CA_FILE", "S4_CONFIG"} | {
+    f"S4_SOURCE_{name}" for name in ("ENDPOINT", "REGION", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+}
 """Variables of the command line and of the examples, which are no settings."""
 
 

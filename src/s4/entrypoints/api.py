@@ -13,7 +13,10 @@ from s4.domains.backup.routes import backups_router
 from s4.domains.documents.routes import (
     UploadRouteLimits,
     accounts_router,
+    archive_router,
     changes_router,
+    holds_router,
+    keeping_router,
     reading_router,
     uploads_router,
 )
@@ -79,8 +82,11 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     # By-key routes come first: their paths would otherwise match as ids.
     for router in (
         uploads_router(core.uploads, upload_limits),
-        reading_router(core.documents, leaving=lambda: state.closing),
+        reading_router(core.documents, core.archive, leaving=lambda: state.closing),
         changes_router(core.documents),
+        archive_router(core.archive),
+        holds_router(core.holds),
+        keeping_router(core.holds, core.retention),
         search_router(core.search),
         tenants_router(core.tenants, core.lifecycle),
         exports_router(core.exports),

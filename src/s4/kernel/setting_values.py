@@ -13,6 +13,8 @@ from s4.kernel.units import MIB, parse_size
 if TYPE_CHECKING:
     from s4.kernel.settings import Settings
 
+CLASSES_AT_REST = ("GLACIER", "DEEP_ARCHIVE")
+"""Storage classes that answer a GET with an error until the object is restored."""
 _PART_BYTES_MIN = 5 * MIB  # S3 and Google's storage refuse smaller ones, the last excepted
 _GOOGLE = "storage.googleapis.com"
 
@@ -41,6 +43,14 @@ class ForwardedHeader(StrEnum):
 
     X_FORWARDED_FOR = "x-forwarded-for"
     FORWARDED = "forwarded"
+
+
+class StoreEncryption(StrEnum):
+    """What S4 asks of an S3 store for what it writes."""
+
+    BUCKET = "bucket"
+    SSE_S3 = "sse-s3"
+    SSE_KMS = "sse-kms"
 
 
 class EmbeddingProvider(StrEnum):
@@ -144,6 +154,18 @@ def refuse_contradictions(settings: "Settings") -> None:
 def _refuse_contradictions_about_the_store(settings: "Settings", scheme: str) -> None:
     if scheme in ("s3", "gs") and settings.store_part_bytes < _PART_BYTES_MIN:
         raise ValueError("S4_STORE_PART_BYTES must be at least 5 MiB in a bucket")
+    if settings.store_encryption is not StoreEncryption.BUCKET and scheme != "s3":
+        raise ValueError("store_encryption is for s3:// only: elsewhere the bucket, or the disk, says how it encrypts")
+    if settings.store_kms_key_id is not None and settings.store_encryption is not StoreEncryption.SSE_KMS:
+        raise ValueError("store_kms_key_id needs store_encryption = sse-kms")
+    if settings.archive_storage_class is not None:
+        if scheme not in ("s3", "gs"):
+            raise ValueError("archive_storage_class is for buckets: a directory has one class only")
+        if settings.archive_storage_class in CLASSES_AT_REST:
+            raise ValueError(
+                f"archive_storage_class must be one that answers at once, which {settings.archive_storage_class} "
+                "does not: take GLACIER_IR"
+            )
     if (settings.store_access_key_id is None) != (settings.store_secret_access_key is None):
         raise ValueError(
             "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "

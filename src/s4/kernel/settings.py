@@ -11,8 +11,10 @@ from typing import get_args
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from s4.kernel.backup_settings import BackupSettings
+from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
+from s4.kernel.retention_settings import RetentionSettings
 from s4.kernel.setting_values import (
     EmbeddingProvider,
     Environment,
@@ -33,7 +35,7 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, ReplicaSettings, StoreSettings, BackupSettings):
+class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSettings, KeepingSettings, BackupSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +79,11 @@ class Settings(RequestSettings, ReplicaSettings, StoreSettings, BackupSettings):
         None,
         description="At least 32 random characters, under which secrets that S4 must read again (those of webhooks) "
         "are encrypted. Keep it as you keep the bucket: without it they are lost. Embedded mode mints and saves one.",
+    )
+    previous_secret_key: SecretStr | None = Field(
+        None,
+        description="Another key that opens what is encrypted, while one replaces the other: workers encrypt all of it "
+        "anew under `secret_key`, and `s4 secrets status` says when this one is needed no more.",
     )
     log_format: LogFormat = LogFormat.JSON
     log_level: str = Field("info", description="debug, info, warning or error.")
@@ -353,18 +360,6 @@ class Settings(RequestSettings, ReplicaSettings, StoreSettings, BackupSettings):
         le=3650,
         description="How long a tenant that is being deleted is shut out but can be brought back. Then it is gone.",
     )
-    erasure_settle_seconds: float | None = Field(
-        None,
-        ge=0,
-        description="How long after the bytes of a deleted tenant went the bucket is listed again, before the receipt "
-        "says that nothing is left. Unset: as long as the longest upload and the longest lease.",
-    )
-    erasure_backups_days: float = Field(
-        30.0,
-        ge=0,
-        description="How long copies of bucket and database that S4 does not make itself are kept: snapshots, dumps, "
-        "superseded versions of objects. Receipts of erasures say until when something may remain there.",
-    )
     # -- metering
     usage_flush_seconds: float = Field(
         1.0,
@@ -474,7 +469,7 @@ class Settings(RequestSettings, ReplicaSettings, StoreSettings, BackupSettings):
 
     _smtp_url = field_validator("smtp_url")(names_a_mail_server)
     _log_level = field_validator("log_level")(known_level)
-    _secret_key = field_validator("secret_key")(hard_to_guess)
+    _secret_key = field_validator("secret_key", "previous_secret_key")(hard_to_guess)
     _networks = field_validator("trusted_proxies", "webhooks_allowed_networks")(names_networks)
     _database_url = field_validator("database_url")(names_a_database)
 

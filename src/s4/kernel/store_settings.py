@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from s4.kernel.setting_values import Secret, Size, names_a_store
+from s4.kernel.setting_values import Secret, Size, StoreEncryption, names_a_store
 from s4.kernel.units import MIB
 
 
@@ -31,6 +31,15 @@ class StoreSettings(BaseModel):
         description="For `gs://`: a service account's key, the JSON file that Google gives. Unset: the identity of the "
         "machine, which its metadata service knows (workload identity on GKE, the service account on Cloud Run and "
         "Compute Engine). Prefer that: it is renewed by itself, and there is no key to lose.",
+    )
+    store_encryption: StoreEncryption = Field(
+        StoreEncryption.BUCKET,
+        description="Of S3: `bucket`: no header is sent, and the bucket's default encryption counts; `sse-s3`: S4 asks "
+        "for the store's own key with everything that it writes, index files included; `sse-kms`: for a key of a key "
+        "management service, whose uses it logs and can end. Google's storage and a directory know `bucket` only.",
+    )
+    store_kms_key_id: str | None = Field(
+        None, description="For `sse-kms`: the key's id or ARN. Unset: the account's key for S3."
     )
     store_timeout_seconds: float = Field(
         30.0,

@@ -13,7 +13,7 @@ from s4client.models.base import Model
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-END_STATES = frozenset({"ready", "failed"})
+END_STATES = frozenset({"ready", "failed", "archived"})
 """States that a document does not leave by itself."""
 
 
@@ -44,7 +44,7 @@ class Document(Model):
 
     @property
     def is_ended(self) -> bool:
-        """Whether it is `ready` or `failed`."""
+        """Whether it is `ready`, `failed` or `archived`."""
         return self.status in END_STATES
 
 
@@ -56,6 +56,8 @@ class DocumentDetail(Document):
     last_accessed: datetime | None = None
     indexed_at: datetime | None = None
     progress: Any = None
+    archived_at: datetime | None = None
+    legal_hold: bool = False
 
 
 class DocumentStat(Model):
@@ -144,7 +146,8 @@ class MetadataUpdate(Model):
 
 
 class BulkDeletion(Model):
-    """Which documents were deleted and which there were none of."""
+    """Which documents were deleted, which there were none of, and which a legal hold keeps."""
 
     deleted: tuple[str, ...]
     not_found: tuple[str, ...]
+    held: tuple[str, ...] = ()

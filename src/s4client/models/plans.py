@@ -27,6 +27,8 @@ class Plan(Model):
     embedding_tokens_limit: int | None = None
     webhooks_limit: int | None = None
     retention_days: int | None = None
+    archive_after_days: int | None = None
+    old_versions_days: int | None = None
     slo: ServiceLevel | None = None
     listed: bool = True
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from s4client.models.base import Model
+from s4client.models.keeping import Keeping, LegalHold
 from s4client.models.plans import Plan
 
 
@@ -49,6 +50,8 @@ class Tenant(Model):
     document_count: int | None = None
     api_calls_count: int | None = None
     status: str
+    legal_hold: LegalHold | None = None
+    keeping: Keeping | None = None
 
 
 class NewTenant(Tenant):

@@ -25,6 +25,7 @@ from s4client.models import (
     ContentStat,
     Document,
     DocumentDetail,
+    DocumentHolds,
     DocumentPage,
     DocumentStat,
     DocumentText,
@@ -142,6 +143,35 @@ class DocumentOperations(ServerOperations):
         path = f"{document_path(document_id)}/reprocess"
         reply = yield from self.send(Request(method="POST", path=path, repeatable=True))
         return reply.parse(DocumentDetail)
+
+    @operation
+    def archive(self, document_id: str) -> Flow[DocumentDetail]:
+        """Take a document out of every search and keep its bytes. What is archived stays as it is."""
+        path = f"{document_path(document_id)}/archive"
+        reply = yield from self.send(Request(method="POST", path=path, repeatable=True))
+        return reply.parse(DocumentDetail)
+
+    @operation
+    def restore(self, document_id: str) -> Flow[DocumentDetail]:
+        """Bring a document back from the archive; it is `restoring` until it can be found. Raises `Conflict` for one
+        that is not archived."""
+        path = f"{document_path(document_id)}/restore"
+        reply = yield from self.send(Request(method="POST", path=path, repeatable=True))
+        return reply.parse(DocumentDetail)
+
+    @operation
+    def hold(self, document_id: str, reason: str) -> Flow[DocumentHolds]:
+        """Place a document under a legal hold: nobody deletes or replaces it. Needs the scope `keys:manage`."""
+        path = f"{document_path(document_id)}/legal-hold"
+        reply = yield from self.send(Request(method="PUT", path=path, json={"reason": reason}, repeatable=True))
+        return reply.parse(DocumentHolds)
+
+    @operation
+    def lift_hold(self, document_id: str) -> Flow[DocumentHolds]:
+        """Lift the tenant's own hold; an operator's stays. Needs the scope `keys:manage`."""
+        path = f"{document_path(document_id)}/legal-hold"
+        reply = yield from self.send(Request(method="DELETE", path=path, repeatable=True))
+        return reply.parse(DocumentHolds)
 
     # -- looking at documents
 

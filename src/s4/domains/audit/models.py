@@ -34,6 +34,7 @@ audit_batches = sa.Table(
     sa.Column("last_position", sa.BigInteger, nullable=False),
     sa.Column("hash", sa.String(64), nullable=False, comment="Of its last entry: the head of the chain."),
     sa.Column("sealed_at", UtcDateTime, nullable=False),
+    sa.Column("pruned_at", UtcDateTime, comment="When its entries left the catalog because of their age."),
 )
 
 audit_checks = sa.Table(

@@ -183,6 +183,12 @@ async def digest_of(connection: Connection, sequence: int) -> str | None:
     return digest
 
 
+async def is_pruned(connection: Connection, sequence: int) -> bool:
+    """Whether the entries of a batch have left the catalog because of their age."""
+    found = await connection.execute(sa.select(audit_batches.c.pruned_at).where(audit_batches.c.sequence == sequence))
+    return found.scalar_one_or_none() is not None
+
+
 async def rows_of(connection: Connection, batch: Batch) -> list[Listed]:
     """What the catalog holds of a batch: all that claim to belong to it, and all that it names."""
     rows = await connection.execute(

@@ -2,7 +2,8 @@
 
 The batches in the bucket are checked with themselves (each hash from the one before and the entry), then the rows of
 the catalog with them. The first entry that does not agree is named: `changed`, `removed`, `inserted`, `reordered`, or
-`truncated` when it and all after it are gone.
+`truncated` when it and all after it are gone. Entries that left the catalog because of their age are missed by nobody:
+their batches in the bucket are checked as ever.
 """
 
 import asyncio
@@ -116,10 +117,11 @@ class Verifier:
         except DataCorrupt:
             return Problem("changed", "bucket", sequence)
         async with self._database.read() as connection:
+            pruned = await queries.is_pruned(connection, sequence)
             rows = await queries.rows_of(connection, batch)
             newest = (await queries.head(connection)).sequence
         problem = await asyncio.to_thread(_in_bucket, head, batch)
-        if problem is None:
+        if problem is None and not pruned:
             problem = await asyncio.to_thread(
                 _in_catalog, batch, rows, is_pending=known is None, is_last=newest <= sequence
             )

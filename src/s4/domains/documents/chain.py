@@ -3,8 +3,10 @@
 A head's body, by state:
 
 - `live`: key, version_id, content_revision, filename, content_type, size, sha256, metadata, uploaded_at, and after an
-  upload with an Idempotency-Key: idempotency {key_hash, fingerprint, created}.
-- `tombstone`: the key only. Whoever reads the chain learns that the document was deleted.
+  upload with an Idempotency-Key: idempotency {key_hash, fingerprint, created}. Of an archived document: archived_at.
+  Where it came out of the archive: restores. Under a legal hold: holds, {tenant|operator: {reason, placed_at}}.
+- `tombstone`: the key only, and expired {after_days} where its retention was over. Whoever reads the chain learns that
+  the document was deleted.
 - `abandoned`: nothing happened.
 """
 
@@ -14,13 +16,14 @@ from typing import Any
 from s4.domains import usage
 from s4.domains.documents import jobs
 from s4.domains.documents.metadata import flatten
+from s4.domains.documents.model import Document
 from s4.domains.documents.queries import idempotency, reservations, rows
 from s4.domains.events import EventKind, Events
 from s4.domains.plans.model import plan_from
 from s4.domains.tenants import queries as tenant_queries
 from s4.domains.usage import Room
 from s4.kernel import keys
-from s4.kernel.clock import parse_rfc3339
+from s4.kernel.clock import parse_moment, parse_rfc3339, rfc3339
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.platform.chains import ABANDONED, Head, Subject
@@ -34,6 +37,34 @@ TOMBSTONE = "tombstone"
 
 def subject(tenant_id: TenantId, document_id: DocumentId) -> Subject:
     return Subject(KIND, tenant_id, document_id)
+
+
+def live_body(document: Document) -> dict[str, Any]:
+    """What a head says of a document that stays as it is."""
+    said: dict[str, Any] = {
+        "key": document.key,
+        "version_id": document.version_id,
+        "content_revision": document.content_revision,
+        "filename": document.filename,
+        "content_type": document.content_type,
+        "size": document.size_bytes,
+        "sha256": document.sha256,
+        "metadata": dict(document.metadata),
+        "uploaded_at": rfc3339(document.uploaded_at),
+    }
+    if document.archived_at is not None:
+        said["archived_at"] = rfc3339(document.archived_at)
+    if document.holds:
+        said["holds"] = dict(document.holds)
+    return said
+
+
+def reprocessed_body(document: Document) -> dict[str, Any]:
+    """What the next head says of one that is indexed anew; out of the archive, where it was there."""
+    said = live_body(document) | {"content_revision": document.revision + 1}
+    if said.pop("archived_at", None) is not None:
+        said["restores"] = True
+    return said
 
 
 IsNews = Callable[[Connection], Awaitable[bool]]
@@ -101,18 +132,30 @@ class DocumentChain:
             "metadata": body["metadata"],
             "uploaded_at": parse_rfc3339(body["uploaded_at"]),
             "updated_at": head.committed_at,
+            "held": bool(body.get("holds")),
+            "holds": body.get("holds"),
         }
         content_changed = not was_live or row.content_revision != body["content_revision"]
-        if content_changed:
-            values |= rows.PROCESSING
+        archived_at = parse_moment(body.get("archived_at"))
+        if archived_at is not None:
+            values |= rows.ARCHIVED | {"archived_at": archived_at, "searchable_floor": head.revision}
+        elif content_changed:
+            values |= rows.PROCESSING | {"restoring": bool(body.get("restores"))}
         await rows.put(connection, values)
         await rows.replace_fields(connection, tenant_id, document_id, list(flatten(body["metadata"])))
         released = await reservations.drop(connection, VersionId(body["version_id"]))
         if "idempotency" in body and body["content_revision"] == head.revision:
             await idempotency.remember(connection, head)
-        if content_changed:
+        was_archived = was_live and row.archived_at is not None
+        if archived_at is not None:
+            if not was_archived:
+                await self._leave_the_index(connection, head)
+        elif content_changed:
             await self._queue.enqueue(connection, jobs.index(tenant_id, document_id))
-            await self._count(connection, head, "documents_uploaded")
+            if not body.get("restores"):
+                await self._count(connection, head, "documents_uploaded")
+        if was_archived != (archived_at is not None):
+            await self._queue.enqueue(connection, jobs.move(tenant_id, document_id))
         replaced = Room(row.size_bytes, 1) if was_live else Room(0)
         await self._move_balance(
             connection, head, Room(body["size"] - replaced.size_bytes, 1 - replaced.documents), released
@@ -133,8 +176,7 @@ class DocumentChain:
                 told_of(row) | {"version": head.revision},
                 once=f"{document_id}/{head.revision}",
             )
-        await self._queue.forget(connection, jobs.index(tenant_id, document_id))
-        await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))
+        await self._leave_the_index(connection, head)
         if row is not None and row.state == LIVE:
             await self._move_balance(connection, head, Room(-row.size_bytes, -1), Room(0))
             await self._count(connection, head, "documents_deleted")
@@ -143,6 +185,11 @@ class DocumentChain:
         """What happened before this catalog was made is in the roll-ups of use."""
         if await self._is_news(connection):
             await usage.add(connection, head.subject.tenant_id, head.committed_at, {what: 1})
+
+    async def _leave_the_index(self, connection: Connection, head: Head) -> None:
+        tenant_id, document_id = head.subject.tenant_id, head.subject.subject_id
+        await self._queue.forget(connection, jobs.index(tenant_id, document_id))
+        await self._queue.enqueue(connection, jobs.unindex(tenant_id, document_id, revision=head.revision))
 
     async def _move_balance(self, connection: Connection, head: Head, stored: Room, released: Room) -> None:
         tenant_id = TenantId(head.subject.tenant_id)

@@ -9,6 +9,9 @@ INDEX = "documents.index"
 UNINDEX = "documents.unindex"
 """Remove a deleted document's rows from the index."""
 
+MOVE = "documents.move"
+"""Bring a document's bytes into the storage class that its state asks for."""
+
 
 def index(tenant_id: str, document_id: str, *, into: GenerationId | None = None) -> JobRequest:
     """`into` one generation of the index, or into that of whoever comes first, who sees to the others."""
@@ -19,3 +22,7 @@ def unindex(tenant_id: str, document_id: str, *, revision: int, out_of: Generati
     """`out_of` one generation, or as above."""
     kind = narrowed(UNINDEX, out_of) if out_of else UNINDEX
     return JobRequest(kind, tenant_id, document_id, {"revision": revision})
+
+
+def move(tenant_id: str, document_id: str) -> JobRequest:
+    return JobRequest(MOVE, tenant_id, document_id, {})

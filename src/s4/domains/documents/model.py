@@ -11,11 +11,19 @@ from s4.kernel.ids import DocumentId, TenantId, VersionId
 
 
 class DocumentStatus(StrEnum):
-    """`processing` ends in one of the others in bounded time."""
+    """`processing` and `restoring` end in `ready` or `failed` in bounded time. `archived` lasts until somebody wants
+    the document back; the catalog keeps `restoring` as `processing` of a document that comes out of the archive."""
 
     PROCESSING = "processing"
     READY = "ready"
     FAILED = "failed"
+    ARCHIVED = "archived"
+    RESTORING = "restoring"
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it will be another by itself."""
+        return self in (DocumentStatus.PROCESSING, DocumentStatus.RESTORING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,9 @@ class Document:
     pages: int | None = None
     indexed_at: datetime | None = None
     last_accessed_at: datetime | None = None
+    archived_at: datetime | None = None
+    holds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Legal holds by who placed them, each with `reason` and `placed_at`. With any the bytes stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ documents = sa.Table(
     sa.Column("metadata", JsonValue, nullable=False),
     sa.Column("uploaded_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
-    sa.Column("status", sa.String(16), nullable=False, comment="processing, ready, failed"),
+    sa.Column("status", sa.String(16), nullable=False, comment="processing, ready, failed, archived"),
     sa.Column("stage", sa.String(16), comment="While processing: what is being done."),
     sa.Column("error_code", sa.String(40)),
     sa.Column("error_message", sa.Text),
@@ -36,8 +36,15 @@ documents = sa.Table(
     sa.Column("pages", sa.Integer),
     sa.Column("indexed_at", UtcDateTime),
     sa.Column("last_accessed_at", UtcDateTime),
+    sa.Column("archived_at", UtcDateTime, comment="Out of every index since; NULL of one that is not archived."),
+    sa.Column(
+        "restoring", sa.Boolean, nullable=False, server_default=sa.false(), comment="Processing, after an archive."
+    ),
+    sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false(), comment="Whether `holds` has any."),
+    sa.Column("holds", JsonValue, comment="Legal holds, by who placed them: tenant, operator."),
     sa.Index("ix_documents_listing", "tenant_id", "state", "uploaded_at", "document_id"),
     sa.Index("ix_documents_key", "tenant_id", "key"),
+    sa.Index(None, "held", "tenant_id"),
 )
 
 document_fields = sa.Table(

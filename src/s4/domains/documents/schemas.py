@@ -30,7 +30,7 @@ class DocumentSummary(BaseModel):
     version: int = Field(description='Revision of the document; also its ETag, as `"r<version>"`.')
     metadata: dict[str, Any]
     uploaded_at: datetime
-    status: str = Field(description="processing, ready or failed.")
+    status: str = Field(description="processing, ready, failed, archived or restoring.")
     error: DocumentError | None = Field(description="Why it failed.")
 
     @classmethod
@@ -51,6 +51,8 @@ class DocumentDetail(DocumentSummary):
     last_accessed: datetime | None
     indexed_at: datetime | None
     progress: DocumentProgress | None
+    archived_at: datetime | None = Field(description="In the archive since then: out of every search, bytes kept.")
+    legal_hold: bool = Field(description="Nobody can delete or replace the document while this is true.")
 
     @classmethod
     def of(cls, document: Document) -> "DocumentDetail":
@@ -61,7 +63,9 @@ class DocumentDetail(DocumentSummary):
             pages=document.pages,
             last_accessed=document.last_accessed_at,
             indexed_at=document.indexed_at,
-            progress=DocumentProgress(stage=document.stage or "queued") if document.status == "processing" else None,
+            progress=DocumentProgress(stage=document.stage or "queued") if document.status.is_pending else None,
+            archived_at=document.archived_at,
+            legal_hold=bool(document.holds),
         )
 
 
@@ -107,6 +111,7 @@ class BulkDelete(BaseModel):
 class BulkDeleted(BaseModel):
     deleted: list[str]
     not_found: list[str]
+    held: list[str] = Field(default=[], description="Not deleted, because of a legal hold.")
 
 
 def _summary(document: Document) -> dict[str, Any]:

@@ -7,20 +7,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from s4.domains.documents import texts
-from s4.domains.documents.chain import subject
+from s4.domains.documents.chain import live_body, reprocessed_body, subject
 from s4.domains.documents.metadata import MetadataLimits, merge_patch, validate
 from s4.domains.documents.model import (
     Document,
-    DocumentStatus,
     ListFilter,
     missing,
 )
-from s4.domains.documents.queries import listing, rows, scope
+from s4.domains.documents.queries import holds, listing, rows, scope
 from s4.engine.extraction.model import ExtractedText
 from s4.kernel import keys
-from s4.kernel.clock import rfc3339
 from s4.kernel.context import TenantContext
-from s4.kernel.errors import Conflict, DataCorrupt, NotFound
+from s4.kernel.errors import Conflict, DataCorrupt, NotFound, S4Error
 from s4.kernel.ids import DocumentId, TenantId, document_id_for_key
 from s4.kernel.pages import PageRequest
 from s4.kernel.permissions import Permission
@@ -32,7 +30,6 @@ from s4.platform.objects import ObjectMissing, ObjectStore
 _WAIT_POLL_SECONDS = 0.03  # first look again after so long, then after a tenth of the time waited, up to the next bound
 _WAIT_POLL_SECONDS_MAX = 0.5
 _BULK_PARALLEL = 8  # deletions in flight: each costs one small PUT
-_ACCESS_NOTED_EVERY = timedelta(hours=1)  # `last_accessed` is exact to this, and costs a write no more often
 
 
 class DocumentService:
@@ -70,7 +67,7 @@ class DocumentService:
             document = await self.get(context, document_id)
             waited_seconds = time.monotonic() - started
             left_seconds = at_most.total_seconds() - waited_seconds
-            if document.status is not DocumentStatus.PROCESSING or left_seconds <= 0 or leaving():
+            if not document.status.is_pending or left_seconds <= 0 or leaving():
                 return document
             pause_seconds = min(max(waited_seconds / 10, _WAIT_POLL_SECONDS), _WAIT_POLL_SECONDS_MAX)
             await asyncio.sleep(min(pause_seconds, left_seconds))
@@ -92,7 +89,7 @@ class DocumentService:
         text = await texts.load(self._store, document)
         if text is not None:
             return document, text
-        if document.status is DocumentStatus.PROCESSING:
+        if document.status.is_pending:
             raise Conflict("The text is not extracted yet; ask again with the document's wait parameter.")
         raise NotFound("There is no text of this document.", details={"status": document.status.value})
 
@@ -100,7 +97,7 @@ class DocumentService:
         """Remembers that the document was read."""
         async with self._database.read() as connection:
             now = await self._database.now(connection)
-        if document.last_accessed_at is None or now - document.last_accessed_at > _ACCESS_NOTED_EVERY:
+        if document.last_accessed_at is None or now - document.last_accessed_at > rows.ACCESS_NOTED_EVERY:
             await self._database.transact(lambda c: rows.touch(c, document.tenant_id, [document.document_id], now))
 
     async def opened_content(self, document: Document, *, start: int, end: int) -> AsyncIterator[bytes]:
@@ -138,15 +135,16 @@ class DocumentService:
         def draft(current: Document) -> Draft:
             metadata = validate(merge_patch(current.metadata, patch), self._metadata_limits)
             scope.require_within(context.restriction, current.key, metadata)
-            return Draft("live", _live_body(current) | {"metadata": metadata})
+            return Draft("live", live_body(current) | {"metadata": metadata})
 
         return await self._change(context, document_id, draft, preconditions)
 
     async def reprocess(self, context: TenantContext, document_id: DocumentId) -> Document:
-        """Extracts and indexes anew. Legal in every state; the old text stays searchable until the new one is."""
+        """Extracts and indexes anew. Legal in every state; the old text stays searchable until the new one is. What is
+        archived comes out of the archive by it."""
 
         def draft(current: Document) -> Draft:
-            return Draft("live", _live_body(current) | {"content_revision": current.revision + 1})
+            return Draft("live", reprocessed_body(current))
 
         return await self._change(context, document_id, draft, NO_PRECONDITIONS)
 
@@ -157,7 +155,8 @@ class DocumentService:
         *,
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> None:
-        """Gone from every read and search when this returns. Legal in every state. Raises `NotFound`."""
+        """Gone from every read and search when this returns. Legal in every state. Raises `NotFound`, and `Conflict`
+        under a legal hold."""
         context.require(Permission.DOCUMENTS_WRITE)
 
         async def seal(connection: Connection, _: datetime) -> Draft:
@@ -165,6 +164,7 @@ class DocumentService:
             if current is None:
                 raise missing()
             preconditions.check_write(current.revision)
+            await holds.require_free(connection, current)
             return Draft("tombstone", {"key": current.key})
 
         async def settled(_connection: Connection, _head: Head) -> None:
@@ -175,22 +175,22 @@ class DocumentService:
     async def bulk_delete(
         self, context: TenantContext, document_ids: Sequence[DocumentId]
     ) -> tuple[list[DocumentId], list[DocumentId]]:
-        """(deleted, not found), in the order asked."""
+        """(deleted, held), in the order asked; the others there are not."""
         context.require(Permission.DOCUMENTS_WRITE)
         gate = asyncio.Semaphore(_BULK_PARALLEL)
         unique = list(dict.fromkeys(document_ids))
 
-        async def one(document_id: DocumentId) -> bool:
+        async def one(document_id: DocumentId) -> type[S4Error] | None:
             async with gate:
                 try:
                     await self.delete(context, document_id)
-                except NotFound:
-                    return False
-                return True
+                except (NotFound, Conflict) as error:
+                    return type(error)
+                return None
 
         outcomes = await asyncio.gather(*(one(document_id) for document_id in unique))
-        deleted = [d for d, done in zip(unique, outcomes, strict=True) if done]
-        return deleted, [d for d, done in zip(unique, outcomes, strict=True) if not done]
+        deleted = [d for d, refused in zip(unique, outcomes, strict=True) if refused is None]
+        return deleted, [d for d, refused in zip(unique, outcomes, strict=True) if refused is Conflict]
 
     async def adopt(self, tenant_id: TenantId, document_id: DocumentId) -> int:
         """For reconcilers and rebuild: follows the document's chain in the bucket. Answers with the revision."""
@@ -220,17 +220,3 @@ class DocumentService:
 
         target = subject(context.tenant_id, document_id)
         return await self._chains.commit(target, seal=seal, settled=settled)
-
-
-def _live_body(document: Document) -> dict[str, Any]:
-    return {
-        "key": document.key,
-        "version_id": document.version_id,
-        "content_revision": document.content_revision,
-        "filename": document.filename,
-        "content_type": document.content_type,
-        "size": document.size_bytes,
-        "sha256": document.sha256,
-        "metadata": dict(document.metadata),
-        "uploaded_at": rfc3339(document.uploaded_at),
-    }

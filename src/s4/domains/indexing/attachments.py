@@ -18,10 +18,10 @@ from datetime import datetime
 import structlog
 
 from s4.domains.documents import jobs as document_jobs
-from s4.domains.documents.model import DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import COMMITS_BEFORE_OPTIMIZE, Publisher
+from s4.domains.indexing.queries import attaching
 from s4.domains.indexing.queries import tables as queries
 from s4.engine.vectors import IndexFault, Sums, VectorStore, inspect, manifest_name, versions_in
 from s4.kernel import keys
@@ -126,55 +126,33 @@ class Attachments:
     ) -> int:
         """Part of the transaction that adopts these documents: makes searchable what `held` has of them. Answers with
         how many need no job. Of the `dead`, those without rows need none either."""
-        ready = 0
-        for document in sorted(living, key=lambda each: each.document_id):
-            ready += await self._publish(connection, tenant_id, held, document)
-        rowed = {document_id for each in held for document_id, _ in each.rows}
-        for document_id in sorted(set(dead) - rowed):
-            await self._queue.withdraw(connection, document_jobs.UNINDEX, tenant_id, document_id)
-        return ready
-
-    # -- inside
-
-    async def _publish(
-        self, connection: Connection, tenant_id: TenantId, held: Sequence[Attached], document: Living
-    ) -> bool:
-        pair = document.document_id, document.content_revision
-        own = 0
-        for each in held:
-            if (chunks := each.rows.get(pair, 0)) == 0:
-                continue
-            known = await queries.searchable_revision(connection, tenant_id, each.generation, document.document_id)
-            if known < document.content_revision:
-                await queries.publish(
-                    connection,
-                    tenant_id,
-                    each.generation,
-                    document.document_id,
-                    revision=document.content_revision,
-                    chunks=chunks,
-                )
-            own = chunks if each.generation == self._generation.id else own
-        if own == 0 or document.described is None:
-            return False
-        row = await document_rows.lock(connection, tenant_id, document.document_id)
-        if row is None or row.state != "live" or row.content_revision != document.content_revision:
-            return False  # it moved on meanwhile, and its newer content has a job
-        await document_rows.update(
+        own = {
+            pair: rows for each in held if each.generation == self._generation.id for pair, rows in each.rows.items()
+        }
+        ready = await document_rows.make_ready(
             connection,
             tenant_id,
-            document.document_id,
-            status=DocumentStatus.READY.value,
-            stage=None,
-            error_code=None,
-            error_message=None,
-            chunks=own,
-            pages=document.described.pages,
-            detected_type=document.described.detected_type,
-            indexed_at=document.described.extracted_at,
+            [
+                document_rows.Ready(
+                    document.document_id,
+                    document.content_revision,
+                    own[document.document_id, document.content_revision],
+                    document.described.pages,
+                    document.described.detected_type,
+                    document.described.extracted_at,
+                )
+                for document in living
+                if document.described is not None and (document.document_id, document.content_revision) in own
+            ],
         )
-        await self._queue.withdraw(connection, document_jobs.INDEX, tenant_id, document.document_id)
-        return True
+        for each in held:  # after the documents' rows, which publications lock first as well
+            await attaching.publish_all(connection, tenant_id, each.generation, _rows_of(each, living))
+        await self._queue.withdraw(connection, document_jobs.INDEX, tenant_id, ready)
+        rowed = {document_id for each in held for document_id, _ in each.rows}
+        await self._queue.withdraw(connection, document_jobs.UNINDEX, tenant_id, sorted(set(dead) - rowed))
+        return len(ready)
+
+    # -- inside
 
     async def _attach(
         self,
@@ -203,7 +181,7 @@ class Attachments:
                 async def note(connection: Connection, sound: _Sound = sound) -> None:
                     await self._publisher.verify(connection, lease)
                     now = await self._database.now(connection)
-                    await queries.attach(
+                    await attaching.attach(
                         connection,
                         tenant_id,
                         generation,
@@ -269,3 +247,13 @@ class Attachments:
         log.error("index.versions_damaged", tenant_id=tenant_id, generation=generation, versions=sound.damaged_since)
         await self._store.delete(keys.index_file(prefix, manifest_name(version)) for version in sound.damaged_since)
         await self._vectors.forget(prefix)
+
+
+def _rows_of(attached: Attached, living: Collection[Living]) -> list[tuple[DocumentId, int, int]]:
+    """Document, revision and number of rows, in the order in which rows are locked everywhere."""
+    found = [
+        (document.document_id, document.content_revision, chunks)
+        for document in living
+        if (chunks := attached.rows.get((document.document_id, document.content_revision), 0))
+    ]
+    return sorted(found)

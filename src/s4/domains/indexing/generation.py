@@ -6,6 +6,8 @@ from s4.engine.chunking import CHUNKER
 from s4.kernel import keys
 from s4.kernel.ids import GenerationId, Incarnation, TenantId, generation_id
 
+FORMAT = 1
+"""Of `generation.json`."""
 SCHEMA = 1
 """Changes when the table's columns or analysers do."""
 
@@ -32,7 +34,7 @@ class Generation:
     def describe(self) -> dict[str, str | int]:
         """For `generation.json`, so that a person can tell what a table was made with."""
         return {
-            "format": 1,
+            "format": FORMAT,
             "generation": self.id,
             "space": self.space,
             "dimension": self.dimension,

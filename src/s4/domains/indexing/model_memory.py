@@ -12,7 +12,7 @@ from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
 from s4.platform.objects import ObjectMissing, ObjectStore
 
-_FORMAT = 1
+FORMAT = 1
 
 
 class BucketModelMemory:
@@ -30,12 +30,12 @@ class BucketModelMemory:
             return None
         except ValueError as error:
             raise DataCorrupt(f"{key} in the bucket cannot be read: delete it, then the model is met anew.") from error
-        if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
-            raise DataCorrupt(f"{key} in the bucket has another format than {_FORMAT}: use a newer release of S4.")
+        if not isinstance(kept, dict) or kept.get("format") != FORMAT:
+            raise DataCorrupt(f"{key} in the bucket has another format than {FORMAT}: use a newer release of S4.")
         return KnownModel(np.array(kept["canary"], dtype=np.float32))
 
     async def save(self, name: str, known: KnownModel) -> KnownModel:
         """The first one stays."""
-        described = {"format": _FORMAT, "dimension": known.dimension, "canary": [float(x) for x in known.canary]}
+        described = {"format": FORMAT, "dimension": known.dimension, "canary": [float(x) for x in known.canary]}
         await self._store.create(keys.embedding_model(name), json.dumps(described).encode(), commit_id=None)
         return await self.load(name) or known

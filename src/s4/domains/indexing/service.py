@@ -228,7 +228,9 @@ class IndexingService:
             if document is None:
                 return None
             known = await queries.searchable_revision(connection, tenant_id, self._generation.id, document_id)
-        done = known >= document.content_revision and document.status is not DocumentStatus.PROCESSING
+        if document.status is DocumentStatus.ARCHIVED:
+            return None
+        done = known >= document.content_revision and not document.status.is_pending
         return None if done else document
 
     async def _text(self, document: Document) -> ExtractedText:

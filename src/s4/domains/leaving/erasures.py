@@ -16,7 +16,6 @@ from functools import partial
 import structlog
 
 from s4.domains import audit
-from s4.domains.leaving import erasure_queries as queries
 from s4.domains.leaving.erasure_model import (
     RECEIPT_FORMAT,
     RECEIPT_VERSION,
@@ -25,14 +24,17 @@ from s4.domains.leaving.erasure_model import (
     Remaining,
     Removed,
 )
+from s4.domains.leaving.queries import erasures as queries
+from s4.domains.tenants.chain import subject as tenant_subject
+from s4.domains.tenants.model import TOMBSTONE
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import SYSTEM_ACTOR, AdminContext
-from s4.kernel.errors import Conflict, NotFound, S4Error
+from s4.kernel.errors import Conflict, DataCorrupt, NotFound, S4Error
 from s4.kernel.ids import TenantId, is_tenant_id
 from s4.kernel.keys import Collection, KeyKind, ObjectKey, ObjectPrefix
 from s4.kernel.permissions import Permission
-from s4.platform.chains import Record, Records
+from s4.platform.chains import ABANDONED, Head, Record, Records
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue
@@ -184,10 +186,10 @@ class Erasures:
                 erasure, replace(erasure, state=ErasureState.COUNTED, removed=erasure.removed.plus(found))
             )
             failpoint("erase.counted")
-        now = await self._now()
         if erasure.state is ErasureState.COUNTED:
             await self._delete(erasure)
             failpoint("erase.deleted")
+            now = await self._now()
             until = now + self._times.settle
             erased = replace(erasure, state=ErasureState.ERASED, erased_at=now, prove_after=until)
             erasure = await self._move(erasure, erased)
@@ -255,22 +257,33 @@ class Erasures:
         await self._database.transact(partial(queries.forget_configured, names=erasure.records))
 
     async def _doomed(self, erasure: Erasure) -> AsyncIterator[ObjectInfo]:
-        """Everything but the newest head of the tenant, its tombstone."""
+        """Everything but the tombstone, and what fenced writers off behind it. Raises `DataCorrupt` where the bucket
+        knows of no tombstone: then it is not certain that this tenant was deleted."""
+        buried_in = await self._tombstone(erasure.tenant_id)
         terms = await self._store.list_children(keys.STRANDED)
         for prefix in _places(erasure, terms):
-            heads = keys.tenant_heads(erasure.tenant_id)
-            newest: ObjectInfo | None = None
             async for info in self._store.list(prefix):
-                if not info.key.startswith(heads):
+                parsed = keys.parse(info.key)
+                is_head = parsed is not None and parsed.kind is KeyKind.TENANT_HEAD
+                if not is_head or (parsed is not None and (parsed.revision or 0) < buried_in):
                     yield info
-                    continue
-                if newest is not None:  # in the order of revisions: there is a newer one
-                    yield newest
-                newest = info
+
+    async def _tombstone(self, tenant_id: TenantId) -> int:
+        """The revision that buried the tenant."""
+        subject = tenant_subject(tenant_id)
+        heads = [info.key async for info in self._store.list(keys.tenant_heads(tenant_id))]
+        for key in reversed(heads):
+            head = Head.from_bytes(await self._store.get(key), expected=subject)
+            if head.state == TOMBSTONE:
+                return head.revision
+            if head.state != ABANDONED:
+                break
+        raise DataCorrupt(f"The bucket does not say that {tenant_id} was deleted: nothing of it is erased.")
 
     # -- rows
 
     async def _forget(self, erasure: Erasure) -> int:
+        await self._tombstone(erasure.tenant_id)
         total = 0
         for _ in range(_BATCHES_MAX):
             count = await self._database.transact(partial(queries.forget, tenant_id=erasure.tenant_id, rows_max=_ROWS))

@@ -8,8 +8,8 @@ from typing import Any
 
 from s4.domains import audit
 from s4.domains.documents import Document, texts
-from s4.domains.leaving import queries
 from s4.domains.leaving.model import EmbeddingSpace, ExportedDocument, TenantExport
+from s4.domains.leaving.queries import exports as queries
 from s4.domains.tenants import TenantService
 from s4.engine.embedding.groups import decode_group
 from s4.engine.vectors import VectorGroup, VectorStore, chunk_rows, vector_groups

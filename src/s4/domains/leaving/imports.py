@@ -16,8 +16,8 @@ from pathlib import Path
 from s4.domains import audit
 from s4.domains.access import AccessService
 from s4.domains.documents import Document, UploadRequest, Uploads
-from s4.domains.leaving import queries
 from s4.domains.leaving.model import Arrival
+from s4.domains.leaving.queries import exports as queries
 from s4.domains.tenants import TenantService
 from s4.engine.embedding.groups import encode_vectors
 from s4.engine.vectors import VectorGroup, read_vector_groups

@@ -12,6 +12,7 @@ but a standby opens it.
 
 import json
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from s4.domains.maintenance import queries
@@ -129,6 +130,11 @@ async def current_state(database: Database) -> str:
 async def is_serving(connection: Connection) -> bool:
     """The same question, as part of a transaction."""
     return await _state(connection) == SERVING
+
+
+async def serving_since(connection: Connection) -> datetime | None:
+    """Since when this catalog notes what is read; None while it is being rebuilt."""
+    return await queries.deployment_since(connection, SERVING)
 
 
 async def _state(connection: Connection) -> str:

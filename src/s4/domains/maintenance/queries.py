@@ -47,6 +47,12 @@ async def read_deployment(connection: Connection) -> Deployment | None:
     return Deployment(row.epoch, row.state, row.term) if row is not None else None
 
 
+async def deployment_since(connection: Connection, state: str) -> datetime | None:
+    """When this catalog was made for its bucket; None while it is not in `state`."""
+    found = await connection.execute(sa.select(deployment.c.created_at).where(deployment.c.state == state))
+    return found.scalar_one_or_none()
+
+
 async def write_deployment(connection: Connection, said: Deployment, *, now: datetime) -> None:
     values = {"epoch": said.epoch, "state": said.state, "term": said.term}
     await connection.execute(

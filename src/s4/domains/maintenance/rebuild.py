@@ -251,8 +251,8 @@ class Rebuild:
                 _damaged(found.document_id, error, report)
                 return None
             newest = next((head for head in reversed(chain) if head.state != ABANDONED), None)
-            if newest is None or newest.state != LIVE:
-                return chain, None
+            if newest is None or newest.state != LIVE or "archived_at" in newest.body:
+                return chain, None  # what is archived is in no index, whatever rows are left of it
             version_id, revision = VersionId(newest.body["version_id"]), int(newest.body["content_revision"])
             described = None
             text = found.texts.get((version_id, revision))

@@ -12,7 +12,7 @@ from s4.domains.calls import CallBudget
 from s4.domains.documents import Accounts, DocumentService
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.chain import subject as document_subject
-from s4.domains.documents.queries import idempotency, reservations, rows
+from s4.domains.documents.queries import holds, idempotency, reservations, rows
 from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Generations, Publisher
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.queries import tables as index_queries
@@ -409,13 +409,15 @@ class MaintenanceService:
                       expected_bytes=row.size_bytes, found_bytes=found_bytes)  # fmt: skip
 
     async def _may_live(self, tenant_id: TenantId, document_id: DocumentId, dead: set[ObjectKey]) -> bool:
-        """A reservation that still stands, or a ticket: their upload may commit at any moment. Or it has, since we
-        looked. In this order, for each follows the one before: a version that is found in none of them never becomes
-        the document's."""
+        """Or is kept by a legal hold. A reservation that still stands, or a ticket: their upload may commit at any
+        moment. Or it has, since we looked. In this order, for each follows the one before: a version that is found in
+        none of them never becomes the document's."""
         versions = {version for key in dead if (version := _version_of(key)) is not None}
 
         async def check(connection: Connection) -> bool:
             if await any_stands(self._database, connection):
+                return True
+            if await holds.keep_bytes(connection, tenant_id, document_id):
                 return True
             if any([await reservations.lock(connection, version) is not None for version in versions]):
                 return True

@@ -1,7 +1,7 @@
 """A plan, and the five that come with S4."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from s4.kernel.plans import PlanLimits
@@ -35,6 +35,8 @@ class Plan:
     embedding_tokens_limit: int | None = None
     webhooks_limit: int | None = None
     retention_days: int | None = None
+    archive_after_days: int | None = None
+    old_versions_days: int | None = None
     slo: ServiceLevel | None = None
     listed: bool = True
     """Stands in the public list."""
@@ -55,9 +57,23 @@ class Plan:
         )
 
 
+_FIELDS = {field.name for field in fields(Plan)} - {"id"}
+
+
+def plan_body(plan: Plan) -> dict[str, Any]:
+    """As a record keeps it. What was added later is written only where it is set: the first releases refuse a plan with
+    a field that they do not know."""
+    said = {name: value for name, value in asdict(plan).items() if name != "id"}
+    return {name: value for name, value in said.items() if value is not None or name not in _ADDED_LATER}
+
+
+_ADDED_LATER = ("archive_after_days", "old_versions_days")
+
+
 def plan_from(plan_id: str, body: Mapping[str, Any]) -> Plan:
-    """The plan that a record's body describes. Fields that an older release did not write have their defaults."""
-    said = dict(body)
+    """The plan that a record's body describes. Fields that an older release did not write have their defaults; those
+    that only a newer one knows are passed over, so that the way back to this one is open."""
+    said = {name: value for name, value in body.items() if name in _FIELDS}
     slo = said.pop("slo", None)
     features = said.pop("features", ())
     return Plan(plan_id, **said, features=tuple(features), slo=ServiceLevel(**slo) if slo is not None else None)

@@ -14,6 +14,7 @@ _COUNT_MAX = 2**53  # beyond it JSON numbers lose their last digit in many a cli
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NOT_BLANK)]
 Feature = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
 Count = Annotated[int, Field(ge=0, le=_COUNT_MAX), JSON_NUMBER]
+Days = Annotated[int, Field(ge=1, le=36_500), JSON_NUMBER]
 Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), JSON_NUMBER]
 
 
@@ -49,7 +50,15 @@ class PlanFields(BaseModel):
     documents_limit: Count | None = None
     embedding_tokens_limit: Count | None = None
     webhooks_limit: Count | None = None
-    retention_days: Annotated[int, Field(ge=1, le=36_500), JSON_NUMBER] | None = None
+    retention_days: Days | None = Field(
+        None, description="After so many days since its upload a document is deleted, but under a legal hold."
+    )
+    archive_after_days: Days | None = Field(
+        None, description="After so many days without a download or a search that found it, a document is archived."
+    )
+    old_versions_days: Days | None = Field(
+        None, description="How long the bucket, where it has versions, keeps what S4 deleted; see `s4 lifecycle`."
+    )
     slo: Slo | None = None
     listed: StrictBool = Field(True, description="Whether the plan stands in the public list.")
 

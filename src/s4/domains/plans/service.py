@@ -1,12 +1,11 @@
 """Use cases on plans."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from s4.domains import audit
-from s4.domains.plans.model import Plan, plan_from
+from s4.domains.plans.model import Plan, plan_body, plan_from
 from s4.kernel.context import AdminContext
 from s4.kernel.errors import Conflict, InvalidRequest, NotFound
 from s4.kernel.permissions import Permission
@@ -52,7 +51,7 @@ class PlanService:
         async def decide(_c: Connection, _n: datetime, current: Record | None) -> dict[str, Any]:
             if current is not None:
                 raise Conflict(f"There is a plan {plan.id!r}; PUT changes it.")
-            return _body(plan)
+            return plan_body(plan)
 
         return _found(await self._change(context, "plan.create", plan.id, decide))
 
@@ -61,7 +60,7 @@ class PlanService:
 
         async def decide(_c: Connection, _n: datetime, current: Record | None) -> dict[str, Any]:
             _found(current)
-            return _body(plan)
+            return plan_body(plan)
 
         return _found(await self._change(context, "plan.update", plan.id, decide))
 
@@ -103,7 +102,3 @@ def _found(record: Record | None) -> Plan:
     if record is None:
         raise NotFound("No such plan.")
     return _plan(record)
-
-
-def _body(plan: Plan) -> dict[str, Any]:
-    return {name: value for name, value in asdict(plan).items() if name != "id"}

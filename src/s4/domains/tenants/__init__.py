@@ -6,11 +6,12 @@ of them.
 
 from s4.domains.tenants.chain import TenantChain
 from s4.domains.tenants.lifecycle import PlanChange, TenantLifecycle
-from s4.domains.tenants.model import NewTenant, Tenant, TenantStatus
+from s4.domains.tenants.model import Keeping, NewTenant, Tenant, TenantStatus
 from s4.domains.tenants.service import CreationMemory, TenantService
 
 __all__ = [
     "CreationMemory",
+    "Keeping",
     "NewTenant",
     "PlanChange",
     "Tenant",

@@ -54,6 +54,7 @@ class TenantChain:
 
     async def _set(self, connection: Connection, tenant_id: TenantId, head: Head) -> None:
         body = head.body
+        keeping = body.get("keeping") or {}
         values: dict[str, Any] = {
             "tenant_id": tenant_id,
             "revision": head.revision,
@@ -68,6 +69,9 @@ class TenantChain:
             "status": body["status"],
             "delete_after": parse_moment(body.get("delete_after")),
             "settings": body["settings"],
+            "held": body.get("hold") is not None,
+            "retention_days": keeping.get("retention_days"),
+            "archive_after_days": keeping.get("archive_after_days"),
             "body": dict(body),
             "created_at": parse_rfc3339(body["created_at"]),
             "updated_at": head.committed_at,
@@ -106,7 +110,7 @@ class TenantChain:
         values = queries.void_row(tenant_id, parse_rfc3339(head.body["created_at"]), head.revision) | {
             "state": TOMBSTONE, "status": head.body["status"], "updated_at": head.committed_at, "body": dict(head.body),
             "email": None, "company": None, "external_id": None, "plan_expires_at": None, "then_plan_id": None,
-            "delete_after": None,
+            "delete_after": None, "held": False, "retention_days": None, "archive_after_days": None,
         }  # fmt: skip
         await queries.put(connection, values)
         await queries.replace_keys(connection, tenant_id, [])

@@ -6,9 +6,10 @@ brings it back as it was. The second, asked for or by the clock, is the tombston
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import structlog
 
@@ -16,7 +17,7 @@ from s4.domains import audit
 from s4.domains.events import EventKind, Events
 from s4.domains.plans import PlanService
 from s4.domains.tenants import queries
-from s4.domains.tenants.model import DELETED, Body, Tenant, TenantStatus, public_body
+from s4.domains.tenants.model import DELETED, Body, Keeping, Tenant, TenantStatus, public_body
 from s4.domains.tenants.service import Decide, Noted, TenantService
 from s4.kernel.clock import parse_rfc3339, rfc3339
 from s4.kernel.context import SYSTEM_ACTOR, Actor, AdminContext
@@ -28,6 +29,13 @@ from s4.platform.database import Connection, Database
 log = structlog.get_logger()
 
 Buried = Callable[[TenantId], Awaitable[None]]
+
+
+class RequireNoHolds(Protocol):
+    """Raises `Conflict` while documents of the tenant are under a legal hold, and `for_good` `Unavailable` while that
+    cannot be told."""
+
+    async def __call__(self, connection: Connection, tenant_id: TenantId, *, for_good: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class TenantLifecycle:
         tenants: TenantService,
         plans: PlanService,
         events: Events,
+        require_no_holds: RequireNoHolds,
         *,
         grace: timedelta,
         buried: Buried | None = None,
@@ -58,6 +67,7 @@ class TenantLifecycle:
         self._tenants = tenants
         self._plans = plans
         self._events = events
+        self._require_no_holds = require_no_holds
         self._grace = grace
         self._buried = buried
 
@@ -123,24 +133,55 @@ class TenantLifecycle:
 
         return await self._act(context, "tenant.reset_usage", tenant_id, decide)
 
-    async def delete(self, context: AdminContext, tenant_id: TenantId) -> Tenant:
-        """The first step. The answer says until when the tenant can be brought back. Raises `NotFound`."""
+    async def hold(self, context: AdminContext, tenant_id: TenantId, *, reason: str) -> Tenant:
+        """Places the whole tenant under a legal hold: nothing of it is deleted or replaced, by anybody, until it is
+        lifted; what was deleted before and is still in the bucket stays there. Raises `NotFound`."""
 
-        async def decide(_: Connection, now: datetime, body: Body) -> Body | None:
+        async def decide(_: Connection, now: datetime, body: Body) -> Body:
+            placed_at = (body.get("hold") or {}).get("placed_at") or rfc3339(now)
+            return {**body, "hold": {"reason": reason, "placed_at": placed_at}}
+
+        return await self._act(context, "tenant.hold", tenant_id, decide)
+
+    async def lift_hold(self, context: AdminContext, tenant_id: TenantId) -> Tenant:
+        """The tenant's own hold; those of its documents stay. Raises `NotFound`."""
+
+        async def decide(_c: Connection, _n: datetime, body: Body) -> Body:
+            return {name: value for name, value in body.items() if name != "hold"}
+
+        return await self._act(context, "tenant.lift_hold", tenant_id, decide)
+
+    async def set_keeping(self, context: AdminContext, tenant_id: TenantId, keeping: Keeping) -> Tenant:
+        """How long its documents are kept, whatever its plan says. Raises `NotFound`."""
+
+        async def decide(_c: Connection, _n: datetime, body: Body) -> Body:
+            said = {name: value for name, value in body.items() if name != "keeping"}
+            days = {name: value for name, value in asdict(keeping).items() if value is not None}
+            return {**said, "keeping": days} if days else said
+
+        return await self._act(context, "tenant.set_keeping", tenant_id, decide)
+
+    async def delete(self, context: AdminContext, tenant_id: TenantId) -> Tenant:
+        """The first step. The answer says until when the tenant can be brought back. Raises `NotFound`, `Conflict`
+        under a legal hold."""
+
+        async def decide(connection: Connection, now: datetime, body: Body) -> Body | None:
             if body["status"] == TenantStatus.DELETING:
                 return None
+            await self._require_free(connection, tenant_id, body, for_good=False)
             delete_after = rfc3339(now + self._grace)
             return {**body, "status": TenantStatus.DELETING, "status_reason": None, "delete_after": delete_after}
 
         return await self._act(context, "tenant.delete", tenant_id, decide)
 
     async def finish_deletion(self, context: AdminContext, tenant_id: TenantId) -> None:
-        """The second step, before its time. Raises `NotFound`, `Conflict` before the first."""
+        """The second step, before its time. Raises `NotFound`, `Conflict` before the first, or under a legal hold."""
         context.require(Permission.ADMIN_WRITE)
 
-        async def decide(_: Connection, now: datetime, body: Body) -> Body:
+        async def decide(connection: Connection, now: datetime, body: Body) -> Body:
             if body["status"] != TenantStatus.DELETING:
                 raise Conflict("This tenant is not being deleted: DELETE it first, without confirm.")
+            await self._require_free(connection, tenant_id, body, for_good=True)
             return _tombstone(body, now)
 
         await self._change(context.actor, "tenant.deleted", tenant_id, decide)
@@ -148,15 +189,17 @@ class TenantLifecycle:
     # -- by the clock
 
     async def finish_due_deletions(self, *, limit: int) -> int:
-        """Tenants whose grace is over go. Answers with their number."""
+        """Tenants whose grace is over go, but for those under a legal hold. Answers with their number."""
 
-        async def decide(_: Connection, now: datetime, body: Body) -> Body | None:
-            due = body["status"] == TenantStatus.DELETING and parse_rfc3339(body["delete_after"]) <= now
-            return _tombstone(body, now) if due else None  # brought back meanwhile
+        async def decide(connection: Connection, now: datetime, body: Body, *, tenant_id: TenantId) -> Body | None:
+            if body["status"] != TenantStatus.DELETING or parse_rfc3339(body["delete_after"]) > now:
+                return None  # brought back meanwhile
+            await self._require_free(connection, tenant_id, body, for_good=True)
+            return _tombstone(body, now)
 
         async with self._database.read() as connection:
             due = await queries.departing(connection, await self._database.now(connection), limit=limit)
-        return await self._by_clock("tenant.deleted", due, decide)
+        return await self._by_clock("tenant.deleted", due, lambda tenant_id: partial(decide, tenant_id=tenant_id))
 
     async def follow_expired_plans(self, *, limit: int) -> int:
         """Notes the next plan of tenants whose plan has ended; requests go by it already. Answers with their number."""
@@ -169,15 +212,23 @@ class TenantLifecycle:
 
         async with self._database.read() as connection:
             due = await queries.expired(connection, await self._database.now(connection), limit=limit)
-        return await self._by_clock("tenant.plan_expired", due, decide)
+        return await self._by_clock("tenant.plan_expired", due, lambda _: decide)
 
-    async def _by_clock(self, action: str, tenant_ids: list[TenantId], decide: Decide) -> int:
+    async def _require_free(self, connection: Connection, tenant_id: TenantId, body: Body, *, for_good: bool) -> None:
+        if body.get("hold") is not None:
+            raise Conflict("This tenant is under a legal hold; lift that first.", details={"legal_hold": True})
+        await self._require_no_holds(connection, tenant_id, for_good=for_good)
+
+    async def _by_clock(self, action: str, tenant_ids: list[TenantId], decide: Callable[[TenantId], Decide]) -> int:
         done = 0
         for tenant_id in tenant_ids:
             try:
-                await self._change(SYSTEM_ACTOR, action, tenant_id, decide)
+                await self._change(SYSTEM_ACTOR, action, tenant_id, decide(tenant_id))
             except NotFound:
                 continue  # another was faster
+            except Conflict as error:  # a legal hold: its turn comes when that is lifted
+                log.info("tenants.held", action=action, tenant_id=tenant_id, reason=error.message)
+                continue
             except S4Error as error:  # its turn comes again, and it keeps nobody else from theirs
                 log.error("tenants.change_failed", action=action, tenant_id=tenant_id, error=error.message)
                 continue

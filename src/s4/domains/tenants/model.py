@@ -19,11 +19,28 @@ from s4.platform.security import credentials
 
 Body = Mapping[str, Any]
 """Of a tenant's head: name, email, company, external_id, plan_id, plan_expires_at, then_plan_id, status, status_reason,
-delete_after, usage_reset_at, settings, created_at, keys; of one that was created with an Idempotency-Key, idempotency.
+delete_after, usage_reset_at, settings, created_at, keys; of one that was created with an Idempotency-Key, idempotency;
+of one under a legal hold, hold {reason, placed_at}; where it has days of its own, keeping {retention_days,
+archive_after_days}.
 Times are RFC 3339. What an older release did not write is absent: read with `get`, write on with `{**body, …}`."""
 
 LIVE = "live"
 TOMBSTONE = "tombstone"
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """For how many days after its upload a document is kept, and after how many without a reader it is archived. Of a
+    tenant: None is as its plan says, 0 is never. Of a plan: None is never."""
+
+    retention_days: int | None = None
+    archive_after_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LegalHold:
+    reason: str
+    placed_at: datetime
 
 
 class TenantStatus(StrEnum):
@@ -67,6 +84,8 @@ class Tenant:
     documents: int
     calls: int
     """Of this calendar month in UTC."""
+    hold: LegalHold | None = None
+    keeping: Keeping = Keeping()
 
 
 def public_body(body: Body) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from s4.domains.tenants.model import Body, TenantStatus
+from s4.domains.tenants.model import Body, Keeping, TenantStatus
 from s4.domains.tenants.models import tenant_claims, tenant_keys, tenants
 from s4.domains.usage.models import usage_balances
 from s4.kernel.clock import rfc3339
@@ -54,6 +54,12 @@ async def state(connection: Connection, tenant_id: TenantId) -> str | None:
     """live, tombstone, void; None for a tenant that the catalog does not know."""
     found = await connection.execute(sa.select(tenants.c.state).where(tenants.c.tenant_id == tenant_id))
     return cast("str | None", found.scalar_one_or_none())
+
+
+async def is_held(connection: Connection, tenant_id: TenantId) -> bool:
+    """Whether the tenant as a whole is under a legal hold."""
+    found = await connection.execute(sa.select(tenants.c.held).where(tenants.c.tenant_id == tenant_id))
+    return bool(found.scalar_one_or_none())
 
 
 async def body(connection: Connection, tenant_id: TenantId) -> Body | None:
@@ -183,6 +189,32 @@ async def with_plan(connection: Connection, tenant_id: TenantId, now: datetime) 
     wanted = _with_plan_in_force(sa.select(tenants.c.status).select_from(tenants), now)
     found = await connection.execute(wanted.where(tenants.c.tenant_id == tenant_id, tenants.c.state == "live"))
     return cast("sa.Row[Any] | None", found.one_or_none())
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingRow:
+    """What says how long a live tenant's documents are kept."""
+
+    tenant_id: TenantId
+    is_held: bool
+    own: Keeping
+    plan_body: Mapping[str, Any]
+
+
+async def keeping(
+    connection: Connection, now: datetime, *, after: str = "", only: TenantId | None = None, limit: int = 500
+) -> list[KeepingRow]:
+    """Live tenants in the order of their ids, those after `after`, or the one."""
+    columns = tenants.c
+    selected = sa.select(columns.tenant_id, columns.held, columns.retention_days, columns.archive_after_days)
+    wanted = _with_plan_in_force(selected.select_from(tenants), now).where(columns.state == "live")
+    wanted = wanted.where(columns.tenant_id == only if only is not None else columns.tenant_id > after)
+    return [
+        KeepingRow(
+            TenantId(row.tenant_id), row.held, Keeping(row.retention_days, row.archive_after_days), row.plan_body
+        )
+        for row in await connection.execute(wanted.order_by(columns.tenant_id).limit(limit))
+    ]
 
 
 async def count_on_plan(connection: Connection, plan_id: str) -> int:

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from s4.domains.tenants.model import Tenant, TenantStatus
-from s4.platform.http.strict_json import JSON_TEXT, NOT_BLANK
+from s4.platform.http.strict_json import JSON_NUMBER, JSON_TEXT, NOT_BLANK
 from s4.platform.http.times import UtcMoment
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NOT_BLANK)]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+Days = Annotated[int, Field(ge=0, le=36_500), JSON_NUMBER]
 PlanId = Annotated[str, StringConstraints(max_length=40)]
 
 
@@ -55,6 +56,35 @@ class TenantSuspend(BaseModel):
     reason: Name | None = Field(None, description="The tenant is told it, by webhook.")
 
 
+class HoldPlace(BaseModel):
+    """Why nothing may go."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Name = Field(description="A matter's name or number. Stands in the audit trail.")
+
+
+class KeepingSet(BaseModel):
+    """Days of this tenant. Null, or absent: as the plan says. 0: never."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    retention_days: Days | None = Field(None, description="After so many days since its upload a document is deleted.")
+    archive_after_days: Days | None = Field(
+        None, description="After so many days without a download or a search that found it, a document is archived."
+    )
+
+
+class HoldOut(BaseModel):
+    reason: str
+    placed_at: datetime
+
+
+class KeepingOut(BaseModel):
+    retention_days: int | None
+    archive_after_days: int | None
+
+
 class TenantOut(BaseModel):
     """A tenant as the administrator sees it; never with a key."""
 
@@ -73,9 +103,12 @@ class TenantOut(BaseModel):
     storage_used: int = Field(description="Bytes of live documents.")
     document_count: int
     api_calls_count: int = Field(description="Of this calendar month in UTC.")
+    legal_hold: HoldOut | None = Field(description="Of the tenant as a whole.")
+    keeping: KeepingOut = Field(description="What is set for this tenant; null is as its plan says.")
 
     @classmethod
     def of(cls, tenant: Tenant) -> "TenantOut":
+        hold = tenant.hold
         return cls(
             id=tenant.tenant_id,
             name=tenant.name,
@@ -92,6 +125,10 @@ class TenantOut(BaseModel):
             storage_used=tenant.stored_bytes,
             document_count=tenant.documents,
             api_calls_count=tenant.calls,
+            legal_hold=HoldOut(reason=hold.reason, placed_at=hold.placed_at) if hold is not None else None,
+            keeping=KeepingOut(
+                retention_days=tenant.keeping.retention_days, archive_after_days=tenant.keeping.archive_after_days
+            ),
         )
 
 

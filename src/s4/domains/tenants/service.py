@@ -11,10 +11,21 @@ from s4.domains import audit, usage
 from s4.domains.plans import PlanService
 from s4.domains.tenants import queries
 from s4.domains.tenants.chain import subject
-from s4.domains.tenants.model import DELETED, LIVE, TOMBSTONE, Body, NewTenant, Tenant, TenantStatus, public_body
+from s4.domains.tenants.model import (
+    DELETED,
+    LIVE,
+    TOMBSTONE,
+    Body,
+    Keeping,
+    LegalHold,
+    NewTenant,
+    Tenant,
+    TenantStatus,
+    public_body,
+)
 from s4.domains.tenants.queries import Claim, Wanted
 from s4.domains.usage.ledger import Grain
-from s4.kernel.clock import rfc3339
+from s4.kernel.clock import parse_rfc3339, rfc3339
 from s4.kernel.context import AdminContext
 from s4.kernel.errors import Conflict, NotFound
 from s4.kernel.ids import RandomBytes, TenantId, new_tenant_id
@@ -257,6 +268,7 @@ def _found(tenant: Tenant | None) -> Tenant:
 
 def _tenant(row: Any, calls: int) -> Tenant:
     body = row.body or {}
+    hold = body.get("hold")
     return Tenant(
         tenant_id=TenantId(row.tenant_id),
         name=row.name,
@@ -273,4 +285,6 @@ def _tenant(row: Any, calls: int) -> Tenant:
         stored_bytes=row.stored_bytes,
         documents=row.documents,
         calls=calls,
+        hold=LegalHold(hold["reason"], parse_rfc3339(hold["placed_at"])) if hold is not None else None,
+        keeping=Keeping(row.retention_days, row.archive_after_days),
     )

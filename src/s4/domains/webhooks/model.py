@@ -38,6 +38,15 @@ class SealedSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedUnder:
+    """Webhooks by the key that encrypts their secrets: the current one, the previous one, none that is known."""
+
+    current: int
+    previous: int
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     webhook_id: str
     tenant_id: str

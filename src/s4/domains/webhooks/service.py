@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,9 +16,9 @@ from s4.domains.events import Event, EventKind
 from s4.domains.events import queries as event_queries
 from s4.domains.tenants import queries as tenant_queries
 from s4.domains.webhooks import queries
-from s4.domains.webhooks.model import Delivery, NewWebhook, SealedSecret, Webhook, missing, public_body
+from s4.domains.webhooks.model import Delivery, NewWebhook, SealedSecret, SealedUnder, Webhook, missing, public_body
 from s4.kernel.context import SYSTEM_ACTOR, Actor, AdminContext, TenantContext
-from s4.kernel.errors import Conflict, Forbidden, LimitReached, NotFound, Unavailable
+from s4.kernel.errors import Conflict, DataCorrupt, Forbidden, LimitReached, NotFound, Unavailable
 from s4.kernel.ids import RandomBytes, TenantId, base32
 from s4.kernel.pages import PageRequest
 from s4.kernel.permissions import Permission
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 FEATURE = "webhooks"
 PURGE = "webhooks.purge"
 _PURGE_EVERY = timedelta(hours=1)
+RESEAL = "webhooks.reseal"
+_RESEAL_EVERY = timedelta(minutes=10)
 _PURGE_ROWS = 1000  # of one transaction
 _SECRET_BYTES = 32  # as many as the signature has
 _TURN_LEASE = timedelta(seconds=30)  # a creation takes two small requests to the store
@@ -200,7 +203,54 @@ class WebhookService:
         await self._commit(SYSTEM_ACTOR, webhook.tenant_id, webhook.webhook_id, "webhook.switch_off", decide)
 
     def regular_jobs(self) -> list[RegularJob]:
-        return [RegularJob(PURGE, _PURGE_EVERY, self.purge)]
+        return [RegularJob(PURGE, _PURGE_EVERY, self.purge), RegularJob(RESEAL, _RESEAL_EVERY, self.reseal)]
+
+    async def reseal(self) -> None:
+        """Encrypts anew, under the current key, what another one encrypts. A secret that no key opens is told, and left
+        for the one that does."""
+        for webhook in await self._all_tenants():
+            if self._is_current(webhook):
+                continue
+
+            async def decide(
+                _c: Connection, _n: datetime, current: Record | None, tenant_id: str = webhook.tenant_id
+            ) -> dict[str, Any]:
+                found = _found(current, tenant_id)
+                return replace(found, secrets=self._resealed(found)).body()
+
+            try:
+                await self._commit(SYSTEM_ACTOR, webhook.tenant_id, webhook.webhook_id, "webhook.reseal", decide)
+            except NotFound:
+                continue  # deleted meanwhile
+            except DataCorrupt as error:
+                log.error("secrets.unreadable", webhook_id=webhook.webhook_id, error=error.message)
+
+    async def sealed_under(self) -> SealedUnder:
+        """By which keys the secrets of all tenants are encrypted. Opens every one."""
+        count = Counter[str]()
+        for webhook in await self._all_tenants():
+            try:
+                self._resealed(webhook)
+            except DataCorrupt:
+                count["unreadable"] += 1
+                continue
+            count["current" if self._is_current(webhook) else "previous"] += 1
+        return SealedUnder(count["current"], count["previous"], count["unreadable"])
+
+    def _is_current(self, webhook: Webhook) -> bool:
+        return all(self._sealer.is_current(each.sealed) for each in webhook.secrets)
+
+    def _resealed(self, webhook: Webhook) -> tuple[SealedSecret, ...]:
+        belongs_to = _subject(webhook.webhook_id)
+        opened = [self._sealer.open(each.sealed, belongs_to=belongs_to) for each in webhook.secrets]
+        return tuple(
+            replace(each, sealed=self._sealer.seal(plaintext, belongs_to=belongs_to))
+            for each, plaintext in zip(webhook.secrets, opened, strict=True)
+        )
+
+    async def _all_tenants(self) -> list[Webhook]:
+        async with self._database.read() as connection:
+            return [Webhook.of(record) for record in await self._records.all(connection)]
 
     async def purge(self) -> None:
         """Forgets deliveries and events that are older than the retention."""

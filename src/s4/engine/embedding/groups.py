@@ -24,7 +24,7 @@ GROUP_MIN = 8  # a document of equal lines would otherwise be one object per lin
 GROUP_MAX = 128  # bounds what one changed chunk costs
 
 _MAGIC = b"S4EV"
-_FORMAT = 1
+FORMAT = 1
 _HEADER = struct.Struct("<4sHHII32s")  # magic, format, zero, count, dimension, sha256 of the payload
 
 
@@ -58,7 +58,15 @@ def encode_vectors(vectors: Vectors) -> bytes:
     """Rows as little-endian float32 behind a header with a checksum."""
     count, dimension = vectors.shape
     payload = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
-    return _HEADER.pack(_MAGIC, _FORMAT, 0, count, dimension, hashlib.sha256(payload).digest()) + payload
+    return _HEADER.pack(_MAGIC, FORMAT, 0, count, dimension, hashlib.sha256(payload).digest()) + payload
+
+
+def shape_of(stored: bytes) -> tuple[int, int]:
+    """Rows and dimension, as stored vectors themselves say. Raises `DataCorrupt`."""
+    if len(stored) < _HEADER.size:
+        raise DataCorrupt("Stored vectors are cut short.")
+    _, _, _, count, dimension, _ = _HEADER.unpack_from(stored)
+    return int(count), int(dimension)
 
 
 def decode_group(stored: bytes) -> Vectors:
@@ -75,7 +83,7 @@ def decode_vectors(stored: bytes, count: int, dimension: int) -> Vectors:
         raise DataCorrupt("Stored vectors are cut short.")
     magic, version, _, stored_count, stored_dimension, checksum = _HEADER.unpack_from(stored)
     payload = stored[_HEADER.size :]
-    if (magic, version) != (_MAGIC, _FORMAT):
+    if (magic, version) != (_MAGIC, FORMAT):
         raise DataCorrupt("Stored vectors have an unknown format.")
     if (stored_count, stored_dimension) != (count, dimension) or len(payload) != 4 * count * dimension:
         raise DataCorrupt("Stored vectors have another shape than their chunks.")

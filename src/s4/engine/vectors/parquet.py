@@ -150,7 +150,7 @@ def read_vector_groups(path: Path) -> Iterator[VectorGroup]:
                     if ordinal != len(rows) or ordinal >= _GROUP_ROWS_MAX:
                         raise InvalidRequest(f"The rows of the group {row_name} are not in their order.")
                     rows.append(vector)
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # of other columns
         raise InvalidRequest("This is no Parquet file of vectors as an export has them.") from error
     if rows:
         yield whole()

@@ -15,13 +15,16 @@ from s4.domains.announcements import Board, Contacts, Mailbox, NoticeService
 from s4.domains.audit import AuditService, CallRecorder
 from s4.domains.calls import CallBudget
 from s4.domains.documents import Accounts, DocumentChain, DocumentService, Uploads
+from s4.domains.documents.keeping import Archive, ArchivePlace, Holds, Retention
+from s4.domains.documents.queries import holds as hold_queries
+from s4.domains.documents.reads import Reads
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
 from s4.domains.indexing import Generation, Generations, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.leaving import Erasures, ExportService, ImportService
 from s4.domains.maintenance import Deployment, TermWatch
-from s4.domains.maintenance.deployment import is_serving, open_deployment
+from s4.domains.maintenance.deployment import is_serving, open_deployment, serving_since
 from s4.domains.maintenance.restoring import refuse_while_restoring
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
@@ -96,6 +99,10 @@ class Core:
     keys: KeyService
     access: AccessService
     documents: DocumentService
+    archive: Archive
+    holds: Holds
+    retention: Retention
+    reads: Reads
     uploads: Uploads
     accounts: Accounts
     search: SearchService
@@ -182,6 +189,8 @@ async def open_core(settings: Settings, *, standby: bool = False, restoring: boo
         core = _core(settings, database, (store, replica, terms), deployment, embedder, vectors, events, meter)
         stack.push_async_callback(core.buckets.aclose)
         stack.push_async_callback(core.calls.aclose)
+        stack.push_async_callback(core.reads.note)
+        await stack.enter_async_context(in_background(core.reads.keep_noting()))
         yield core
 
 
@@ -218,6 +227,13 @@ def _core(
     admin_key = settings.admin_api_key.get_secret_value()
     memory = CreationMemory(remembered=timedelta(hours=settings.idempotency_hours), secret=admin_key)
     tenants = TenantService(database, chains, plans, RANDOM, memory)
+    archive = Archive(
+        database,
+        chains,
+        ArchivePlace(store, settings.archive_storage_class),
+        restore_on_access=settings.archive_restore_on_access,
+    )
+    reads = Reads(database, every=timedelta(seconds=settings.reads_flush_seconds))
     access = AccessService(
         database, administrators, admin_api_key=admin_key, failures_per_minute=settings.auth_failures_per_minute
     )
@@ -255,6 +271,7 @@ def _core(
             tenants,
             plans,
             events,
+            hold_queries.require_none,
             grace=timedelta(days=settings.tenant_delete_grace_days),
             buried=erasures.begin,
         ),
@@ -272,6 +289,12 @@ def _core(
             chains,
             metadata_limits(settings),
         ),
+        archive=archive,
+        holds=Holds(database, chains),
+        retention=Retention(
+            database, chains, archive, serving_since, every=timedelta(seconds=settings.retention_every_seconds)
+        ),
+        reads=reads,
         uploads=uploads,
         accounts=Accounts(database),
         search=SearchService(
@@ -280,6 +303,7 @@ def _core(
             embedder,
             generation,
             suspicions,
+            reads.found,
             SearchLimits(
                 candidates=settings.search_candidates,
                 query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + EMBEDDER_FIRST,

@@ -125,10 +125,11 @@ def reading_limits(settings: Settings) -> Limits:
 
 def make_webhooks(settings: Settings, database: Database, records: Records) -> WebhookService:
     assert settings.secret_key is not None, "load_settings fills it in or refuses"
+    keys = [key.get_secret_value() for key in (settings.secret_key, settings.previous_secret_key) if key is not None]
     return WebhookService(
         database,
         records,
-        sealing.Sealer([settings.secret_key.get_secret_value()], RANDOM),
+        sealing.Sealer(keys, RANDOM),
         make_allowance(settings),
         RANDOM,
         retention=timedelta(days=settings.webhooks_retention_days),
@@ -153,7 +154,7 @@ def make_erasures(
         found = [
             Remaining("entries of the audit trail that name the tenant", None),
             Remaining(
-                "copies of bucket and database made outside of S4",
+                "copies of bucket and database made outside of S4, superseded versions of objects among them",
                 erased_at + timedelta(days=settings.erasure_backups_days),
             ),
         ]

@@ -9,6 +9,7 @@ from s4.domains.announcements import Teller
 from s4.domains.backup import BackupService
 from s4.domains.indexing import IndexingService
 from s4.domains.indexing.service import IndexingLimits
+from s4.domains.leaving import Kept, Retention
 from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Repairs
 from s4.domains.usage import LedgerKeeper
 from s4.domains.webhooks import DeliveryPump
@@ -98,6 +99,14 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
     verifier = make_verifier(settings, core.database, core.store)
     teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
+    retention = Retention(
+        core.database,
+        Kept(
+            failed_jobs=timedelta(days=settings.jobs_failed_days),
+            mails=timedelta(days=settings.mails_days),
+            audit=timedelta(days=settings.audit_days),
+        ),
+    )
     comes_round = (
         make_replicator(core),
         core.generations,
@@ -108,12 +117,15 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         sealer,
         verifier,
         teller,
+        retention,
+        core.retention,
     )
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
         indexing.handlers()
         | maintenance.handlers()
         | core.mailbox.handlers()
+        | core.archive.handlers()
         | core.erasures.handlers()
         | regular_handlers(core.database, regular)
         | (backups.handlers() if backups is not None else {})

@@ -77,11 +77,11 @@ def store(
     if as_json:
         print_json(report.as_json())
     else:
-        _show(report)
+        show(report)
     raise typer.Exit(report.exit_code)
 
 
-def _show(report: "Report") -> None:
+def show(report: "Report") -> None:
     print_line(f"{report.subject}:")
     width = max(len(check.name) for check in report.checks)
     for check in report.checks:

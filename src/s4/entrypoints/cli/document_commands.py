@@ -33,6 +33,8 @@ class Status(StrEnum):
     PROCESSING = "processing"
     READY = "ready"
     FAILED = "failed"
+    ARCHIVED = "archived"
+    RESTORING = "restoring"
 
 
 def register(app: typer.Typer) -> None:
@@ -120,18 +122,22 @@ def remove(
     """Delete documents. They are gone from search at once."""
     deleted: list[str] = []
     missing: list[str] = []
+    held: list[str] = []
     with tenant_client(Server(url, tenant_key, ca_file)) as s4:
         for start in range(0, len(document_ids), _BULK):
             answer = s4.bulk_delete(document_ids[start : start + _BULK])
             deleted += answer.deleted
             missing += answer.not_found
+            held += answer.held
     if as_json:
-        print_json({"deleted": deleted, "not_found": missing})
+        print_json({"deleted": deleted, "not_found": missing, "held": held})
     else:
         for document_id in missing:
             print_note(f"not found: {document_id}")
-        print_line(f"Deleted {len(deleted)} of {len(deleted) + len(missing)}.")
-    if missing:
+        for document_id in held:
+            print_note(f"under a legal hold: {document_id}")
+        print_line(f"Deleted {len(deleted)} of {len(deleted) + len(missing) + len(held)}.")
+    if missing or held:
         raise typer.Exit(1)
 
 

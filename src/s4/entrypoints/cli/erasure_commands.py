@@ -31,12 +31,10 @@ def register(app: typer.Typer) -> None:
     erasure = typer.Typer(help="Receipts of what was erased.", no_args_is_help=True)
     erasure.command("list", epilog=examples("s4 erasure list", "s4 erasure list --json"))(list_erasures)
     erasure.command(epilog=examples("s4 erasure key"))(key)
-    erasure.command(
-        epilog=examples("for id in $(s4 erasure list | head -1 | cut -f 1); do s4 erasure receipt $id || true; done")
-    )(receipt)
-    erasure.command(epilog=examples('s4 erasure verify receipt.json --public-key "$(cat s4.pub)" || [ $? = 2 ]'))(
-        verify
+    erasure.command(epilog=examples("s4 erasure list | grep proved | cut -f 1 | xargs -r -n 1 s4 erasure receipt"))(
+        receipt
     )
+    erasure.command(epilog=examples('s4 erasure verify receipt.json --public-key "$(cat s4.pub)"'))(verify)
     app.add_typer(erasure, name="erasure")
 
 

@@ -52,6 +52,27 @@ CaFile = Annotated[
         help="Certificates (PEM) of the authorities to trust, for https:// with one of your own.",
     ),
 ]
+SourceEndpoint = Annotated[
+    str | None,
+    typer.Option(envvar="S4_SOURCE_ENDPOINT", show_default=False, help="Of a source that speaks S3 and is not AWS."),
+]
+SourceRegion = Annotated[str, typer.Option(envvar="S4_SOURCE_REGION", help="Region of the source.")]
+SourceKeyId = Annotated[
+    str | None,
+    typer.Option(
+        envvar="S4_SOURCE_ACCESS_KEY_ID",
+        show_default=False,
+        help="Access key of the source. Default: as AWS's own tools find it.",
+    ),
+]
+SourceSecret = Annotated[
+    str | None,
+    typer.Option(
+        envvar="S4_SOURCE_SECRET_ACCESS_KEY",
+        show_default=False,
+        help="Its secret. The variable keeps it out of the process list.",
+    ),
+]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", envvar="S4_CONFIG", show_default=False, help="A TOML file with settings."),

@@ -28,7 +28,8 @@ _SIZES = ("storage_limit", "max_file_size")
 _UNLIMITED = "unlimited"
 _FIELDS_HELP = (
     "name=…, storage_limit=5GiB, max_file_size=50MiB, api_calls_limit=…, documents_limit=…, requests_per_second=…, "
-    "burst=…, embedding_tokens_limit=…, webhooks_limit=…, retention_days=…, price_monthly=…, price_yearly=…, "
+    "burst=…, embedding_tokens_limit=…, webhooks_limit=…, retention_days=…, archive_after_days=…, "
+    "old_versions_days=…, price_monthly=…, price_yearly=…, "
     "features=keyword_search,webhooks, listed=false, slo.availability=0.999, slo.latency_p95_ms=500. "
     "Limits may be "
     "`unlimited`."

@@ -10,7 +10,7 @@ from s4.entrypoints.cli.output import print_json, print_line
 if TYPE_CHECKING:
     from s4client import S4Client
 
-_STATES = ("processing", "ready", "failed")
+_STATES = ("processing", "ready", "failed", "archived", "restoring")
 
 
 def register(app: typer.Typer) -> None:

@@ -15,6 +15,10 @@ from s4.entrypoints.cli.options import (
     CaFile,
     JsonLines,
     Server,
+    SourceEndpoint,
+    SourceKeyId,
+    SourceRegion,
+    SourceSecret,
     TenantKey,
     Url,
     WrongUsage,
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from s4.entrypoints.cli.transfer.extras import Extra
     from s4.entrypoints.cli.transfer.files import Finder
     from s4.entrypoints.cli.transfer.report import Report
+    from s4.entrypoints.cli.transfer.selection import Selection
 
 STDIN = Path("-")
 SHOWN_DELETIONS_MAX = 20
@@ -70,6 +75,13 @@ def register(app: typer.Typer) -> None:
             "echo 'The pump is repaired.' | s4 upload - --name log/today.txt",
         )
     )(upload)
+    app.command(
+        "import",
+        epilog=examples(
+            "s4 import papers/ --prefix archive --manifest papers.csv",
+            "s4 import papers/ --prefix archive --manifest papers.csv --dry-run --json",
+        ),
+    )(import_existing)
     app.command(
         epilog=examples(
             "s4 sync papers/ --prefix papers",
@@ -166,6 +178,111 @@ def sync(
             elif extras:
                 report.extra = len(extras)
     _exit(report)
+
+
+def import_existing(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A directory, s3://bucket/prefix or gs://….")],
+    prefix: Prefix = "",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Metadata by file: CSV with a column `path`, or JSON lines with `path` and `metadata`."),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Remember the hashes of a bucket's objects here: the next run fetches only what changed."),
+    ] = None,
+    metadata: MetadataPairs = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    hidden: Hidden = False,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    wait: Wait = True,
+    timeout: Timeout = 600.0,
+    parallel: Parallel = 4,
+    endpoint: SourceEndpoint = None,
+    region: SourceRegion = "us-east-1",
+    access_key_id: SourceKeyId = None,
+    secret_access_key: SourceSecret = None,
+    url: Url = DEFAULT_URL,
+    tenant_key: TenantKey = None,
+    ca_file: CaFile = None,
+    as_json: JsonLines = False,
+) -> None:
+    """Bring what lies in a directory or a bucket already, with metadata from a manifest.
+
+    As `s4 upload` does: what the server has, by its SHA-256, is not sent again, so that an interrupted run goes on and
+    a later one brings what is new. Nothing of the source is changed, and nothing is deleted.
+    """
+    server = Server(url, tenant_key, ca_file)
+    options = _options(prefix, metadata, wait, timeout, parallel, dry_run=dry_run, retry_failed=retry_failed)
+    said = _manifest(manifest)
+    if "://" not in source or source.startswith("file://"):
+        directory = Path(source.removeprefix("file://"))
+        if not directory.is_dir():
+            raise WrongUsage(f"There is no directory {directory}.")
+        finder = _finder([directory], options, include, exclude, hidden=hidden)
+        finder.manifest = said
+        with _reporting(as_json=as_json, dry_run=dry_run) as report:
+            asyncio.run(_transfer(server, finder, report, options))
+    else:
+        access = {
+            "store_endpoint": endpoint,
+            "store_region": region,
+            "store_access_key_id": access_key_id,
+            "store_secret_access_key": secret_access_key,
+        }
+        with _reporting(as_json=as_json, dry_run=dry_run) as report:
+            asyncio.run(
+                _import_objects(
+                    server, source, access, report, options, said, state, _selection(include, exclude, hidden)
+                )
+            )
+    _exit(report)
+
+
+def _manifest(path: Path | None) -> "dict[str, dict[str, Any]]":
+    from s4.entrypoints.cli.transfer.stores import read_manifest
+
+    return read_manifest(path)
+
+
+async def _import_objects(
+    server: Server,
+    source: str,
+    access: dict[str, Any],
+    report: "Report",
+    options: "TransferOptions",
+    manifest: "dict[str, dict[str, Any]]",
+    state: Path | None,
+    selection: "Selection",
+) -> None:
+    from pydantic import ValidationError
+
+    from s4.entrypoints.cli.transfer.documents import KnownDocuments
+    from s4.entrypoints.cli.transfer.engine import Transfer
+    from s4.entrypoints.cli.transfer.outcomes import failure_of
+    from s4.entrypoints.cli.transfer.stores import Record, StoreFinder
+    from s4.kernel.settings import Settings
+    from s4.platform.objects import open_store
+
+    try:
+        settings = Settings(store_url=source, **access)
+    except ValidationError as error:
+        raise WrongUsage(f"{source} is no source: {error.errors()[0]['msg']}.") from error
+    store = open_store(settings)
+    try:
+        async with async_tenant_client(server) as client:
+            known = await KnownDocuments.under(client, options.prefix)
+        finder = StoreFinder(store, source, options.prefix, Record(state), manifest, selection)
+        with byte_progress("", None, wanted=report.shows_bar) as report.bar:
+            async with async_tenant_client(server, patient=True) as client:
+                transfer = Transfer(client, known, report, options)
+                await transfer.run(finder)
+        if transfer.stopped is not None:
+            report.stopped = failure_of(transfer.stopped)
+    finally:
+        await store.aclose()
 
 
 def _guard(prefix: str, *, as_json: bool, dry_run: bool) -> None:
@@ -319,7 +436,11 @@ def _finder(
     name: str | None = None,
 ) -> "Finder":
     from s4.entrypoints.cli.transfer.files import Finder
+
+    return Finder(paths, options.prefix, _selection(include, exclude, hidden), name)
+
+
+def _selection(include: list[str] | None, exclude: list[str] | None, hidden: bool) -> "Selection":
     from s4.entrypoints.cli.transfer.selection import Selection
 
-    selection = Selection(include or (), exclude or (), hidden)
-    return Finder(paths, options.prefix, selection, name)
+    return Selection(include or (), exclude or (), hidden)

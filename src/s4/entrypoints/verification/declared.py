@@ -100,6 +100,10 @@ _DOCUMENTS = {
     "GET /api/v1/documents/{document_id}/text": Call(),
     "PATCH /api/v1/documents/{document_id}/metadata": Call(json={"changed": True}),
     "POST /api/v1/documents/{document_id}/reprocess": Call(),
+    "POST /api/v1/documents/{document_id}/archive": Call(),
+    "POST /api/v1/documents/{document_id}/restore": Call(),
+    "PUT /api/v1/documents/{document_id}/legal-hold": Call(json={"reason": "{word}"}),
+    "DELETE /api/v1/documents/{document_id}/legal-hold": Call(),
     "POST /api/v1/documents/bulk-delete": Call(json={"document_ids": ["{document_id}"]}, echoes=True),
     "POST /api/v1/search": Call(json={"query": "tides"}),
 }
@@ -135,6 +139,14 @@ _PLANS_AND_TENANTS = {
     "POST /api/v1/admin/tenants/{tenant_id}/suspend": Call(),
     "POST /api/v1/admin/tenants/{tenant_id}/activate": Call(),
     "POST /api/v1/admin/tenants/{tenant_id}/reset-usage": Call(),
+    "PUT /api/v1/admin/tenants/{tenant_id}/legal-hold": Call(json={"reason": "{word}"}),
+    "DELETE /api/v1/admin/tenants/{tenant_id}/legal-hold": Call(),
+    "PUT /api/v1/admin/tenants/{tenant_id}/keeping": Call(json={}),
+    "PUT /api/v1/admin/tenants/{tenant_id}/documents/{document_id}/legal-hold": Call(json={"reason": "{word}"}),
+    "DELETE /api/v1/admin/tenants/{tenant_id}/documents/{document_id}/legal-hold": Call(),
+    "GET /api/v1/admin/legal-holds": Call(),
+    "GET /api/v1/admin/retention": Call(),
+    "POST /api/v1/admin/retention/run": Call(json={"tenant_id": "{tenant_id}"}),
     "GET /api/v1/profile": Call(),
 }
 _LINE = {

@@ -4,7 +4,7 @@ Public face: `Database` (short read and write transactions), `metadata` (the tab
 """
 
 from s4.platform.database.engine import Connection, Database, end_what_falls_silent, open_database
-from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, adding, metadata, upsert
+from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, adding, metadata, newer, upsert
 
 __all__ = [
     "Connection",
@@ -15,6 +15,7 @@ __all__ = [
     "adding",
     "end_what_falls_silent",
     "metadata",
+    "newer",
     "open_database",
     "upsert",
 ]

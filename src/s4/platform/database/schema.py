@@ -81,3 +81,12 @@ def adding(
     changes = {name: table.c[name] + insert.excluded[name] for name in added}
     changes |= {name: insert.excluded[name] for name in replaced}
     return insert.on_conflict_do_update(index_elements=list(conflict), set_=changes)
+
+
+def newer(connection: AsyncConnection, table: sa.Table, *, conflict: Sequence[str], by: str) -> sa.Insert:
+    """`INSERT … ON CONFLICT (conflict) DO UPDATE` of all columns, where `by` grows. For many rows at once, as above."""
+    postgres = connection.dialect.name == "postgresql"
+    insert = postgresql.insert(table) if postgres else sqlite.insert(table)
+    changes = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in conflict}
+    grows = insert.excluded[by] > table.c[by]
+    return insert.on_conflict_do_update(index_elements=list(conflict), set_=changes, where=grows)

@@ -241,10 +241,11 @@ class Queue:
             )
         )
 
-    async def withdraw(self, connection: Connection, kind: str, tenant_id: str, subject: str) -> None:
-        """Drops the job that waits: what it was to do is done. One that runs finds nothing to do."""
-        waits = jobs.c.kind == kind, jobs.c.tenant_id == tenant_id, jobs.c.subject == subject, jobs.c.state == "ready"
-        await connection.execute(sa.delete(jobs).where(*waits))
+    async def withdraw(self, connection: Connection, kind: str, tenant_id: str, subjects: Sequence[str]) -> None:
+        """Drops jobs that wait: what they were to do is done. One that runs finds nothing to do."""
+        waits = jobs.c.kind == kind, jobs.c.tenant_id == tenant_id, jobs.c.state == "ready"
+        if subjects:
+            await connection.execute(sa.delete(jobs).where(*waits, jobs.c.subject.in_(subjects)))
 
     async def abandon(self, connection: Connection, *, but_for: Collection[str]) -> list[JobRequest]:
         """Drops the jobs that only workers of others than `but_for` can do, and answers with them: nobody is left to

@@ -148,7 +148,13 @@ class Backend(Protocol):
 
     async def put(self, key: ObjectKey, data: bytes) -> None: ...
 
-    async def open_upload(self, key: ObjectKey) -> Writing: ...
+    async def open_upload(self, key: ObjectKey, *, storage_class: str | None = None) -> Writing:
+        """`storage_class`: where the store has such; the store's default without it."""
+        ...
+
+    async def storage_class(self, key: ObjectKey) -> str | None:
+        """That of an object; None where the store does not say. Raises `ObjectMissing`."""
+        ...
 
     async def open(self, key: ObjectKey, start: int, end: int | None) -> Reading: ...
 
@@ -175,3 +181,5 @@ COPY_BYTES_MAX = 5 * GIB
 """S3's bound for one CopyObject request."""
 LIST_PAGE_MAX = 1000
 """S3's bound for one page of a listing."""
+DEFAULT_CLASS = "STANDARD"
+"""As S3 and Google's storage call the storage class of what names none."""

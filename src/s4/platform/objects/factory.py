@@ -10,6 +10,7 @@ from obstore.exceptions import BaseError
 from obstore.store import GCSStore, MemoryStore, S3Store
 
 from s4.kernel.errors import InvalidRequest
+from s4.kernel.setting_values import StoreEncryption
 from s4.kernel.settings import Settings
 from s4.platform.objects.base import Backend
 from s4.platform.objects.failover import FailingOver
@@ -183,7 +184,8 @@ def _plain_http(settings: Settings) -> bool:
 
 
 def _s3_access(settings: Settings) -> "S3Config":
-    """What is set. Without keys they come from the machine's environment or role, as AWS's own tools find it."""
+    """What is set, and the encryption that is asked for. Without keys they come from the machine's environment or role,
+    as AWS's own tools find it."""
     access: S3Config = {}
     if settings.store_endpoint is not None:
         access["endpoint"] = settings.store_endpoint
@@ -191,6 +193,12 @@ def _s3_access(settings: Settings) -> "S3Config":
         access["access_key_id"] = settings.store_access_key_id
     if settings.store_secret_access_key is not None:
         access["secret_access_key"] = settings.store_secret_access_key.get_secret_value()
+    if settings.store_encryption is StoreEncryption.SSE_S3:
+        access["server_side_encryption"] = "AES256"
+    elif settings.store_encryption is StoreEncryption.SSE_KMS:
+        access["server_side_encryption"] = "aws:kms"
+        if settings.store_kms_key_id is not None:
+            access["sse_kms_key_id"] = settings.store_kms_key_id
     return access
 
 

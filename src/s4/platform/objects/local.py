@@ -72,7 +72,10 @@ class LocalBackend:
     async def put(self, key: ObjectKey, data: bytes) -> None:
         await self.run(lambda: self._put(key, data))
 
-    async def open_upload(self, key: ObjectKey) -> "_LocalWriting":
+    async def storage_class(self, key: ObjectKey) -> str | None:  # noqa: ARG002 - a directory has none
+        return None
+
+    async def open_upload(self, key: ObjectKey, *, storage_class: str | None = None) -> "_LocalWriting":  # noqa: ARG002
         file = await self.run(lambda: _open_for_writing(self._temporary_path()))
         return _LocalWriting(self, key, file)
 

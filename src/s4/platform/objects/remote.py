@@ -34,6 +34,7 @@ from obstore.store import GCSStore, MemoryStore, S3Store
 from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.kernel.units import KIB, MIB
 from s4.platform.objects.base import (
+    DEFAULT_CLASS,
     LIST_PAGE_MAX,
     NO_CREDENTIALS,
     ObjectInfo,
@@ -45,12 +46,14 @@ from s4.platform.objects.base import (
 from s4.platform.objects.signed import SignedRequests
 
 if TYPE_CHECKING:  # obstore's types exist for type checkers only
-    from obstore import GetOptions, GetResult, ObjectMeta
+    from obstore import Attributes, GetOptions, GetResult, ObjectMeta
 
 _CHUNK_BYTES_MIN = 256 * KIB  # smaller pieces cost more in crossings into Rust than they save in memory
 _RANGE_CHUNK_BYTES_MIN = MIB  # of who names an end: a copy of 200 MiB took 0.2 s of processor time less
 _PARTS_IN_FLIGHT_MAX = 2
 _DELETIONS_AT_ONCE = 32  # of 50 ms each, so that a batch of a thousand takes two seconds
+_CLASS_SECONDS_MAX = 30.0  # a caller's own deadline comes first
+_MISSING = 404
 _EXIT_PAUSE_SECONDS = 0.05  # see `RemoteBackend.aclose`
 
 
@@ -83,7 +86,8 @@ class RemoteBackend:
         with _errors_told(key):
             await obstore.put_async(self._store, self._path(key), data, use_multipart=False)
 
-    async def open_upload(self, key: ObjectKey) -> "_RemoteWriting":
+    async def open_upload(self, key: ObjectKey, *, storage_class: str | None = None) -> "_RemoteWriting":
+        attributes: Attributes = {"Storage-Class": storage_class} if storage_class is not None else {}
         with _errors_told(key):
             writer = obstore.open_writer_async(
                 self._store,
@@ -91,6 +95,7 @@ class RemoteBackend:
                 # A full buffer is sent as a part: one byte more, and an object of exactly one part is one PUT.
                 buffer_size=self._part_bytes + 1,
                 max_concurrency=_PARTS_IN_FLIGHT_MAX,
+                attributes=attributes or None,
             )
         return _RemoteWriting(writer, key, self._completions)
 
@@ -111,6 +116,16 @@ class RemoteBackend:
                 return await self.open(key, 0, None)  # it is empty, and any range from 0 is all of it
         chunk_bytes_min = _CHUNK_BYTES_MIN if end is None else _RANGE_CHUNK_BYTES_MIN
         return _RemoteReading(result, self._info(result.meta), chunk_bytes_min)
+
+    async def storage_class(self, key: ObjectKey) -> str | None:
+        """obstore passes over what S3 says of it, and of Google's storage nobody can be asked without its own API."""
+        signed = self.signed(timeout_seconds=_CLASS_SECONDS_MAX)
+        if signed is None:
+            return None
+        answer = await signed.ask("HEAD", key)
+        if answer.status == _MISSING:
+            raise ObjectMissing(key)
+        return (answer.storage_class or DEFAULT_CLASS) if answer.ok else None
 
     async def head(self, key: ObjectKey) -> ObjectInfo:
         with _errors_told(key):

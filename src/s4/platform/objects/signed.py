@@ -48,6 +48,7 @@ class StoreAnswer:
     asked_at: datetime
     answered_at: datetime
     etag: str | None
+    storage_class: str | None
     body: bytes
 
     @property
@@ -107,16 +108,23 @@ class SignedRequests:
         return Signature(credential.partition("/")[0], temporary="X-Amz-Security-Token" in query)
 
     async def ask(
-        self, method: "HTTP_METHOD", key: ObjectKey | None, *, query: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        method: "HTTP_METHOD",
+        key: ObjectKey | None,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
     ) -> StoreAnswer:
-        """One request about an object, or about the bucket."""
+        """One request about an object, or about the bucket. `headers` are sent unsigned: none that begins with
+        `x-amz-`."""
         plain = urlsplit(await self._signed(self._store, "GET", _SIGNED_NAME))
         base = f"{plain.scheme}://{plain.netloc}{plain.path.removesuffix('/' + _SIGNED_NAME)}"
         path = "/" if key is None else f"/{quote(self.path(key))}"
         # Last, because obstore puts a slash and the name of the object behind it.
         target = f"{base}{path}?{urlencode({**(query or {}), _OURS: ''}, quote_via=quote)}"
         url = await self._signed(self._at(target), method, "")
-        return await _sent(method, url, body, timeout_seconds=self._timeout_seconds, tls=self._tls)
+        return await _sent(method, url, body, headers, timeout_seconds=self._timeout_seconds, tls=self._tls)
 
     def _at(self, url: str) -> S3Store:
         # Both, because a variable of the environment may name the second, which wins.
@@ -135,16 +143,24 @@ class SignedRequests:
 
 async def ask_unsigned(url: str, *, timeout_seconds: float) -> StoreAnswer:
     """What a store says to whoever it does not know: no more than an error, and what time it has."""
-    return await _sent("GET", url, b"", timeout_seconds=timeout_seconds, tls=ssl.create_default_context())
+    return await _sent("GET", url, b"", None, timeout_seconds=timeout_seconds, tls=ssl.create_default_context())
 
 
-async def _sent(method: str, url: str, body: bytes, *, timeout_seconds: float, tls: ssl.SSLContext) -> StoreAnswer:
+async def _sent(
+    method: str,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str] | None,
+    *,
+    timeout_seconds: float,
+    tls: ssl.SSLContext,
+) -> StoreAnswer:
     failure: Exception | None = None
     async with httpx.AsyncClient(timeout=timeout_seconds, verify=tls) as client:
         for _ in range(_ATTEMPTS_MAX):
             asked_at = datetime.now(UTC)
             try:
-                response = await client.request(method, url, content=body)
+                response = await client.request(method, url, content=body, headers=dict(headers or {}))
             except httpx.HTTPError as error:
                 failure = error
                 continue
@@ -174,6 +190,7 @@ def _answer(response: httpx.Response, asked_at: datetime) -> StoreAnswer:
         asked_at=asked_at,
         answered_at=answered_at,
         etag=response.headers.get("ETag"),
+        storage_class=response.headers.get("x-amz-storage-class"),
         body=response.content,
     )
 

@@ -3,6 +3,7 @@ resumed downloads, errors and metrics.
 """
 
 import asyncio
+import hashlib
 import random
 import secrets
 import time
@@ -19,6 +20,7 @@ from s4.kernel.units import MIB
 from s4.platform.faults import failpoint
 from s4.platform.objects.base import (
     COPY_BYTES_MAX,
+    DEFAULT_CLASS,
     DELETE_BATCH_MAX,
     NOT_IMPLEMENTED,
     Backend,
@@ -128,6 +130,28 @@ class ObjectStore:
         async with self._operation("copy", deadlines=1 + size_bytes // _COPIED_IN_A_DEADLINE_BYTES):
             await self._backend.copy(source, target)
         self.observer(target, "writes", 1)
+
+    async def move_class(self, key: ObjectKey, storage_class: str | None, *, sha256: str) -> bool:
+        """Writes an object over itself in another storage class, None for the store's default. Whether it had to.
+
+        Readers see the same bytes before, meanwhile and after. Raises `ObjectMissing`, and `DataCorrupt` when the bytes
+        are not those of `sha256`: then nothing was written.
+        """
+        _check(key)
+        async with self._operation("head"):
+            self.observer(key, "reads", 1)
+            current = await self._backend.storage_class(key)
+        if self.local_root is not None or current == (storage_class or DEFAULT_CLASS):
+            return False
+        digest = hashlib.sha256()
+        async with self._upload(key, storage_class=storage_class) as upload:
+            async for chunk in self.stream(key):
+                digest.update(chunk)
+                await upload.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise DataCorrupt("An object is not what it was; it was not moved to another storage class.")
+            await upload.commit()
+        return True
 
     async def delete(self, doomed: Iterable[ObjectKey]) -> None:
         """Removes objects; missing ones are fine. A failure may leave some of them: call again."""
@@ -308,9 +332,9 @@ class ObjectStore:
         raise failure
 
     @asynccontextmanager
-    async def _upload(self, key: ObjectKey) -> AsyncIterator["Upload"]:
+    async def _upload(self, key: ObjectKey, *, storage_class: str | None = None) -> AsyncIterator["Upload"]:
         async with self._operation("multipart", step=True):
-            writing = await self._backend.open_upload(key)
+            writing = await self._backend.open_upload(key, storage_class=storage_class)
         upload = Upload(self, key, writing, self._part_bytes)
         try:
             yield upload

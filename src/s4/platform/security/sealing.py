@@ -18,7 +18,7 @@ from s4.kernel.ids import RandomBytes
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-_FORM = "s1"
+FORM = "s1"
 _NONCE_BYTES = 12  # what GCM is defined for; random ones are safe for 2^32 secrets under one key
 _KEY_ID_CHARS = 8  # tells a handful of keys apart
 
@@ -34,7 +34,11 @@ class Sealer:
     def seal(self, plaintext: str, *, belongs_to: str) -> str:
         nonce = self._random(_NONCE_BYTES)
         sealed = _cipher(self._keys[self._current]).encrypt(nonce, plaintext.encode(), _bound(belongs_to))
-        return f"{_FORM}.{self._current}.{base64.urlsafe_b64encode(nonce + sealed).decode('ascii')}"
+        return f"{FORM}.{self._current}.{base64.urlsafe_b64encode(nonce + sealed).decode('ascii')}"
+
+    def is_current(self, sealed: str) -> bool:
+        """Whether it is sealed under the key that new secrets are sealed under."""
+        return sealed.startswith(f"{FORM}.{self._current}.")
 
     def open(self, sealed: str, *, belongs_to: str) -> str:
         """Raises `DataCorrupt` for what was changed, belongs to something else, or was sealed under another key."""
@@ -43,7 +47,7 @@ class Sealer:
         form, _, rest = sealed.partition(".")
         key_id, _, encoded = rest.partition(".")
         key = self._keys.get(key_id)
-        if form != _FORM or key is None:
+        if form != FORM or key is None:
             raise DataCorrupt("A secret was sealed under another S4_SECRET_KEY; start S4 with that one.")
         try:
             raw = base64.b64decode(encoded, altchars=b"-_", validate=True)

@@ -74,6 +74,15 @@ RATE_LIMITS_ALONE = Gauge(
     "1 while Redis does not answer: each process limits by itself, so that a tenant may have its rate in each.",
 )
 RATE_LIMIT_ERRORS = Counter("s4_rate_limit_errors_total", "Attempts to reach Redis that failed.")
+LIFECYCLE_OBJECTS = Counter(
+    "s4_lifecycle_objects_total",
+    "Documents by what was done with them for their age: `expired` (deleted by retention), `archived` and `restored` "
+    "(bytes moved between storage classes). After a rise that nobody expected: `s4 retention show`.",
+    ["action"],
+)
+RETENTION_PURGED_BYTES = Counter(
+    "s4_retention_purged_bytes_total", "Bytes of documents that retention deleted. See `s4_lifecycle_objects_total`."
+)
 CALLS_WRITTEN_OFF = Counter(
     "s4_calls_written_off_total",
     "Calls in blocks of processes that were killed: so many at most were debited from tenants and never made.",
@@ -295,6 +304,13 @@ RECONCILED = Counter(
     "What reconcilers mended (adopted, abandoned, released, requeued, collected, pruned, recounted). More than a "
     "trickle means crashes; `recounted` at all means a bug.",
     ["action"],
+)
+OWN_ROWS = Gauge(
+    "s4_own_data_rows",
+    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, idempotency, "
+    "creations, audit), as the last hourly purge counted them. Growing without end: the purge does not run, see "
+    "`s4_schedule_last_success_timestamp_seconds`, or its days are more than the database bears.",
+    ["kind"],
 )
 USAGE_DRIFT_BYTES = Gauge(
     "s4_usage_drift_bytes",

@@ -4,6 +4,7 @@ from s4client.operations.admin.analytics import AnalyticsOperations
 from s4client.operations.admin.audit import AuditOperations
 from s4client.operations.admin.backups import BackupsOperations
 from s4client.operations.admin.exports import ExportsOperations
+from s4client.operations.admin.keeping import KeepingOperations
 from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
 from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
@@ -19,6 +20,7 @@ class AdminOperations(
     AdministratorsOperations,
     PlansOperations,
     StorageOperations,
+    KeepingOperations,
     AnalyticsOperations,
     AuditOperations,
     BackupsOperations,

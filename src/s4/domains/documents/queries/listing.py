@@ -2,14 +2,14 @@
 
 import sqlalchemy as sa
 
-from s4.domains.documents.model import Document, ListFilter
+from s4.domains.documents.model import Document, DocumentStatus, ListFilter
 from s4.domains.documents.models import documents
 from s4.domains.documents.queries import filters, scope
 from s4.domains.documents.queries.rows import document
 from s4.kernel.clock import parse_rfc3339, rfc3339
 from s4.kernel.context import TenantContext
 from s4.kernel.errors import InvalidRequest
-from s4.kernel.ids import TenantId, is_document_id
+from s4.kernel.ids import is_document_id
 from s4.kernel.pages import PageRequest, decode_cursor, encode_cursor
 from s4.platform.database import Connection
 
@@ -56,7 +56,7 @@ def _conditions(wanted: ListFilter) -> list[sa.ColumnElement[bool]]:
     if wanted.category is not None:
         conditions.append(filters.any_type_equals("category", wanted.category))
     if wanted.status is not None:
-        conditions.append(documents.c.status == wanted.status)
+        conditions.append(_in_state(DocumentStatus(wanted.status)))
     if wanted.key_prefix is not None:
         conditions.append(sa.func.substr(documents.c.key, 1, len(wanted.key_prefix)) == wanted.key_prefix)
     if wanted.filename is not None:
@@ -69,10 +69,9 @@ def _conditions(wanted: ListFilter) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-async def counts_by_status(connection: Connection, tenant_id: TenantId) -> dict[str, int]:
-    rows = await connection.execute(
-        sa.select(documents.c.status, sa.func.count())
-        .where(documents.c.tenant_id == tenant_id, documents.c.state == "live")
-        .group_by(documents.c.status)
-    )
-    return {row[0]: row[1] for row in rows}
+def _in_state(status: DocumentStatus) -> sa.ColumnElement[bool]:
+    if not status.is_pending:
+        return documents.c.status == status.value
+    restoring = documents.c.restoring == sa.true()
+    pending = documents.c.status == DocumentStatus.PROCESSING.value
+    return sa.and_(pending, restoring if status is DocumentStatus.RESTORING else sa.not_(restoring))

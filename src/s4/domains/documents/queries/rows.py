@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +19,9 @@ from s4.platform.database import Connection, upsert
 from s4.platform.jobs.models import jobs
 from s4.platform.jobs.queue import of_kind
 
+ACCESS_NOTED_EVERY = timedelta(hours=1)
+"""An access costs a write no more often."""
+
 PROCESSING: dict[str, Any] = {
     "status": DocumentStatus.PROCESSING.value,
     "stage": None,
@@ -26,8 +29,19 @@ PROCESSING: dict[str, Any] = {
     "error_message": None,
     "indexed_at": None,
     "detected_type": None,
+    "archived_at": None,
+    "restoring": False,
 }
 """What new content makes of a document. `chunks` and `pages` stay until the new ones are known."""
+
+ARCHIVED: dict[str, Any] = {
+    "status": DocumentStatus.ARCHIVED.value,
+    "stage": None,
+    "error_code": None,
+    "error_message": None,
+    "restoring": False,
+}
+"""What the archive makes of one."""
 
 
 async def lock(connection: Connection, tenant_id: str, document_id: str) -> sa.Row[Any] | None:
@@ -92,6 +106,7 @@ def void_row(head: Head) -> dict[str, Any]:
         "state": "void", "key": None, "version_id": None, "content_revision": 0, "searchable_floor": 0,
         "filename": "", "content_type": "", "size_bytes": 0, "sha256": "", "metadata": {},
         "uploaded_at": head.committed_at, "updated_at": head.committed_at, "chunks": None, "pages": None,
+        "held": False, "holds": None,
     }  # fmt: skip
 
 
@@ -150,6 +165,45 @@ async def known(connection: Connection, tenant_id: TenantId) -> dict[str, Known]
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What becomes of a document whose index was found. `content_revision` is the one that it is of."""
+
+    document_id: DocumentId
+    content_revision: int
+    chunks: int
+    pages: int | None
+    detected_type: str | None
+    indexed_at: datetime
+
+
+async def make_ready(connection: Connection, tenant_id: TenantId, found: Sequence[Ready]) -> list[DocumentId]:
+    """Answers with those that are ready now. What has moved on meanwhile is left: its newer content has a job."""
+    by_id = {each.document_id: each for each in sorted(found, key=lambda each: each.document_id)}
+    if not by_id:
+        return []
+    d = documents.c
+    of_them = d.tenant_id == tenant_id, d.document_id.in_(by_id), d.state == "live"
+    locked = await connection.execute(
+        sa.select(d.document_id, d.content_revision).where(*of_them).order_by(d.document_id).with_for_update()
+    )
+    ready = [
+        by_id[row.document_id] for row in locked if by_id[row.document_id].content_revision == row.content_revision
+    ]
+    if ready:
+        is_it = d.tenant_id == tenant_id, d.document_id == sa.bindparam("which")
+        now_known = ("chunks", "pages", "detected_type", "indexed_at")
+        values = {name: sa.bindparam(f"new_{name}", type_=d[name].type) for name in now_known}
+        done: dict[str, Any] = {"status": DocumentStatus.READY.value, "stage": None, "error_code": None,
+                                "error_message": None}  # fmt: skip
+        await connection.execute(
+            sa.update(documents).where(*is_it).values(done | values),
+            [{"which": each.document_id} | {f"new_{name}": getattr(each, name) for name in now_known}
+             for each in ready],
+        )  # fmt: skip
+    return [each.document_id for each in ready]
+
+
 def awaits_indexing() -> sa.ColumnElement[bool]:
     """A condition on rows of `documents`: a job is about to index it, or does."""
     return sa.exists().where(
@@ -161,10 +215,11 @@ def awaits_indexing() -> sa.ColumnElement[bool]:
 
 
 async def touch(connection: Connection, tenant_id: TenantId, ids: Sequence[str], now: datetime) -> None:
-    """Notes an access."""
+    """Notes an access, unless a recent one is noted: `last_accessed` is exact to an hour."""
+    long_ago = sa.or_(documents.c.last_accessed_at.is_(None), documents.c.last_accessed_at < now - ACCESS_NOTED_EVERY)
     await connection.execute(
         sa.update(documents)
-        .where(documents.c.tenant_id == tenant_id, documents.c.document_id.in_(ids))
+        .where(documents.c.tenant_id == tenant_id, documents.c.document_id.in_(ids), long_ago)
         .values(last_accessed_at=now)
     )
 
@@ -185,7 +240,7 @@ def document(row: sa.Row[Any]) -> Document:
         metadata=row.metadata,
         uploaded_at=row.uploaded_at,
         updated_at=row.updated_at,
-        status=DocumentStatus(row.status),
+        status=DocumentStatus.RESTORING if row.restoring and row.status == "processing" else DocumentStatus(row.status),
         detected_type=row.detected_type,
         stage=row.stage,
         error_code=row.error_code,
@@ -194,4 +249,6 @@ def document(row: sa.Row[Any]) -> Document:
         pages=row.pages,
         indexed_at=row.indexed_at,
         last_accessed_at=row.last_accessed_at,
+        archived_at=row.archived_at,
+        holds=row.holds or {},
     )

@@ -67,7 +67,7 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         "/documents/by-key/{key:path}",
         permission=write,
         status_code=204,
-        responses=error_responses(412),
+        responses=error_responses(409, 412),
     )
     async def delete_document_by_key(context: CurrentTenant, key: str, if_match: IfMatch = None) -> None:
         """As by id."""
@@ -77,7 +77,7 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         "/documents/{document_id}",
         permission=write,
         status_code=204,
-        responses=error_responses(412),
+        responses=error_responses(409, 412),
     )
     async def delete_document(context: CurrentTenant, document_id: str, if_match: IfMatch = None) -> None:
         """Gone from every read and every search when this is answered. Legal in every state."""
@@ -89,10 +89,10 @@ def changes_router(documents: DocumentService) -> DomainRouter:
         response_model=BulkDeleted,
     )
     async def bulk_delete(context: CurrentTenant, request: BulkDelete) -> BulkDeleted:
-        """Deletes up to 1,000 documents; ids that do not exist are answered, not refused."""
+        """Deletes up to 1,000 documents; ids that do not exist or are under a legal hold are answered, not refused."""
         asked = list(dict.fromkeys(request.document_ids))
-        deleted, _ = await documents.bulk_delete(context, [DocumentId(d) for d in asked if is_document_id(d)])
-        gone = set(deleted)
-        return BulkDeleted(deleted=list(deleted), not_found=[d for d in asked if d not in gone])
+        deleted, held = await documents.bulk_delete(context, [DocumentId(d) for d in asked if is_document_id(d)])
+        known = {*deleted, *held}
+        return BulkDeleted(deleted=list(deleted), held=list(held), not_found=[d for d in asked if d not in known])
 
     return router

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from s4.domains.documents.keeping import Archive
 from s4.domains.documents.model import Document, DocumentStatus, ListFilter
 from s4.domains.documents.routes.uploads import checked_key
 from s4.domains.documents.schemas import DocumentDetail, DocumentPage, DocumentSummary, DocumentText, TextPage
@@ -44,11 +45,11 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The bytes, under the type that they were uploaded with.", **_BYTES},
     206: {"description": "The part that `Range` asks for.", **_BYTES},
     304: {"description": "The copy that `If-None-Match` names is current."},
-    **error_responses(416),
+    **error_responses(409, 416),
 }
 
 
-def reading_router(documents: DocumentService, *, leaving: Callable[[], bool]) -> DomainRouter:
+def reading_router(documents: DocumentService, archive: Archive, *, leaving: Callable[[], bool]) -> DomainRouter:
     """Routes that change nothing. Once the process is `leaving`, nobody waits for an end state any more."""
     router = DomainRouter(tags=["documents"], serves_bound_keys=True)
     read = Permission.DOCUMENTS_READ
@@ -96,6 +97,7 @@ def reading_router(documents: DocumentService, *, leaving: Callable[[], bool]) -
 
     async def download(context: TenantContext, document_id: str, request: Request, *, inline: bool) -> Response:
         document = await documents.get(context, parse_document_id(document_id))
+        await archive.refuse_if_archived(context, document)
         tag = etag(document.revision)
         if not Preconditions.parse(if_none_match=request.headers.get("if-none-match")).check_read(document.revision):
             return not_modified(tag)
@@ -193,7 +195,9 @@ def reading_router(documents: DocumentService, *, leaving: Callable[[], bool]) -
     )
     async def document_text(context: CurrentTenant, document_id: str) -> DocumentText:
         """The extracted text, with the range of each page and what was not read."""
-        document, text = await documents.text(context, parse_document_id(document_id))
+        parsed = parse_document_id(document_id)
+        await archive.refuse_if_archived(context, await documents.get(context, parsed))
+        document, text = await documents.text(context, parsed)
         return DocumentText(
             document_id=document.document_id,
             version=document.revision,

@@ -16,7 +16,7 @@ from typing import Any
 from s4.domains import usage
 from s4.domains.documents.chain import subject
 from s4.domains.documents.model import Document, missing
-from s4.domains.documents.queries import idempotency, rows, scope
+from s4.domains.documents.queries import holds, idempotency, rows, scope
 from s4.domains.documents.queries.idempotency import RememberedAnswer
 from s4.domains.documents.uploads.model import (
     FinishRequest,
@@ -190,6 +190,8 @@ class Uploads:
         if request.create_only and current is not None:
             raise Conflict("A document with this key exists; PUT replaces it.", details={"document_id": document_id})
         request.preconditions.check_write(current.revision if current is not None else None)
+        if current is not None:
+            await holds.require_free(connection, current)
         return current
 
     # -- stream

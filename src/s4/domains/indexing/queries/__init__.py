@@ -1,1 +1,1 @@
-"""All SQL on what is searchable: `tables`, and `uses` of generations."""
+"""All SQL on what is searchable: `tables`, `attaching` of those that lie in the bucket, and `uses` of generations."""

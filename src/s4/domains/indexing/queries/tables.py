@@ -72,7 +72,7 @@ def _sums(files: dict[str, list[Any]] | None) -> dict[str, FileSum]:
     return {name: FileSum(*described) for name, described in (files or {}).items()}
 
 
-def _files(sums: Sums) -> dict[str, list[Any]]:
+def files(sums: Sums) -> dict[str, list[Any]]:
     return {name: [known.size_bytes, known.md5] for name, known in sums.items()}
 
 
@@ -107,45 +107,18 @@ async def move_table(
                 "commits_since_optimize": 1,
                 "updated_at": now,
                 "incarnation": incarnation,
-                "files": _files(sums),
+                "files": files(sums),
             },
             conflict=["tenant_id", "generation_id"],
             update={
                 "lance_version": newest,
                 "commits_since_optimize": index_tables.c.commits_since_optimize + 1,
                 "updated_at": now,
-                "files": _files(sums),
+                "files": files(sums),
             },
         ).returning(index_tables.c.commits_since_optimize)
     )
     return int(moved.scalar_one())
-
-
-async def attach(
-    connection: Connection,
-    tenant_id: TenantId,
-    generation: GenerationId,
-    incarnation: Incarnation,
-    *,
-    version: int,
-    sums: Sums,
-    commits: int,
-    now: datetime,
-) -> None:
-    """Names a table that the bucket had before the catalog, in place of what was named. The caller holds its lease.
-    `commits`: as of so many since it was compacted."""
-    values = {
-        "tenant_id": tenant_id,
-        "generation_id": generation,
-        "lance_version": version,
-        "commits_since_optimize": commits,
-        "updated_at": now,
-        "incarnation": incarnation,
-        "files": _files(sums),
-    }
-    identity = ["tenant_id", "generation_id"]
-    moved = {name: value for name, value in values.items() if name not in identity}
-    await connection.execute(upsert(connection, index_tables, values, conflict=identity, update=moved))
 
 
 async def optimized(
@@ -264,7 +237,7 @@ async def note_checked(
 ) -> None:
     """Its files are what they were; `sums` knows also those that nobody noted before."""
     await connection.execute(
-        sa.update(index_tables).where(*_of(tenant_id, generation)).values(checked_at=now, files=_files(sums))
+        sa.update(index_tables).where(*_of(tenant_id, generation)).values(checked_at=now, files=files(sums))
     )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from s4.domains.indexing.models import generation_uses, generations
+from s4.domains.indexing.models import generation_uses, generations, index_tables
 from s4.kernel.ids import GenerationId
 from s4.platform.database import Connection, upsert
 
@@ -87,3 +87,11 @@ async def forget_silent(connection: Connection, now: datetime) -> None:
         sa.update(generation_uses).where(generation_uses.c.seen_at > now + USE_LASTS).values(seen_at=now)
     )
     await connection.execute(sa.delete(generation_uses).where(generation_uses.c.seen_at <= now - _REMEMBERED))
+
+
+async def tables_by_generation(connection: Connection) -> dict[GenerationId, int]:
+    """How many tenants have a table of each generation, in use or not."""
+    counted = await connection.execute(
+        sa.select(index_tables.c.generation_id, sa.func.count()).group_by(index_tables.c.generation_id)
+    )
+    return {GenerationId(row[0]): row[1] for row in counted}

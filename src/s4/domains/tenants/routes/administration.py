@@ -5,9 +5,11 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from s4.domains.tenants.lifecycle import PlanChange, TenantLifecycle
-from s4.domains.tenants.model import NewTenant, TenantStatus
+from s4.domains.tenants.model import Keeping, NewTenant, TenantStatus
 from s4.domains.tenants.queries import Wanted
 from s4.domains.tenants.schemas import (
+    HoldPlace,
+    KeepingSet,
     TenantCreate,
     TenantCreated,
     TenantOut,
@@ -33,6 +35,7 @@ def tenants_router(tenants: TenantService, lifecycle: TenantLifecycle) -> Domain
     router = DomainRouter(prefix="/admin", tags=["administration"])
     _add_finding(router, tenants)
     _add_changing(router, lifecycle)
+    _add_keeping(router, lifecycle)
     _add_leaving(router, lifecycle)
     return router
 
@@ -113,6 +116,40 @@ def _add_changing(router: DomainRouter, lifecycle: TenantLifecycle) -> None:
     async def reset_usage(admin: CurrentAdmin, tenant_id: str) -> TenantOut:
         """Counts this month's calls from nothing again. What is stored is not usage of a month, and stays."""
         return TenantOut.of(await lifecycle.reset_usage(admin, parse_tenant_id(tenant_id)))
+
+
+def _add_keeping(router: DomainRouter, lifecycle: TenantLifecycle) -> None:
+    @router.put(
+        "/tenants/{tenant_id}/legal-hold",
+        permission=Permission.ADMIN_WRITE,
+        response_model=TenantOut,
+        responses=error_responses(409),
+    )
+    async def hold_tenant(admin: CurrentAdmin, tenant_id: str, request: HoldPlace) -> TenantOut:
+        """Nothing of the tenant is deleted or replaced any more, by itself, by its retention or by the operator; what
+        it deleted before and is still in the bucket stays there."""
+        return TenantOut.of(await lifecycle.hold(admin, parse_tenant_id(tenant_id), reason=request.reason))
+
+    @router.delete(
+        "/tenants/{tenant_id}/legal-hold",
+        permission=Permission.ADMIN_WRITE,
+        response_model=TenantOut,
+        responses=error_responses(409),
+    )
+    async def lift_tenant_hold(admin: CurrentAdmin, tenant_id: str) -> TenantOut:
+        """Lifts the hold of the tenant as a whole. Those of its documents stay."""
+        return TenantOut.of(await lifecycle.lift_hold(admin, parse_tenant_id(tenant_id)))
+
+    @router.put(
+        "/tenants/{tenant_id}/keeping",
+        permission=Permission.ADMIN_WRITE,
+        response_model=TenantOut,
+        responses=error_responses(409),
+    )
+    async def set_tenant_keeping(admin: CurrentAdmin, tenant_id: str, request: KeepingSet) -> TenantOut:
+        """For how long the tenant's documents are kept, and when they are archived, whatever its plan says."""
+        keeping = Keeping(request.retention_days, request.archive_after_days)
+        return TenantOut.of(await lifecycle.set_keeping(admin, parse_tenant_id(tenant_id), keeping))
 
 
 def _add_leaving(router: DomainRouter, lifecycle: TenantLifecycle) -> None:

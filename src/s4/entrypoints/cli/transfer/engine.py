@@ -8,13 +8,13 @@ arrived is found again by the next run.
 import asyncio
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from s4.entrypoints.cli.transfer.documents import KnownDocument, KnownDocuments
-from s4.entrypoints.cli.transfer.files import LocalFile, sha256_of
 from s4.entrypoints.cli.transfer.outcomes import Action, Failure, Outcome, failure_in, failure_of, refused
 from s4client import (
     AsyncS4Client,
@@ -47,6 +47,34 @@ class TransferOptions:
     retry_failed: bool = False
 
 
+class Source(Protocol):
+    """What is uploaded: a file of this machine, or an object elsewhere that becomes one when its bytes are needed."""
+
+    @property
+    def path(self) -> Path | str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+    async def is_same(self, known: KnownDocument) -> bool:
+        """Whether the document has these bytes."""
+        ...
+
+    async def fetch(self) -> Path:
+        """Where its bytes are. Raises `OSError`."""
+        ...
+
+    def release(self) -> None:
+        """They are not needed any more."""
+        ...
+
+
+Found = Source | Outcome
+
+
 class Listener(Protocol):
     """Hears how it goes, in the event loop's thread."""
 
@@ -72,9 +100,9 @@ class Transfer:
         self._all_sent = False
         self._straight_failures = 0
 
-    async def run(self, found: Iterable[LocalFile | Outcome]) -> None:
+    async def run(self, found: Iterable[Found] | AsyncIterable[Found]) -> None:
         """Reports one outcome for each file, also when it is cancelled."""
-        remaining = iter(found)
+        remaining = aiter(found) if isinstance(found, AsyncIterable) else iter(found)
         try:
             async with asyncio.TaskGroup() as waiting:
                 waiting.create_task(self._wait_for_documents())
@@ -91,10 +119,13 @@ class Transfer:
 
     # -- files
 
-    async def _take_files(self, remaining: Iterator[LocalFile | Outcome]) -> None:
+    async def _take_files(self, remaining: Iterator[Found] | AsyncIterator[Found]) -> None:
         while self.stopped is None:
             async with self._turn:
-                found = await asyncio.to_thread(next, remaining, None)
+                if isinstance(remaining, AsyncIterator):
+                    found = await anext(remaining, None)
+                else:
+                    found = await asyncio.to_thread(next, remaining, None)
             if found is None:
                 return
             if isinstance(found, Outcome):
@@ -108,10 +139,10 @@ class Transfer:
                 self.seen.add(found.key)
                 await self._transfer(found)
 
-    async def _transfer(self, file: LocalFile) -> None:
+    async def _transfer(self, file: Source) -> None:
         try:
             known = self._known.get(file.key)
-            if known is not None and await _is_same(file, known):
+            if known is not None and await file.is_same(known):
                 outcome = await self._keep(file, known)
             else:
                 outcome = await self._send(file, known)
@@ -119,6 +150,8 @@ class Transfer:
             self._listener.ended(refused(file.path, error, key=file.key))
             self._consider(error)
             return
+        finally:
+            file.release()
         self._straight_failures = 0
         if outcome.status == "processing" and self._options.wait_seconds is not None and not self._options.dry_run:
             assert outcome.document_id is not None
@@ -136,22 +169,24 @@ class Transfer:
         if isinstance(error, S4Error) and (hopeless or self._straight_failures >= STRAIGHT_FAILURES_MAX):
             self.stopped = self.stopped or error
 
-    async def _send(self, file: LocalFile, known: KnownDocument | None) -> Outcome:
+    async def _send(self, file: Source, known: KnownDocument | None) -> Outcome:
         action = Action.REPLACED if known is not None else Action.UPLOADED
         if self._options.dry_run:
-            size_bytes = file.path.stat().st_size
-            return Outcome(path=str(file.path), key=file.key, action=action, sent_bytes=size_bytes)
+            return Outcome(path=str(file.path), key=file.key, action=action, sent_bytes=file.size_bytes)
         # What the document was given beside its bytes outlives them.
-        metadata = {**((known and known.metadata) or {}), **self._options.metadata}
+        metadata = {**((known and known.metadata) or {}), **self._options.metadata, **file.metadata}
         document = await self._client.put_by_key(
-            file.key, file.path, metadata=metadata or None, progress=self._progress()
+            file.key,
+            await file.fetch(),
+            metadata=metadata or None,
+            progress=self._progress(),
         )
         return _outcome(file, action, document, sent_bytes=document.size)
 
-    async def _keep(self, file: LocalFile, known: KnownDocument) -> Outcome:
+    async def _keep(self, file: Source, known: KnownDocument) -> Outcome:
         """The bytes are the same: only what stands beside them may have to change."""
         action, status, failure = Action.UNCHANGED, known.status, known.failure
-        if missing := known.lacking(self._options.metadata):
+        if missing := known.lacking({**self._options.metadata, **file.metadata}):
             action = Action.METADATA
             if not self._options.dry_run:
                 await self._client.patch_metadata(known.document_id, missing)
@@ -231,7 +266,7 @@ def _awaited(outcome: Outcome) -> _Awaited:
     return _Awaited(outcome.document_id, outcome.uploaded_at)
 
 
-def _outcome(file: LocalFile, action: Action, document: Document, *, sent_bytes: int) -> Outcome:
+def _outcome(file: Source, action: Action, document: Document, *, sent_bytes: int) -> Outcome:
     return Outcome(
         path=str(file.path),
         key=file.key,
@@ -242,10 +277,3 @@ def _outcome(file: LocalFile, action: Action, document: Document, *, sent_bytes:
         status=document.status,
         failure=failure_in(document),
     )
-
-
-async def _is_same(file: LocalFile, known: KnownDocument) -> bool:
-    """Sizes are compared first, since that costs nothing; times are not, since copying changes them."""
-    if file.path.stat().st_size != known.size_bytes:
-        return False
-    return await sha256_of(file.path) == known.sha256

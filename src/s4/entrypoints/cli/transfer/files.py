@@ -10,12 +10,16 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from s4.entrypoints.cli.transfer.outcomes import Action, Failure, Outcome, failure_of
 from s4.entrypoints.cli.transfer.selection import Selection
+
+if TYPE_CHECKING:
+    from s4.entrypoints.cli.transfer.documents import KnownDocument
 
 KEY_BYTES_MAX = 1024
 """The server's bound (`docs/guide/documents.md`); told here, it costs no request."""
@@ -25,10 +29,25 @@ PIECE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A regular file and the key that its document has."""
+    """A regular file, the key that its document has, and metadata of its own."""
 
     path: Path
     key: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size
+
+    async def is_same(self, known: "KnownDocument") -> bool:
+        """Sizes are compared first, since that costs nothing; times are not, since copying changes them."""
+        return self.size_bytes == known.size_bytes and await sha256_of(self.path) == known.sha256
+
+    async def fetch(self) -> Path:
+        return self.path
+
+    def release(self) -> None:
+        """Nothing was fetched."""
 
 
 class UnfitKey(Exception):
@@ -72,6 +91,8 @@ class Finder:
     selection: Selection = field(default_factory=Selection)
     name: str | None = None
     """In place of the name of the only path, a file."""
+    manifest: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Metadata by path below the directory."""
     covered: list[str] = field(default_factory=list)
     files_found: int = 0
 
@@ -142,7 +163,7 @@ class Finder:
 
     def _file(self, path: Path, relative: str) -> LocalFile | Outcome:
         try:
-            return LocalFile(path, key_for(self.prefix, relative))
+            return LocalFile(path, key_for(self.prefix, relative), self.manifest.get(relative, {}))
         except UnfitKey as unfit:
             return Outcome(path=str(path), action=Action.REFUSED, failure=unfit.failure)
 

@@ -110,7 +110,7 @@ async def _ask(bench: Bench, configuration: Configuration, place: Place, checks:
     checks += await permissions(bench, place)
     checks += await _behaviour(bench, _IN_BUCKETS, checked=checks)
     versioning, versioned = await bucket.versioning(bench.signed)
-    checks += [versioning, await bucket.encryption(bench.signed)]
+    checks += [versioning, await bucket.encryption(bench.signed, configuration.settings.store_encryption)]
     checks.append(await bucket.lifecycle(bench.signed, versioned=versioned))
 
 

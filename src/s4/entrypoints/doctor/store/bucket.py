@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 from s4.entrypoints.doctor.report import Check, failed, ok, unknown, warning
 from s4.entrypoints.doctor.store.bench import Bench
 from s4.kernel import keys
+from s4.kernel.setting_values import CLASSES_AT_REST, StoreEncryption
 from s4.platform.objects import SignedRequests, StoreAnswer, StoreUnavailable
 
 _SKEW_REFUSED = timedelta(minutes=15)  # beyond it S3 refuses signatures (RequestTimeTooSkewed)
@@ -106,10 +107,11 @@ async def versioning(signed: SignedRequests) -> tuple[Check, bool]:
         return _unanswered(name, answer, "s3:GetBucketVersioning", "keeps versions of objects"), False
     if document.findtext("{*}Status") == "Enabled":
         return ok(name, "On: what S4 deletes lives on as an old version, until a lifecycle rule removes it."), True
-    return ok(name, "Off: S4 needs none, since it never writes over an object that it cannot make again."), False
+    return ok(name, "Off: S4 needs none: what it writes over it can make again, or writes with the same bytes."), False
 
 
-async def encryption(signed: SignedRequests) -> Check:
+async def encryption(signed: SignedRequests, asks: StoreEncryption) -> Check:
+    """`asks`: what S4 itself asks for."""
     name = "encryption"
     answer = await signed.ask("GET", None, query={"encryption": ""})
     document = answer.document() if answer.ok else None
@@ -122,11 +124,13 @@ async def encryption(signed: SignedRequests) -> Check:
                 "on a key of your own.",
             )
         return ok(name, f"By default with {algorithm}.")
+    if asks is not StoreEncryption.BUCKET:
+        return ok(name, f"S4 asks for {asks.value} with everything that it writes; the bucket itself has no default.")
     if answer.ok or answer.code == "ServerSideEncryptionConfigurationNotFoundError":
         return warning(
             name,
             "The bucket encrypts nothing by default.",
-            "If disks of the store are not encrypted below it, set a default encryption of the bucket.",
+            "If disks of the store are not encrypted below it, set S4_STORE_ENCRYPTION, or a default of the bucket.",
         )
     return _unanswered(name, answer, "s3:GetEncryptionConfiguration", "encrypts by default")
 
@@ -141,10 +145,6 @@ class Rule:
     archives_to: str | None
     aborts_uploads: bool
     ends_old_versions: bool
-
-
-_UNREADABLE = ("GLACIER", "DEEP_ARCHIVE")
-"""Classes that answer a GET with an error until the object is restored."""
 
 
 async def lifecycle(signed: SignedRequests, *, versioned: bool) -> Check:
@@ -199,7 +199,7 @@ def _rules(document: Element, signed: SignedRequests) -> Iterator[Rule]:
             name=rule.findtext("{*}ID") or "without a name",
             prefix=prefix,
             expires=expiration is not None and expiration.find("{*}ExpiredObjectDeleteMarker") is None,
-            archives_to=next((name for name in classes if name in _UNREADABLE), None),
+            archives_to=next((name for name in classes if name in CLASSES_AT_REST), None),
             aborts_uploads=rule.find("{*}AbortIncompleteMultipartUpload") is not None,
             ends_old_versions=rule.find("{*}NoncurrentVersionExpiration") is not None,
         )

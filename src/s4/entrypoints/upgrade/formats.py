@@ -1,0 +1,168 @@
+"""Every format in which S4 stores something that a later release must read.
+
+A format has a number, which stands in what is stored. A release writes one version of each and reads all that were
+ever written (`reads`); of each of them the tests keep what a release wrote. A new version is a new reader beside the
+old one, never instead of it. What may be added without a new number: fields that older readers pass over.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import zstandard
+
+from s4.domains.audit import model as audit_model
+from s4.domains.audit.model import Batch
+from s4.domains.indexing import generation, model_memory
+from s4.domains.maintenance import deployment
+from s4.domains.usage import rollups
+from s4.engine.embedding.groups import FORMAT as VECTORS_FORMAT
+from s4.engine.embedding.groups import decode_vectors, shape_of
+from s4.engine.extraction import model as extraction_model
+from s4.engine.extraction.model import ExtractedText
+from s4.kernel import keys
+from s4.kernel.errors import DataCorrupt
+from s4.kernel.keys import Collection, KeyKind, ObjectKey, ParsedKey
+from s4.platform.chains import Head, Subject
+from s4.platform.chains.head import HEAD_FORMAT
+
+_UNPACKED_BYTES_MAX = 1 << 30  # a small object must not fill the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """`where`: which objects. `reads`: versions; the last is the one that is written."""
+
+    name: str
+    where: str
+    reads: tuple[int, ...]
+    read: Callable[[str, bytes], None]
+    """Raises `DataCorrupt` for what this release cannot read."""
+
+
+def format_of(key: str) -> Format | None:
+    """That of an object by its key; None for what has no format of S4's: the bytes of documents, files that LanceDB
+    writes, short-lived probes, and keys that this release does not know."""
+    parsed = keys.parse(key)
+    if parsed is None:
+        return None
+    if parsed.kind is KeyKind.SYSTEM:
+        return next((each for start, each in _BELOW_SYSTEM.items() if key.startswith(start)), None)
+    if parsed.kind is KeyKind.INDEX and not key.endswith("/generation.json"):
+        return None
+    return _BY_KIND.get(parsed.kind)
+
+
+def read_stored(key: str, data: bytes) -> Format | None:
+    """The format that `data` was read as; None where there is none. Raises `DataCorrupt`."""
+    found = format_of(key)
+    if found is not None:
+        found.read(key, data)
+    return found
+
+
+def _parsed(key: str) -> ParsedKey:
+    parsed = keys.parse(key)
+    assert parsed is not None, "its format is known"
+    return parsed
+
+
+def _read_head(key: str, data: bytes) -> None:
+    parsed = _parsed(key)
+    if parsed.kind is KeyKind.SYSTEM:
+        _, collection, name, *_ = key.split("/")
+        subject = Subject(collection, "", name)
+    elif parsed.kind is KeyKind.TENANT_HEAD:
+        subject = Subject("tenant", str(parsed.tenant_id), str(parsed.tenant_id))
+    else:
+        subject = Subject("document", str(parsed.tenant_id), str(parsed.document_id))
+    Head.from_bytes(data, expected=subject)
+
+
+def _read_audit(_: str, data: bytes) -> None:
+    Batch.from_bytes(data)
+
+
+def _read_text(_: str, data: bytes) -> None:
+    try:
+        unpacked = zstandard.ZstdDecompressor().decompress(data, max_output_size=_UNPACKED_BYTES_MAX)
+    except zstandard.ZstdError as error:
+        raise DataCorrupt("A kept text cannot be unpacked.") from error
+    ExtractedText.from_json_bytes(unpacked)
+
+
+def _read_vectors(_: str, data: bytes) -> None:
+    count, dimension = shape_of(data)
+    decode_vectors(data, count, dimension)
+
+
+def _numbered(name: str, reads: tuple[int, ...]) -> Callable[[str, bytes], None]:
+    """Reads JSON that says its format's number."""
+
+    def read(_: str, data: bytes) -> None:
+        try:
+            said = json.loads(data)["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataCorrupt(f"{name} cannot be read.") from error
+        if said not in reads:
+            raise DataCorrupt(f"{name} has format {said}; this release reads {', '.join(map(str, reads))}.")
+
+    return read
+
+
+_DEPLOYMENT = Format(
+    "deployment",
+    "`system/deployment.json`, `system/terms/*.json`, `system/replica.json`",
+    (deployment.FORMAT,),
+    _numbered("A mark of the deployment", (deployment.FORMAT,)),
+)
+_USAGE = Format(
+    "rolled-up use",
+    "`tenants/…/usage/*.json`, `system/usage/*.json`",
+    (rollups.FORMAT,),
+    _numbered("Rolled-up use", (rollups.FORMAT,)),
+)
+_HEAD = Format("head", "`…/head/*.json`: documents, tenants, what the operator configured", (HEAD_FORMAT,), _read_head)
+_AUDIT = Format("audit batch", "`system/audit/*.json.zst`", (audit_model.FORMAT,), _read_audit)
+_MODEL = Format(
+    "embedding model",
+    "`system/embedding-models/*.json`",
+    (model_memory.FORMAT,),
+    _numbered("An embedding model", (model_memory.FORMAT,)),
+)
+_TEXT = Format("text", "`tenants/…/text/*.json.zst`", (extraction_model.FORMAT,), _read_text)
+_VECTORS = Format("vectors", "`indices/…/embeddings/…`", (VECTORS_FORMAT,), _read_vectors)
+_GENERATION = Format(
+    "generation",
+    "`indices/…/generation.json`",
+    (generation.FORMAT,),
+    _numbered("A generation's description", (generation.FORMAT,)),
+)
+FORMATS = (_DEPLOYMENT, _HEAD, _USAGE, _AUDIT, _MODEL, _TEXT, _VECTORS, _GENERATION)
+
+_BELOW_SYSTEM: dict[str, Format] = {
+    str(keys.DEPLOYMENT): _DEPLOYMENT,
+    str(keys.TERMS): _DEPLOYMENT,
+    str(keys.REPLICA): _DEPLOYMENT,
+    str(keys.SYSTEM_USAGE): _USAGE,
+    str(keys.AUDIT): _AUDIT,
+    str(keys.EMBEDDING_MODELS): _MODEL,
+    **{str(keys.collection(each)): _HEAD for each in Collection},
+}
+_BY_KIND = {
+    KeyKind.TENANT_HEAD: _HEAD,
+    KeyKind.DOCUMENT_HEAD: _HEAD,
+    KeyKind.TEXT: _TEXT,
+    KeyKind.USAGE: _USAGE,
+    KeyKind.EMBEDDING: _VECTORS,
+    KeyKind.INDEX: _GENERATION,
+}
+
+
+def read_object(key: ObjectKey, data: bytes) -> str | None:
+    """What is wrong with an object, as a sentence; None when it can be read, or needs no reader."""
+    try:
+        read_stored(key, data)
+    except DataCorrupt as error:
+        return error.message
+    return None
