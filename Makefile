@@ -6,13 +6,14 @@ STAMP := $(VENV)/.set-up
 DATA ?=
 SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
+DOCUMENTS ?= 200
 CLUSTER_PACKAGES := haproxy
 OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 systemd $(CLUSTER_PACKAGES)
 DIST ?= dist
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo cluster test faults storm hostile isolation fuzz test-ops check format types lint imports licences \
-  docs-reference eval bench bench-scale soak lock build package-test clean
+  docs-reference eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -92,6 +93,9 @@ docs-reference: setup  ## Write the generated pages of docs/reference anew
 eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
 	@test -n "$(DATA)" || { echo "Say where the collection is: make eval DATA=path/to/cranfield"; exit 2; }
 	$(BIN)/python benchmarks/evaluate.py $(DATA)
+
+drill: setup  ## Restore a backup and measure it, in a directory and on a bucket with PostgreSQL: make drill DOCUMENTS=10000
+	$(BIN)/python benchmarks/drill.py --documents $(DOCUMENTS)
 
 bench: setup  ## Speed, memory, size against their budgets; parts: make bench PARTS="suffering memory"
 	$(BIN)/python benchmarks/bench.py $(PARTS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories.command_line import documents
-from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
+from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, clean_environment
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 CLIENT = page("docs/guide/client.md")
@@ -21,6 +21,7 @@ KEYS = page("docs/guide/keys.md")
 AUDIT = page("docs/guide/audit.md")
 MAINTENANCE = page("docs/guide/maintenance.md")
 STORE = page("docs/guide/store.md")
+BACKUP = page("docs/guide/backup.md")
 LEAVING = page("docs/guide/leaving.md")
 KEEPING = page("docs/guide/keeping.md")
 UPGRADING = page("docs/guide/upgrading.md")
@@ -100,6 +101,18 @@ def test_the_guide_to_maintenance_does_what_it_says(served: Deployment, operator
     printed = run_blocks(executed_blocks(MAINTENANCE, "bash"), folder, served.url, operator)
     assert "is cancelled: 2036-12-01 02:00 to 2036-12-01 04:00, read_only." in printed[0]
     assert "is resolved: This is over: Searches are slow." in printed[1]
+
+
+def test_the_guide_to_backups_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    (folder / "tides.txt").write_text("Tides follow the moon.")
+    beside = FAST | {"S4_DATA_DIR": str(served.data_dir), "S4_ADMIN_API_KEY": ADMIN_KEY}
+
+    made, _, drilled, restored = run_blocks(executed_blocks(BACKUP, "bash"), folder, ADDRESS, beside)
+
+    assert " is sound; " in made
+    assert "The drill was passed." in drilled
+    assert json.loads((folder / "drill.json").read_text())["ok"]
+    assert "It can be served." in restored
 
 
 def test_the_guide_to_coming_and_leaving_does_what_it_says(

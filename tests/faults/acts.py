@@ -356,6 +356,13 @@ REBUILDING = (
     *("attach.noted", "rebuild.attached", "document.adopted", "rebuild.documents"),
     *("rebuild.usage", "rebuild.audit", "rebuild.serving"),
 )
+BY_COMMANDS: tuple[str, ...] = (
+    *("backup.held", "backup.packed", "backup.listed", "backup.copied", "backup.ready", "backup.written"),
+    *("backup.prune_begun", "backup.pruned"),
+    *("restore.begun", "restore.written", "restore.copied", "restore.verified"),
+    *("rewind.vectors_copied", "rewind.content_copied", "rewind.committed"),
+)
+"""Of backups and restores: `test_backup_crashes.py` ends commands there."""
 ONCE = ("attach.noted", "document.adopted")
 """Of these: what was done then is found done by whoever comes next."""
 COMMANDED = ("promote.marked", "promote.fenced", "promote.rebuilt", "fail_back.put_aside")

@@ -49,6 +49,8 @@ BELONG_TOGETHER = {
     "replica_store_secret_access_key": "replica_store_access_key_id",
     "store_access_key_id": "store_secret_access_key",
     "store_secret_access_key": "store_access_key_id",
+    "backup_access_key_id": "backup_secret_access_key",
+    "backup_secret_access_key": "backup_access_key_id",
 }
 
 

@@ -13,6 +13,7 @@ TABLE = f"indices/{TENANT}/{GENERATION}/chunks.lance"
 
 MADE = {
     keys.DEPLOYMENT: KeyKind.SYSTEM,
+    keys.RESTORING: KeyKind.SYSTEM,
     keys.probe("0f"): KeyKind.SYSTEM,
     f"{keys.probes('doctor-0f')}chunks.lance/_versions/1.manifest": KeyKind.SYSTEM,
     keys.audit_batch(1): KeyKind.SYSTEM,
@@ -25,6 +26,9 @@ MADE = {
     keys.generation_manifest(TENANT, GENERATION): KeyKind.INDEX,
     f"{TABLE}/_versions/18446744073709551609.manifest": KeyKind.INDEX,
     keys.embedding_group(TENANT, "local-minilm-384-1", "ab" * 32): KeyKind.EMBEDDING,
+    keys.backup_manifest("20260131T120000Z"): KeyKind.BACKUP,
+    keys.backup_part("20260131T120000Z", 1): KeyKind.BACKUP,
+    keys.backup_data("ab" * 32): KeyKind.BACKUP,
 }
 STRANGE = [
     "notes.txt",
@@ -46,6 +50,9 @@ STRANGE = [
     f"indices/{TENANT}/embeddings/space/ab/{'cd' * 32}",
     f"indices/{TENANT}/embeddings/space/{'ab' * 32}",
     f"indices/{TENANT}/{GENERATION}//generation.json",
+    "backups/20260131/manifest.json",
+    "backups/20260131T120000Z/notes.txt",
+    f"backups/data/cd/{'ab' * 32}",
 ]
 
 
@@ -54,7 +61,7 @@ def test_a_key_that_is_made_here_says_what_it_is_and_whose(key: str) -> None:
     parsed = keys.parse(key)
     assert parsed is not None
     assert parsed.kind is MADE[key]  # type: ignore[index]
-    assert parsed.tenant_id == (None if key.startswith("system/") else TENANT)
+    assert parsed.tenant_id == (None if key.startswith(("system/", "backups/")) else TENANT)
 
 
 @pytest.mark.parametrize("key", STRANGE)

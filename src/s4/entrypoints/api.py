@@ -9,6 +9,7 @@ from s4.domains.access.routes import administrators_router, child_keys_router, k
 from s4.domains.analytics.routes import analytics_router
 from s4.domains.announcements.routes import mail_router, maintenance_admission, notices_router, status_router
 from s4.domains.audit.routes import audit_router
+from s4.domains.backup.routes import backups_router
 from s4.domains.documents.routes import (
     UploadRouteLimits,
     accounts_router,
@@ -27,7 +28,7 @@ from s4.domains.tenants.routes import profile_router, tenants_router
 from s4.domains.usage.routes import usage_router
 from s4.domains.webhooks.routes import webhooks_router
 from s4.entrypoints.admissions import PlanRates, call_admission, take_back_refused
-from s4.entrypoints.bootstrap import RANDOM, Core, make_places, metadata_limits
+from s4.entrypoints.bootstrap import RANDOM, Core, make_backups, make_places, metadata_limits
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
@@ -102,6 +103,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         tenant_keys_router(core.keys),
         administrators_router(core.administrators),
         audit_router(core.audit),
+        backups_router(make_backups(core)),
         notices_router(core.notices),
         mail_router(core.contacts, core.mailbox),
         webhooks_router(core.webhooks),

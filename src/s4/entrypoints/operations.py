@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 
 from s4 import __version__
 from s4.domains.audit import service as audit
+from s4.domains.backup import service as backups
 from s4.domains.maintenance.deployment import current_state
 from s4.domains.webhooks import queries as webhook_queries
 from s4.entrypoints.bootstrap import Core
@@ -112,6 +113,7 @@ async def refresh_gauges(core: Core) -> None:
             undelivered = await webhook_queries.oldest_pending(connection)
             now = await core.database.now(connection)
             await audit.refresh_gauges(core.database, connection)
+            await backups.refresh_gauges(connection)
     except Unavailable:
         return
     metrics.QUEUE_DEPTH.clear()

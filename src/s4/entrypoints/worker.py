@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from s4.entrypoints.bootstrap import Core, WorkerParts, open_core, open_worker
+from s4.entrypoints.bootstrap import Core, WorkerParts, make_backups, open_core, open_worker
 from s4.kernel.errors import Unavailable
 from s4.kernel.settings import Settings
 from s4.platform import memory
@@ -53,7 +53,7 @@ async def run_worker(settings: Settings, listener: WorkerListener) -> None:
         memory.started()
         if not await _generation_known(core, stop):
             return
-        async with open_worker(core) as parts:
+        async with open_worker(core, backups=make_backups(core)) as parts:
             await parts.maintenance.ensure_adopted()
             async with core.terms.running(stop.set):
                 await _run(core, parts, stop)

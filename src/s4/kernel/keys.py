@@ -1,7 +1,8 @@
 """Object keys: the one place that makes and reads them.
 
 `tenants/` holds what a tenant gave, `system/` what the operator configured, `indices/` what is derived and can
-be made again. Whoever needs a key calls a function here; whoever meets a key in a listing calls `parse`.
+be made again, `backups/` copies of all of that. Whoever needs a key calls a function here; whoever meets a key in a
+listing calls `parse`.
 """
 
 import re
@@ -30,6 +31,8 @@ ObjectPrefix = NewType("ObjectPrefix", str)
 REVISION_DIGITS = 12
 
 DEPLOYMENT = ObjectKey("system/deployment.json")
+RESTORING = ObjectKey("system/restoring.json")
+"""In a bucket that is being filled from a backup: from which."""
 REPLICA = ObjectKey("system/replica.json")
 """In a copy of a bucket: of which one, and as of when."""
 EVERYTHING = ObjectPrefix("")
@@ -45,6 +48,12 @@ TERMS = ObjectPrefix("system/terms/")
 PROBES = ObjectPrefix("system/probes/")
 AUDIT = ObjectPrefix("system/audit/")
 EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
+ERASURES = ObjectPrefix("system/erasures/")
+"""Who was erased: below it a prefix for each tenant."""
+BACKUPS = ObjectPrefix("backups/")
+"""Of this bucket, or of the one that backups go to."""
+BACKUP_DATA = ObjectPrefix("backups/data/")
+"""What all backups of a place share."""
 SYSTEM_USAGE = ObjectPrefix("system/usage/")
 
 
@@ -225,6 +234,40 @@ def embedding_group(tenant_id: TenantId, space: str, group_hash: str) -> ObjectK
     return ObjectKey(f"{embeddings(tenant_id)}{space}/{group_hash[:2]}/{group_hash}")
 
 
+def embedding_for(into: TenantId, key: ObjectKey) -> ObjectKey:
+    """The same group of vectors as another tenant's own. Raises `ValueError` for a key of something else."""
+    parsed = parse(key)
+    if parsed is None or parsed.kind is not KeyKind.EMBEDDING or parsed.tenant_id is None:
+        raise ValueError(f"{key!r} holds no vectors")
+    return ObjectKey(f"{embeddings(into)}{key.removeprefix(embeddings(parsed.tenant_id))}")
+
+
+def backup(backup_id: str) -> ObjectPrefix:
+    """Raises `ValueError` for what `is_backup_id` refuses."""
+    if not is_backup_id(backup_id):
+        raise ValueError(f"{backup_id!r} is not a backup's id")
+    return ObjectPrefix(f"{BACKUPS}{backup_id}/")
+
+
+def backup_manifest(backup_id: str) -> ObjectKey:
+    """Written last: without it there is no backup."""
+    return ObjectKey(f"{backup(backup_id)}manifest.json")
+
+
+def backup_part(backup_id: str, number: int) -> ObjectKey:
+    """A piece of the list of what is in a backup."""
+    return ObjectKey(f"{backup(backup_id)}parts/{number:06d}.jsonl.zst")
+
+
+def backup_data(name: str) -> ObjectKey:
+    """Bytes of one object or of many small ones; `name` is 64 hexadecimal digits."""
+    return ObjectKey(f"{BACKUP_DATA}{name[:2]}/{name}")
+
+
+def is_backup_id(text: str) -> bool:
+    return _BACKUP_ID.fullmatch(text) is not None
+
+
 def owner(key: str) -> TenantId | None:
     """The tenant below whose part of the bucket a key or a prefix lies."""
     area, _, rest = key.partition("/")
@@ -243,6 +286,7 @@ class KeyKind(StrEnum):
     USAGE = "usage"
     INDEX = "index"
     EMBEDDING = "embedding"
+    BACKUP = "backup"
     STRANDED = "stranded"
 
 
@@ -265,8 +309,15 @@ _TEXT_NAME = re.compile(rf"(\d{{{REVISION_DIGITS}}})\.json\.zst")
 _MONTH_NAME = re.compile(r"\d{4}-\d{2}\.json")
 _SPACE = re.compile(r"[A-Za-z0-9._-]+")
 _HASH = re.compile(r"([0-9a-f]{2})[0-9a-f]{62}")
+_BACKUP_ID = re.compile(r"\d{8}T\d{6}Z")
+_OF_BACKUPS = (
+    re.compile(r"data/([0-9a-f]{2})/\1[0-9a-f]{62}"),
+    re.compile(rf"{_BACKUP_ID.pattern}/(?:manifest\.json|parts/\d{{6}}\.jsonl\.zst)"),
+)
+"""Every form of a key below `backups/`."""
 _OF_SYSTEM = (
     re.compile(re.escape(DEPLOYMENT.removeprefix(SYSTEM))),
+    re.compile(re.escape(RESTORING.removeprefix(SYSTEM))),
     re.compile(r"probes/[A-Za-z0-9_-]+(?:/.+)?"),
     re.compile(r"embedding-models/[a-z0-9.-]+\.json"),
     re.compile(re.escape(REPLICA.removeprefix(SYSTEM))),
@@ -286,6 +337,9 @@ def parse(key: str) -> ParsedKey | None:
     if parts[0] == "system":
         known = any(form.fullmatch(key.removeprefix(SYSTEM)) for form in _OF_SYSTEM)
         return ParsedKey(KeyKind.SYSTEM) if known else None
+    if parts[0] == "backups":
+        known = any(form.fullmatch(key.removeprefix(BACKUPS)) for form in _OF_BACKUPS)
+        return ParsedKey(KeyKind.BACKUP) if known else None
     if f"{parts[0]}/" == STRANDED:
         known = len(parts) > 2 and re.fullmatch(rf"\d{{{REVISION_DIGITS}}}", parts[1]) is not None
         return ParsedKey(KeyKind.STRANDED) if known else None

@@ -171,6 +171,8 @@ def _refuse_contradictions_about_the_store(settings: "Settings", scheme: str) ->
             "store_access_key_id and store_secret_access_key belong together: set both, or neither to use the "
             "machine's own"
         )
+    if (settings.backup_access_key_id is None) != (settings.backup_secret_access_key is None):
+        raise ValueError("backup_access_key_id and backup_secret_access_key belong together: set both, or neither")
     if scheme == "gs" and settings.store_access_key_id is not None:
         raise ValueError(
             "store_access_key_id is S3's: for gs:// set store_google_key_file, or neither to use the machine's own "

@@ -10,6 +10,7 @@ from typing import get_args
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from s4.kernel.backup_settings import BackupSettings
 from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
@@ -34,7 +35,7 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSettings, KeepingSettings):
+class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSettings, KeepingSettings, BackupSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

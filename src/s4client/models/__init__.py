@@ -4,6 +4,7 @@ Sizes are bytes, times are aware, offsets count Unicode code points.
 """
 
 from s4client.models.audit import AuditEntry, AuditPage, AuditProblem, AuditVerification
+from s4client.models.backups import Backup, BackupList
 from s4client.models.base import Model
 from s4client.models.documents import (
     END_STATES,
@@ -91,6 +92,8 @@ __all__ = [
     "AuditPage",
     "AuditProblem",
     "AuditVerification",
+    "Backup",
+    "BackupList",
     "Balance",
     "BulkDeletion",
     "CallsShare",

@@ -25,8 +25,8 @@ _CLASSES = {
     KeyKind.TEXT: StorageClass.TEXT,
     KeyKind.INDEX: StorageClass.INDEX,
     KeyKind.EMBEDDING: StorageClass.EMBEDDINGS,
+    KeyKind.BACKUP: StorageClass.BACKUP,
 }
-_BACKUPS = "backups/"
 
 
 class Inventory:
@@ -40,7 +40,7 @@ class Inventory:
         for info in objects:
             parsed = keys.parse(info.key)
             if parsed is None:
-                whose, storage_class = "", _unparsed(info.key)
+                whose, storage_class = "", StorageClass.OTHER
             else:
                 whose, storage_class = parsed.tenant_id or "", _CLASSES[parsed.kind]
                 if parsed.version_id is not None and parsed.version_id != living:
@@ -54,7 +54,3 @@ class Inventory:
             rows = found[start : start + _ROWS_AT_ONCE]
             await database.transact(partial(usage.storage.put, found=rows, listed_at=listed_at))
         await database.transact(partial(usage.storage.forget, before=listed_at))
-
-
-def _unparsed(key: str) -> StorageClass:
-    return StorageClass.BACKUP if key.startswith(_BACKUPS) else StorageClass.OTHER

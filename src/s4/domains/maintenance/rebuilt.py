@@ -106,6 +106,7 @@ TABLES: Mapping[str, Rebuilt] = {
     "notices_told": _forgotten("Of what is still to come, tenants are told again rather than not at all."),
     "mails": _forgotten("What was sent is sent; what waited is said again with its notice."),
     "service_level_notices": _forgotten("Of this month, a tenant may be told once more."),
+    "backup_runs": _forgotten("When backups were made and tried; the backups themselves say it, and the audit trail."),
     "replica_deletions": _forgotten("What the second bucket has too much is waited for anew before it is deleted."),
 }
 """By name."""

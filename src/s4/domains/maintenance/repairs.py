@@ -24,6 +24,7 @@ from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries import uses
 from s4.domains.indexing.queries.tables import TableRecord
+from s4.domains.maintenance.holds import any_stands
 from s4.domains.maintenance.report import Report
 from s4.engine.vectors import Sums, VectorStore, inspect, manifest_name, newest_version, turned
 from s4.kernel import keys
@@ -129,6 +130,9 @@ class Repairs:
     async def collect(self, tables: Iterable[Table], report: Report) -> None:
         """Removes those of `tables` that the catalog does not name. Of this generation only: another may be in use by
         another release. And of tenants that have a table, for a first one may be in the making."""
+        async with self._database.read() as connection:
+            if await any_stands(self._database, connection):
+                return
         for tenant_id, generation_id, incarnation in sorted(tables):
             if generation_id != self._generation.id or await self._counts(tenant_id, incarnation):
                 continue

@@ -20,6 +20,7 @@ from s4.domains.indexing.queries import uses
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import current_state
+from s4.domains.maintenance.holds import any_stands, grace_of_versions
 from s4.domains.maintenance.inventory import Inventory
 from s4.domains.maintenance.model import SERVING
 from s4.domains.maintenance.rebuild import Rebuild
@@ -246,6 +247,7 @@ class MaintenanceService:
         async with self._publisher.exclusive(tenant_id) as lease:
             async with self._database.read() as connection:
                 table = await index_queries.table_record(connection, tenant_id, self._generation.id)
+                grace = await grace_of_versions(self._database, connection, self._limits.index_grace)
                 floors = await index_queries.floors(connection, tenant_id, self._generation.id)
                 published = await index_queries.published(connection, tenant_id, self._generation.id)
             if table is None or table.state.version == 0:
@@ -266,7 +268,7 @@ class MaintenanceService:
                 if dead:
                     await writer.prune(dead)
                 failpoint("optimize.pruned")
-                done = await writer.optimize(grace=self._limits.index_grace, keep_version=version)
+                done = await writer.optimize(grace=grace, keep_version=version)
                 failpoint("optimize.compacted")
             finally:
                 await writer.close()
@@ -413,6 +415,8 @@ class MaintenanceService:
         versions = {version for key in dead if (version := _version_of(key)) is not None}
 
         async def check(connection: Connection) -> bool:
+            if await any_stands(self._database, connection):
+                return True
             if await holds.keep_bytes(connection, tenant_id, document_id):
                 return True
             if any([await reservations.lock(connection, version) is not None for version in versions]):

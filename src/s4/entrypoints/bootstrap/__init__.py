@@ -4,6 +4,15 @@
 close what they opened, in reverse order. `parts` makes each part of its settings.
 """
 
+from s4.entrypoints.bootstrap.backup import (
+    make_backups,
+    make_rewinder,
+    open_own_store,
+    open_place,
+    open_restored,
+    place_settings,
+    secret_key_id,
+)
 from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core
 from s4.entrypoints.bootstrap.parts import (
     RANDOM,
@@ -25,17 +34,24 @@ __all__ = [
     "WorkerParts",
     "configure_process",
     "database_url",
+    "make_backups",
     "make_embedder",
     "make_extraction",
     "make_places",
     "make_promotions",
     "make_replicator",
+    "make_rewinder",
     "make_vectors",
     "metadata_limits",
     "migrate_database",
     "missing_steps",
     "open_core",
+    "open_own_store",
+    "open_place",
     "open_rebuild",
+    "open_restored",
     "open_worker",
+    "place_settings",
     "reading_limits",
+    "secret_key_id",
 ]

@@ -25,6 +25,7 @@ from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.leaving import Erasures, ExportService, ImportService
 from s4.domains.maintenance import Deployment, TermWatch
 from s4.domains.maintenance.deployment import is_serving, open_deployment, serving_since
+from s4.domains.maintenance.restoring import refuse_while_restoring
 from s4.domains.plans import PlanService
 from s4.domains.search import SearchLimits, SearchService
 from s4.domains.service_levels import ServiceLevels
@@ -142,9 +143,10 @@ def missing_steps(settings: Settings) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def open_core(settings: Settings, *, standby: bool = False) -> AsyncIterator[Core]:
+async def open_core(settings: Settings, *, standby: bool = False, restoring: bool = False) -> AsyncIterator[Core]:
     """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
-    provider that is down is waited for in the background. `standby`: also of a bucket that is a copy of another."""
+    provider that is down is waited for in the background. `standby`: also of a bucket that is a copy of another;
+    `restoring`: also of one that is being restored, on which nobody else may start."""
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(trusting(settings.ca_file))
         if migrate.pending(database_url(settings)):
@@ -163,6 +165,8 @@ async def open_core(settings: Settings, *, standby: bool = False) -> AsyncIterat
         stack.push_async_callback(store.aclose)
         if not (await store.probe()).create_if_absent:
             raise Conflict(NO_CONDITIONS)
+        if not restoring:
+            await refuse_while_restoring(store)
         deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM, standby=standby)
         terms = TermWatch(store, replica, deployment, every=timedelta(seconds=settings.term_watch_seconds))
         if not standby:

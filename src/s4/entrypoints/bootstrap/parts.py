@@ -158,6 +158,8 @@ def make_erasures(
                 erased_at + timedelta(days=settings.erasure_backups_days),
             ),
         ]
+        if settings.backup_every_hours > 0 or settings.backup_url is not None:
+            found.append(Remaining("S4's own backups", _backups_until(settings, erased_at)))
         if settings.index_copies_bytes and store.local_root is None:
             idle = erased_at + timedelta(hours=settings.index_copies_idle_hours)
             found.append(Remaining("copies of the index on the disks of API machines", idle))
@@ -173,6 +175,15 @@ def make_erasures(
         epoch=deployment.epoch,
         remains=[remains],
     )
+
+
+def _backups_until(settings: Settings, moment: datetime) -> datetime | None:
+    """When the last backup that holds what was there at `moment` has expired; None where nobody makes or removes them
+    by the clock."""
+    if settings.backup_every_hours == 0 or not settings.backup_prune:
+        return None
+    by_count = timedelta(hours=settings.backup_every_hours * (settings.backup_keep_count + 1))
+    return moment + max(timedelta(days=settings.backup_keep_days), by_count)
 
 
 def make_outbound(settings: Settings) -> Outbound:

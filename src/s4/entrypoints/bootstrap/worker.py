@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from s4.domains.announcements import Teller
+from s4.domains.backup import BackupService
 from s4.domains.indexing import IndexingService
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.leaving import Kept, Retention
@@ -44,8 +45,9 @@ class WorkerParts:
 
 
 @contextlib.asynccontextmanager
-async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
-    """Everything that runs jobs, on top of `core`. Raises `Unavailable` until its generation is known."""
+async def open_worker(core: Core, *, backups: BackupService | None = None) -> AsyncIterator[WorkerParts]:
+    """Everything that runs jobs, on top of `core`; backups too, unless it is itself a restored one that is being
+    verified. Raises `Unavailable` until its generation is known."""
     settings = core.settings
     generation = core.generation
     owner = base32(RANDOM(16))
@@ -126,10 +128,13 @@ async def open_worker(core: Core) -> AsyncIterator[WorkerParts]:
         | core.archive.handlers()
         | core.erasures.handlers()
         | regular_handlers(core.database, regular)
+        | (backups.handlers() if backups is not None else {})
     )
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
-    scheduler = Scheduler(core.database, core.queue, leases, [*maintenance.regular_tasks(), *regular_tasks(regular)])
+    tasks = [*maintenance.regular_tasks(), *regular_tasks(regular)]
+    tasks += backups.regular_tasks() if backups is not None else []
+    scheduler = Scheduler(core.database, core.queue, leases, tasks)
     outbound = make_outbound(settings)
     pump = DeliveryPump(core.database, core.webhooks, outbound, RANDOM, make_pump_limits(settings))
     try:

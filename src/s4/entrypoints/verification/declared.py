@@ -182,6 +182,8 @@ _USAGE = {
     "GET /api/v1/admin/tenants/{tenant_id}/storage": Call(),
     "POST /api/v1/admin/tenants/{tenant_id}/recount": Call(),
     "GET /api/v1/admin/storage": Call(),
+    "GET /api/v1/admin/backups": Call(),
+    "POST /api/v1/admin/backups": Call(),
 }
 _NOTICES = {
     "GET /api/v1/admin/audit": Call(),

@@ -139,6 +139,15 @@ class Chains:
             raise DataCorrupt(f"Head {revision} of {subject.ticket_key} says it is {head.revision}.")
         return head
 
+    async def at(self, subject: Subject, moment: datetime) -> Head | None:
+        """The head that counted at `moment`, by the database's clock: the newest that happened until then and is still
+        in the bucket. None when there is none. Reads from the newest on."""
+        for revision in sorted(await self._revisions(subject), reverse=True):
+            head = await self.read(subject, revision)
+            if head.state != ABANDONED and head.committed_at <= moment:
+                return head
+        return None
+
     async def has_ticket(self, subject: Subject) -> bool:
         """Whether a writer is between sealing and settling, or died there."""
         async with self._database.read() as connection:

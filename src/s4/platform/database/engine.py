@@ -60,6 +60,18 @@ class Database:
         finally:
             metrics.DATABASE_SECONDS.labels("read").observe(time.perf_counter() - started)
 
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A read transaction whose statements all see one state, on PostgreSQL too. For what reads a whole table: no
+        deadline bounds it, for it holds no lock."""
+        try:
+            async with self._reader.connect() as connection:
+                if self.dialect == "postgresql":
+                    await connection.execution_options(isolation_level="REPEATABLE READ")
+                yield connection
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            raise _translated(error) from error
+
     async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs `work` in one write transaction and commits. `work` may run several times: no other effects in it."""
         started = time.perf_counter()

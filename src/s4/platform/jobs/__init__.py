@@ -15,7 +15,7 @@ worker takes no innocent along. A worker claims only kinds that it has a handler
 """
 
 from s4.platform.jobs.kinds import broad, narrowed, narrowed_to
-from s4.platform.jobs.leases import Lease, LeaseLost, Leases
+from s4.platform.jobs.leases import Lease, LeaseLost, Leases, any_held
 from s4.platform.jobs.queue import SYSTEM, ClaimedJob, JobRequest, Queue
 from s4.platform.jobs.regular import RegularJob, regular_handler, regular_handlers, regular_tasks
 from s4.platform.jobs.schedule import RegularTask, Scheduler, record_success
@@ -36,6 +36,7 @@ __all__ = [
     "Scheduler",
     "Worker",
     "WorkerLimits",
+    "any_held",
     "broad",
     "narrowed",
     "narrowed_to",

@@ -104,3 +104,11 @@ class Leases:
             await connection.execute(sa.update(leases).where(*which).values(owner="", until=now))
 
         await self._database.transact(drop)
+
+
+async def any_held(connection: Connection, prefix: str, now: datetime) -> bool:
+    """Whether anybody holds a lease whose name begins so; part of the caller's transaction."""
+    held = sa.exists().where(
+        leases.c.name.startswith(prefix, autoescape=True), leases.c.owner != "", leases.c.until > now
+    )
+    return bool((await connection.execute(sa.select(held))).scalar_one())

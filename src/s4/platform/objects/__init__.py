@@ -18,8 +18,10 @@ single requests for whoever examines a bucket; `factory.py` opens the one that t
 """
 
 from s4.platform.objects.base import (
+    COPY_BYTES_MAX,
     NO_CONDITIONS,
     NO_CREDENTIALS,
+    NOT_IMPLEMENTED,
     Capabilities,
     CreateOutcome,
     ObjectInfo,
@@ -32,6 +34,8 @@ from s4.platform.objects.signed import SignedRequests, StoreAnswer, ask_unsigned
 from s4.platform.objects.store import ObjectStore, Upload
 
 __all__ = [
+    "COPY_BYTES_MAX",
+    "NOT_IMPLEMENTED",
     "NO_CONDITIONS",
     "NO_CREDENTIALS",
     "Capabilities",

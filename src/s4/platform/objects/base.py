@@ -9,6 +9,7 @@ from typing import Protocol
 
 from s4.kernel.errors import NotFound, RangeNotSatisfiable, Unavailable
 from s4.kernel.keys import ObjectKey, ObjectPrefix
+from s4.kernel.units import GIB
 
 
 class CreateOutcome(StrEnum):
@@ -41,6 +42,9 @@ NO_CONDITIONS = (
 )
 """Where create-if-absent is not honoured: why S4 does not start, and what to do."""
 
+
+NOT_IMPLEMENTED = ("NotImplemented", "501")
+"""Codes of a store that does not know what it is asked for."""
 
 NO_CREDENTIALS = "NoCredentials"
 """The code where no credentials are set and the machine has none to give: neither S3 nor Google's storage was asked."""
@@ -160,6 +164,10 @@ class Backend(Protocol):
 
     async def children(self, prefix: ObjectPrefix) -> list[ObjectPrefix]: ...
 
+    async def copy(self, source: ObjectKey, target: ObjectKey) -> None:
+        """Within the store, over whatever is at `target`; its bytes come to nobody."""
+        ...
+
     async def delete(self, keys: Sequence[ObjectKey]) -> None:
         """At most `DELETE_BATCH_MAX` keys; missing ones are fine."""
         ...
@@ -169,6 +177,8 @@ class Backend(Protocol):
 
 DELETE_BATCH_MAX = 1000
 """S3's bound for one DeleteObjects request."""
+COPY_BYTES_MAX = 5 * GIB
+"""S3's bound for one CopyObject request."""
 LIST_PAGE_MAX = 1000
 """S3's bound for one page of a listing."""
 DEFAULT_CLASS = "STANDARD"

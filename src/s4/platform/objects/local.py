@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -92,6 +93,9 @@ class LocalBackend:
     async def children(self, prefix: ObjectPrefix) -> list[ObjectPrefix]:
         return await self.run(lambda: list(self._children(prefix)))
 
+    async def copy(self, source: ObjectKey, target: ObjectKey) -> None:
+        await self.run(lambda: self._copy(source, target))
+
     async def delete(self, keys: Sequence[ObjectKey]) -> None:
         await self.run(lambda: self._delete(keys))
 
@@ -115,6 +119,20 @@ class LocalBackend:
         temporary = self._write_temporary(data)
         try:
             self.publish(temporary, self._root / key, os.replace)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _copy(self, source: ObjectKey, target: ObjectKey) -> None:
+        temporary = self._temporary_path()
+        try:
+            with _open_for_writing(temporary) as file:
+                try:
+                    with (self._root / source).open("rb") as original:
+                        shutil.copyfileobj(original, file, _WRITE_BUFFER_BYTES)
+                except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+                    raise ObjectMissing(source) from error
+                _sync_file(file)
+            self.publish(temporary, self._root / target, os.replace)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -148,6 +148,10 @@ class RemoteBackend:
         prefixes = (name.removesuffix("/") + "/" for name in result["common_prefixes"])
         return sorted(ObjectPrefix(name.removeprefix(self._prefix)) for name in prefixes)
 
+    async def copy(self, source: ObjectKey, target: ObjectKey) -> None:
+        with _errors_told(source):
+            await obstore.copy_async(self._store, self._path(source), self._path(target), overwrite=True)
+
     async def delete(self, keys: Sequence[ObjectKey]) -> None:
         if isinstance(self._store, GCSStore):
             some_at_once = asyncio.Semaphore(_DELETIONS_AT_ONCE)

@@ -16,10 +16,13 @@ import structlog
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, S4Error
 from s4.kernel.keys import ObjectKey, ObjectPrefix
+from s4.kernel.units import MIB
 from s4.platform.faults import failpoint
 from s4.platform.objects.base import (
+    COPY_BYTES_MAX,
     DEFAULT_CLASS,
     DELETE_BATCH_MAX,
+    NOT_IMPLEMENTED,
     Backend,
     Capabilities,
     CreateOutcome,
@@ -49,7 +52,7 @@ _PAUSE_SECONDS = 0.1  # before the first repeat; doubles
 _PING_SECONDS_MAX = 5.0  # a readiness check that takes longer is a "no" already
 # The last parts have one deadline, the request that joins them has another.
 _FINISH_DEADLINES = 2
-_NOT_IMPLEMENTED = ("NotImplemented", "501")
+_COPIED_IN_A_DEADLINE_BYTES = 512 * MIB  # a store that copies slower than its own disks read is not well
 
 
 class ObjectStore:
@@ -116,6 +119,17 @@ class ObjectStore:
         _check(key)
         self._refuse_if_closed()
         return self._upload(key)
+
+    async def copy(self, source: ObjectKey, target: ObjectKey, *, size_bytes: int) -> None:
+        """Writes the object of `source` under `target` as well, within the store: no byte of it comes here, so nobody
+        has looked at what was copied. Raises `ObjectMissing`, and `ValueError` above `COPY_BYTES_MAX`."""
+        _check(source)
+        _check(target)
+        if size_bytes > COPY_BYTES_MAX:
+            raise ValueError("a store copies at most 5 GiB at once")
+        async with self._operation("copy", deadlines=1 + size_bytes // _COPIED_IN_A_DEADLINE_BYTES):
+            await self._backend.copy(source, target)
+        self.observer(target, "writes", 1)
 
     async def move_class(self, key: ObjectKey, storage_class: str | None, *, sha256: str) -> bool:
         """Writes an object over itself in another storage class, None for the store's default. Whether it had to.
@@ -255,7 +269,7 @@ class ObjectStore:
             honoured = outcomes == [CreateOutcome.CREATED, CreateOutcome.TAKEN]
             return Capabilities(create_if_absent=honoured and await self.get(key) == first)
         except StoreUnavailable as error:
-            if error.details.get("code") in _NOT_IMPLEMENTED:
+            if error.details.get("code") in NOT_IMPLEMENTED:
                 return Capabilities(create_if_absent=False)
             raise
         finally:

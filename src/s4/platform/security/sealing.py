@@ -28,7 +28,7 @@ class Sealer:
 
     def __init__(self, secret_keys: Sequence[str], random: RandomBytes) -> None:
         self._random = random
-        self._keys = {_derived(key, "id").hex()[:_KEY_ID_CHARS]: _derived(key, "seal") for key in secret_keys}
+        self._keys = {key_id(key): _derived(key, "seal") for key in secret_keys}
         self._current = next(iter(self._keys))
 
     def seal(self, plaintext: str, *, belongs_to: str) -> str:
@@ -55,6 +55,11 @@ class Sealer:
         except (binascii.Error, ValueError, InvalidTag) as error:
             raise DataCorrupt("A sealed secret is damaged or belongs to something else.") from error
         return opened.decode()
+
+
+def key_id(secret_key: str) -> str:
+    """Tells which key it is, and nothing of it."""
+    return _derived(secret_key, "id").hex()[:_KEY_ID_CHARS]
 
 
 def _cipher(key: bytes) -> "AESGCM":

@@ -322,3 +322,39 @@ STORAGE_DRIFT_BYTES = Gauge(
     "Bytes of live documents that the last listing of the bucket did not find. Above 0: somebody deletes behind S4's "
     "back; the log's `maintenance.content_differs` names the documents.",
 )
+
+# -- backups
+BACKUP_LAST_POINT = Gauge(
+    "s4_backup_last_point_timestamp_seconds",
+    "The moment that the last good backup holds, as Unix time; 0: there is none. `time() -` this is what a lost bucket "
+    "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs. The API tells "
+    "it; take the greatest of all processes.",
+)
+BACKUP_SECONDS = Gauge(
+    "s4_backup_duration_seconds",
+    "How long the last good backup took. It must stay well below `S4_BACKUP_EVERY_HOURS`.",
+)
+BACKUP_BYTES = Gauge(
+    "s4_backup_copied_bytes", "What the last good backup had to copy: what was new since the one before."
+)
+BACKUP_LACKING = Gauge(
+    "s4_backup_lacking_objects",
+    "Objects that the catalog named and the bucket did not have when the last good backup was made. Above 0 something "
+    "was lost: `backup.object_lacking` in the log names it; an older backup may have it.",
+)
+BACKUP_RUNS = Counter(
+    "s4_backup_runs_total",
+    "Backups, verifications and drills that ended in this process, by kind and outcome. Any `failed`: read its error "
+    "in the log.",
+    ["kind", "outcome"],
+)
+DRILL_LAST = Gauge(
+    "s4_backup_drill_timestamp_seconds", "When the last drill ended, as Unix time, however it ended; 0: there was none."
+)
+DRILL_FAILED = Gauge(
+    "s4_backup_drill_failed",
+    "1 if the last drill did not restore a sound deployment within its targets: the log's `backup.drill_failed` says "
+    "why. Do not wait for the day on which you need it.",
+)
+DRILL_RTO = Gauge("s4_backup_drill_rto_seconds", "How long the last drill took from nothing to a verified deployment.")
+DRILL_RPO = Gauge("s4_backup_drill_rpo_seconds", "How old the backup was when the last drill began to restore it.")

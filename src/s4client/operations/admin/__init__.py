@@ -2,6 +2,7 @@
 
 from s4client.operations.admin.analytics import AnalyticsOperations
 from s4client.operations.admin.audit import AuditOperations
+from s4client.operations.admin.backups import BackupsOperations
 from s4client.operations.admin.exports import ExportsOperations
 from s4client.operations.admin.keeping import KeepingOperations
 from s4client.operations.admin.keys import AdministratorsOperations, TenantKeysOperations
@@ -22,6 +23,7 @@ class AdminOperations(
     KeepingOperations,
     AnalyticsOperations,
     AuditOperations,
+    BackupsOperations,
     NoticesOperations,
     TenantWebhooksOperations,
 ):

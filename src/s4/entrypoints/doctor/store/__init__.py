@@ -8,6 +8,7 @@ unknown.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from s4.entrypoints.doctor.report import Check, Report, Verdict, failed, unknown
 from s4.entrypoints.doctor.store import behaviour, bucket, directory, google
 from s4.entrypoints.doctor.store.actions import Place, permissions
 from s4.entrypoints.doctor.store.actions import policy as policy_of
+from s4.entrypoints.doctor.store.backups import backups
 from s4.entrypoints.doctor.store.bench import Bench, new_name, open_bench
 from s4.entrypoints.doctor.store.identity import identity
 from s4.kernel.errors import InvalidRequest
@@ -50,7 +52,8 @@ def policy(settings: Settings) -> dict[str, Any] | None:
 async def examine(configuration: Configuration) -> Report:
     """Tries everything, and removes what it wrote also when it is cancelled. Trusts whom S4 trusts."""
     with trusting(configuration.settings.ca_file):
-        return await _examined(configuration)
+        report = await _examined(configuration)
+    return replace(report, checks=(*report.checks, backups(configuration.settings)))
 
 
 async def _examined(configuration: Configuration) -> Report:

@@ -1,0 +1,54 @@
+"""Who was erased, as far as anybody can still tell: whoever restores an old backup asks here first.
+
+The list (`system/erasures/`) is part of every backup, and grows only. So the newest backup knows more than the one that
+is restored, and the deployment itself, where it is still there, knows most. All that is read is which tenants have a
+place in the list; what stands there is the erasures' own.
+"""
+
+from collections.abc import Sequence
+
+from s4.domains.backup.model import Entry, Erased
+from s4.domains.backup.place import Place
+from s4.domains.backup.restorer import checked
+from s4.kernel import keys
+from s4.kernel.errors import S4Error
+from s4.kernel.ids import is_tenant_id
+from s4.kernel.keys import ObjectKey
+from s4.platform.objects import ObjectStore
+
+
+async def erased_by_place(place: Place) -> tuple[Erased, dict[ObjectKey, bytes]]:
+    """By the newest backup that can be read, and the objects of its list."""
+    for identifier in reversed(await place.ids()):
+        try:
+            manifest = await place.manifest(identifier)
+            entries = [entry async for entry in place.entries(manifest) if entry.key.startswith(keys.ERASURES)]
+            by_data: dict[str, list[Entry]] = {}
+            for entry in entries:
+                by_data.setdefault(entry.data, []).append(entry)
+            listed: dict[ObjectKey, bytes] = {}
+            for name, of in by_data.items():
+                encrypted = manifest.encrypted_under is not None
+                packed = b"".join([chunk async for chunk in place.data(name, encrypted=encrypted)])
+                listed |= {entry.key: checked(entry, packed) for entry in of}
+        except S4Error:
+            continue  # never finished, or damaged: an older one says what it knows
+        return _of([key.removeprefix(keys.ERASURES) for key in listed]), listed
+    return Erased(), {}
+
+
+async def erased_in(store: ObjectStore) -> Erased:
+    """By a deployment's own store."""
+    children = await store.list_children(keys.ERASURES)
+    return _of([child.removeprefix(keys.ERASURES) for child in children])
+
+
+def together(*said: Erased) -> Erased:
+    """Whoever any of them names."""
+    return Erased(
+        frozenset().union(*(each.tenants for each in said)), frozenset().union(*(each.documents for each in said))
+    )
+
+
+def _of(names: Sequence[str]) -> Erased:
+    return Erased(frozenset(name.split("/")[0] for name in names if is_tenant_id(name.split("/")[0])))

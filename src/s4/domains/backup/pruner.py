@@ -1,0 +1,104 @@
+"""Removing backups whose time is over, and what belongs to none.
+
+Data objects are counted over the manifests of all backups that stay: what one of them names, stays. A backup that
+cannot be read keeps everything, for nobody knows what it needs. A manifest goes first and its data last, so that
+whoever is cut off leaves leftovers and never a backup that lacks something. It excludes `Creator` by the same hold;
+what another deployment writes into the same place is safe by its age.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from s4.domains.backup.model import Manifest, Retention, backup_id
+from s4.domains.backup.place import Place
+from s4.domains.maintenance.holds import Holds
+from s4.kernel import keys
+from s4.kernel.clock import Clock
+from s4.kernel.errors import DataCorrupt, NotFound
+from s4.platform.faults import failpoint
+
+log = structlog.get_logger()
+
+_LEFTOVER_AGE = timedelta(days=1)  # longer than any run writes between two of its lists
+
+
+@dataclass(slots=True)
+class Pruned:
+    """What went, or would."""
+
+    backups: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    data_objects: int = 0
+    data_bytes: int = 0
+    kept: int = 0
+
+
+class Pruner:
+    """Needs the permission to delete in the place; nothing else of S4's does."""
+
+    def __init__(self, place: Place, holds: Holds, clock: Clock) -> None:
+        self._place = place
+        self._holds = holds
+        self._clock = clock
+
+    async def prune(self, retention: Retention, *, dry_run: bool = False) -> Pruned:
+        """Raises `DataCorrupt` when any backup cannot be read: then nothing goes. Raises `Unavailable` while another
+        backup is made or removed."""
+        async with self._holds.placed("backup"):
+            now = self._clock.now()
+            pruned = Pruned()
+            whole, unfinished = await self._look()
+            expired = set(retention.expired([manifest.point for manifest in whole], now))
+            staying = [manifest for manifest in whole if manifest.point not in expired]
+            pruned.kept = len(staying)
+            needed: set[str] = set()
+            for manifest in staying:
+                needed |= {entry.data async for entry in self._place.entries(manifest)}
+            pruned.backups = [manifest.backup_id for manifest in whole if manifest.point in expired]
+            pruned.unfinished = [each for each in unfinished if each < backup_id(now - _LEFTOVER_AGE)]
+            going = [*pruned.backups, *pruned.unfinished]
+            if not dry_run:
+                for identifier in going:
+                    await self._remove(identifier)
+            for identifier in (each for each in unfinished if each not in pruned.unfinished):
+                needed |= {entry.data async for entry in self._place.unfinished_entries(identifier)}
+            await self._remove_data(needed, now, pruned, dry_run=dry_run)
+            return pruned
+
+    async def _look(self) -> tuple[list[Manifest], list[str]]:
+        whole, unfinished = [], []
+        for identifier in await self._place.ids():
+            try:
+                manifest = await self._place.manifest(identifier)
+            except NotFound:
+                unfinished.append(identifier)
+            except DataCorrupt as error:
+                raise DataCorrupt(
+                    f"Backup {identifier} cannot be read, so nobody knows what it needs: nothing is removed. Look at "
+                    f"`s4 backup verify {identifier}`."
+                ) from error
+            else:
+                self._place.require_key(manifest)
+                whole.append(manifest)
+        return whole, unfinished
+
+    async def _remove(self, identifier: str) -> None:
+        await self._place.store.delete([keys.backup_manifest(identifier)])
+        failpoint("backup.prune_begun")
+        rest = [info.key async for info in self._place.store.list(keys.backup(identifier))]
+        await self._place.store.delete(rest)
+        log.info("backup.removed", backup_id=identifier)
+
+    async def _remove_data(self, needed: set[str], now: datetime, pruned: Pruned, *, dry_run: bool) -> None:
+        doomed = []
+        async for info in self._place.store.list(keys.BACKUP_DATA):
+            name = info.key.rsplit("/", 1)[-1]
+            if name not in needed and now - info.last_modified.astimezone(UTC) > _LEFTOVER_AGE:
+                doomed.append(info.key)
+                pruned.data_bytes += info.size
+        pruned.data_objects = len(doomed)
+        if doomed and not dry_run:
+            await self._place.store.delete(doomed)
+            failpoint("backup.pruned")

@@ -1,0 +1,352 @@
+"""Going back to a former state without stopping: in place, or as a new tenant beside the live one.
+
+In place nothing is overwritten and nothing forgotten: what a document was becomes its next head, by the same protocol
+as any other change (`Chains.commit`), and a document that was not there then becomes a tombstone. So replicas and
+searches follow as always, whoever was in the middle of a change is not torn, and going back can be gone back on. A
+document that somebody changes meanwhile stays as he left it, and is counted. Run again, it does what is left to do.
+
+Bytes that are brought back get a version id of their own: the former one may be dead to a collector already. Their sum
+is compared on the way, before the head that names them. The text and the vectors come along where they were kept, so
+that nothing is extracted or paid for twice; the index is a worker's work, as after every change.
+
+A tenant's own settings, plan and keys stay as they are: a key that was revoked since stays revoked. A document under a
+legal hold stays as it is, too, unless its bytes are damaged.
+"""
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from s4.domains import audit
+from s4.domains.backup import queries
+from s4.domains.backup.creator import Progress, silent
+from s4.domains.backup.model import Erased
+from s4.domains.backup.sources import Source, Was, content_of, text_of
+from s4.domains.documents.chain import subject as document_subject
+from s4.domains.documents.queries import rows
+from s4.domains.maintenance.holds import Holds
+from s4.domains.tenants import NewTenant, TenantService
+from s4.domains.tenants import queries as tenant_queries
+from s4.kernel import keys
+from s4.kernel.clock import rfc3339
+from s4.kernel.context import AdminContext
+from s4.kernel.errors import DataCorrupt, InvalidRequest
+from s4.kernel.ids import (
+    DocumentId,
+    RandomBytes,
+    TenantId,
+    VersionId,
+    derived_id,
+    document_id_for_key,
+    new_version_id,
+)
+from s4.platform.chains import Chains, Draft, Head
+from s4.platform.database import Connection, Database
+from s4.platform.faults import failpoint
+from s4.platform.objects import ObjectMissing, ObjectStore
+
+log = structlog.get_logger()
+
+_PARALLEL = 8  # documents in work: each is a copy and two small transactions
+_SAID = ("key", "filename", "content_type", "sha256", "size", "metadata")
+"""What makes two states of a document the same to its owner."""
+
+
+@dataclass(slots=True)
+class Rewound:
+    """What going back did with one tenant's documents, or would do. `lost`: their bytes are not kept any more."""
+
+    tenant_id: str
+    into: str
+    unchanged: int = 0
+    changed: int = 0
+    brought_back: int = 0
+    removed: int = 0
+    erased: int = 0
+    held: int = 0
+    """Under a legal hold, and left as they are."""
+    changed_meanwhile: int = 0
+    lost: list[str] = field(default_factory=list)
+    bytes_copied: int = 0
+    api_key: str | None = field(default=None, repr=False)
+    """Of a new tenant; shown once."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.lost and not self.changed_meanwhile
+
+
+@dataclass(slots=True)
+class _Job:
+    """One tenant on its way back: whose state, into which tenant, and how."""
+
+    source: Source
+    tenant_id: TenantId
+    into: TenantId
+    erased: Erased
+    done: Rewound
+    heals: bool
+    dry_run: bool
+
+    @property
+    def keeps_what_is_unchanged(self) -> bool:
+        return self.tenant_id == self.into and not self.heals
+
+
+class _Meanwhile(Exception):
+    """Somebody changed the document between looking and sealing."""
+
+
+class Rewinder:
+    """Runs beside a live deployment."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        chains: Chains,
+        tenants: TenantService,
+        holds: Holds,
+        random: RandomBytes,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._chains = chains
+        self._tenants = tenants
+        self._holds = holds
+        self._random = random
+
+    async def in_place(
+        self,
+        context: AdminContext,
+        source: Source,
+        tenant_id: TenantId,
+        erased: Erased,
+        *,
+        heals: bool = False,
+        dry_run: bool = False,
+        progress: Progress = silent,
+    ) -> Rewound:
+        """`heals`: the bytes of documents that are as they were are read, too, and brought back where they are gone or
+        damaged. Raises `NotFound` when the tenant was not there at the point or is not here now, `InvalidRequest` when
+        it was erased, `Unavailable` while another restore runs, too, `DataCorrupt`."""
+        await self._require(source, tenant_id, erased)
+        await self._tenants.get(tenant_id)
+        job = _Job(source, tenant_id, tenant_id, erased, Rewound(tenant_id, tenant_id), heals, dry_run)
+        async with self._holds.placed("restore"):
+            named = await self._each(job, progress)
+            if source.names_all:
+                async with self._database.read() as connection:
+                    live = await queries.live_documents(connection, tenant_id)
+                for document_id in live:
+                    if document_id not in named:
+                        await self._one(job, Was(DocumentId(document_id), None))
+        if not dry_run:
+            await self._note(context, "tenant.rewind", job)
+        return job.done
+
+    async def beside(
+        self,
+        context: AdminContext,
+        source: Source,
+        tenant_id: TenantId,
+        erased: Erased,
+        *,
+        name: str,
+        dry_run: bool = False,
+        progress: Progress = silent,
+    ) -> Rewound:
+        """As `in_place`, into a new tenant with a key of its own. Repeated with the same name within a day, it goes on
+        with the same one."""
+        head = await self._require(source, tenant_id, erased)
+        job = _Job(source, tenant_id, TenantId(""), erased, Rewound(tenant_id, "a new tenant"), False, dry_run)
+        async with self._holds.placed("restore"):
+            if not dry_run:
+                new = NewTenant(name, head.body["email"], head.body["company"], head.body["plan_id"])
+                once = f"s4/restore/{tenant_id}/{rfc3339(source.point)}/{name}"
+                created = await self._tenants.create_once(context, new, idempotency_key=once)
+                job.into = job.done.into = created.tenant.tenant_id
+                job.done.api_key = created.api_key
+                await self._bring_vectors(source, tenant_id, job.into)
+                failpoint("rewind.vectors_copied")
+            await self._each(job, progress)
+        if not dry_run:
+            await self._note(context, "tenant.restore", job)
+        return job.done
+
+    # -- inside
+
+    async def _require(self, source: Source, tenant_id: TenantId, erased: Erased) -> Head:
+        if erased.covers(tenant_id, None):
+            raise InvalidRequest("This tenant was erased: no restore brings it back.")
+        return await source.tenant(tenant_id)
+
+    async def _each(self, job: "_Job", progress: Progress) -> set[str]:
+        """Answers with the documents that the source named."""
+        named: set[str] = set()
+        running: set[asyncio.Task[None]] = set()
+        try:
+            async for was in job.source.documents(job.tenant_id, if_changed=job.keeps_what_is_unchanged):
+                named.add(was.document_id)
+                if job.erased.covers(job.tenant_id, was.document_id):
+                    job.done.erased += 1
+                    continue
+                if len(running) >= _PARALLEL:
+                    ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in ended:
+                        task.result()
+                running.add(asyncio.create_task(self._one(job, was)))
+                progress("going back", len(named), job.done.bytes_copied)
+            for task in running:
+                await task
+        finally:
+            for task in running:
+                task.cancel()
+        return named
+
+    async def _one(self, job: "_Job", was: Was) -> None:
+        into, done = job.into, job.done
+        target = was.document_id if into == job.tenant_id else _beside(into, was)
+        async with self._database.read() as connection:
+            row = await rows.find(connection, into, target)
+        live = row if row is not None and row.state == "live" else None
+        if was.head is None:
+            if live is not None and await self._is_held(job, live):
+                done.held += 1
+            elif live is not None and await self._commit(job, target, row, "tombstone", {"key": live.key}):
+                done.removed += 1
+            return
+        is_sound = live is not None and not (job.heals and await self._is_damaged(into, live))
+        if live is not None and is_sound and _said(live) == {name: was.head.body[name] for name in _SAID}:
+            done.unchanged += 1
+            return
+        if live is not None and is_sound and await self._is_held(job, live):
+            done.held += 1
+            return
+        body = {name: was.head.body[name] for name in (*_SAID, "uploaded_at", "holds") if name in was.head.body}
+        if live is not None and is_sound and (live.sha256, live.size_bytes) == (body["sha256"], body["size"]):
+            body |= {"version_id": live.version_id, "content_revision": live.content_revision}  # its bytes are there
+        elif job.dry_run:
+            done.bytes_copied += body["size"]
+        else:
+            try:
+                body |= await self._bring(job, was.head, target, row)
+            except ObjectMissing:
+                done.lost.append(was.document_id)
+                log.error("rewind.bytes_lost", tenant_id=job.tenant_id, document_id=was.document_id)
+                return
+        if await self._commit(job, target, row, "live", body):
+            done.changed += live is not None
+            done.brought_back += live is None
+
+    async def _is_held(self, job: "_Job", live: Any) -> bool:
+        """Whether a document, or its whole tenant, is under a legal hold now: then it is neither deleted nor replaced.
+        One that is placed from here on is a newer head, and the commit refuses."""
+        async with self._database.read() as connection:
+            tenant = await tenant_queries.body(connection, job.into)
+            now = await self._database.now(connection)
+        if tenant is not None and tenant.get("hold"):
+            return True
+        head = await self._chains.at(document_subject(job.into, DocumentId(live.document_id)), now)
+        return head is not None and bool(head.body.get("holds"))
+
+    async def _is_damaged(self, into: TenantId, live: Any) -> bool:
+        """Whether the bytes of a live document are gone, or others."""
+        key = keys.content(into, DocumentId(live.document_id), VersionId(live.version_id))
+        digest = hashlib.sha256()
+        with suppress(ObjectMissing):
+            async for chunk in self._store.stream(key):
+                digest.update(chunk)
+            return bool(digest.hexdigest() != live.sha256)
+        return True
+
+    async def _bring(self, job: "_Job", head: Head, target: DocumentId, row: Any) -> dict[str, Any]:
+        """Bytes and text under a new version. Raises `ObjectMissing` when the bytes are gone, `DataCorrupt` when they
+        are not what the head says."""
+        version_id = new_version_id(self._random)
+        digest = hashlib.sha256()
+        async with self._store.upload(keys.content(job.into, target, version_id)) as upload:
+            async for chunk in job.source.read(content_of(job.tenant_id, head)):
+                digest.update(chunk)
+                await upload.write(chunk)
+            if digest.hexdigest() != head.body["sha256"]:
+                raise DataCorrupt(f"The bytes of {head.subject.subject_id} are not what its head says.")
+            size_bytes = await upload.commit()
+        job.done.bytes_copied += size_bytes  # not around the await: others add to it meanwhile
+        failpoint("rewind.content_copied")
+        revision = (row.revision if row is not None else 0) + 1
+        with suppress(ObjectMissing, DataCorrupt):  # then it is extracted again
+            text = b"".join([chunk async for chunk in job.source.read(text_of(job.tenant_id, head))])
+            await self._store.create(keys.text(job.into, target, version_id, revision), text, commit_id=None)
+        return {"version_id": version_id, "content_revision": revision}
+
+    async def _bring_vectors(self, source: Source, tenant_id: TenantId, into: TenantId) -> None:
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def one(key: keys.ObjectKey) -> None:
+            async with gate:
+                with suppress(ObjectMissing, DataCorrupt):  # then they are made again
+                    vectors = b"".join([chunk async for chunk in source.read(key)])
+                    await self._store.put(keys.embedding_for(into, key), vectors)
+
+        await asyncio.gather(*[one(key) async for key in source.derived(tenant_id)])
+
+    async def _commit(self, job: "_Job", target: DocumentId, looked_at: Any, state: str, body: dict[str, Any]) -> bool:
+        """False when somebody else changed it since it was looked at; nothing is committed in a dry run."""
+        if job.dry_run:
+            return True
+        revision = looked_at.revision if looked_at is not None else 0
+
+        async def seal(connection: Connection, _: datetime) -> Draft:
+            row = await rows.lock(connection, job.into, target)
+            if (row.revision if row is not None else 0) != revision:
+                raise _Meanwhile
+            return Draft(state, body)
+
+        async def settled(_connection: Connection, _head: Head) -> None:
+            return None
+
+        try:
+            await self._chains.commit(document_subject(job.into, target), seal=seal, settled=settled)
+        except _Meanwhile:
+            job.done.changed_meanwhile += 1
+            return False
+        failpoint("rewind.committed")
+        return True
+
+    async def _note(self, context: AdminContext, action: str, job: "_Job") -> None:
+        done = job.done
+        said = {name: value for name, value in asdict(done).items() if name not in ("api_key", "lost")}
+        said |= {"point": rfc3339(job.source.point), "lost": len(done.lost)}
+
+        async def note(connection: Connection) -> None:
+            await audit.record(
+                connection, context.actor, action, f"tenant/{done.into}", tenant_id=done.tenant_id, after=said
+            )
+
+        await self._database.transact(note)
+
+
+def _beside(into: TenantId, was: Was) -> DocumentId:
+    """The same in every run: by the tenant's own key, where it has one, as an upload by it would have."""
+    key = was.head.body["key"] if was.head is not None else None
+    of = TenantId(was.head.subject.tenant_id) if was.head is not None else into
+    if key is not None and was.document_id == document_id_for_key(of, key):
+        return document_id_for_key(into, key)
+    return DocumentId(derived_id("doc", into, was.document_id))
+
+
+def _said(row: Any) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "filename": row.filename,
+        "content_type": row.content_type,
+        "sha256": row.sha256,
+        "size": row.size_bytes,
+        "metadata": row.metadata,
+    }

@@ -1,0 +1,244 @@
+"""`s4 restore`: back to a backup, or to a moment; everything or one tenant; here, beside, or on an empty machine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from s4.entrypoints.cli.backup_commands import DataDir, done, operator_context, settings_of, shown
+from s4.entrypoints.cli.options import ConfigFile, Json, WrongUsage, examples, moment
+from s4.entrypoints.cli.output import print_json, print_line, print_note
+from s4.kernel.units import human_size
+
+if TYPE_CHECKING:
+    from s4.domains.backup import Erased, Restored, Rewound
+    from s4.domains.backup.sources import Source
+    from s4.entrypoints.bootstrap import Core
+    from s4.kernel.settings import Settings
+
+_NAMES_SHOWN = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "restore",
+        epilog=examples(
+            "s4 restore latest --data-dir restored --from file://$PWD/s4-data/objects",
+            "s4 restore latest --data-dir s4-data --in-place --dry-run",
+        ),
+    )(restore)
+
+
+def restore(
+    context: typer.Context,
+    wanted: Annotated[
+        str | None,
+        typer.Argument(metavar="[BACKUP]", show_default=False, help="`latest`, or one of `s4 backup list`."),
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            "--at",
+            parser=moment,
+            metavar="TIME",
+            show_default=False,
+            help="Instead of a backup: a moment, from what the bucket still keeps (S4_GARBAGE_GRACE_SECONDS).",
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", show_default=False, help="Only this tenant (id); see the next two.")
+    ] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Take the tenant, or all of them, back while they are served.")
+    ] = False,
+    as_new: Annotated[
+        str | None,
+        typer.Option("--as-new", metavar="NAME", show_default=False, help="Make a new tenant beside the live one."),
+    ] = None,
+    heal: Annotated[
+        bool, typer.Option("--heal", help="In place: read the bytes of unchanged documents, too, and replace bad ones.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change.")] = False,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", show_default=False, help="Where backups are, as S4_BACKUP_URL."),
+    ] = None,
+    erased_in: Annotated[
+        str | None,
+        typer.Option(
+            "--erased-in",
+            metavar="URL",
+            show_default=False,
+            help="The old deployment's store, if it is still there: it knows best who was erased since.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Go back.
+
+    Without --in-place and --as-new: everything, into the empty store and catalog of these settings, which may be served
+    once the restore has found them sound. It gets an epoch of its own, so a catalog of the old deployment refuses it.
+    Interrupted, it goes on where it was. Whoever was erased since is not brought back, anywhere.
+    """
+    way = _Way(wanted, at, tenant, in_place, as_new, heal, dry_run)
+    way.check()
+    settings = settings_of(context, config, data_dir=data_dir, backup_url=source)
+    if not in_place and as_new is None:
+        _show_whole(done(_whole(settings, way, erased_in, as_json=as_json)), way, as_json=as_json)
+    else:
+        _show_tenants(done(_tenants(settings, way, erased_in, as_json=as_json)), way, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What was asked for."""
+
+    wanted: str | None
+    at: datetime | None
+    tenant: str | None
+    in_place: bool
+    as_new: str | None
+    heal: bool
+    dry_run: bool
+
+    def check(self) -> None:
+        """Raises `WrongUsage` for what does not go together."""
+        if (self.wanted is None) == (self.at is None):
+            raise WrongUsage("Say what to go back to: a backup (`latest`), or --at a moment.")
+        if self.in_place and self.as_new is not None:
+            raise WrongUsage("--in-place and --as-new are two ways: choose one.")
+        if self.as_new is not None and self.tenant is None:
+            raise WrongUsage("--as-new makes one tenant: say of which by --tenant.")
+        if not self.in_place and self.as_new is None:
+            if self.tenant is not None:
+                raise WrongUsage("Say what becomes of the tenant: --in-place, or --as-new NAME.")
+            if self.at is not None:
+                raise WrongUsage("A moment is restored in place or as a new tenant: the bucket that knows it is here.")
+        if self.heal and not (self.in_place and self.at is None):
+            raise WrongUsage("--heal goes with --in-place and a backup.")
+
+
+async def _whole(settings: "Settings", way: _Way, erased_url: str | None, *, as_json: bool) -> "Restored":
+    from s4.domains.backup import Restorer, erased_by_place, together
+    from s4.entrypoints.bootstrap import RANDOM, open_own_store, open_place, open_restored, secret_key_id
+    from s4.kernel.clock import SystemClock
+
+    assert way.wanted is not None, "checked"
+    async with open_place(settings) as place, open_own_store(settings) as target:
+        manifest = await place.find(way.wanted)
+        by_place, listed = await erased_by_place(place)
+        erased = together(by_place, await _erased_at(settings, erased_url))
+        if manifest.secret_key_id != secret_key_id(settings):
+            print_note(
+                "S4_SECRET_KEY is not the one that was in use: what was encrypted under it (secrets of webhooks) will "
+                "not open. Set it before you restore, if you have it."
+            )
+        restorer = Restorer(place, target, SystemClock(), RANDOM)
+        if way.dry_run:
+            return await restorer.plan(manifest, erased)
+        return await restorer.restore(
+            manifest, erased, lambda: open_restored(settings), shown(as_json=as_json), besides=listed
+        )
+
+
+async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, as_json: bool) -> "list[Rewound]":
+    from s4.domains.backup import erased_in, together
+    from s4.entrypoints.bootstrap import make_rewinder, open_core
+    from s4.kernel.errors import NotFound
+    from s4.kernel.ids import parse_tenant_id
+
+    rewound = []
+    async with open_core(settings) as core, _source(core, way) as source:
+        context = await operator_context(core)
+        erased = together(await erased_in(core.store), await _erased_at(settings, erased_url))
+        tenants = [parse_tenant_id(way.tenant)] if way.tenant is not None else await source.tenants()
+        rewinder = make_rewinder(core)
+        for tenant_id in tenants:
+            progress = shown(as_json=as_json)
+            try:
+                if way.as_new is not None:
+                    one = await rewinder.beside(
+                        context, source, tenant_id, erased, name=way.as_new, dry_run=way.dry_run, progress=progress
+                    )
+                else:
+                    one = await rewinder.in_place(
+                        context, source, tenant_id, erased, heals=way.heal, dry_run=way.dry_run, progress=progress
+                    )
+            except NotFound:
+                if way.tenant is not None:
+                    raise
+                print_note(f"{tenant_id} is not here any more: --tenant {tenant_id} --as-new NAME brings it back.")
+                continue
+            rewound.append(one)
+    return rewound
+
+
+@asynccontextmanager
+async def _source(core: "Core", way: _Way) -> "AsyncIterator[Source]":
+    from s4.domains.backup import BackupSource, ChainSource
+    from s4.entrypoints.bootstrap import open_place
+
+    if way.at is not None:
+        yield ChainSource(core.database, core.store, core.chains, way.at)
+        return
+    assert way.wanted is not None, "checked"
+    async with open_place(core.settings) as place:
+        yield BackupSource(place, await place.find(way.wanted))
+
+
+async def _erased_at(settings: "Settings", url: str | None) -> "Erased":
+    from s4.domains.backup import Erased, erased_in
+    from s4.entrypoints.bootstrap import open_own_store
+
+    if url is None:
+        return Erased()
+    async with open_own_store(settings.model_copy(update={"store_url": url})) as store:
+        return await erased_in(store)
+
+
+def _show_whole(restored: "Restored", way: _Way, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(restored) | {"ok": restored.ok, "dry_run": way.dry_run})
+    else:
+        for problem in restored.problems:
+            print_note(problem)
+        verb = "Would restore" if way.dry_run else "Restored"
+        print_line(
+            f"{verb} {restored.backup_id}: {restored.objects} objects, {human_size(restored.bytes_written)}; "
+            f"{restored.objects_there} were there, {restored.objects_left_out} were erased since."
+        )
+        if restored.ok and not way.dry_run and restored.counts is not None:
+            print_line(
+                f"Verified: {restored.counts.documents} documents of {restored.counts.tenants} tenants, "
+                f"{restored.samples} searches. It can be served."
+            )
+        elif not restored.ok:
+            print_note("It is not sound, and nothing will start on it.")
+    if not restored.ok:
+        raise typer.Exit(1)
+
+
+def _show_tenants(rewound: "list[Rewound]", way: _Way, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"tenants": [asdict(one) | {"ok": one.ok} for one in rewound], "dry_run": way.dry_run})
+    for one in [] if as_json else rewound:
+        said = (
+            f"{one.brought_back} brought back, {one.changed} changed, {one.removed} removed, {one.unchanged} as before"
+        )
+        print_line(f"{one.tenant_id} into {one.into}: {said}; {human_size(one.bytes_copied)}.")
+        if one.api_key is not None:
+            print_line(f"Its key, shown this once: {one.api_key}")
+        for document_id in one.lost[:_NAMES_SHOWN]:
+            print_note(f"The bytes of {document_id} are not kept any more.")
+        if one.held:
+            print_note(f"{one.held} documents are under a legal hold and stay as they are.")
+        if one.changed_meanwhile:
+            print_note(f"{one.changed_meanwhile} documents were changed meanwhile and stay so; run this again.")
+    if not all(one.ok for one in rewound):
+        raise typer.Exit(1)

@@ -1,0 +1,351 @@
+"""Backups through the real wiring: what is in them while others write, what they cost, and what damage does to them."""
+
+import contextlib
+import random
+import shutil
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s4.domains.backup import BackupService, Erased, Restorer, queries
+from s4.domains.backup.model import Retention
+from s4.domains.backup.pruner import Pruner
+from s4.domains.maintenance.holds import Holds
+from s4.entrypoints.bootstrap import RANDOM, make_backups, open_place, open_restored
+from s4.entrypoints.configuration import load_settings
+from s4.kernel import keys
+from s4.kernel.clock import SystemClock
+from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error
+from s4.kernel.settings import Settings
+from s4.kernel.units import KIB
+from s4.platform.objects import open_store
+from s4.platform.telemetry import metrics
+from tests.factories.house import House, open_house
+
+KEY = "0123456789abcdef" * 4
+LARGE = random.Random(1).randbytes(300 * KIB)
+"""More than goes into a pack, and nothing that anybody can read."""
+PLACES = ("beside", "elsewhere", "encrypted")
+
+
+def place_settings(kind: str, folder: Path) -> dict[str, Any]:
+    """In the same store, in another, and encrypted there."""
+    said: dict[str, Any] = {} if kind == "beside" else {"backup_url": (folder / "elsewhere").as_uri()}
+    return said | ({"backup_encryption_key": KEY} if kind == "encrypted" else {})
+
+
+@contextlib.asynccontextmanager
+async def filled(folder: Path, **settings: Any) -> AsyncIterator[tuple[House, BackupService]]:
+    """A deployment with two tenants and what they uploaded, indexed."""
+    async with open_house(folder / "data", **settings) as house:
+        acme, globex = await house.tenant("Acme"), await house.tenant("Globex")
+        for number in range(5):
+            await house.put(acme, f"tides-{number}", f"Tides follow the moon, says page {number}.")
+        await house.put(globex, "large", LARGE, content_type="application/octet-stream")
+        await house.work()
+        yield house, make_backups(house.core)
+
+
+def settings_of(folder: Path, name: str, house: House, **changes: Any) -> Settings:
+    """Of an empty deployment that reads the same place, on a machine of its own."""
+    its = house.core.settings
+    return load_settings(
+        data_dir=folder / name,
+        embedding_provider="deterministic",
+        backup_url=its.backup_url or its.store_url,
+        backup_encryption_key=its.backup_encryption_key,
+        admin_api_key=its.admin_api_key,
+        secret_key=its.secret_key,
+        **changes,
+    )
+
+
+async def restored(settings: Settings, erased: Erased | None = None) -> Any:
+    """Into the empty deployment of `settings`."""
+    target = open_store(settings)
+    try:
+        async with open_place(settings) as place:
+            restorer = Restorer(place, target, SystemClock(), RANDOM)
+            manifest = await place.find("latest")
+            return await restorer.restore(manifest, erased or Erased(), lambda: open_restored(settings))
+    finally:
+        await target.aclose()
+
+
+async def test_what_the_bucket_has_lost_keeps_nothing_else_from_being_backed_up(tmp_path: Path) -> None:
+    """And what a former backup has of it is kept."""
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        acme = await house.tenant("Initech")
+        old = await house.put(acme, "old", "was backed up once")
+        await backups.create()
+        new = await house.put(acme, "new", "never was")
+        await house.work()
+        for document in (old, new):
+            key = keys.content(acme.context.tenant_id, document.document_id, document.version_id)
+            await house.core.store.put(key, b"rotten")
+
+        manifest = await backups.create()
+
+        assert [new.document_id in key for key in manifest.lacking] == [True]
+        assert manifest.counts.documents == 8
+        found = await backups.verify("latest")
+        assert found.problems == [f"The bucket lacked {manifest.lacking[0]} when the backup was made."]
+
+
+@pytest.mark.parametrize("kind", PLACES)
+async def test_a_backup_brings_everything_back_on_an_empty_machine(tmp_path: Path, kind: str) -> None:
+    async with filled(tmp_path, **place_settings(kind, tmp_path)) as (house, backups):
+        manifest = await backups.create()
+        assert manifest.lacking == ()
+        assert (manifest.counts.tenants, manifest.counts.documents) == (2, 6)
+        assert manifest.samples.entries == 5, "all that have a text"
+        found = await backups.verify("latest")
+        assert (found.problems, found.objects) == ([], found.objects_read)
+        settings = settings_of(tmp_path, "fresh", house)
+        tenants = [tenant.tenant_id for tenant in (await house.core.tenants.page(page_of(100)))[0]]
+
+    done = await restored(settings)
+
+    assert done.problems == []
+    assert (done.counts.documents, done.samples) == (6, 5)
+    async with open_house(tmp_path / "fresh") as fresh:
+        assert sorted(tenants) == sorted(t.tenant_id for t in (await fresh.core.tenants.page(page_of(100)))[0])
+        assert fresh.core.deployment.epoch != manifest.epoch
+        assert fresh.core.deployment.state == "serving"
+
+
+async def test_keys_work_and_documents_are_found_after_a_restore(tmp_path: Path) -> None:
+    async with open_house(tmp_path / "data", **place_settings("elsewhere", tmp_path)) as house:
+        acme = await house.tenant()
+        document = await house.put(acme, "tides", "Tides follow the moon.", {"year": 2024})
+        await house.work()
+        await make_backups(house.core).create()
+        settings = settings_of(tmp_path, "fresh", house)
+
+    assert (await restored(settings)).ok
+
+    async with open_house(tmp_path / "fresh") as fresh:
+        again = await fresh.known(acme.key)
+        assert await fresh.found(again, "moon") == [document.document_id]
+        (back,) = await fresh.all(again)
+        assert (back.key, back.metadata, back.revision) == ("tides", {"year": 2024}, document.revision)
+        assert back.uploaded_at == document.uploaded_at
+
+
+async def test_what_comes_after_the_point_is_not_in_it_however_long_copying_takes(tmp_path: Path) -> None:
+    """While it copies, a document is replaced, one is deleted, one is new, and the collector has no patience."""
+    async with filled(tmp_path, garbage_grace_seconds=0, upload_seconds_max=0.001, index_grace_seconds=0,
+                      **place_settings("elsewhere", tmp_path)) as (house, backups):  # fmt: skip
+        acme = await house.tenant("Initech")
+        kept, gone = await house.put(acme, "kept", "before"), await house.put(acme, "gone", "here still")
+        await house.work()
+        written = False
+
+        def meanwhile(what: str, objects: int, _: int) -> None:
+            nonlocal written
+            written = True
+
+        async def write() -> None:
+            await house.put(acme, "kept", "afterwards")
+            await house.put(acme, "new", "too late")
+            await house.core.documents.delete(acme.context, gone.document_id)
+            await house.work()
+            await house.parts.maintenance.collect()
+            for _ in range(3):
+                await house.parts.maintenance.optimize()
+            await house.work()
+
+        manifest = await create_while(backups, write, house)
+        assert manifest.lacking == ()
+        assert manifest.counts.documents == 8
+        assert (await backups.verify("latest")).problems == []
+        settings = settings_of(tmp_path, "fresh", house)
+
+    done = await restored(settings)
+
+    assert done.problems == []
+    async with open_house(tmp_path / "fresh") as fresh:
+        again = await fresh.known(acme.key)
+        assert {document.key for document in await fresh.all(again)} == {"kept", "gone"}
+        assert await fresh.found(again, "before") == [kept.document_id]
+        assert await fresh.found(again, "afterwards") == []
+
+
+async def create_while(backups: BackupService, write: Any, house: House) -> Any:
+    """Writes between the reading of the catalog and the listing of the bucket."""
+    from s4.domains.backup import creator
+
+    take = creator.take
+
+    async def taken(database: Any) -> Any:
+        snapshot = await take(database)
+        await write()
+        return snapshot
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(creator, "take", taken)
+        return await backups.create()
+
+
+async def test_a_second_backup_copies_only_what_is_new(tmp_path: Path) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (_, backups):
+        first = await backups.create()
+        second = await backups.create()
+        assert second.work.objects_copied < first.work.objects_copied / 4, "only the sealed trail and the like"
+        assert second.work.bytes_copied < first.work.bytes_copied / 20
+        assert second.counts.documents == first.counts.documents
+        assert (await backups.verify("latest")).problems == []
+        listed = await backups.all()
+        assert [each.backup_id for each in listed] == [first.backup_id, second.backup_id]
+
+
+async def test_a_drill_fails_loudly_on_any_damage(tmp_path: Path) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        await backups.create()
+        assert (await backups.drill()).problems == []
+        place = tmp_path / "elsewhere"
+        shutil.copytree(place, tmp_path / "sound")
+        for damage in ("flipped", "missing", "cut manifest", "cut list", "cut data"):
+            shutil.rmtree(place)
+            shutil.copytree(tmp_path / "sound", place)
+            harm(place, damage)
+
+            drilled = await backups.drill()
+
+            assert drilled.problems, damage
+            assert not (await backups.verify("latest")).ok, damage
+        assert metrics.DRILL_FAILED._value.get() == 1
+        async with house.core.database.read() as connection:
+            runs = await queries.last_runs(connection, "drill", limit=10)
+            assert [run.outcome for run in runs] == ["failed"] * 5 + ["ok"]
+        assert not list((house.core.settings.data_dir / "drill").glob("*")), "scratch is gone"
+
+
+def harm(place: Path, damage: str) -> None:
+    data = sorted((place / "backups/data").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    (manifest,) = place.glob("backups/2*/manifest.json")
+    (part,) = place.glob("backups/2*/parts/000001.jsonl.zst")
+    match damage:
+        case "flipped":
+            raw = bytearray(data[-1].read_bytes())
+            raw[len(raw) // 2] ^= 1
+            data[-1].write_bytes(raw)
+        case "missing":
+            data[-1].unlink()
+        case "cut data":
+            data[-1].write_bytes(data[-1].read_bytes()[:-1])
+        case "cut manifest":
+            manifest.write_bytes(manifest.read_bytes()[:-20])
+        case "cut list":
+            part.write_bytes(part.read_bytes()[:-3])
+
+
+def page_of(size: int) -> Any:
+    from s4.kernel.pages import PageRequest
+
+    return PageRequest(1, size)
+
+
+async def test_a_drill_over_its_target_fails(tmp_path: Path) -> None:
+    async with filled(tmp_path, rto_target_seconds=0.001, rpo_target_seconds=3600) as (_, backups):
+        await backups.create()
+        drilled = await backups.drill()
+        assert [problem[:7] for problem in drilled.problems] == ["RTO was"]
+
+
+async def test_retention_never_breaks_a_backup_that_stays(tmp_path: Path) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        acme = await house.tenant("Initech")
+        document = await house.put(acme, "once", "only in the first one")
+        first = await backups.create()
+        await house.core.documents.delete(acme.context, document.document_id)
+        second = await backups.create()
+        later = LaterClock(timedelta(days=40))
+        async with open_place(house.core.settings) as place:
+            pruner = Pruner(place, Holds(house.core.database, RANDOM), later)
+            planned = await pruner.prune(Retention(timedelta(days=30), 1), dry_run=True)
+            assert (planned.backups, planned.kept) == ([first.backup_id], 1)
+            pruned = await pruner.prune(Retention(timedelta(days=30), 1))
+            assert pruned.backups == [first.backup_id]
+            assert pruned.data_objects == planned.data_objects
+            assert (await pruner.prune(Retention(timedelta(days=30), 1))).backups == []
+        assert [each.backup_id for each in await backups.all()] == [second.backup_id]
+        assert (await backups.verify("latest")).problems == []
+
+
+class LaterClock:
+    """The machine's, some time ahead."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self._ahead = ahead
+
+    def now(self) -> Any:
+        return SystemClock().now() + self._ahead
+
+
+async def test_who_was_erased_since_does_not_come_back(tmp_path: Path) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        gone, acme = await house.tenant("Erased"), await house.tenant("Initech")
+        await house.put(gone, "secret", "nobody may read this")
+        secret = await house.put(acme, "one", "nor this one")
+        await house.put(acme, "two", "but this")
+        await house.work()
+        await backups.create()
+        settings = settings_of(tmp_path, "fresh", house)
+    erased = Erased(frozenset({gone.context.tenant_id}), frozenset({(acme.context.tenant_id, secret.document_id)}))
+
+    done = await restored(settings, erased)
+
+    assert done.ok
+    assert done.objects_left_out > 0
+    store = open_store(settings)
+    left = [info.key async for info in store.list(keys.EVERYTHING)]
+    await store.aclose()
+    assert not [key for key in left if gone.context.tenant_id in key or secret.document_id in key]
+    async with open_house(tmp_path / "fresh") as fresh:
+        assert [document.key for document in await fresh.all(await fresh.known(acme.key))] == ["two"]
+
+
+async def test_a_restore_into_a_place_that_is_not_empty_is_refused(tmp_path: Path) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        await backups.create()
+        with pytest.raises(Conflict, match="belongs to a deployment"):
+            await restored(house.core.settings)
+
+
+async def test_an_encrypted_backup_holds_no_word_in_plain_and_opens_with_its_key_only(tmp_path: Path) -> None:
+    async with filled(tmp_path, **place_settings("encrypted", tmp_path)) as (house, backups):
+        await backups.create()
+        stored = b"".join(path.read_bytes() for path in (tmp_path / "elsewhere").rglob("*") if path.is_file())
+        assert b"Tides" not in stored
+        assert LARGE[:64] not in stored
+        assert b"doc_" not in stored
+        assert (await backups.verify("latest")).problems == []
+        settings = settings_of(tmp_path, "fresh", house).model_copy(update={"backup_encryption_key": None})
+        with pytest.raises(InvalidRequest, match="is encrypted under the key"):
+            await restored(settings)
+
+
+async def test_a_process_does_not_start_on_a_bucket_that_is_being_restored(tmp_path: Path) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        await backups.create()
+        settings = settings_of(tmp_path, "fresh", house)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("s4.domains.backup.restorer.Restorer._verify", broken)
+        with pytest.raises(S4Error):
+            await restored(settings)
+    with pytest.raises(Conflict, match="is being restored to"):
+        async with open_house(tmp_path / "fresh"):
+            raise AssertionError("it must not start")
+    done = await restored(settings)
+    assert done.ok
+    assert done.objects == 0, "everything was there"
+    async with open_house(tmp_path / "fresh") as fresh:
+        assert fresh.core.deployment.state == "serving"
+
+
+async def broken(*_: Any) -> None:
+    raise DataCorrupt("Broken off.")

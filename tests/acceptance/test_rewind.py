@@ -1,0 +1,228 @@
+"""Going back with the deployment alive: in place and beside, to a backup and to a moment that the chains still tell."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s4.domains.backup import BackupSource, ChainSource, Erased, Rewound
+from s4.domains.documents.chain import subject
+from s4.entrypoints.bootstrap import make_backups, make_rewinder, open_place
+from s4.kernel import keys
+from s4.kernel.errors import InvalidRequest, NotFound
+from s4.kernel.ids import TenantId
+from s4.platform.chains import Draft
+from tests.factories.house import House, Tenant, open_house
+from tests.factories.process import OWNER
+
+
+class Past:
+    """A deployment with a past: at `point` Acme had three documents, and much has happened since."""
+
+    def __init__(self, house: House, acme: Tenant, point: datetime) -> None:
+        self.house, self.acme, self.point = house, acme, point
+
+    @contextlib.asynccontextmanager
+    async def source(self, kind: str) -> AsyncIterator[Any]:
+        core = self.house.core
+        if kind == "moment":
+            yield ChainSource(core.database, core.store, core.chains, self.point)
+            return
+        async with open_place(core.settings) as place:
+            yield BackupSource(place, await place.find("latest"))
+
+    async def contents(self, tenant: Tenant) -> dict[str | None, bytes]:
+        documents = self.house.core.documents
+        return {
+            document.key: b"".join([part async for part in documents.content(document)])
+            for document in await self.house.all(tenant)
+        }
+
+
+@contextlib.asynccontextmanager
+async def past(folder: Path, **settings: Any) -> AsyncIterator[Past]:
+    async with open_house(folder / "data", backup_url=(folder / "elsewhere").as_uri(), **settings) as house:
+        acme = await house.tenant()
+        await house.put(acme, "kept", "as it is")
+        replaced = await house.put(acme, "replaced", "before the change")
+        deleted = await house.put(acme, "deleted", "before the deletion", {"year": 2020})
+        patched = await house.put(acme, "patched", "the same bytes", {"state": "old"})
+        await house.work()
+        await make_backups(house.core).create()
+        async with house.core.database.read() as connection:
+            point = await house.core.database.now(connection)
+        await asyncio.sleep(0.002)  # the next head is later by the database's clock
+        await house.put(acme, "replaced", "after the change")
+        await house.core.documents.delete(acme.context, deleted.document_id)
+        await house.core.documents.patch_metadata(acme.context, patched.document_id, {"state": "new"})
+        await house.put(acme, "new", "too late")
+        await house.work()
+        assert replaced.revision == 1
+        yield Past(house, acme, point)
+
+
+THEN = {
+    "kept": b"as it is",
+    "replaced": b"before the change",
+    "deleted": b"before the deletion",
+    "patched": b"the same bytes",
+}
+
+
+@pytest.mark.parametrize("kind", ["backup", "moment"])
+async def test_a_tenant_goes_back_in_place_while_it_is_served(tmp_path: Path, kind: str) -> None:
+    async with past(tmp_path) as was, was.source(kind) as source:
+        rewinder = make_rewinder(was.house.core)
+        tenant_id = was.acme.context.tenant_id
+        before = await was.contents(was.acme)
+        planned = await rewinder.in_place(OWNER, source, tenant_id, Erased(), dry_run=True)
+        assert await was.contents(was.acme) == before, "a dry run changes nothing"
+
+        done = await rewinder.in_place(OWNER, source, tenant_id, Erased())
+
+        assert (done.changed, done.brought_back, done.removed) == (2, 1, 1)
+        assert counts(planned) == counts(done)
+        assert await was.contents(was.acme) == THEN
+        await was.house.work()
+        assert len(await was.house.found(was.acme, "deletion")) == 1
+        assert await was.house.found(was.acme, "after") == []
+        metadata = {document.key: document.metadata for document in await was.house.all(was.acme)}
+        assert (metadata["patched"], metadata["deleted"]) == ({"state": "old"}, {"year": 2020})
+        again = await rewinder.in_place(OWNER, source, tenant_id, Erased())
+        assert (again.changed, again.brought_back, again.removed) == (0, 0, 0)
+        report = await was.house.core.accounts.recount_all()
+        assert report.repaired == 0, "balances are exact"
+
+
+def counts(done: Rewound) -> tuple[int, ...]:
+    return done.unchanged, done.changed, done.brought_back, done.removed, done.bytes_copied
+
+
+@pytest.mark.parametrize("kind", ["backup", "moment"])
+async def test_a_tenant_comes_back_beside_the_live_one(tmp_path: Path, kind: str) -> None:
+    async with past(tmp_path) as was, was.source(kind) as source:
+        rewinder = make_rewinder(was.house.core)
+        tenant_id = was.acme.context.tenant_id
+        before = await was.contents(was.acme)
+
+        done = await rewinder.beside(OWNER, source, tenant_id, Erased(), name="Acme, yesterday")
+
+        assert (done.brought_back, done.ok) == (4, True)
+        assert done.api_key is not None
+        beside = await was.house.known(done.api_key)
+        assert await was.contents(beside) == THEN
+        assert await was.contents(was.acme) == before
+        paid = embedded(was.house)
+        await was.house.work()
+        assert embedded(was.house) == paid, "vectors came along"
+        assert len(await was.house.found(beside, "deletion")) == 1
+        again = await rewinder.beside(OWNER, source, tenant_id, Erased(), name="Acme, yesterday")
+        assert (again.into, again.unchanged, again.brought_back) == (done.into, 4, 0)
+
+
+def embedded(house: House) -> float:
+    from s4.platform.telemetry import metrics
+
+    return float(metrics.EMBEDDING_CACHE.labels("miss")._value.get())
+
+
+async def test_what_the_window_has_lost_is_named_and_the_rest_comes_back(tmp_path: Path) -> None:
+    patience = {"garbage_grace_seconds": 0, "upload_seconds_max": 0.001}
+    async with past(tmp_path, **patience) as was, was.source("moment") as source:
+        await was.house.parts.maintenance.collect()
+
+        done = await make_rewinder(was.house.core).in_place(OWNER, source, was.acme.context.tenant_id, Erased())
+
+        assert len(done.lost) == 2
+        assert not done.ok
+        assert done.changed == 1, "the metadata"
+        assert set(await was.contents(was.acme)) == {"kept", "replaced", "patched"}
+
+
+async def test_nobody_removes_what_a_restore_may_read(tmp_path: Path) -> None:
+    """The collector runs while documents go back, and would have a right to all that they need."""
+    patience = {"garbage_grace_seconds": 0, "upload_seconds_max": 0.001}
+    async with past(tmp_path, **patience) as was, was.source("moment") as source:
+        collected = False
+
+        def meanwhile(*_: Any) -> None:
+            nonlocal collected
+            collected = True
+
+        original = source.documents
+
+        async def slowly(tenant_id: TenantId, *, if_changed: bool) -> AsyncIterator[Any]:
+            await was.house.parts.maintenance.collect()
+            async for each in original(tenant_id, if_changed=if_changed):
+                meanwhile()
+                yield each
+
+        source.documents = slowly
+        done = await make_rewinder(was.house.core).in_place(OWNER, source, was.acme.context.tenant_id, Erased())
+        assert collected
+        assert done.lost == []
+        assert await was.contents(was.acme) == THEN
+
+
+async def test_who_was_erased_does_not_come_back_to_life(tmp_path: Path) -> None:
+    async with past(tmp_path) as was, was.source("backup") as source:
+        rewinder = make_rewinder(was.house.core)
+        tenant_id = was.acme.context.tenant_id
+        deleted = was.house.core.documents.id_for_key(was.acme.context, "deleted")
+        with pytest.raises(InvalidRequest, match="was erased"):
+            await rewinder.in_place(OWNER, source, tenant_id, Erased(tenants=frozenset({tenant_id})))
+        done = await rewinder.in_place(OWNER, source, tenant_id, Erased(documents=frozenset({(tenant_id, deleted)})))
+        assert (done.erased, done.brought_back) == (1, 0)
+        assert "deleted" not in await was.contents(was.acme)
+
+
+async def test_what_is_under_a_legal_hold_stays_as_it_is(tmp_path: Path) -> None:
+    async with past(tmp_path) as was, was.source("backup") as source:
+        core, tenant_id = was.house.core, was.acme.context.tenant_id
+        before = await was.contents(was.acme)
+        for document in await was.house.all(was.acme):
+            held = subject(tenant_id, document.document_id)
+            head = await core.chains.read(held, document.revision)
+            body = {**head.body, "holds": {"operator": {"reason": "a court", "placed_at": "2026-01-31T12:00:00Z"}}}
+
+            async def seal(_c: Any, _n: Any, body: Any = body) -> Draft:
+                return Draft("live", body)
+
+            await core.chains.commit(held, seal=seal, settled=settled)
+
+        done = await make_rewinder(core).in_place(OWNER, source, tenant_id, Erased())
+
+        assert (done.held, done.removed, done.changed, done.brought_back) == (3, 0, 0, 1)
+        assert await was.contents(was.acme) == before | {"deleted": THEN["deleted"]}
+
+
+async def settled(_connection: Any, _head: Any) -> None:
+    """Nothing more."""
+
+
+async def test_bytes_that_the_bucket_lost_are_brought_back_from_a_backup(tmp_path: Path) -> None:
+    async with past(tmp_path) as was, was.source("backup") as source:
+        core, tenant = was.house.core, was.acme.context
+        kept = next(document for document in await was.house.all(was.acme) if document.key == "kept")
+        key = keys.content(tenant.tenant_id, kept.document_id, kept.version_id)
+        await core.store.put(key, b"as it iz")
+        rewinder = make_rewinder(core)
+        without = await rewinder.in_place(OWNER, source, tenant.tenant_id, Erased(), dry_run=True)
+
+        done = await rewinder.in_place(OWNER, source, tenant.tenant_id, Erased(), heals=True)
+
+        assert (without.unchanged, done.unchanged) == (1, 0)
+        assert await was.contents(was.acme) == THEN
+
+
+async def test_a_tenant_that_was_not_there_is_not_found(tmp_path: Path) -> None:
+    async with past(tmp_path) as was:
+        rewinder = make_rewinder(was.house.core)
+        core = was.house.core
+        early = ChainSource(core.database, core.store, core.chains, was.point - timedelta(days=1))
+        with pytest.raises(NotFound):
+            await rewinder.in_place(OWNER, early, was.acme.context.tenant_id, Erased())
