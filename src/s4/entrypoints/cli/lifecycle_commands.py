@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     lifecycle.command(
         epilog=examples(
             "s4 lifecycle show --data-dir s4-data --store-url s3://my-bucket/s4",
-            "s4 lifecycle show --data-dir s4-data --store-url gs://my-bucket/s4 --json > lifecycle.json",
+            "s4 lifecycle show --data-dir s4-data --store-url gs://my-bucket/s4 --json",
         )
     )(show)
     lifecycle.command(epilog=examples("s4 lifecycle apply --help"))(apply)
