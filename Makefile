@@ -18,6 +18,13 @@ DIST ?= dist
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
+# Installs packages of Debian's that are missing, or says so.
+define debian
+	@dpkg -s $(1) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); } || \
+	  { echo "These packages of Debian are missing: $(1). Install them, or run this as root."; exit 2; }
+endef
+
 setup: $(STAMP)  ## Create .venv with S4 and everything it needs, hashes checked
 
 $(STAMP): requirements/dev.lock pyproject.toml requirements/runtime.in
@@ -57,13 +64,6 @@ isolation: setup  ## The isolation matrix, and every mutant that it must find ou
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz
 
-# Installs packages of Debian's that are missing, or says so.
-define debian
-	@dpkg -s $(1) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1); } || \
-	  { echo "These packages of Debian are missing: $(1). Install them, or run this as root."; exit 2; }
-endef
-
 test-ops: setup  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer and haproxy, which it installs when it may
 	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m ops
@@ -101,8 +101,9 @@ bench: setup  ## Speed, memory, size against their budgets; parts: make bench PA
 	$(BIN)/python benchmarks/bench.py $(PARTS)
 	$(BIN)/python benchmarks/footprint.py --check
 
-bench-scale: setup  ## Searches of a bucket that is far away: in place, and from local copies
-	$(BIN)/python benchmarks/bench.py scale
+bench-scale: setup  ## Many machines: a far bucket, replicas, requests of each operation, idle tenants, rolling. Half an hour
+	$(call debian,$(CLUSTER_PACKAGES))
+	$(BIN)/python benchmarks/bench.py scale replicas operations crowd machines rolling
 
 soak: setup  ## Mixed load for a while; fails when memory, descriptors or threads grow: make soak MINUTES=30
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)

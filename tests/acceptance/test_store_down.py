@@ -44,7 +44,12 @@ def test_while_the_store_is_down_changes_are_refused_with_503_and_nothing_of_the
 ) -> None:
     kept = calls.stored(calls.put(tenant, "kept", "the first wording"))["document_id"]
     calls.wait(tenant, kept)
+    assert calls.found(tenant, "first") == [kept]
     network.add(Fault(Mode.UNAVAILABLE))
+    ready = httpx.get(tenant.base_url.copy_with(path="/health/ready"), timeout=30)
+    assert ready.status_code == 200, "no balancer takes all replicas out"
+    assert (ready.json()["status"], ready.json()["dependencies"]["database"]) == ("degraded", "ok")
+    assert calls.found(tenant, "first") == [kept], "what is on local disk is searched on"
     assert_told_to_come_again(calls.put(tenant, "kept", "the second wording"))
     assert_told_to_come_again(calls.put(tenant, "new", "a new document"))
     assert_told_to_come_again(calls.post(tenant, "new.txt", b"a new document"))

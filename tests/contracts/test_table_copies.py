@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -344,6 +345,42 @@ async def test_a_disk_that_takes_no_copies_costs_speed_and_no_search(bucket: Buc
     (bucket.folder / "file").write_text("in the way")
     replica = await bucket.replica(folder="file")
     assert await found(replica, "a", version, "tides") == {"tides"}
+
+
+async def test_a_disk_that_takes_a_part_of_a_write_damages_no_copy(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = await bucket.write("acme", row("doc_a", "walrus"))
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, start: whole(file, data[: max(1, len(data) // 2)], start))
+    replica = await bucket.replica()
+    assert await found(replica, "acme", version, "walrus") == {"doc_a"}
+    bucket.requests()
+    assert await found(replica, "acme", version, "walrus") == {"doc_a"}
+    assert bucket.requests() == []
+
+
+async def test_a_store_that_says_nothing_keeps_one_search_waiting_and_no_other(bucket: Bucket) -> None:
+    versions = {tenant: await bucket.write(tenant, row("doc_a", "walrus")) for tenant in ("acme", "other", "warm")}
+    replica = await bucket.replica()
+    assert await found(replica, "warm", versions["warm"], "walrus") == {"doc_a"}
+    silence = bucket.proxy.add(Fault(Mode.HANG))
+    with pytest.raises(Unavailable):
+        await found(replica, "acme", versions["acme"], "walrus")
+    bucket.requests()
+    with pytest.raises(Unavailable) as refused:
+        await found(replica, "other", versions["other"], "walrus")
+    assert refused.value.retry_after > timedelta()
+    assert bucket.requests() == []
+    assert await found(replica, "warm", versions["warm"], "walrus") == {"doc_a"}
+
+    bucket.proxy.faults.remove(silence)
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while True:
+            with suppress(Unavailable):
+                if await found(replica, "other", versions["other"], "walrus") == {"doc_a"}:
+                    break
+            await asyncio.sleep(0.1)
 
 
 async def test_while_the_bucket_is_away_warm_tables_are_searched(bucket: Bucket) -> None:

@@ -73,12 +73,14 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
             dependencies["object_store"] = store = (
                 "failed_over"  # searches and downloads go on; writes are answered 503
             )
-        serving = database == "ok" and store in ("ok", "failed_over")
+        # All replicas share the store: without it each answers what it can, and 503 with Retry-After to the rest, as no
+        # balancer without a server would.
+        serving = database == "ok"
         metrics.READY.set(serving)
         catalog = await current_state(core.database) if database == "ok" else "unknown"
         reasons = {} if trouble is None else {"embedding": trouble}
         body = {
-            "status": "ready" if serving else "unavailable",
+            "status": _status(serving, store),
             "dependencies": dependencies,
             "reasons": reasons,
             "catalog": catalog,
@@ -98,6 +100,12 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         return Response(exposition.combined("api", children), media_type=exposition.CONTENT_TYPE)
 
     return router
+
+
+def _status(serving: bool, store: str) -> str:
+    if not serving:
+        return "unavailable"
+    return "ready" if store in ("ok", "failed_over") else "degraded"
 
 
 def _not_ready(body: Mapping[str, Any]) -> Response:

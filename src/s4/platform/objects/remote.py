@@ -268,6 +268,7 @@ _THROTTLED = {"429", "503", "SlowDown", "TooManyRequests", "RequestLimitExceeded
 _FULL = {"507", "InsufficientStorage", "XMinioStorageFull", "QuotaExceeded"}
 _DENIED = {"401", "403", "AccessDenied"}
 _NO_BUCKET = "NoSuchBucket"
+_TIMED_OUT = "kind: Timeout"  # of obstore's HTTP client, in the text only, as the rest
 _UNIDENTIFIED = "Error performing token request"
 
 
@@ -298,7 +299,7 @@ def _fault(error: Exception) -> StoreFault:
         return StoreFault.THROTTLED
     if said & _DENIED or _UNIDENTIFIED in str(error):
         return StoreFault.DENIED
-    return StoreFault.ERROR
+    return StoreFault.TIMEOUT if _TIMED_OUT in str(error) else StoreFault.ERROR
 
 
 def _code(error: Exception) -> str | None:

@@ -128,8 +128,12 @@ def _opened(target: Path) -> Path:
 
 
 def _write_at(path: Path, start: int, data: bytes) -> None:
+    """Raises `OSError` for what the disk has no room for: a call may write a part, and the next one says why."""
+    left = memoryview(data)
     with path.open("r+b", buffering=0) as file:
-        os.pwrite(file.fileno(), data, start)
+        while left:
+            written = os.pwrite(file.fileno(), left, start)
+            left, start = left[written:], start + written
 
 
 def _write(target: Path, data: bytes) -> None:

@@ -17,9 +17,9 @@ from s4.engine.vectors.copies.disk import CopiesDirectory
 from s4.engine.vectors.errors import IndexDamaged
 from s4.engine.vectors.files import Sums
 from s4.engine.vectors.manifest import manifest_name
-from s4.kernel.errors import NotFound, S4Error
+from s4.kernel.errors import NotFound, S4Error, Unavailable
 from s4.platform.background import in_background
-from s4.platform.objects import ObjectStore
+from s4.platform.objects import ObjectStore, StoreFault, StoreUnavailable
 from s4.platform.telemetry import metrics
 
 log = structlog.get_logger()
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 _RANGES_AT_ONCE = 32  # each with a piece of some megabyte in memory
 _TOUCH_SECONDS = 1.0  # how fine the use of a copy is known to other processes, and to the choice of what goes
 _STOCK_SECONDS = 30.0  # how often a fill looks what other processes brought
+_PLAN_SECONDS_MAX = 10.0  # for two small requests; whoever waits for them holds a place that others want
+_SILENT_SECONDS = 5.0  # so long nobody waits for a store that has just said nothing
 _AVOID_SECONDS = 60.0  # after a failure, or for a table that does not fit: until then its searches read the store
 _SWEEP_SECONDS = 600.0
 _VERSIONS_KEPT = 2  # the new one, and the one that searches under way may hold
@@ -44,6 +46,15 @@ class CopyLimits:
     bytes_max: int
     copy_first_bytes_max: int
     idle_max: timedelta
+
+
+class _Silence(Unavailable):
+    def __init__(self) -> None:
+        super().__init__(
+            "The object store does not answer, and this index is not on local disk yet; try again.",
+            details={"dependency": "object_store"},
+            retry_after=timedelta(seconds=_SILENT_SECONDS),
+        )
 
 
 @dataclass(slots=True)
@@ -80,6 +91,8 @@ class TableCopies:
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._filling: dict[str, _Filling] = {}
         self._avoided: dict[str, float] = {}
+        self._silent_until: float | None = None
+        """The store said nothing when it was asked last; until then it is asked for no table."""
         self._damaged: dict[str, IndexDamaged] = {}
         """Found by fills, and not told yet."""
         self._gate = asyncio.Semaphore(_RANGES_AT_ONCE)
@@ -109,7 +122,8 @@ class TableCopies:
     async def place(self, prefix: str, version: int, recorded: Recorded) -> Path | None:
         """Where LanceDB finds the table at `version` on local disk; None: search the store, for now.
 
-        Raises `IndexDamaged` when the store's files are not those that were committed.
+        Raises `IndexDamaged` when the store's files are not those that were committed; `Unavailable` when the store
+        says nothing: reading it would take as long, for nothing.
         """
         if self._is_held(prefix, version):
             metrics.INDEX_COPIES.labels("hit").inc()
@@ -185,15 +199,20 @@ class TableCopies:
         copy = self._copies.get(prefix)
         if copy is not None and version < copy.newest:
             return False  # a straggler that read the catalog early
+        self._refuse_while_silent()
         if self._avoided.get(prefix, 0.0) > time.monotonic():
             return False
         try:
-            plan = await fill.plan(self._store, self._directory, prefix, version, await recorded())
+            plan = await self._planned(prefix, version, await recorded())
         except NotFound:
             return False  # cleaned up: reading the store will say so
         except IndexDamaged as error:
             self._note_damage(prefix, error)
             return False
+        except _Silence:
+            metrics.INDEX_COPIES.labels("failed").inc()
+            log.warning("index_copies.store_is_silent", prefix=prefix)
+            raise
         except (S4Error, OSError) as error:
             self._avoid(prefix, error)
             return False
@@ -206,6 +225,29 @@ class TableCopies:
         task.add_done_callback(lambda _: self._filling.pop(prefix, None))
         # Shielded: who goes away does not take the others' copy along.
         return await asyncio.shield(task) if is_waited_for else False
+
+    async def _planned(self, prefix: str, version: int, recorded: Sums) -> fill.Plan:
+        """Raises `_Silence` when the store does not answer, and whatever `plan` raises."""
+        silent_until: float | None = None
+        try:
+            async with asyncio.timeout(_PLAN_SECONDS_MAX):
+                return await fill.plan(self._store, self._directory, prefix, version, recorded)
+        except (TimeoutError, StoreUnavailable) as error:
+            if isinstance(error, StoreUnavailable) and error.fault is not StoreFault.TIMEOUT:
+                raise
+            silent_until = time.monotonic() + _SILENT_SECONDS
+            raise _Silence from error
+        finally:
+            self._silent_until = silent_until
+
+    def _refuse_while_silent(self) -> None:
+        """Lets one ask again when the time has come; the others are refused until it was answered."""
+        now = time.monotonic()
+        if self._silent_until is None:
+            return
+        if now < self._silent_until:
+            raise _Silence
+        self._silent_until = now + _PLAN_SECONDS_MAX
 
     async def _fill(self, plan: fill.Plan) -> bool:
         with self._directory.locked(plan.prefix) as mine:
