@@ -137,6 +137,8 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "set_keeping": ("ten_a",),
     "retention_due": (),
     "run_retention": (),
+    "list_backups": (),
+    "request_backup": (),
     "begin_export": ("ten_a",),
     "describe_export": ("ten_a",),
     "export_documents": ("ten_a",),
