@@ -48,8 +48,6 @@ TERMS = ObjectPrefix("system/terms/")
 PROBES = ObjectPrefix("system/probes/")
 AUDIT = ObjectPrefix("system/audit/")
 EMBEDDING_MODELS = ObjectPrefix("system/embedding-models/")
-ERASURES = ObjectPrefix("system/erasures/")
-"""Who was erased: below it a prefix for each tenant."""
 BACKUPS = ObjectPrefix("backups/")
 """Of this bucket, or of the one that backups go to."""
 BACKUP_DATA = ObjectPrefix("backups/data/")

@@ -12,9 +12,9 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from s4.kernel.backup_settings import BackupSettings
 from s4.kernel.keeping_settings import KeepingSettings
+from s4.kernel.leaving_settings import LeavingSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
-from s4.kernel.retention_settings import RetentionSettings
 from s4.kernel.setting_values import (
     EmbeddingProvider,
     Environment,
@@ -35,7 +35,7 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, ReplicaSettings, RetentionSettings, StoreSettings, KeepingSettings, BackupSettings):
+class Settings(RequestSettings, ReplicaSettings, LeavingSettings, StoreSettings, KeepingSettings, BackupSettings):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -5,16 +5,17 @@ is restored, and the deployment itself, where it is still there, knows most. All
 place in the list; what stands there is the erasures' own.
 """
 
-from collections.abc import Sequence
-
 from s4.domains.backup.model import Entry, Erased
 from s4.domains.backup.place import Place
 from s4.domains.backup.restorer import checked
+from s4.domains.leaving import erased_tenants
 from s4.kernel import keys
 from s4.kernel.errors import S4Error
-from s4.kernel.ids import is_tenant_id
-from s4.kernel.keys import ObjectKey
+from s4.kernel.ids import TenantId, is_tenant_id
+from s4.kernel.keys import Collection, ObjectKey
 from s4.platform.objects import ObjectStore
+
+_LIST = keys.collection(Collection.ERASURES)
 
 
 async def erased_by_place(place: Place) -> tuple[Erased, dict[ObjectKey, bytes]]:
@@ -22,7 +23,7 @@ async def erased_by_place(place: Place) -> tuple[Erased, dict[ObjectKey, bytes]]
     for identifier in reversed(await place.ids()):
         try:
             manifest = await place.manifest(identifier)
-            entries = [entry async for entry in place.entries(manifest) if entry.key.startswith(keys.ERASURES)]
+            entries = [entry async for entry in place.entries(manifest) if entry.key.startswith(_LIST)]
             by_data: dict[str, list[Entry]] = {}
             for entry in entries:
                 by_data.setdefault(entry.data, []).append(entry)
@@ -33,14 +34,14 @@ async def erased_by_place(place: Place) -> tuple[Erased, dict[ObjectKey, bytes]]
                 listed |= {entry.key: checked(entry, packed) for entry in of}
         except S4Error:
             continue  # never finished, or damaged: an older one says what it knows
-        return _of([key.removeprefix(keys.ERASURES) for key in listed]), listed
+        names = (key.removeprefix(_LIST).split("/")[0] for key in listed)
+        return Erased(frozenset(TenantId(name) for name in names if is_tenant_id(name))), listed
     return Erased(), {}
 
 
 async def erased_in(store: ObjectStore) -> Erased:
     """By a deployment's own store."""
-    children = await store.list_children(keys.ERASURES)
-    return _of([child.removeprefix(keys.ERASURES) for child in children])
+    return Erased(await erased_tenants(store))
 
 
 def together(*said: Erased) -> Erased:
@@ -48,7 +49,3 @@ def together(*said: Erased) -> Erased:
     return Erased(
         frozenset().union(*(each.tenants for each in said)), frozenset().union(*(each.documents for each in said))
     )
-
-
-def _of(names: Sequence[str]) -> Erased:
-    return Erased(frozenset(name.split("/")[0] for name in names if is_tenant_id(name.split("/")[0])))

@@ -13,7 +13,7 @@ from s4.domains.leaving.erasure_model import Erasure, ErasureState, Remaining
 from s4.domains.leaving.erasures import Erasures, ErasureTimes, Remains, erased_tenants
 from s4.domains.leaving.exports import ExportService
 from s4.domains.leaving.imports import ImportService
-from s4.domains.leaving.retention import Kept, Retention
+from s4.domains.leaving.own_data import Kept, OwnData
 
 __all__ = [
     "Erasure",
@@ -23,8 +23,8 @@ __all__ = [
     "ExportService",
     "ImportService",
     "Kept",
+    "OwnData",
     "Remaining",
     "Remains",
-    "Retention",
     "erased_tenants",
 ]

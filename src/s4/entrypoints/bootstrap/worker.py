@@ -9,7 +9,7 @@ from s4.domains.announcements import Teller
 from s4.domains.backup import BackupService
 from s4.domains.indexing import IndexingService
 from s4.domains.indexing.service import IndexingLimits
-from s4.domains.leaving import Kept, Retention
+from s4.domains.leaving import Kept, OwnData
 from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Repairs
 from s4.domains.usage import LedgerKeeper
 from s4.domains.webhooks import DeliveryPump
@@ -99,7 +99,7 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     keeper = LedgerKeeper(core.database, hours_kept=timedelta(days=settings.usage_hours_days))
     verifier = make_verifier(settings, core.database, core.store)
     teller = Teller(core.database, core.records[Collection.NOTICES], core.events, core.mailbox)
-    retention = Retention(
+    own_data = OwnData(
         core.database,
         Kept(
             failed_jobs=timedelta(days=settings.jobs_failed_days),
@@ -117,7 +117,7 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         sealer,
         verifier,
         teller,
-        retention,
+        own_data,
         core.retention,
     )
     regular = [job for part in comes_round for job in part.regular_jobs()]

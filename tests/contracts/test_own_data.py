@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from s4.domains.leaving.queries.retention import OWN
 
 from s4.domains import audit
 from s4.domains.announcements.models import mails, notices_told
 from s4.domains.audit import Sealer, Verifier
 from s4.domains.audit.models import audit_entries
-from s4.domains.leaving import Kept, Retention
-from s4.domains.leaving.queries.retention import OWN
+from s4.domains.leaving import Kept, OwnData
 from s4.kernel.context import SYSTEM_ACTOR
 from s4.kernel.settings import Settings
 from s4.platform.database import Connection, Database
@@ -31,8 +31,8 @@ async def store(tmp_path: Path) -> AsyncIterator[ObjectStore]:
     await opened.aclose()
 
 
-def retention(catalog: Database, **kept: timedelta) -> Retention:
-    return Retention(catalog, Kept(**{"failed_jobs": 90 * DAY, "mails": 90 * DAY, "audit": 400 * DAY} | kept))
+def retention(catalog: Database, **kept: timedelta) -> OwnData:
+    return OwnData(catalog, Kept(**{"failed_jobs": 90 * DAY, "mails": 90 * DAY, "audit": 400 * DAY} | kept))
 
 
 async def now(catalog: Database) -> datetime:

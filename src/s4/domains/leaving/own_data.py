@@ -15,7 +15,7 @@ from functools import partial
 
 import structlog
 
-from s4.domains.leaving.queries import retention as queries
+from s4.domains.leaving.queries import own_data as queries
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import RegularJob
 from s4.platform.telemetry import metrics
@@ -37,7 +37,7 @@ class Kept:
     audit: timedelta
 
 
-class Retention:
+class OwnData:
     """Runs in workers."""
 
     def __init__(self, database: Database, kept: Kept) -> None:

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 
-class RetentionSettings(BaseModel):
+class LeavingSettings(BaseModel):
     """A part of `Settings`."""
 
     # -- erasure and retention
