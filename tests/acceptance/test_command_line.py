@@ -89,7 +89,8 @@ def test_with_json_stdout_is_json_and_nothing_else(
     got = document_of(s4("get", document_id, "-o", tmp_path / "x", "--json", **tenant))
     assert (got["document"]["document_id"], got["path"]) == (document_id, str(tmp_path / "x"))
     status = document_of(s4("status", "--json", **tenant))
-    assert (status["health"]["status"], status["documents"]) == ("ready", {"processing": 0, "ready": 2, "failed": 1})
+    counts = {"processing": 0, "ready": 2, "failed": 1, "archived": 0, "restoring": 0}
+    assert (status["health"]["status"], status["documents"]) == ("ready", counts)
     assert document_of(s4("rm", document_id, "--json", **tenant)) == {"deleted": [document_id], "not_found": []}
     admin = {"S4_URL": served.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
     created = s4("tenant", "create", "Beta", "--email", "b@example.com", "--json", **admin)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -72,6 +73,7 @@ async def test_a_rebuilt_catalog_tells_nothing_of_what_was_deleted_and_the_rest_
         before = {got.headers["x-s4-delivery"] for got in receiver.got}
         for path in tmp_path.glob("catalog.sqlite*"):
             path.unlink()
+        shutil.rmtree(tmp_path / "objects" / "indices")  # what is taken over is not processed, and not told again
         async with open_house(tmp_path, **options) as house:
             await house.work()
         again = receiver.got[3:]
