@@ -8,7 +8,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import JobRequest, Leases, Queue
+from s4.platform.jobs import Held, JobRequest, Leases, Queue
 from s4.platform.jobs.heartbeat import Heartbeat
 from s4.platform.jobs.models import jobs, leases
 from tests.factories.catalog import open_catalog
@@ -24,9 +24,11 @@ async def test_the_heartbeat_keeps_jobs_and_leases_from_running_out(catalog: Dat
     await catalog.transact(lambda c: queue.enqueue(c, JobRequest(KIND, "t", "a", {})))
     job = await queue.claim(owner="worker", lease=short, kinds=[KIND])
     assert job is not None
-    lease = await Leases(catalog, owner="worker", duration=short).acquire("table")
+    held = Held()
+    held.take_job(job.lease_token)
+    lease = await Leases(catalog, owner="worker", duration=short, held=held).acquire("table")
     assert lease is not None
-    heartbeat = Heartbeat(catalog_url, owner="worker", lease=short)
+    heartbeat = Heartbeat(catalog_url, owner="worker", lease=short, held=held)
     heartbeat.start()
 
     async def ends() -> tuple[object, object]:
@@ -56,7 +58,10 @@ async def test_what_a_transaction_has_locked_holds_up_the_beat_of_nothing_else(p
         await catalog.transact(partial(queue.enqueue, request=JobRequest(KIND, "t", subject, {})))
     running = [await queue.claim(owner="worker", lease=short, kinds=[KIND]) for _ in range(2)]
     by_subject = {job.subject: job for job in running if job is not None}
-    heartbeat = Heartbeat(postgres_url, owner="worker", lease=short)
+    held = Held()
+    for job in by_subject.values():
+        held.take_job(job.lease_token)
+    heartbeat = Heartbeat(postgres_url, owner="worker", lease=short, held=held)
 
     async def ends(subject: str) -> datetime:
         async with catalog.read() as connection:
@@ -83,17 +88,41 @@ async def test_what_a_transaction_has_locked_holds_up_the_beat_of_nothing_else(p
         await catalog.aclose()
 
 
+async def test_what_the_process_does_not_know_to_hold_runs_out(catalog: Database, catalog_url: str) -> None:
+    """Its claim's answer got lost, or it could not hand the job back."""
+    queue = Queue(catalog, secrets.token_bytes)
+    short = timedelta(seconds=1)
+    await catalog.transact(lambda c: queue.enqueue(c, JobRequest(KIND, "t", "a", {})))
+    assert await queue.claim(owner="worker", lease=short, kinds=[KIND]) is not None
+    assert await Leases(catalog, owner="worker", duration=short).acquire("table") is not None
+    heartbeat = Heartbeat(catalog_url, owner="worker", lease=short, held=Held())
+    heartbeat.start()
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                if await queue.recover_lost():
+                    break
+                await asyncio.sleep(0.02)
+            others = Leases(catalog, owner="another", duration=short)
+            while True:
+                if await others.acquire("table") is not None:
+                    break
+                await asyncio.sleep(0.02)
+    finally:
+        heartbeat.stop()
+
+
 async def test_a_heartbeat_whose_connection_is_forgotten_by_the_network_beats_on(
     postgres_url: str, postgres_server: PostgresServer
 ) -> None:
     short = timedelta(seconds=3)
     catalog = open_catalog(postgres_url)
     async with tcp_proxy("127.0.0.1", postgres_server.port) as line:
-        lease = await Leases(catalog, owner="worker", duration=short).acquire("table")
+        held = Held()
+        lease = await Leases(catalog, owner="worker", duration=short, held=held).acquire("table")
         assert lease is not None
-        heartbeat = Heartbeat(
-            postgres_url.replace(f":{postgres_server.port}/", f":{line.port}/"), owner="worker", lease=short
-        )
+        behind_the_line = postgres_url.replace(f":{postgres_server.port}/", f":{line.port}/")
+        heartbeat = Heartbeat(behind_the_line, owner="worker", lease=short, held=held)
         heartbeat.start()
 
         async def extended(beyond: datetime) -> datetime:

@@ -14,6 +14,7 @@ from s4.kernel.errors import DocumentRejected, S4Error, Unavailable
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import (
     ClaimedJob,
+    Held,
     JobHandler,
     JobRequest,
     JobRun,
@@ -226,6 +227,7 @@ def worker(
     patience: timedelta = HOUR,
     concurrency: int = 2,
     reserved: int = 0,
+    held: Held | None = None,
 ) -> Worker:
     tick = timedelta(milliseconds=1)
     limits = WorkerLimits(
@@ -238,7 +240,29 @@ def worker(
         patience=patience,
         reserved=reserved,
     )
-    return Worker(catalog, queue, {KIND: handler}, owner="worker", limits=limits)
+    return Worker(catalog, queue, {KIND: handler}, owner="worker", limits=limits, held=held)
+
+
+async def test_a_job_that_could_not_be_handed_back_is_held_no_longer(
+    catalog: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalog goes away while the job is at work: nobody does it any more, so it must run out."""
+    held = Held()
+    seen: list[int] = []
+
+    async def fail(_: JobRun) -> bool:
+        seen.append(len(held.job_tokens))
+        raise ValueError("a bug")
+
+    async def away(*_: object, **__: object) -> None:
+        raise Unavailable("the database restarts")
+
+    monkeypatch.setattr(queue, "retry", away)
+    await catalog.transact(lambda c: queue.enqueue(c, JobRequest(KIND, "t", "a", {})))
+    await worker(catalog, queue, JobHandler(fail), held=held).run_until_idle()
+    assert seen == [1]
+    assert held.job_tokens == []
+    assert [state for _, state, _, _ in await states(catalog)] == ["running"]
 
 
 async def run_to_end(catalog: Database, running: Worker) -> None:

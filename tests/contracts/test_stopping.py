@@ -11,7 +11,18 @@ import pytest
 import sqlalchemy as sa
 
 from s4.platform.database import Database
-from s4.platform.jobs import ClaimedJob, JobHandler, JobRequest, JobRun, Leases, Queue, Worker, WorkerLimits, heartbeat
+from s4.platform.jobs import (
+    ClaimedJob,
+    Held,
+    JobHandler,
+    JobRequest,
+    JobRun,
+    Leases,
+    Queue,
+    Worker,
+    WorkerLimits,
+    heartbeat,
+)
 from s4.platform.jobs.models import jobs
 from tests.contracts.object_stores import s3_settings
 from tests.factories.catalog import open_catalog
@@ -95,7 +106,9 @@ async def test_a_lease_that_was_given_back_is_not_extended_by_a_beat_that_looked
 
     await mine.release(lease)
     monkeypatch.setattr(heartbeat, "datetime", Before)
-    beating = heartbeat.Heartbeat(url, owner="mine", lease=HOUR)
+    held = Held()
+    held.take_lease(lease.name)  # it was read before
+    beating = heartbeat.Heartbeat(url, owner="mine", lease=HOUR, held=held)
     beating._beat(beating._engine())
 
     assert await yours.acquire("table"), "the beat took it back"

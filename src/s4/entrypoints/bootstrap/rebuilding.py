@@ -11,7 +11,7 @@ from s4.domains.usage import RollUps
 from s4.entrypoints.bootstrap.core import Core
 from s4.entrypoints.bootstrap.parts import RANDOM
 from s4.kernel.ids import base32
-from s4.platform.jobs import Leases
+from s4.platform.jobs import Held, Leases
 from s4.platform.jobs.heartbeat import Heartbeat
 
 
@@ -60,8 +60,9 @@ async def open_rebuild(core: Core) -> AsyncIterator[Rebuild]:
     generation is known."""
     owner = base32(RANDOM(16))
     lease = timedelta(seconds=core.settings.job_lease_seconds)
-    leases = Leases(core.database, owner=owner, duration=lease)
-    heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
+    held = Held()
+    leases = Leases(core.database, owner=owner, duration=lease, held=held)
+    heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease, held=held)
     heartbeat.start()
     try:
         yield make_rebuild(core, make_publisher(core, leases))

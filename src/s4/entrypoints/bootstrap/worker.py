@@ -28,7 +28,7 @@ from s4.kernel.errors import Unavailable
 from s4.kernel.ids import base32
 from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
-from s4.platform.jobs import JobHandler, Leases, Scheduler, Worker, WorkerLimits, regular_handlers, regular_tasks
+from s4.platform.jobs import Held, JobHandler, Leases, Scheduler, Worker, WorkerLimits, regular_handlers, regular_tasks
 from s4.platform.jobs.heartbeat import Heartbeat
 
 
@@ -55,7 +55,8 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     scratch_dir = settings.data_dir / SCRATCH_DIR
     scratch_dir.mkdir(parents=True, exist_ok=True)
     extraction = make_extraction(settings)
-    leases = Leases(core.database, owner=owner, duration=lease)
+    held = Held()
+    leases = Leases(core.database, owner=owner, duration=lease, held=held)
     publisher = make_publisher(core, leases)
     indexing = IndexingService(
         core.database,
@@ -130,8 +131,8 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         | regular_handlers(core.database, regular)
         | (backups.handlers() if backups is not None else {})
     )
-    worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings))
-    heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease)
+    worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings), held=held)
+    heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease, held=held)
     tasks = [*maintenance.regular_tasks(), *regular_tasks(regular)]
     tasks += backups.regular_tasks() if backups is not None else []
     scheduler = Scheduler(core.database, core.queue, leases, tasks)

@@ -14,6 +14,7 @@ tenants with waiting jobs take turns. A job that was lost before runs alone, so 
 worker takes no innocent along. A worker claims only kinds that it has a handler for.
 """
 
+from s4.platform.jobs.held import Held
 from s4.platform.jobs.kinds import broad, narrowed, narrowed_to
 from s4.platform.jobs.leases import Lease, LeaseLost, Leases, any_held
 from s4.platform.jobs.queue import SYSTEM, ClaimedJob, JobRequest, Queue
@@ -24,6 +25,7 @@ from s4.platform.jobs.worker import JobHandler, JobRun, Worker, WorkerLimits
 __all__ = [
     "SYSTEM",
     "ClaimedJob",
+    "Held",
     "JobHandler",
     "JobRequest",
     "JobRun",

@@ -16,18 +16,20 @@ import sqlalchemy as sa
 import structlog
 
 from s4.platform.database import end_what_falls_silent
+from s4.platform.jobs.held import Held
 from s4.platform.jobs.models import jobs, leases
 
 log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Beats for all running jobs and unexpired leases of one owner."""
+    """Beats for the jobs and leases that one owner knows to hold, as long as they have not expired."""
 
-    def __init__(self, database_url: str, *, owner: str, lease: timedelta) -> None:
+    def __init__(self, database_url: str, *, owner: str, lease: timedelta, held: Held) -> None:
         self._url = sa.make_url(database_url)
         self._owner = owner
         self._lease = lease
+        self._held = held
         self._stop = threading.Event()
         self._connection: Any = None  # the driver's, of PostgreSQL
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -101,14 +103,19 @@ class Heartbeat:
             # What a transaction has locked is passed over until the next beat: one that waits, for whatever else it
             # locks, must not hold up the beat of all that this process does. Nobody can take it away meanwhile.
             mine = sa.select(jobs.c.job_id).where(
-                jobs.c.state == "running", jobs.c.lease_owner == self._owner, jobs.c.lease_until > now
+                jobs.c.state == "running",
+                jobs.c.lease_owner == self._owner,
+                jobs.c.lease_token.in_(self._held.job_tokens),
+                jobs.c.lease_until > now,
             )
             connection.execute(
                 sa.update(jobs)
                 .where(jobs.c.job_id.in_(mine.with_for_update(skip_locked=True)))
                 .values(lease_until=until)
             )
-            held = sa.select(leases.c.name).where(leases.c.owner == self._owner, leases.c.until > now)
+            held = sa.select(leases.c.name).where(
+                leases.c.owner == self._owner, leases.c.name.in_(self._held.lease_names), leases.c.until > now
+            )
             connection.execute(
                 sa.update(leases).where(leases.c.name.in_(held.with_for_update(skip_locked=True))).values(until=until)
             )

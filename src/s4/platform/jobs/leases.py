@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 
 from s4.platform.database import Connection, Database, upsert
+from s4.platform.jobs.held import Held
 from s4.platform.jobs.models import jobs, leases, schedule
 
 log = structlog.get_logger()
@@ -34,10 +35,12 @@ class Lease:
 class Leases:
     """Acquire, verify and release leases for one owner (one process)."""
 
-    def __init__(self, database: Database, *, owner: str, duration: timedelta) -> None:
+    def __init__(self, database: Database, *, owner: str, duration: timedelta, held: Held | None = None) -> None:
+        """`held`: what the owner's heartbeat keeps; None where it has none."""
         self._database = database
         self.owner = owner
         self.duration = duration
+        self._held = held or Held()
 
     async def acquire(self, name: str) -> Lease | None:
         """The lease, renewed if this owner holds it already; None while another's has not expired."""
@@ -64,7 +67,12 @@ class Leases:
             )
             return Lease(name, self.owner, token)
 
-        return await self._database.transact(take)
+        lease = await self._database.transact(take)
+        if lease is not None:
+            self._held.take_lease(name)
+        else:
+            self._held.leave_lease(name)
+        return lease
 
     async def _clock_was_set_back(self, connection: Connection, now: datetime) -> None:
         """Nobody takes a lease for so long: it was taken by a clock that was ahead. Whatever was to come at a time of
@@ -91,10 +99,12 @@ class Leases:
 
     async def release(self, lease: Lease) -> None:
         """Lets the next one in at once. Releasing a lost lease does nothing."""
+        self._held.leave_lease(lease.name)  # first: what cannot be released now has to run out
         await self._drop(leases.c.name == lease.name, leases.c.owner == lease.owner, leases.c.token == lease.token)
 
     async def release_all(self) -> None:
         """Whatever this owner still holds: the last act of a process that stops, when nothing of it acquires more."""
+        self._held.leave_leases()
         await self._drop(leases.c.owner == self.owner)
 
     async def _drop(self, *which: sa.ColumnElement[bool]) -> None:

@@ -20,6 +20,7 @@ import structlog
 
 from s4.kernel.errors import DocumentRejected, S4Error, Unavailable
 from s4.platform.database import Connection, Database
+from s4.platform.jobs.held import Held
 from s4.platform.jobs.kinds import broad
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.queue import ClaimedJob, Queue
@@ -86,12 +87,15 @@ class Worker:
         *,
         owner: str,
         limits: WorkerLimits,
+        held: Held | None = None,
     ) -> None:
+        """`held`: what the owner's heartbeat keeps."""
         self._database = database
         self._queue = queue
         self._handlers = dict(handlers)
         self._owner = owner
         self._limits = limits
+        self._held = held or Held()
         self._stopping = asyncio.Event()
         self._running: dict[asyncio.Task[None], ClaimedJob] = {}
 
@@ -154,9 +158,11 @@ class Worker:
             if job is None:
                 break
             claimed_any = True
+            self._held.take_job(job.lease_token)
             if job.crashes and self._running:
                 await asyncio.wait(list(self._running))
             if self._stopping.is_set():  # meanwhile: `stop` waits for nothing that begins now
+                self._held.leave_job(job.lease_token)
                 await self._database.transact(partial(self._queue.release, job=job))
                 break
             task = asyncio.create_task(self._attempt(job))
@@ -195,6 +201,9 @@ class Worker:
                 # The catalog itself went away: the lease expires and the job returns.
                 outcome = "lost"
                 log.warning("job.catalog_unavailable", kind=job.kind, error=error.message)
+            finally:
+                # What could not be handed back must run out: nobody does it any more.
+                self._held.leave_job(job.lease_token)
             metrics.JOBS.labels(broad(job.kind), outcome).inc()
             metrics.JOB_SECONDS.labels(broad(job.kind)).observe(time.perf_counter() - started)
 
