@@ -91,7 +91,8 @@ def test_with_json_stdout_is_json_and_nothing_else(
     status = document_of(s4("status", "--json", **tenant))
     counts = {"processing": 0, "ready": 2, "failed": 1, "archived": 0, "restoring": 0}
     assert (status["health"]["status"], status["documents"]) == ("ready", counts)
-    assert document_of(s4("rm", document_id, "--json", **tenant)) == {"deleted": [document_id], "not_found": []}
+    removed = document_of(s4("rm", document_id, "--json", **tenant))
+    assert removed == {"deleted": [document_id], "not_found": [], "held": []}
     admin = {"S4_URL": served.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
     created = s4("tenant", "create", "Beta", "--email", "b@example.com", "--json", **admin)
     assert (created.returncode, created.stderr) == (0, "")
