@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from s4.domains.leaving.queries.retention import OWN
 
 from s4.domains import audit
 from s4.domains.announcements.models import mails, notices_told
 from s4.domains.audit import Sealer, Verifier
 from s4.domains.audit.models import audit_entries
 from s4.domains.leaving import Kept, OwnData
+from s4.domains.leaving.queries.own_data import OWN
 from s4.kernel.context import SYSTEM_ACTOR
 from s4.kernel.settings import Settings
 from s4.platform.database import Connection, Database
