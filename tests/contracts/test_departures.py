@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from s4.domains.documents.models import documents
+from s4.domains.leaving.queries.erasures import GOES_WITH_ITS_TENANT
 from s4.domains.maintenance import service as maintenance
-from s4.domains.maintenance.queries import GOES_WITH_ITS_TENANT
 from s4.kernel.errors import NotFound, Unauthenticated
 from s4.platform.jobs import SYSTEM, JobRequest
 from tests.factories.house import House, Tenant, open_house

@@ -15,8 +15,8 @@ from s4.domains.access import AccessService, AdministratorService
 from s4.domains.audit.models import audit_entries
 from s4.domains.events.models import events
 from s4.domains.leaving import Erasures, ErasureTimes
+from s4.domains.leaving.queries.erasures import GOES_WITH_ITS_TENANT
 from s4.domains.maintenance import departures
-from s4.domains.maintenance import queries as maintenance_queries
 from s4.domains.maintenance.departures import Departures
 from s4.domains.tenants import NewTenant, PlanChange, Tenant
 from s4.domains.tenants.models import tenant_claims, tenants
@@ -90,7 +90,7 @@ async def depart(process: MiniProcess) -> dict[str, int]:
         ErasureTimes(settle=timedelta(hours=1)),
         epoch="test",
     )
-    return (await Departures(process.database, process.lifecycle, erasures).run()).counts
+    return (await Departures(process.lifecycle, erasures).run()).counts
 
 
 async def count(process: MiniProcess) -> int:
@@ -376,7 +376,7 @@ async def test_after_its_grace_nothing_of_a_tenant_is_left_but_a_tombstone_witho
     for act in (process.tenants.get, lambda i: process.lifecycle.activate(OWNER, i)):
         with pytest.raises(NotFound):
             await act(context.tenant_id)
-    for table in maintenance_queries.GOES_WITH_ITS_TENANT:
+    for table in GOES_WITH_ITS_TENANT:
         assert await read(process, sa.select(table).where(table.c.tenant_id == context.tenant_id)) == [], table.name
     assert await depart(process) == {}
     kept = [info.key async for info in store.list(keys.tenant(context.tenant_id))]
@@ -458,7 +458,7 @@ async def test_what_a_late_writer_brings_into_a_deleted_tenant_goes_with_the_nex
     await process.chains.resolve_stale()
     await process.lifecycle.finish_deletion(OWNER, tenant.tenant_id)
     assert (await depart(process))["forgotten_rows"] > 0
-    for table in maintenance_queries.GOES_WITH_ITS_TENANT:
+    for table in GOES_WITH_ITS_TENANT:
         assert await read(process, sa.select(table).where(table.c.tenant_id == context.tenant_id)) == [], table.name
 
 

@@ -18,7 +18,7 @@ from s4.domains.documents.models import documents, upload_reservations
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import document_index
 from s4.domains.indexing.queries import tables as index_queries
-from s4.domains.maintenance.queries import GOES_WITH_ITS_TENANT
+from s4.domains.leaving.queries.erasures import GOES_WITH_ITS_TENANT
 from s4.kernel import keys
 from s4.kernel.ids import TenantId
 from s4.kernel.keys import KeyKind

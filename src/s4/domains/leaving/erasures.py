@@ -178,6 +178,14 @@ class Erasures:
                 log.error("erasures.deferred", tenant_id=erasure.tenant_id, error=error.message)
         return rows, proved
 
+    async def forget_left_behind(self, *, limit: int) -> int:
+        """Of tombstones: what a writer that was later than their erasure still brought in. Answers with the rows that
+        went."""
+        async with self._database.read() as connection:
+            left = await queries.left_behind(connection, limit=limit)
+        forget = partial(queries.forget_left_behind, rows_max=_ROWS)
+        return sum([await self._in_batches(partial(forget, tenant_id=tenant_id)) for tenant_id in left])
+
     async def _go_on(self, erasure: Erasure) -> bool:
         """Whether the receipt was signed."""
         if erasure.state is ErasureState.BEGUN:
@@ -284,9 +292,12 @@ class Erasures:
 
     async def _forget(self, erasure: Erasure) -> int:
         await self._tombstone(erasure.tenant_id)
+        return await self._in_batches(partial(queries.forget, tenant_id=erasure.tenant_id, rows_max=_ROWS))
+
+    async def _in_batches(self, forget: Callable[[Connection], Awaitable[int]]) -> int:
         total = 0
         for _ in range(_BATCHES_MAX):
-            count = await self._database.transact(partial(queries.forget, tenant_id=erasure.tenant_id, rows_max=_ROWS))
+            count = await self._database.transact(forget)
             if count == 0:
                 break
             total += count

@@ -7,23 +7,17 @@ proves with a receipt; a catalog that is rebuilt reads the tombstone and adopts 
 """
 
 from s4.domains.leaving import Erasures
-from s4.domains.maintenance import queries
 from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantLifecycle
-from s4.kernel.ids import TenantId
-from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 
 _TENANTS_MAX = 200  # of one run, each with a commit in the bucket; the next run goes on
-_ROWS = 500  # of one transaction and table
-_BATCHES_MAX = 2000  # of one tenant and run: a million rows of each table
 
 
 class Departures:
     """Call `run` regularly; twice does no harm."""
 
-    def __init__(self, database: Database, lifecycle: TenantLifecycle, erasures: Erasures) -> None:
-        self._database = database
+    def __init__(self, lifecycle: TenantLifecycle, erasures: Erasures) -> None:
         self._lifecycle = lifecycle
         self._erasures = erasures
 
@@ -38,20 +32,5 @@ class Departures:
         rows, proved = await self._erasures.run()
         report.add("forgotten_rows", rows)
         report.add("erasures_proved", proved)
-        async with self._database.read() as connection:
-            left = await queries.left_behind(connection, limit=_TENANTS_MAX)
-        for tenant_id in left:  # a writer that was later still
-            report.add("forgotten_rows", await self._forget(tenant_id))
+        report.add("forgotten_rows", await self._erasures.forget_left_behind(limit=_TENANTS_MAX))
         return report
-
-    async def _forget(self, tenant_id: TenantId) -> int:
-        async def forget(connection: Connection) -> int:
-            return await queries.forget_tenant(connection, tenant_id, rows_max=_ROWS)
-
-        total = 0
-        for _ in range(_BATCHES_MAX):
-            count = await self._database.transact(forget)
-            if count == 0:
-                break
-            total += count
-        return total

@@ -6,39 +6,15 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from s4.domains.calls.models import call_blocks, call_budgets
-from s4.domains.documents.models import document_fields, documents, idempotency_keys, upload_reservations
+from s4.domains.documents.models import documents
 from s4.domains.documents.queries import rows
-from s4.domains.events.models import events, webhook_deliveries
-from s4.domains.indexing.models import document_index, index_tables
 from s4.domains.maintenance.model import Deployment
 from s4.domains.maintenance.models import deployment, replica_deletions
-from s4.domains.tenants.models import tenants
-from s4.domains.usage.models import usage_balances, usage_marks
 from s4.kernel.ids import DocumentId, TenantId
 from s4.platform.database import Connection, upsert
-from s4.platform.jobs.models import job_turns, jobs
 
 T = TypeVar("T")
 _AT_ONCE = 500  # keys or rows of one statement
-
-GOES_WITH_ITS_TENANT = (
-    document_fields,
-    documents,
-    upload_reservations,
-    idempotency_keys,
-    document_index,
-    index_tables,
-    jobs,
-    job_turns,
-    usage_balances,
-    usage_marks,
-    call_budgets,
-    call_blocks,
-    webhook_deliveries,
-    events,
-)
-"""Tables whose rows leave the catalog when their tenant has become a tombstone."""
 
 
 async def read_deployment(connection: Connection) -> Deployment | None:
@@ -74,25 +50,6 @@ async def forgotten(connection: Connection, *, limit: int) -> list[tuple[TenantI
         .limit(limit)
     )
     return [(TenantId(row.tenant_id), DocumentId(row.document_id)) for row in lost]
-
-
-async def left_behind(connection: Connection, *, limit: int) -> list[TenantId]:
-    """Tombstones of which the catalog still has something."""
-    anything = sa.or_(*(sa.exists().where(table.c.tenant_id == tenants.c.tenant_id) for table in GOES_WITH_ITS_TENANT))
-    found = await connection.execute(
-        sa.select(tenants.c.tenant_id).where(tenants.c.state == "tombstone", anything).limit(limit)
-    )
-    return [TenantId(text) for text in found.scalars()]
-
-
-async def forget_tenant(connection: Connection, tenant_id: TenantId, *, rows_max: int) -> int:
-    """Deletes as many rows of each table. Answers with the number of all that went, 0 when nothing is left."""
-    count = 0
-    for table in GOES_WITH_ITS_TENANT:
-        identity = sa.tuple_(*table.primary_key.columns)
-        some = sa.select(*table.primary_key.columns).where(table.c.tenant_id == tenant_id).limit(rows_max)
-        count += (await connection.execute(sa.delete(table).where(identity.in_(some)))).rowcount
-    return count
 
 
 async def note_gone(connection: Connection, found: Sequence[str], *, now: datetime, before: datetime) -> list[str]:

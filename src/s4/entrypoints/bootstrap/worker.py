@@ -79,7 +79,7 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         core.queue,
         core.chains,
         core.tenants,
-        Departures(core.database, core.lifecycle, core.erasures),
+        Departures(core.lifecycle, core.erasures),
         core.documents,
         publisher,
         Repairs(core.database, core.store, core.vectors, core.queue, publisher, generation, RANDOM),

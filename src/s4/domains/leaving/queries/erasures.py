@@ -25,7 +25,7 @@ from s4.platform.chains.records import LIVE, records
 from s4.platform.database import Connection
 from s4.platform.jobs.models import job_turns, jobs
 
-ERASED_TABLES: tuple[sa.Table, ...] = (
+GOES_WITH_ITS_TENANT: tuple[sa.Table, ...] = (
     document_fields,
     documents,
     upload_reservations,
@@ -36,14 +36,18 @@ ERASED_TABLES: tuple[sa.Table, ...] = (
     job_turns,
     usage_balances,
     usage_marks,
-    usage_ledger,
-    usage_endpoints,
-    usage_rollups,
-    storage_classes,
     call_budgets,
     call_blocks,
     webhook_deliveries,
     events,
+)
+"""Tables of which a writer that was late may bring rows for a tombstone: they are looked for again and again."""
+ERASED_TABLES: tuple[sa.Table, ...] = (
+    *GOES_WITH_ITS_TENANT,
+    usage_ledger,
+    usage_endpoints,
+    usage_rollups,
+    storage_classes,
     mails,
     notices_told,
     service_level_notices,
@@ -65,6 +69,15 @@ async def unnoted(connection: Connection, *, limit: int) -> list[TenantId]:
     return [TenantId(text) for text in found.scalars()]
 
 
+async def left_behind(connection: Connection, *, limit: int) -> list[TenantId]:
+    """Tombstones of which the catalog still has something, or has it again."""
+    anything = sa.or_(*(sa.exists().where(table.c.tenant_id == tenants.c.tenant_id) for table in GOES_WITH_ITS_TENANT))
+    found = await connection.execute(
+        sa.select(tenants.c.tenant_id).where(tenants.c.state == "tombstone", anything).limit(limit)
+    )
+    return [TenantId(text) for text in found.scalars()]
+
+
 async def row_counts(connection: Connection, tenant_id: TenantId, *, late: bool = False) -> dict[str, int]:
     """By table, of those that have any. `late`: of rows that only somebody of the past can have brought."""
     found = {}
@@ -78,8 +91,17 @@ async def row_counts(connection: Connection, tenant_id: TenantId, *, late: bool 
 
 async def forget(connection: Connection, tenant_id: TenantId, *, rows_max: int) -> int:
     """Deletes as many rows of each table. Answers with the number of all that went, 0 when nothing is left."""
+    return await _forget(connection, tenant_id, ERASED_TABLES, rows_max)
+
+
+async def forget_left_behind(connection: Connection, tenant_id: TenantId, *, rows_max: int) -> int:
+    """The same, of what `left_behind` looks for."""
+    return await _forget(connection, tenant_id, GOES_WITH_ITS_TENANT, rows_max)
+
+
+async def _forget(connection: Connection, tenant_id: TenantId, tables: Sequence[sa.Table], rows_max: int) -> int:
     count = 0
-    for table in ERASED_TABLES:
+    for table in tables:
         identity = sa.tuple_(*table.primary_key.columns)
         some = sa.select(*table.primary_key.columns).where(table.c.tenant_id == tenant_id).limit(rows_max)
         count += (await connection.execute(sa.delete(table).where(identity.in_(some)))).rowcount
