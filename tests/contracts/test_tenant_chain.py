@@ -15,8 +15,8 @@ from s4.domains.access import AccessService, AdministratorService
 from s4.domains.audit.models import audit_entries
 from s4.domains.events.models import events
 from s4.domains.leaving import Erasures, ErasureTimes
+from s4.domains.leaving import erasures as erasures_module
 from s4.domains.leaving.queries.erasures import GOES_WITH_ITS_TENANT
-from s4.domains.maintenance import departures
 from s4.domains.maintenance.departures import Departures
 from s4.domains.tenants import NewTenant, PlanChange, Tenant
 from s4.domains.tenants.models import tenant_claims, tenants
@@ -366,7 +366,7 @@ async def test_deleting_again_moves_the_end_of_the_grace_not(process: MiniProces
 async def test_after_its_grace_nothing_of_a_tenant_is_left_but_a_tombstone_without_a_name(
     process: MiniProcess, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(departures, "_ROWS", 1)  # so that it takes several transactions
+    monkeypatch.setattr(erasures_module, "_ROWS", 1)  # so that it takes several transactions
     context, key = await leaving(process)
     process.database.ahead = 2 * ALIVE_LONG
     counts = await depart(process)

@@ -24,6 +24,4 @@ def test_a_table_with_tenants_is_cleared_when_one_goes_or_says_why_not() -> None
     with_tenants = {name for name, table in all_models().tables.items() if "tenant_id" in table.columns}
     cleared = {table.name for table in GOES_WITH_ITS_TENANT}
     assert cleared & set(STAYS) == set()
-    assert with_tenants == cleared | set(STAYS), (
-        "a new table: does it go with its tenant (leaving/queries)?"
-    )
+    assert with_tenants == cleared | set(STAYS), "a new table: does it go with its tenant (leaving/queries)?"

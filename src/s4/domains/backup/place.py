@@ -170,10 +170,7 @@ class Place:
         """Raises what `content` does; then nothing is there under that name."""
         key = keys.backup_data(name)
         stored = self.vault.encrypted(content, belongs_to=name) if self.vault is not None else content
-        async with self.store.upload(key) as upload:
-            async for chunk in stored:
-                await upload.write(chunk)
-            await upload.commit()
+        await self.store.put_stream(key, stored)
 
     async def data(self, name: str, *, encrypted: bool) -> AsyncIterator[bytes]:
         """The bytes as they were copied. Raises `DataCorrupt` when they are gone."""

@@ -11,7 +11,6 @@ Who was erased since the backup was made is left out (`Erased`): a restore bring
 gone.
 """
 
-import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,6 +30,7 @@ from s4.kernel.errors import DataCorrupt
 from s4.kernel.ids import RandomBytes
 from s4.kernel.keys import KeyKind, ObjectKey
 from s4.kernel.units import MIB
+from s4.platform.background import side_by_side
 from s4.platform.faults import failpoint
 from s4.platform.objects import ObjectStore
 
@@ -168,22 +168,16 @@ class Restorer:
                 done.objects_there += 1
             else:
                 by_data[entry.data].append(entry)
-        gate = asyncio.Semaphore(_DATA_PARALLEL)
         encrypted = manifest.encrypted_under is not None
 
-        async def one(name: str, entries: list[Entry]) -> None:
-            async with gate:
-                await self._copy_data(name, entries, encrypted=encrypted)
-                done.objects += len(entries)
-                done.bytes_written += sum(entry.size_bytes for entry in entries)
-                progress("copying", done.objects, done.bytes_written)
+        async def one(data: tuple[str, list[Entry]]) -> None:
+            name, entries = data
+            await self._copy_data(name, entries, encrypted=encrypted)
+            done.objects += len(entries)
+            done.bytes_written += sum(entry.size_bytes for entry in entries)
+            progress("copying", done.objects, done.bytes_written)
 
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for name, entries in by_data.items():
-                    tasks.create_task(one(name, entries))
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None  # callers know errors, not groups of them
+        await side_by_side(by_data.items(), one, at_once=_DATA_PARALLEL)
 
     async def _copy_data(self, name: str, entries: list[Entry], *, encrypted: bool) -> None:
         if len(entries) == 1 and entries[0].offset == 0:
@@ -194,14 +188,12 @@ class Restorer:
             packed += chunk
             if len(packed) > _PACK_BYTES_MAX:
                 raise DataCorrupt(f"{keys.backup_data(name)} is larger than any pack.")
-        gate = asyncio.Semaphore(_WRITES_PARALLEL)
 
         async def write(entry: Entry) -> None:
-            async with gate:
-                await self._target.put(entry.key, checked(entry, packed))
-                failpoint("restore.written")
+            await self._target.put(entry.key, checked(entry, packed))
+            failpoint("restore.written")
 
-        await asyncio.gather(*map(write, entries))
+        await side_by_side(entries, write, at_once=_WRITES_PARALLEL)
 
     async def _stream(self, name: str, entry: Entry, *, encrypted: bool) -> None:
         """Nothing is visible in the target before the sum is right."""

@@ -45,6 +45,7 @@ from s4.kernel.ids import (
     document_id_for_key,
     new_version_id,
 )
+from s4.platform.background import side_by_side
 from s4.platform.chains import Chains, Draft, Head
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
@@ -286,15 +287,12 @@ class Rewinder:
         return {"version_id": version_id, "content_revision": revision}
 
     async def _bring_vectors(self, source: Source, tenant_id: TenantId, into: TenantId) -> None:
-        gate = asyncio.Semaphore(_PARALLEL)
-
         async def one(key: keys.ObjectKey) -> None:
-            async with gate:
-                with suppress(ObjectMissing, DataCorrupt):  # then they are made again
-                    vectors = b"".join([chunk async for chunk in source.read(key)])
-                    await self._store.put(keys.embedding_for(into, key), vectors)
+            with suppress(ObjectMissing, DataCorrupt):  # then they are made again
+                vectors = b"".join([chunk async for chunk in source.read(key)])
+                await self._store.put(keys.embedding_for(into, key), vectors)
 
-        await asyncio.gather(*[one(key) async for key in source.derived(tenant_id)])
+        await side_by_side(source.derived(tenant_id), one, at_once=_PARALLEL)
 
     async def _commit(self, job: "_Job", target: DocumentId, looked_at: Any, state: str, body: dict[str, Any]) -> bool:
         """False when somebody else changed it since it was looked at; nothing is committed in a dry run."""

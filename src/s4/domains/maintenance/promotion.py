@@ -19,9 +19,9 @@ import structlog
 
 from s4.domains.maintenance.deployment import create_term, mark_of, promotion_of, write
 from s4.domains.maintenance.model import SERVING, Deployment
-from s4.domains.maintenance.rebuild import Progress, Rebuild
+from s4.domains.maintenance.rebuild import Rebuild
 from s4.domains.maintenance.replication import Copied, Replicator
-from s4.domains.maintenance.report import Report
+from s4.domains.maintenance.report import Progress, Report
 from s4.kernel import keys
 from s4.kernel.clock import parse_moment, parse_rfc3339, rfc3339
 from s4.kernel.errors import Conflict, DataCorrupt, Unavailable
@@ -148,10 +148,7 @@ class Promotions:
         found = [info async for info in self._only_there()]
         for info in sorted(found, key=lambda info: not _is_head(info.key)):
             if not info.key.startswith(keys.INDICES):
-                async with former.upload(keys.stranded(self._deployment.term, info.key)) as upload:
-                    async for chunk in former.stream(info.key):
-                        await upload.write(chunk)
-                    await upload.commit()
+                await former.put_stream(keys.stranded(self._deployment.term, info.key), former.stream(info.key))
             await former.delete([info.key])
         return len(found)
 

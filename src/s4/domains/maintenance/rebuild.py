@@ -12,7 +12,7 @@ new document gets.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -27,13 +27,14 @@ from s4.domains.documents.queries import rows
 from s4.domains.indexing.attachments import Attached, Attachments, Described, Living
 from s4.domains.maintenance.deployment import current_state, write
 from s4.domains.maintenance.model import SERVING, Deployment
-from s4.domains.maintenance.report import Report
+from s4.domains.maintenance.report import Progress, Report
 from s4.domains.tenants import TenantService
 from s4.domains.usage import RollUps
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
 from s4.kernel.ids import DocumentId, TenantId, VersionId, is_tenant_id
 from s4.kernel.keys import KeyKind
+from s4.platform.background import side_by_side
 from s4.platform.chains import ABANDONED, Chains, Head, Records, Subject
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
@@ -46,9 +47,6 @@ _TENANTS_AT_ONCE = 4  # each with a listing, and a transaction of its own
 _BATCH = 100  # documents of one transaction
 
 _UNKNOWN = rows.Known(0, None)
-
-Progress = Callable[[str, int, int | None], None]
-"""Is told the step, how much of it is done, and of how much, where that is known."""
 
 
 @dataclass(slots=True)
@@ -127,7 +125,7 @@ class Rebuild:
             report.add("tenants")
             progress("tenants", report.counts["tenants"], len(tenant_ids))
 
-        await _side_by_side(tenant_ids, adopt, at_once=_TENANTS_AT_ONCE)
+        await side_by_side(tenant_ids, adopt, at_once=_TENANTS_AT_ONCE)
 
     # -- documents
 
@@ -140,7 +138,7 @@ class Rebuild:
             failpoint("rebuild.attached")
             await self._adopt_of(tenant_id, held, report, progress)
 
-        await _side_by_side(await self._tenants.ids(), adopt, at_once=_TENANTS_AT_ONCE)
+        await side_by_side(await self._tenants.ids(), adopt, at_once=_TENANTS_AT_ONCE)
 
     async def _adopt_of(
         self, tenant_id: TenantId, held: Sequence[Attached], report: Report, progress: Progress
@@ -283,21 +281,3 @@ class Rebuild:
 def _damaged(subject: str, error: DataCorrupt, report: Report) -> None:
     log.error("maintenance.adoption_failed", subject=subject, error=error.message)
     report.add("unreadable")
-
-
-async def _side_by_side(
-    tenant_ids: Iterable[TenantId], work: Callable[[TenantId], Awaitable[None]], *, at_once: int
-) -> None:
-    """Raises what the first to fail raised, when all others have ended."""
-    waiting = iter(tenant_ids)
-
-    async def take() -> None:
-        for tenant_id in waiting:
-            await work(tenant_id)
-
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(at_once):
-                tasks.create_task(take())
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None  # the worker knows errors, not groups of them

@@ -17,22 +17,22 @@ A deletion follows when the copy has had for a while what the bucket has no more
 that was promoted is not written to: whoever tries learns that he has been superseded.
 """
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import structlog
 
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.deployment import FORMAT, Mark, Superseded, mark_of
 from s4.domains.maintenance.model import Deployment
+from s4.domains.maintenance.report import Progress
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.errors import Conflict
 from s4.kernel.keys import KeyKind, ObjectKey, ObjectPrefix
+from s4.platform.background import side_by_side
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import RegularJob
@@ -45,13 +45,9 @@ REPLICATE = "maintenance.replicate"
 AREAS = (keys.INDICES, keys.SYSTEM, keys.TENANTS)
 """What is copied, in the order of keys. Backups have a place of their own."""
 _COPIES_AT_ONCE = 16
-_WAITING_MAX = 4 * _COPIES_AT_ONCE  # listed and not begun
 _SMALL_BYTES = 8 << 20  # in one request; larger ones stream, part by part
 _NOT_COPIED = (keys.PROBES, keys.REPLICA)
 _HINTS = ("latest_version_hint",)  # LanceDB's, which it writes over; without one it looks
-
-T = TypeVar("T")
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(slots=True)
@@ -188,7 +184,7 @@ class Replicator:
             await self._copy(target, info, copied)
             progress("contents", copied.objects, None)
 
-        await _side_by_side(due(), copy)
+        await side_by_side(due(), copy, at_once=_COPIES_AT_ONCE)
         return gone
 
     async def _copy_names(
@@ -206,7 +202,7 @@ class Replicator:
                     await self._copy(target, info, copied, once=True)
                 progress("heads", copied.objects, None)
 
-            await _side_by_side(_each(chains.values()), copy)
+            await side_by_side(chains.values(), copy, at_once=_COPIES_AT_ONCE)
 
     async def _without_gaps(self, target: ObjectStore, chain: list[ObjectInfo]) -> list[ObjectInfo]:
         """With revisions that were written while the listing passed by."""
@@ -244,10 +240,7 @@ class Replicator:
             elif info.size <= _SMALL_BYTES:
                 await target.put(info.key, await self._store.get(info.key))
             else:
-                async with target.upload(info.key) as upload:
-                    async for chunk in self._store.stream(info.key):
-                        await upload.write(chunk)
-                    await upload.commit()
+                await target.put_stream(info.key, self._store.stream(info.key))
         except ObjectMissing:  # deleted since it was listed: what names it is gone, too, or will be
             return
         copied.objects += 1
@@ -340,34 +333,3 @@ async def _described(store: ObjectStore, key: ObjectKey) -> ObjectInfo | None:
         return await store.head(key)
     except ObjectMissing:
         return None
-
-
-# -- many at once
-
-
-async def _each(items: Iterable[T]) -> AsyncIterator[T]:
-    for item in items:
-        yield item
-
-
-async def _side_by_side(items: AsyncIterator[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """Raises what the first to fail raised."""
-    waiting: asyncio.Queue[T | None] = asyncio.Queue(_WAITING_MAX)
-
-    async def take() -> None:
-        while (item := await waiting.get()) is not None:
-            await work(item)
-
-    async def give() -> None:
-        async for item in items:
-            await waiting.put(item)
-        for _ in range(_COPIES_AT_ONCE):
-            await waiting.put(None)
-
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(_COPIES_AT_ONCE):
-                tasks.create_task(take())
-            tasks.create_task(give())
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None

@@ -1,8 +1,12 @@
 """What a reconciler answers with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from s4.platform.telemetry import metrics
+
+Progress = Callable[[str, int, int | None], None]
+"""Is told the step, how much of it is done, and of how much, where that is known."""
 
 
 @dataclass(slots=True)

@@ -169,7 +169,7 @@ async def open_core(settings: Settings, *, standby: bool = False, restoring: boo
             await refuse_while_restoring(store)
         deployment = await open_deployment(database, store, clock=SystemClock(), random=RANDOM, standby=standby)
         terms = TermWatch(store, replica, deployment, every=timedelta(seconds=settings.term_watch_seconds))
-        if not standby:
+        if not standby and replica is not None:  # our own bucket was just asked
             await terms.look()
         embedder = make_embedder(settings, BucketModelMemory(store))
         stack.push_async_callback(embedder.aclose)

@@ -1,12 +1,12 @@
 """`s4 admin …`: who administers."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from s4.entrypoints.cli.options import (
+    DATA_DIR,
     DEFAULT_URL,
     AdminKey,
     CaFile,
@@ -24,7 +24,6 @@ from s4.entrypoints.cli.output import print_json, print_line, print_table
 if TYPE_CHECKING:
     from s4client import NewAdministrator
 
-_DATA_DIR = Path("s4-data")
 
 Name = Annotated[str, typer.Argument(help="The administrator's name, as the audit trail has it.")]
 
@@ -44,7 +43,7 @@ def register(app: typer.Typer) -> None:
 def list_administrators(
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +72,7 @@ def create(
     expires_in: ExpiresIn = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +88,7 @@ def rotate(
     overlap: Overlap = "0s",
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -104,7 +103,7 @@ def revoke(
     name: Name,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from s4.entrypoints.cli.options import (
+    DATA_DIR,
     DEFAULT_URL,
     AdminKey,
     CaFile,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from s4client import AuditEntry, AuditVerification, S4AdminClient
 
-_DATA_DIR = Path("s4-data")
 _STEP = 100  # batches of one request
 
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only what concerns this tenant (id).")]
@@ -60,7 +60,7 @@ def list_entries(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -85,7 +85,7 @@ def verify(
     ] = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -118,7 +118,7 @@ def export(
     until: Until = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
 ) -> None:
     """Write the trail as JSON lines, newest first, with positions and hashes."""

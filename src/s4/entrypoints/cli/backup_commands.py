@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, WrongUsage, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
 from s4.kernel.units import human_size, parse_size
 
@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 _SHOWN_EVERY_SECONDS = 0.2
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 Wanted = Annotated[str, typer.Argument(metavar="BACKUP", help="`latest`, or one that `s4 backup list` names.")]
 To = Annotated[
     str | None,
@@ -53,7 +52,7 @@ def register(app: typer.Typer) -> None:
 def create(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     to: To = None,
     anew: Annotated[
         bool, typer.Option("--anew", help="Copy everything, also what former backups have: after one was damaged.")
@@ -98,7 +97,7 @@ def create(
 def list_backups(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     to: To = None,
     as_json: Json = False,
 ) -> None:
@@ -132,7 +131,7 @@ def verify(
     context: typer.Context,
     wanted: Wanted = "latest",
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     to: To = None,
     bytes_max: Annotated[
         str | None,
@@ -172,7 +171,7 @@ def verify(
 def prune(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     to: To = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go.")] = False,
     as_json: Json = False,
@@ -198,7 +197,7 @@ def prune(
 def drill(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     to: To = None,
     as_json: Json = False,
 ) -> None:

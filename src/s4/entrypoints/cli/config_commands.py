@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _HIDDEN = "********"
 _CONNECT_SECONDS_MAX = 15.0  # longer than a store or a database needs to answer once, repeats included
-
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def show(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     changed: Annotated[bool, typer.Option("--changed", help="Only what somebody has set.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +52,7 @@ def show(
 def check(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     connect: Annotated[
         bool, typer.Option("--connect", help="Also ask the database, the object store and the embedding provider.")
     ] = False,

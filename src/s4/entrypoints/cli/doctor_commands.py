@@ -1,18 +1,15 @@
 """`s4 doctor …`: what S4 stands on, examined before it stands there."""
 
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, WrongUsage, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note
 
 if TYPE_CHECKING:
     from s4.entrypoints.doctor import Report
-
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +32,7 @@ def _group() -> None:
 def store(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     store_url: Annotated[
         str | None, typer.Option("--store-url", show_default=False, help="As S4_STORE_URL, which it overrules.")
     ] = None,

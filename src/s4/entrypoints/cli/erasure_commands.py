@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s4.entrypoints.cli.options import (
+    DATA_DIR,
     DEFAULT_URL,
     AdminKey,
     CaFile,
@@ -22,8 +23,6 @@ from s4.kernel.units import human_size
 
 if TYPE_CHECKING:
     from s4client import Erasure
-
-_DATA_DIR = Path("s4-data")
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +40,7 @@ def register(app: typer.Typer) -> None:
 def list_erasures(
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +56,7 @@ def list_erasures(
 def key(
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
 ) -> None:
     """Show the public key by which receipts are verified. Publish it: receipts are worth what is known of it."""
@@ -69,7 +68,7 @@ def receipt(
     tenant_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the deleted tenant.")],
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
 ) -> None:
     """Show a tenant's receipt, to be kept and given away as it is. Exit code 1 while there is none."""
@@ -90,7 +89,7 @@ def verify(
     ] = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
 ) -> None:
     """Say whether the deployment has signed exactly this receipt; with a public key, ask nobody. Exit code 1 if not."""

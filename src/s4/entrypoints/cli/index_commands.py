@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_note, print_table
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 1.0
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 Wait = Annotated[
     float | None,
     typer.Option(
@@ -40,7 +38,7 @@ def register(app: typer.Typer) -> None:
 def status(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     wait: Wait = None,
     as_json: Json = False,
 ) -> None:

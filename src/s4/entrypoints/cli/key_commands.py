@@ -1,12 +1,12 @@
 """`s4 key …`: a tenant's keys, by one of them, or with `--tenant` by the administrator."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from s4.entrypoints.cli.options import (
+    DATA_DIR,
     DEFAULT_URL,
     AdminKey,
     CaFile,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from s4client import KeyList, NewKey
     from s4client import TenantKey as KeyOfTenant
 
-_DATA_DIR = Path("s4-data")
 
 OfTenant = Annotated[
     str | None,
@@ -75,7 +74,7 @@ def list_keys(
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -104,7 +103,7 @@ def create(
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -147,7 +146,7 @@ def rotate(
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -169,7 +168,7 @@ def revoke(
     url: Url = DEFAULT_URL,
     tenant_key: TenantKey = None,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from s4.entrypoints.cli.doctor_commands import show as show_report
-from s4.entrypoints.cli.options import ConfigFile, Json, WrongUsage, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 StoreUrl = Annotated[
     str | None, typer.Option("--store-url", show_default=False, help="As S4_STORE_URL, which it overrules.")
 ]
@@ -42,7 +41,7 @@ def register(app: typer.Typer) -> None:
 def show(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     store_url: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
@@ -76,7 +75,7 @@ def show(
 def apply(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     store_url: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
@@ -96,7 +95,7 @@ def apply(
 def check(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     store_url: StoreUrl = None,
     as_json: Json = False,
 ) -> None:

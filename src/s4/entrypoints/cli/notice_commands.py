@@ -1,12 +1,12 @@
 """`s4 maintenance …` and `s4 incident …`: what the operator tells everybody."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from s4.entrypoints.cli.options import (
+    DATA_DIR,
     DEFAULT_URL,
     AdminKey,
     CaFile,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from s4client import Incident, MaintenanceWindow
     from s4client.operations.admin.notices import IncidentImpact, IncidentState
 
-_DATA_DIR = Path("s4-data")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 _NEXT = "next"
 _LATEST = "latest"
@@ -68,7 +67,7 @@ def schedule(
     lead: Annotated[str, typer.Option(metavar="LENGTH", help="How long before it is announced.")] = "1d",
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -90,7 +89,7 @@ def list_windows(
     past: Annotated[bool, typer.Option("--past", help="Also those that are over or cancelled.")] = False,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -112,7 +111,7 @@ def end(
     window_id: WindowId,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -128,7 +127,7 @@ def cancel(
     window_id: WindowId,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -142,7 +141,7 @@ def open_(
     message: Said = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -156,7 +155,7 @@ def open_(
 def list_incidents(
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -178,7 +177,7 @@ def update(
     message: Said = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -196,7 +195,7 @@ def resolve(
     message: Said = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:

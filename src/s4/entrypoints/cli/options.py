@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from s4client import AsyncS4Client, S4AdminClient, S4Client
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+DATA_DIR = Path("s4-data")
 ATTEMPTS_MAX = 3
 """Of a command with one request: a person who waits would sooner read why than see it succeed in the end."""
 PATIENT_ATTEMPTS_MAX = 15
@@ -43,6 +44,8 @@ AdminKey = Annotated[
     ),
 ]
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="S4_DATA_DIR", help="Where `s4 serve` keeps its data.")]
+ServerDataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
+"""Of commands that work beside the server, or without one: unset, the settings say it."""
 CaFile = Annotated[
     Path | None,
     typer.Option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from s4.entrypoints.cli.options import (
+    DATA_DIR,
     DEFAULT_URL,
     AdminKey,
     CaFile,
@@ -18,7 +19,6 @@ from s4.entrypoints.cli.options import (
     scalar,
 )
 from s4.entrypoints.cli.output import print_json, print_line, print_table
-from s4.entrypoints.cli.tenant_commands import DATA_DIR
 from s4.kernel.units import human_size, parse_size
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 _NOTE_SECONDS = 2.0  # between two lines of progress
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 Follow = Annotated[
     float | None,
     typer.Option(
@@ -38,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def rebuild(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     follow: Follow = None,
     as_json: Json = False,
 ) -> None:

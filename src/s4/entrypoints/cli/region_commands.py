@@ -2,12 +2,11 @@
 stores and database, not the API. docs/guide/second-region.md is the runbook."""
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, WrongUsage, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
 from s4.entrypoints.cli.rebuild_command import Notes
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from s4.domains.maintenance.replication import Copied
     from s4.kernel.settings import Settings
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 PrintPolicy = Annotated[
     bool,
     typer.Option(
@@ -54,7 +52,7 @@ def register(app: typer.Typer) -> None:
 def replicate(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     replica_store_url: Annotated[
         str | None,
         typer.Option("--replica-store-url", show_default=False, help="As S4_REPLICA_STORE_URL, which it overrules."),
@@ -95,7 +93,9 @@ def replicate(
         raise typer.Exit(1)
 
 
-def promote(context: typer.Context, config: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+def promote(
+    context: typer.Context, config: ConfigFile = None, data_dir: ServerDataDir = None, as_json: Json = False
+) -> None:
     """Make the copy serve. Run it where S4_STORE_URL names the copy, with that region's database.
 
     The former first bucket, if S4_REPLICA_STORE_URL names it, is told; its processes stop when they see it. Then start
@@ -125,7 +125,7 @@ def promote(context: typer.Context, config: ConfigFile = None, data_dir: DataDir
 
 
 def stranded(
-    context: typer.Context, config: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False
+    context: typer.Context, config: ConfigFile = None, data_dir: ServerDataDir = None, as_json: Json = False
 ) -> None:
     """What the former region accepted and this one never had. Run it in the region that was promoted.
 
@@ -144,7 +144,7 @@ def stranded(
 
 
 def fail_back(
-    context: typer.Context, config: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False
+    context: typer.Context, config: ConfigFile = None, data_dir: ServerDataDir = None, as_json: Json = False
 ) -> None:
     """Make the former first bucket a copy of this one. Run it in the region that was promoted.
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.backup_commands import DataDir, done, operator_context, settings_of, shown
-from s4.entrypoints.cli.options import ConfigFile, Json, WrongUsage, examples, moment
+from s4.entrypoints.cli.backup_commands import done, operator_context, settings_of, shown
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, examples, moment
 from s4.entrypoints.cli.output import print_json, print_line, print_note
 from s4.kernel.units import human_size
 
@@ -77,7 +77,7 @@ def restore(
         ),
     ] = None,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     as_json: Json = False,
 ) -> None:
     """Go back.

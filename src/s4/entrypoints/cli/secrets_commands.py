@@ -1,19 +1,16 @@
 """`s4 secrets …`: whether every secret that S4 must read again can be read, and under which key it is encrypted."""
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note
 
 if TYPE_CHECKING:
     from s4.domains.webhooks.model import SealedUnder
     from s4.kernel.settings import Settings
-
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +28,7 @@ def _group() -> None:
 def status(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     encrypt: Annotated[
         bool, typer.Option("--encrypt", help="Encrypt anew, at once, what the previous key encrypts; workers do, too.")
     ] = False,

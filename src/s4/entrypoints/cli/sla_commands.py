@@ -1,14 +1,23 @@
 """`s4 sla …`: what plans promise of a month, and whether it was kept."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import DEFAULT_URL, AdminKey, CaFile, Csv, DataDir, Json, Url, admin_client, examples
+from s4.entrypoints.cli.options import (
+    DATA_DIR,
+    DEFAULT_URL,
+    AdminKey,
+    CaFile,
+    Csv,
+    DataDir,
+    Json,
+    Url,
+    admin_client,
+    examples,
+)
 from s4.entrypoints.cli.output import print_json, print_page, print_rows
 
-_DATA_DIR = Path("s4-data")
 _SHOWN = ("state", "requests", "failures", "availability", "budget_spent_percent", "searches", "search_p95_ms")
 
 Month = Annotated[str | None, typer.Option(help="`2026-11`, in UTC. Default: the running month.")]
@@ -33,7 +42,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Of tenants, the worst first.")] = 100,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_csv: Csv = False,
     as_json: Json = False,
@@ -54,7 +63,7 @@ def report(
     month: Month = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:

@@ -1,21 +1,29 @@
 """`s4 tenant …`: what the administrator does with tenants."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from s4.entrypoints.cli import tenant_import
 from s4.entrypoints.cli.leaving import export, load
-from s4.entrypoints.cli.options import DEFAULT_URL, AdminKey, CaFile, DataDir, Json, Url, admin_client, examples
+from s4.entrypoints.cli.options import (
+    DATA_DIR,
+    DEFAULT_URL,
+    AdminKey,
+    CaFile,
+    DataDir,
+    Json,
+    Url,
+    admin_client,
+    examples,
+)
 from s4.entrypoints.cli.output import print_json, print_line, print_table
 from s4.kernel.units import human_size
 
 if TYPE_CHECKING:
     from s4client import Tenant
 
-DATA_DIR = Path("s4-data")
 
 _ACME = "$(s4 tenant list -q 'Acme Ltd' | head -1 | cut -f 1)"
 

@@ -1,15 +1,12 @@
 """`s4 upgrade --check`: what this release would meet."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from s4.entrypoints.cli.doctor_commands import show
-from s4.entrypoints.cli.options import ConfigFile, Json, WrongUsage, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
 from s4.entrypoints.cli.output import print_json
-
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="As for `s4 serve`.", show_default="s4-data")]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def upgrade(
     context: typer.Context,
     config: ConfigFile = None,
-    data_dir: DataDir = None,
+    data_dir: ServerDataDir = None,
     check: Annotated[
         bool, typer.Option("--check", help="Look at settings, schema, stored formats and index; change nothing.")
     ] = False,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from s4.entrypoints.cli.transfer.files import Finder
     from s4.entrypoints.cli.transfer.report import Report
     from s4.entrypoints.cli.transfer.selection import Selection
+    from s4.entrypoints.cli.transfer.stores import StoreFinder
 
 STDIN = Path("-")
 SHOWN_DELETIONS_MAX = 20
@@ -260,8 +261,6 @@ async def _import_objects(
     from pydantic import ValidationError
 
     from s4.entrypoints.cli.transfer.documents import KnownDocuments
-    from s4.entrypoints.cli.transfer.engine import Transfer
-    from s4.entrypoints.cli.transfer.outcomes import failure_of
     from s4.entrypoints.cli.transfer.stores import Record, StoreFinder
     from s4.kernel.settings import Settings
     from s4.platform.objects import open_store
@@ -275,12 +274,7 @@ async def _import_objects(
         async with async_tenant_client(server) as client:
             known = await KnownDocuments.under(client, options.prefix)
         finder = StoreFinder(store, source, options.prefix, Record(state), manifest, selection)
-        with byte_progress("", None, wanted=report.shows_bar) as report.bar:
-            async with async_tenant_client(server, patient=True) as client:
-                transfer = Transfer(client, known, report, options)
-                await transfer.run(finder)
-        if transfer.stopped is not None:
-            report.stopped = failure_of(transfer.stopped)
+        await _sent(server, known, finder, report, options)
     finally:
         await store.aclose()
 
@@ -314,14 +308,25 @@ class _Run:
 
 async def _transfer(server: Server, finder: "Finder", report: "Report", options: "TransferOptions") -> _Run:
     from s4.entrypoints.cli.transfer.documents import KnownDocuments
-    from s4.entrypoints.cli.transfer.engine import Transfer
-    from s4.entrypoints.cli.transfer.outcomes import failure_of
 
     async with async_tenant_client(server) as client:
         if any(path.is_dir() for path in finder.paths):
             known = await KnownDocuments.under(client, options.prefix)
         else:
             known = await KnownDocuments.named(client, finder.named_keys())
+    return await _sent(server, known, finder, report, options)
+
+
+async def _sent(
+    server: Server,
+    known: "KnownDocuments",
+    finder: "Finder | StoreFinder",
+    report: "Report",
+    options: "TransferOptions",
+) -> _Run:
+    from s4.entrypoints.cli.transfer.engine import Transfer
+    from s4.entrypoints.cli.transfer.outcomes import failure_of
+
     with byte_progress("", None, wanted=report.shows_bar) as report.bar:
         async with async_tenant_client(server, patient=True) as client:
             transfer = Transfer(client, known, report, options)

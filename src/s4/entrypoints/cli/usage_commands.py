@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from s4.entrypoints.cli.options import (
+    DATA_DIR,
     DEFAULT_URL,
     AdminKey,
     CaFile,
@@ -27,7 +27,6 @@ from s4.entrypoints.cli.output import print_json, print_line, print_rows
 if TYPE_CHECKING:
     from s4client import Usage
 
-_DATA_DIR = Path("s4-data")
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%SZ"]
 
 
@@ -99,7 +98,7 @@ def tenant(
     by: By_ = Granularity.DAY,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_csv: Csv = False,
     as_json: Json = False,
@@ -116,7 +115,7 @@ def top(
     limit: Limit = 10,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_csv: Csv = False,
     as_json: Json = False,
@@ -139,7 +138,7 @@ def endpoints(
     limit: Limit = 50,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_csv: Csv = False,
     as_json: Json = False,
@@ -161,7 +160,7 @@ def system(
     last_day: Days = None,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_csv: Csv = False,
     as_json: Json = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s4.entrypoints.cli.options import (
+    DATA_DIR,
     DEFAULT_URL,
     AdminKey,
     CaFile,
@@ -23,7 +24,6 @@ from s4.entrypoints.cli.output import print_error, print_json, print_line, print
 if TYPE_CHECKING:
     from s4.entrypoints.verification import Report
 
-_DATA_DIR = Path("s4-data")
 _EXIT_UNDECIDED = 2
 _SHOWN_MAX = 10  # the report has the rest
 
@@ -38,7 +38,7 @@ def verify_isolation(
     context: typer.Context,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = _DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     report_file: Annotated[
         Path | None,

@@ -120,6 +120,13 @@ class ObjectStore:
         self._refuse_if_closed()
         return self._upload(key)
 
+    async def put_stream(self, key: ObjectKey, content: AsyncIterator[bytes]) -> None:
+        """Writes an object piece by piece. Raises what `content` does; then nothing is there under that key."""
+        async with self.upload(key) as upload:
+            async for chunk in content:
+                await upload.write(chunk)
+            await upload.commit()
+
     async def copy(self, source: ObjectKey, target: ObjectKey, *, size_bytes: int) -> None:
         """Writes the object of `source` under `target` as well, within the store: no byte of it comes here, so nobody
         has looked at what was copied. Raises `ObjectMissing`, and `ValueError` above `COPY_BYTES_MAX`."""
@@ -174,14 +181,13 @@ class ObjectStore:
         """
         return await self._collected(key, start, end)
 
-    async def stream(self, key: ObjectKey, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    def stream(self, key: ObjectKey, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, not including, `end` or the object's end, piece by piece.
 
         A connection that breaks is replaced and the download goes on where it stopped. Every byte comes, or this
         raises: `ObjectMissing`, `RangeNotSatisfiable`, `DataCorrupt` when the object changed meanwhile.
         """
-        async for chunk in self._streamed(key, start, end):
-            yield chunk
+        return self._streamed(key, start, end)
 
     async def _streamed(self, key: ObjectKey, start: int, end: int | None) -> AsyncIterator[bytes]:
         _check(key)

@@ -21,7 +21,17 @@ from s4.entrypoints.cli.leaving.layout import (
     Folder,
     sha256_of,
 )
-from s4.entrypoints.cli.options import DEFAULT_URL, AdminKey, CaFile, DataDir, Json, Url, WrongUsage, admin_client
+from s4.entrypoints.cli.options import (
+    DATA_DIR,
+    DEFAULT_URL,
+    AdminKey,
+    CaFile,
+    DataDir,
+    Json,
+    Url,
+    WrongUsage,
+    admin_client,
+)
 from s4.entrypoints.cli.output import Bar, byte_progress, print_json, print_line, print_note
 from s4.kernel.clock import rfc3339
 from s4.kernel.units import human_size
@@ -46,7 +56,7 @@ def export(
     parallel: Parallel = 4,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = Path("s4-data"),
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from s4.entrypoints.cli.leaving.layout import TENANT, Folder
-from s4.entrypoints.cli.options import DEFAULT_URL, AdminKey, CaFile, DataDir, Json, Url, WrongUsage, admin_client
+from s4.entrypoints.cli.options import (
+    DATA_DIR,
+    DEFAULT_URL,
+    AdminKey,
+    CaFile,
+    DataDir,
+    Json,
+    Url,
+    WrongUsage,
+    admin_client,
+)
 from s4.entrypoints.cli.output import Bar, byte_progress, print_json, print_line, print_note
 from s4.entrypoints.cli.tenant_import import Keys
 
@@ -38,7 +48,7 @@ def load(
     parallel: Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")] = 4,
     url: Url = DEFAULT_URL,
     admin_key: AdminKey = None,
-    data_dir: DataDir = Path("s4-data"),
+    data_dir: DataDir = DATA_DIR,
     ca_file: CaFile = None,
     as_json: Json = False,
 ) -> None:
