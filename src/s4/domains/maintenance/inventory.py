@@ -40,7 +40,7 @@ class Inventory:
         for info in objects:
             parsed = keys.parse(info.key)
             if parsed is None:
-                whose, storage_class = "", StorageClass.OTHER
+                whose, storage_class = "", _unparsed(info.key)
             else:
                 whose, storage_class = parsed.tenant_id or "", _CLASSES[parsed.kind]
                 if parsed.version_id is not None and parsed.version_id != living:
@@ -54,3 +54,8 @@ class Inventory:
             rows = found[start : start + _ROWS_AT_ONCE]
             await database.transact(partial(usage.storage.put, found=rows, listed_at=listed_at))
         await database.transact(partial(usage.storage.forget, before=listed_at))
+
+
+def _unparsed(key: str) -> StorageClass:
+    """What another release or another program keeps among the backups is paid for as one."""
+    return StorageClass.BACKUP if key.startswith(keys.BACKUPS) else StorageClass.OTHER
