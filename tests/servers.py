@@ -193,7 +193,8 @@ def _weed_arguments(directory: Path, config: Path, ports: Sequence[int]) -> list
         f"-filer.port={filer}",
         f"-filer.port.grpc={filer_grpc}",
         "-master.volumeSizeLimitMB=1024",
-        "-volume.max=0",  # as many volumes as fit: each bucket takes several
+        # Each bucket takes seven, and 0, as many as would fit if they were full, ends where the disk is small.
+        "-volume.max=100000",
         "-master.telemetry=false",
     ]
 
