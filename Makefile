@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+CLOUDS := .venv-clouds
 DATA ?=
 SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
@@ -12,7 +13,7 @@ OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 systemd $(CLUST
 DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cluster test faults storm hostile isolation fuzz test-ops check format types lint imports licences \
+.PHONY: help setup clouds demo cluster test faults storm hostile isolation fuzz test-ops check format types lint imports licences \
   docs-reference eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
@@ -32,6 +33,13 @@ $(STAMP): requirements/dev.lock pyproject.toml requirements/runtime.in
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
+
+clouds: $(CLOUDS)/.set-up  ## Create .venv-clouds, with what holds the templates of deploy/ against the clouds' rules
+
+$(CLOUDS)/.set-up: requirements/clouds.lock
+	test -x $(CLOUDS)/bin/python || $(PYTHON) -m venv $(CLOUDS)
+	$(CLOUDS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clouds.lock
+	touch $@
 
 demo: setup  ## From nothing to found passages: start S4, upload samples/, search. S4_DEMO_KEEP=1 leaves it running
 	$(BIN)/python samples/demo.py
@@ -64,7 +72,7 @@ isolation: setup  ## The isolation matrix, and every mutant that it must find ou
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz
 
-test-ops: setup  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer and haproxy, which it installs when it may
+test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer and haproxy, which it installs when it may
 	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m ops
 
@@ -114,6 +122,8 @@ lock: setup  ## Compile requirements/*.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/dev.in --constraints requirements/runtime.lock \
 	  --output-file requirements/dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements/clouds.in --output-file requirements/clouds.lock
 
 build: setup  ## Wheels and source distributions of S4 and of its client alone, in dist/
 	$(BIN)/python -m hatchling build -d "$(abspath $(DIST))"
@@ -123,4 +133,4 @@ package-test: setup  ## Build them, install them in clean environments, and use 
 	$(BIN)/python -m pytest -m package tests/package
 
 clean:  ## Remove what was made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLOUDS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -509,6 +509,31 @@ def _pongs(port: int) -> bool:
     return False
 
 
+# -- Amazon
+
+
+@contextmanager
+def amazon(programs: Path) -> Iterator[str]:
+    """moto, for what of Amazon no server does: the endpoint of a stand-in that takes templates and keeps what they
+    make. `programs` is the folder of the programs of requirements/clouds.lock."""
+    port = free_ports(1)[0]
+    process = _Process("moto")
+    try:
+        process.run([str(programs / "moto_server"), "-H", "127.0.0.1", "-p", str(port)])
+        endpoint = f"http://127.0.0.1:{port}"
+        if not process.await_ready(partial(_answers, f"{endpoint}/moto-api/data.json")):
+            raise ServerStartError(f"moto does not start:\n{process.log_tail()}")
+        yield endpoint
+    finally:
+        process.end(signal.SIGKILL)
+
+
+def _answers(url: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=5).is_success
+    return False
+
+
 # -- processes
 
 

@@ -57,7 +57,12 @@ async def shortcomings(settings: Settings) -> list[str]:
     answer = await signed.ask("GET", None, query={"replication": ""})
     if not answer.ok:
         return [*found, f"The first bucket says nothing of replication ({answer.code or answer.status})."]
-    rules = _rules(answer.body)
+    return [*found, *unmet(wanted, answer.body)]
+
+
+def unmet(wanted: dict[str, Any], told: bytes) -> list[str]:
+    """What a bucket's replication, as S3 tells it in XML, lacks of what `policy` wants."""
+    found, rules = [], _rules(told)
     for rule in wanted["Rules"]:
         prefix, bucket = rule["Filter"]["Prefix"], rule["Destination"]["Bucket"]
         covering = [each for each in rules if prefix.startswith(each["prefix"]) and each["bucket"] == bucket]
