@@ -16,6 +16,7 @@ from s4.domains.backup.model import LATEST, Manifest, Retention
 from s4.domains.backup.place import Place
 from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.backup.samples import Finds
+from s4.domains.backup.snapshot import require_whole
 from s4.domains.backup.verifier import Verification, Verifier
 from s4.domains.maintenance.holds import Holds
 from s4.kernel.clock import Clock
@@ -117,6 +118,8 @@ class BackupService:
         await self._database.transact(enqueue)
 
     async def _create_and_prune(self) -> None:
+        async with self._database.read() as connection:
+            await require_whole(connection)  # before anything is noted as a run: it is put off, and nothing has failed
         await self.create()
         if not self._limits.prunes:
             return

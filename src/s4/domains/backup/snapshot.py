@@ -13,19 +13,22 @@ consists of files that never change: of a table exactly the files of the version
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from s4.domains.backup import queries
 from s4.domains.backup.model import Counts
+from s4.domains.maintenance.deployment import is_serving
 from s4.engine.vectors import manifest_name
 from s4.kernel import keys
+from s4.kernel.errors import Unavailable
 from s4.kernel.ids import DocumentId, GenerationId, Incarnation, TenantId, VersionId
 from s4.kernel.keys import KeyKind, ObjectKey
-from s4.platform.database import Database
+from s4.platform.database import Connection, Database
 
 _LIVE = "live"
 _READY = "ready"
 _GONE = "tombstone"
+_REBUILD_AWAITED = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +149,23 @@ class Snapshot:
         return self.tables.get(table, {}).get(name)
 
 
+async def require_whole(connection: Connection) -> None:
+    """Raises `Unavailable` while the catalog is being made anew: it names a part of what there is, and a backup of
+    that would look sound, and take the place of one that is whole."""
+    if not await is_serving(connection):
+        raise Unavailable(
+            "The catalog is being rebuilt from the bucket, so nobody can say yet what belongs to a backup. Wait until "
+            "that is done, or do it now with `s4 rebuild`; then make the backup.",
+            retry_after=_REBUILD_AWAITED,
+            untried=True,
+        )
+
+
 async def take(database: Database) -> Snapshot:
-    """One transaction; some hundred bytes of memory a document."""
+    """One transaction; some hundred bytes of memory a document. Raises as `require_whole`."""
     async with database.snapshot() as connection:
-        tenants = await queries.tenant_rows(connection)  # the first statement is the moment
+        await require_whole(connection)  # the first statement is the moment
+        tenants = await queries.tenant_rows(connection)
         snapshot = Snapshot(
             point=await database.now(connection),
             tenants={row.tenant_id: row.revision for row in tenants},
