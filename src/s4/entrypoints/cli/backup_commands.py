@@ -192,6 +192,11 @@ def prune(
         f"{verb} {len(pruned.backups)} backups, {len(pruned.unfinished)} unfinished ones and "
         f"{human_size(pruned.data_bytes)} of data; {pruned.kept} backups stay."
     )
+    if pruned.unopened:
+        print_note(
+            f"No data goes as long as there is {pruned.unopened[0]}: it is encrypted under another key than "
+            "S4_BACKUP_ENCRYPTION_KEY, so nobody knows what it needs."
+        )
 
 
 def drill(
