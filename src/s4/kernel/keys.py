@@ -319,9 +319,7 @@ _OF_BACKUPS = (
     re.compile(rf"{_BACKUP_ID.pattern}/(?:manifest\.json|parts/\d{{6}}\.jsonl\.zst)"),
 )
 """Every form of a key below `backups/`."""
-_SYSTEM_HEAD = re.compile(
-    rf"{SYSTEM}({'|'.join(Collection)})/({SYSTEM_NAME})/head/(\d{{{REVISION_DIGITS}}})\.json"
-)
+_SYSTEM_HEAD = re.compile(rf"{SYSTEM}({'|'.join(Collection)})/({SYSTEM_NAME})/head/(\d{{{REVISION_DIGITS}}})\.json")
 _OF_SYSTEM = (
     re.compile(re.escape(DEPLOYMENT.removeprefix(SYSTEM))),
     re.compile(re.escape(RESTORING.removeprefix(SYSTEM))),

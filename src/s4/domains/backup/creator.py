@@ -109,7 +109,8 @@ class Creator:
 
     async def create(self, progress: Progress = silent, *, anew: bool = False) -> Manifest:
         """`anew`: copies everything, also what former backups have, as after one of them was found damaged. Raises
-        `Unavailable`, also while another one runs, or the catalog is being rebuilt. What the bucket has lost or damaged is named in the manifest."""
+        `Unavailable`, also while another one runs, or the catalog is being rebuilt. What the bucket has lost or damaged
+        is named in the manifest."""
         started = self._clock.now()
         requests_before = self._requests()
         async with self._holds.placed("backup") as hold:

@@ -128,7 +128,7 @@ class Place:
         """The same of the keys that begin so; only lists that may have any are read."""
         parts = [
             part
-            for part, following in zip(manifest.parts, [*manifest.parts[1:], None], strict=True)
+            for part, following in zip(manifest.parts, [*manifest.parts[1:], None], strict=False)  # none of none
             if not (following is not None and following.first_key <= prefix)
             and (part.first_key <= prefix or part.first_key.startswith(prefix))
         ]
