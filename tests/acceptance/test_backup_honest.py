@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from s4.kernel import keys
 from s4.kernel.errors import Unavailable
 from s4.kernel.keys import Collection, ObjectKey
 from s4.kernel.settings import Settings
+from s4.platform.database import Connection, Database
 from s4.platform.jobs.models import jobs
 from tests.acceptance.conftest import Command, Done
 from tests.acceptance.test_backup import KEY, LaterClock, filled, place_settings
@@ -184,3 +186,26 @@ async def pruned_later(house: House, settings: Settings) -> Pruned:
     async with open_place(settings) as place:
         holds = Holds(house.core.database, RANDOM)
         return await Pruner(place, holds, LaterClock(timedelta(days=40))).prune(Retention(timedelta(days=30), 1))
+
+
+async def test_a_clock_that_was_wrong_once_neither_stops_backups_nor_passes_a_drill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (_, backups):
+        true_now = Database.now
+
+        async def wrong(self: Database, connection: Connection) -> datetime:
+            return await true_now(self, connection) + timedelta(days=90)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "now", wrong)
+            early = await backups.create()
+
+        later = await backups.create()
+
+        drilled = await backups.drill()
+        assert [early.backup_id in problem for problem in drilled.problems] == [True]
+        assert "still to come" in drilled.problems[0]
+        shutil.rmtree(tmp_path / "elsewhere/backups" / early.backup_id)
+        found = await backups.verify("latest")
+        assert (found.backup_id, found.problems) == (later.backup_id, [])

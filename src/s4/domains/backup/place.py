@@ -46,8 +46,9 @@ class Place:
     """A store with backups in it, and the key that new ones are encrypted under, if they are. What lies there is read
     as its manifest says: in plain, or by that key."""
 
-    def __init__(self, store: ObjectStore, vault: Vault | None, *, is_shared: bool) -> None:
-        """`is_shared`: it is the deployment's own store, which can copy by itself."""
+    def __init__(self, store: ObjectStore, vault: Vault | None, *, is_shared: bool, name: str) -> None:
+        """`is_shared`: it is the deployment's own store, which can copy by itself. `name` tells places apart."""
+        self.name = name
         self.store = store
         self.vault = vault
         self.is_shared = is_shared

@@ -16,6 +16,8 @@ from s4.domains.usage.models import usage_rollups
 from s4.platform.chains.records import records
 from s4.platform.database import Connection
 
+_RUNS_LOOKED_AT = 100  # whoever makes backups in several places makes them by turns
+
 
 async def tenant_rows(connection: Connection) -> list[sa.Row[Any]]:
     """Every tenant in whatever state: tenant_id, revision, state."""
@@ -82,6 +84,14 @@ async def last_runs(connection: Connection, kind: str, *, outcome: str | None = 
     if outcome is not None:
         wanted = wanted.where(backup_runs.c.outcome == outcome)
     return list(await connection.execute(wanted.limit(limit)))
+
+
+async def newest_made(connection: Connection, place: str, *, now: datetime) -> str | None:
+    """The newest backup that was made there, by its id; not one that a wrong clock dated into the future."""
+    r = backup_runs.c
+    made = sa.select(r.backup_id, r.said).where(r.kind == "backup", r.outcome == "ok", r.point <= now)
+    rows = await connection.execute(made.order_by(r.point.desc()).limit(_RUNS_LOOKED_AT))
+    return next((row.backup_id for row in rows if row.said.get("place") == place), None)
 
 
 async def forget_runs(connection: Connection, *, before: datetime) -> int:
