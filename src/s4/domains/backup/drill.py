@@ -78,7 +78,7 @@ class Drill:
                 # the drill would not read every byte.
                 drilled.restored = await restorer.restore(manifest, Erased(), open_restored, progress)
                 drilled.rto_seconds = round((self._clock.now() - started).total_seconds(), 3)
-            drilled.problems += drilled.restored.problems
+            drilled.problems += drilled.restored.problems + drilled.restored.damaged
         except S4Error as error:
             drilled.problems.append(error.message)
         drilled.problems += self._missed(drilled)
