@@ -200,6 +200,69 @@ async def test_what_is_under_a_legal_hold_stays_as_it_is(tmp_path: Path) -> None
         assert await was.contents(was.acme) == before | {"deleted": THEN["deleted"]}
 
 
+async def test_what_was_archived_is_archived_again_and_nothing_else_and_a_new_catalog_says_so(tmp_path: Path) -> None:
+    """By the keys: what happened before the point, and what since."""
+    async with open_house(tmp_path / "data", backup_url=(tmp_path / "elsewhere").as_uri()) as house:
+        acme, archive = await house.tenant(), house.core.archive
+        keys_of = (
+            "archived-patched",
+            "archived-restored",
+            "archived-deleted",
+            "live-archived",
+            "live-archived-patched",
+        )
+        ids = {key: (await house.put(acme, key, f"of {key} words", {"v": 1})).document_id for key in keys_of}
+        await house.work()
+        for key in keys_of[:3]:
+            await archive.archive(acme.context, ids[key])
+        await house.work()
+        await make_backups(house.core).create()
+        async with house.core.database.read() as connection:
+            was = Past(house, acme, await house.core.database.now(connection))
+        await asyncio.sleep(0.002)
+        await archive.restore(acme.context, ids["archived-restored"])
+        await house.core.documents.delete(acme.context, ids["archived-deleted"])
+        for key in keys_of[3:]:
+            await archive.archive(acme.context, ids[key])
+        for key in ("archived-patched", "live-archived-patched"):
+            await house.core.documents.patch_metadata(acme.context, ids[key], {"v": 2})
+        await house.work()
+
+        rewinder = make_rewinder(house.core)
+        async with was.source("moment") as source:
+            done = await rewinder.in_place(OWNER, source, acme.context.tenant_id, Erased())
+            again = await rewinder.in_place(OWNER, source, acme.context.tenant_id, Erased(), dry_run=True)
+        async with was.source("backup") as source:
+            new = await rewinder.beside(OWNER, source, acme.context.tenant_id, Erased(), name="Beside")
+
+        assert (done.changed, done.brought_back) == (4, 1)
+        assert (again.changed, again.brought_back, again.removed) == (0, 0, 0)
+        await house.work()
+        assert new.api_key is not None
+        for tenant in (acme, await house.known(new.api_key)):
+            documents = {document.key: document for document in await house.all(tenant)}
+            assert {key: document.status.value for key, document in documents.items()} == ARCHIVED_THEN
+            assert {document.metadata["v"] for document in documents.values()} == {1}
+            assert len(await house.found(tenant, "words")) == 2
+    for leftover in (tmp_path / "data").glob("catalog.sqlite*"):
+        leftover.unlink()
+    async with open_house(tmp_path / "data") as house:
+        await house.work()
+        for key in (acme.key, new.api_key):
+            tenant = await house.known(key)
+            assert {each.key: each.status.value for each in await house.all(tenant)} == ARCHIVED_THEN
+            assert len(await house.found(tenant, "words")) == 2
+
+
+ARCHIVED_THEN = {
+    "archived-patched": "archived",
+    "archived-restored": "archived",
+    "archived-deleted": "archived",
+    "live-archived": "ready",
+    "live-archived-patched": "ready",
+}
+
+
 async def settled(_connection: Any, _head: Any) -> None:
     """Nothing more."""
 

@@ -61,8 +61,8 @@ OpenRestored = Callable[[], AbstractAsyncContextManager[Opened]]
 
 @dataclass(slots=True)
 class Restored:
-    """What a restore did, or would do. `problems` are sentences: with any of them it was not switched on. With `damaged`
-    it was: that had been damaged when it was backed up, and no restore can do better."""
+    """What a restore did, or would do. `problems` are sentences: with any of them it was not switched on. With
+    `damaged` it was: that had been damaged when it was backed up, and no restore can do better."""
 
     backup_id: str
     epoch: str = ""

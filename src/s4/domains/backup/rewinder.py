@@ -9,6 +9,8 @@ Bytes that are brought back get a version id of their own: the former one may be
 is compared on the way, before the head that names them. The text and the vectors come along where they were kept, so
 that nothing is extracted or paid for twice; the index is a worker's work, as after every change.
 
+What was archived then is archived again, and nothing else is: what was live comes out of the archive as for a reader.
+
 A tenant's own settings, plan and keys stay as they are: a key that was revoked since stays revoked. A document under a
 legal hold stays as it is, too, unless its bytes are damaged.
 """
@@ -55,7 +57,8 @@ log = structlog.get_logger()
 
 _PARALLEL = 8  # documents in work: each is a copy and two small transactions
 _SAID = ("key", "filename", "content_type", "sha256", "size", "metadata")
-"""What makes two states of a document the same to its owner."""
+"""What makes two states of a document the same to its owner, with whether it is archived."""
+_COMES_BACK = (*_SAID, "uploaded_at", "archived_at", "holds")
 
 
 @dataclass(slots=True)
@@ -223,15 +226,15 @@ class Rewinder:
                 done.removed += 1
             return
         is_sound = live is not None and not (job.heals and await self._is_damaged(into, live))
-        if live is not None and is_sound and _said(live) == {name: was.head.body[name] for name in _SAID}:
+        if live is not None and is_sound and _said(live) == _said_by(was.head):
             done.unchanged += 1
             return
         if live is not None and is_sound and await self._is_held(job, live):
             done.held += 1
             return
-        body = {name: was.head.body[name] for name in (*_SAID, "uploaded_at", "holds") if name in was.head.body}
+        body = {name: was.head.body[name] for name in _COMES_BACK if name in was.head.body}
         if live is not None and is_sound and (live.sha256, live.size_bytes) == (body["sha256"], body["size"]):
-            body |= {"version_id": live.version_id, "content_revision": live.content_revision}  # its bytes are there
+            body |= _with_its_bytes(live, is_archived="archived_at" in body)
         elif job.dry_run:
             done.bytes_copied += body["size"]
         else:
@@ -339,8 +342,20 @@ def _beside(into: TenantId, was: Was) -> DocumentId:
     return DocumentId(derived_id("doc", into, was.document_id))
 
 
+def _with_its_bytes(live: Any, *, is_archived: bool) -> dict[str, Any]:
+    """What the next head says of bytes that are there. Out of the archive, they are indexed anew."""
+    if live.archived_at is not None and not is_archived:
+        return {"version_id": live.version_id, "content_revision": live.revision + 1, "restores": True}
+    return {"version_id": live.version_id, "content_revision": live.content_revision}
+
+
+def _said_by(head: Head) -> dict[str, Any]:
+    return {name: head.body[name] for name in _SAID} | {"archived": "archived_at" in head.body}
+
+
 def _said(row: Any) -> dict[str, Any]:
     return {
+        "archived": row.archived_at is not None,
         "key": row.key,
         "filename": row.filename,
         "content_type": row.content_type,

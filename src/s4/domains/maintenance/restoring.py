@@ -33,8 +33,8 @@ async def begin_restore(store: ObjectStore, backup_id: str, *, clock: Clock, ran
 
 
 async def begun_restore(store: ObjectStore, backup_id: str) -> str | None:
-    """The epoch of such a restore that was broken off; None where none has begun. Changes nothing, and raises `Conflict`
-    as `begin_restore` would."""
+    """The epoch of such a restore that was broken off; None where none has begun. Changes nothing. Raises `Conflict` as
+    `begin_restore` would."""
     mark = await _mark_for(store, backup_id)
     return str(mark["epoch"]) if mark is not None else None
 
