@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from s4.domains.backup import BackupSource, ChainSource, Erased, Rewound
+from s4.domains.backup.model import Sample
+from s4.domains.backup.rewinder import Counted
 from s4.domains.documents.chain import subject
+from s4.domains.tenants import TenantStatus
 from s4.entrypoints.bootstrap import make_backups, make_rewinder, open_place
 from s4.kernel import keys
 from s4.kernel.errors import InvalidRequest, NotFound
 from s4.kernel.ids import TenantId
+from s4.platform import faults
 from s4.platform.chains import Draft
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER
@@ -105,23 +109,88 @@ def counts(done: Rewound) -> tuple[int, ...]:
 @pytest.mark.parametrize("kind", ["backup", "moment"])
 async def test_a_tenant_comes_back_beside_the_live_one(tmp_path: Path, kind: str) -> None:
     async with past(tmp_path) as was, was.source(kind) as source:
-        rewinder = make_rewinder(was.house.core)
+        rewinder = make_rewinder(was.house.core, patience=timedelta(0))
         tenant_id = was.acme.context.tenant_id
         before = await was.contents(was.acme)
 
         done = await rewinder.beside(OWNER, source, tenant_id, Erased(), name="Acme, yesterday")
 
-        assert (done.brought_back, done.ok) == (4, True)
+        assert (done.brought_back, done.suspended) == (4, kind == "backup"), "a moment has no searches"
+        assert done.now == done.then == Counted(4, sum(map(len, THEN.values())))
+        paid = embedded(was.house)
+        await was.house.work()
+        assert embedded(was.house) == paid, "vectors came along"
+        again = await rewinder.beside(OWNER, source, tenant_id, Erased(), name="Acme, yesterday")
+        assert (again.into, again.unchanged, again.brought_back, again.ok) == (done.into, 4, 0, True)
+        assert again.searches == (3 if kind == "backup" else 0), "all whose words are long enough"
+        assert again.api_key == done.api_key
         assert done.api_key is not None
         beside = await was.house.known(done.api_key)
         assert await was.contents(beside) == THEN
         assert await was.contents(was.acme) == before
-        paid = embedded(was.house)
-        await was.house.work()
-        assert embedded(was.house) == paid, "vectors came along"
         assert len(await was.house.found(beside, "deletion")) == 1
-        again = await rewinder.beside(OWNER, source, tenant_id, Erased(), name="Acme, yesterday")
-        assert (again.into, again.unchanged, again.brought_back) == (done.into, 4, 0)
+
+
+@pytest.fixture
+def disarmed() -> Iterator[None]:
+    yield
+    faults.arm({})
+
+
+@pytest.mark.usefixtures("disarmed")
+async def test_a_new_tenant_is_nobodys_before_it_was_found_to_be_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken off on the way, then with a search that fails, then sound: each run goes on."""
+    committed = 0
+
+    def end_at_the_third() -> None:
+        nonlocal committed
+        committed += 1
+        if committed == 3:
+            raise faults.InjectedFault
+
+    async with past(tmp_path) as was, was.source("backup") as source:
+        core, tenant_id = was.house.core, was.acme.context.tenant_id
+        samples = await source.samples(tenant_id)
+        rewinder = make_rewinder(core, patience=timedelta(seconds=30))
+        monkeypatch.setattr("s4.domains.backup.rewinder._PARALLEL", 1)  # nobody else is torn from a commit
+        faults.arm({"rewind.committed": end_at_the_third})
+        with pytest.raises(faults.InjectedFault):
+            await rewinder.beside(OWNER, source, tenant_id, Erased(), name="Beside")
+        faults.arm({})
+        (into,) = set(await core.tenants.ids()) - {tenant_id}
+        assert (await core.tenants.get(into)).status == TenantStatus.SUSPENDED
+        await was.house.work()
+        source.samples = answering([Sample(tenant_id, samples[0].document_id, "nowhere"), *samples[1:]])
+
+        harmed = await rewinder.beside(OWNER, source, tenant_id, Erased(), name="Beside", progress=working(was.house))
+
+        assert [problem[:20] for problem in harmed.problems] == ["A search does not fi"]
+        assert harmed.suspended
+        assert (await core.tenants.get(into)).status == TenantStatus.SUSPENDED
+        source.samples = answering(samples)
+        done = await rewinder.beside(OWNER, source, tenant_id, Erased(), name="Beside")
+        assert (done.into, done.unchanged, done.searches, done.problems) == (into, 4, 3, [])
+        assert (await core.tenants.get(into)).status == TenantStatus.ACTIVE
+
+
+def answering(samples: list[Sample]) -> Any:
+    async def answer(_: TenantId) -> list[Sample]:
+        return samples
+
+    return answer
+
+
+def working(house: House) -> Any:
+    """Has a worker at work as soon as somebody waits for one."""
+    at_work: list[asyncio.Task[None]] = []
+
+    def told(what: str, *_: Any) -> None:
+        if what == "to be indexed" and not at_work:
+            at_work.append(asyncio.create_task(house.work()))
+
+    return told
 
 
 def embedded(house: House) -> float:
@@ -232,7 +301,6 @@ async def test_what_was_archived_is_archived_again_and_nothing_else_and_a_new_ca
         async with was.source("moment") as source:
             done = await rewinder.in_place(OWNER, source, acme.context.tenant_id, Erased())
             again = await rewinder.in_place(OWNER, source, acme.context.tenant_id, Erased(), dry_run=True)
-        async with was.source("backup") as source:
             new = await rewinder.beside(OWNER, source, acme.context.tenant_id, Erased(), name="Beside")
 
         assert (done.changed, done.brought_back) == (4, 1)

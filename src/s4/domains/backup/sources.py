@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from s4.domains.backup import queries
-from s4.domains.backup.model import Entry, Manifest
+from s4.domains.backup.model import Entry, Manifest, Sample
 from s4.domains.backup.place import Place
 from s4.domains.backup.restorer import checked, summed
 from s4.domains.documents.chain import subject as document_subject
@@ -56,6 +56,10 @@ class Source(Protocol):
 
     def read(self, key: ObjectKey) -> AsyncIterator[bytes]:
         """An object as it was. Raises `ObjectMissing`, and `DataCorrupt` at its end if it is not what it was."""
+        ...
+
+    async def samples(self, tenant_id: TenantId) -> list[Sample]:
+        """Searches that found documents of the tenant at the point; none where nobody asked."""
         ...
 
     def derived(self, tenant_id: TenantId) -> AsyncIterator[ObjectKey]:
@@ -125,6 +129,9 @@ class BackupSource:
             raise ObjectMissing(key)
         async for chunk in summed(entry, self._bytes(entry)):
             yield chunk
+
+    async def samples(self, tenant_id: TenantId) -> list[Sample]:
+        return [each for each in await self._place.samples(self._manifest) if each.tenant_id == tenant_id]
 
     async def derived(self, tenant_id: TenantId) -> AsyncIterator[ObjectKey]:
         await self._load(tenant_id)
@@ -226,6 +233,9 @@ class ChainSource:
 
     def read(self, key: ObjectKey) -> AsyncIterator[bytes]:
         return self._store.stream(key)
+
+    async def samples(self, tenant_id: TenantId) -> list[Sample]:  # noqa: ARG002 (nobody asked)
+        return []
 
     async def derived(self, tenant_id: TenantId) -> AsyncIterator[ObjectKey]:
         async for info in self._store.list(keys.embeddings(tenant_id)):

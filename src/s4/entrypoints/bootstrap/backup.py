@@ -37,6 +37,7 @@ from s4.platform.security.vault import Vault
 _REBUILD_ATTEMPTS_MAX = 5
 _REBUILD_PAUSE_SECONDS = 2.0
 _SQLITE = "sqlite:///"
+_INDEXED_WITHIN = timedelta(minutes=5)  # the next document, once it has a turn; then nobody is at work
 
 
 def place_settings(settings: Settings) -> Settings:
@@ -217,8 +218,17 @@ def make_backups(core: Core) -> BackupService:
     )
 
 
-def make_rewinder(core: Core) -> Rewinder:
-    return Rewinder(core.database, core.store, core.chains, core.tenants, Holds(core.database, RANDOM), RANDOM)
+def make_rewinder(core: Core, *, patience: timedelta = _INDEXED_WITHIN) -> Rewinder:
+    return Rewinder(
+        core.database,
+        core.store,
+        core.chains,
+        core.tenants,
+        Holds(core.database, RANDOM),
+        RANDOM,
+        partial(_finds, core),
+        patience,
+    )
 
 
 def secret_key_id(settings: Settings) -> str:

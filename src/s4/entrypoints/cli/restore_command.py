@@ -239,10 +239,20 @@ def _show_tenants(rewound: "list[Rewound]", way: _Way, *, as_json: bool) -> None
             f"{one.brought_back} brought back, {one.changed} changed, {one.removed} removed, {one.unchanged} as before"
         )
         print_line(f"{one.tenant_id} into {one.into}: {said}; {human_size(one.bytes_copied)}.")
+        if not way.dry_run:
+            then, now = one.then, one.now
+            print_line(
+                f"Counted: {now.documents} documents, {human_size(now.stored_bytes)}; there were {then.documents}, "
+                f"{human_size(then.stored_bytes)}; {one.searches} searches."
+            )
         if one.api_key is not None:
             print_line(f"Its key, shown this once: {one.api_key}")
         for document_id in one.lost[:_NAMES_SHOWN]:
             print_note(f"The bytes of {document_id} are not kept any more.")
+        for problem in one.problems:
+            print_note(problem)
+        if one.suspended:
+            print_note(f"{one.into} stays suspended: run this again, or let it in by `s4 tenant activate {one.into}`.")
         if one.held:
             print_note(f"{one.held} documents are under a legal hold and stay as they are.")
         if one.changed_meanwhile:
