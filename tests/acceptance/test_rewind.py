@@ -16,10 +16,12 @@ from s4.domains.documents.chain import subject
 from s4.domains.tenants import TenantStatus
 from s4.entrypoints.bootstrap import make_backups, make_rewinder, open_place
 from s4.kernel import keys
+from s4.kernel.clock import rfc3339
 from s4.kernel.errors import InvalidRequest, NotFound
 from s4.kernel.ids import TenantId
 from s4.platform import faults
 from s4.platform.chains import Draft
+from tests.acceptance.conftest import Command, Done
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER
 
@@ -357,3 +359,35 @@ async def test_a_tenant_that_was_not_there_is_not_found(tmp_path: Path) -> None:
         early = ChainSource(core.database, core.store, core.chains, was.point - timedelta(days=1))
         with pytest.raises(NotFound):
             await rewinder.in_place(OWNER, early, was.acme.context.tenant_id, Erased())
+
+
+def test_all_tenants_go_back_to_a_moment_that_has_been_and_who_came_later_is_left_alone(
+    tmp_path: Path, here: Command
+) -> None:
+    async def live() -> tuple[list[TenantId], str]:
+        async with open_house(tmp_path, tenant_delete_grace_days=0) as house:
+            there, gone = await house.tenant("There"), await house.tenant("Gone")
+            async with house.core.database.read() as connection:
+                point = await house.core.database.now(connection)
+            await asyncio.sleep(0.002)
+            late = await house.tenant("Late")
+            await house.core.lifecycle.delete(OWNER, gone.context.tenant_id)
+            await house.core.lifecycle.finish_deletion(OWNER, gone.context.tenant_id)
+            return [each.context.tenant_id for each in (there, gone, late)], rfc3339(point)
+
+    (there, gone, late), point = asyncio.run(live())
+
+    def back_to(moment: str) -> Done:
+        return here(
+            "restore", "--at", moment, "--in-place", "--data-dir", tmp_path, S4_EMBEDDING_PROVIDER="deterministic"
+        )
+
+    done = back_to(point)
+    assert done.code == 0, done.err
+    assert there in done.out
+    assert gone not in done.out + done.err, "it was erased, and keeps nobody else from going back"
+    assert late not in done.out + done.err
+    assert "1 tenants were made since" in done.err
+    early = back_to("2099-01-01T00:00:00Z")
+    assert early.code != 0
+    assert "has not come yet" in early.err

@@ -1,6 +1,7 @@
 """Where a tenant's former state is read from: a backup, or the chains of heads that are still in the bucket."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -213,8 +214,15 @@ class ChainSource:
         return False
 
     async def tenants(self) -> list[TenantId]:
+        """Also those that are gone by now, as far as the bucket still knows them."""
         async with self._database.read() as connection:
-            return [TenantId(row.tenant_id) for row in await queries.tenant_rows(connection) if row.state == "live"]
+            known = [TenantId(row.tenant_id) for row in await queries.tenant_rows(connection)]
+        found = []
+        for tenant_id in sorted(known):
+            with suppress(NotFound):
+                await self.tenant(tenant_id)
+                found.append(tenant_id)
+        return found
 
     async def tenant(self, tenant_id: TenantId) -> Head:
         head = await self._chains.at(tenant_subject(tenant_id), self._point)

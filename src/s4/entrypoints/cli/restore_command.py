@@ -163,7 +163,12 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
     async with open_core(settings) as core, _source(core, way) as source:
         context = await operator_context(core)
         erased = together(await erased_in(core.store), await _erased_at(settings, erased_url))
-        tenants = [parse_tenant_id(way.tenant)] if way.tenant is not None else await source.tenants()
+        if way.tenant is not None:
+            tenants = [parse_tenant_id(way.tenant)]
+        else:
+            tenants = [each for each in await source.tenants() if not erased.covers(each, None)]
+            if since := set(await core.tenants.ids()) - set(tenants):
+                print_note(f"{len(since)} tenants were made since, and stay as they are.")
         rewinder = make_rewinder(core)
         for tenant_id in tenants:
             progress = shown(as_json=as_json)
@@ -189,8 +194,13 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
 async def _source(core: "Core", way: _Way) -> "AsyncIterator[Source]":
     from s4.domains.backup import BackupSource, ChainSource
     from s4.entrypoints.bootstrap import open_place
+    from s4.kernel.clock import rfc3339
+    from s4.kernel.errors import InvalidRequest
 
     if way.at is not None:
+        async with core.database.read() as connection:
+            if way.at > await core.database.now(connection):
+                raise InvalidRequest(f"{rfc3339(way.at)} has not come yet: nothing is known of it.")
         yield ChainSource(core.database, core.store, core.chains, way.at)
         return
     assert way.wanted is not None, "checked"
