@@ -15,17 +15,20 @@ from s4.domains.backup import BackupService, Erased, Restorer, queries
 from s4.domains.backup.model import Retention, Sample
 from s4.domains.backup.pruner import Pruner
 from s4.domains.maintenance.holds import Holds
+from s4.domains.plans.model import Plan
 from s4.entrypoints.bootstrap import RANDOM, make_backups, open_place, open_restored
 from s4.entrypoints.configuration import load_settings
 from s4.kernel import keys
 from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error
+from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
 from s4.kernel.units import KIB
 from s4.platform.objects import open_store
 from s4.platform.telemetry import metrics
 from tests.acceptance.conftest import Command
 from tests.factories.house import House, open_house
+from tests.factories.process import OWNER
 
 KEY = "0123456789abcdef" * 4
 LARGE = random.Random(1).randbytes(300 * KIB)
@@ -343,6 +346,24 @@ async def test_a_search_that_fails_after_a_restore_is_told_and_nothing_is_switch
     with pytest.raises(Conflict, match="is being restored to"):
         async with open_house(tmp_path / "fresh"):
             raise AssertionError("it must not start")
+
+
+async def test_what_was_damaged_before_it_was_backed_up_is_told_and_keeps_nothing_else_back(tmp_path: Path) -> None:
+    async with open_house(tmp_path / "data", **place_settings("elsewhere", tmp_path)) as house:
+        await house.core.plans.create(OWNER, Plan("gold", "Gold"))
+        acme = await house.tenant()
+        (tmp_path / "data" / "objects" / keys.system_head(Collection.PLANS, "gold", 1)).write_bytes(b"{")
+        backups = make_backups(house.core)
+        await backups.create()
+        settings = settings_of(tmp_path, "fresh", house)
+        drilled = await backups.drill()
+
+    done = await restored(settings)
+
+    assert (done.ok, done.damaged) == (True, drilled.problems)
+    assert ["plans/gold" in said for said in done.damaged] == [True]
+    async with open_house(tmp_path / "fresh") as fresh:
+        await fresh.known(acme.key)
 
 
 def test_a_dry_run_of_a_whole_restore_refuses_what_the_real_one_refuses_and_makes_nothing(
