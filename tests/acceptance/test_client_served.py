@@ -327,6 +327,8 @@ async def test_many_documents_are_waited_for_with_few_requests(
         deleted = await client.put_by_key("gone.txt", b"x")
         damaged = await client.put_by_key("damaged.pdf", b"%PDF-1.7 damaged")
         await client.delete(deleted.document_id)
+        # Before they are counted: how often it looks again is a matter of how long they take.
+        await client.wait_all([*uploaded, damaged])
     heard: list[str] = []
     async with fault_proxy(served.url) as proxy:
         ended = await call(

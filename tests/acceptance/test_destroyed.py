@@ -27,6 +27,8 @@ from tests.factories.owners import Owner, check_documents, check_end_states, che
 from tests.factories.process import OWNER
 from tests.servers import PostgresServer, S3Server
 
+pytestmark = pytest.mark.processes
+
 SECRETS = {"S4_SECRET_KEY": "a-secret-key-of-the-tests-0123456789", "S4_WORKER_NICENESS": "0"}
 
 
