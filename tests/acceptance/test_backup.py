@@ -1,5 +1,6 @@
 """Backups through the real wiring: what is in them while others write, what they cost, and what damage does to them."""
 
+import asyncio
 import contextlib
 import random
 import shutil
@@ -12,20 +13,24 @@ import pytest
 import sqlalchemy as sa
 
 from s4.domains.backup import BackupService, Erased, Restorer, queries
-from s4.domains.backup.model import Retention
+from s4.domains.backup.model import Retention, Sample
 from s4.domains.backup.pruner import Pruner
 from s4.domains.maintenance.holds import Holds
+from s4.domains.plans.model import Plan
 from s4.entrypoints.bootstrap import RANDOM, make_backups, newest_backup_made, open_place, open_restored
 from s4.entrypoints.configuration import load_settings
 from s4.kernel import keys
 from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error, Unavailable
+from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
 from s4.kernel.units import KIB
 from s4.platform.jobs.models import leases
 from s4.platform.objects import open_store
 from s4.platform.telemetry import metrics
+from tests.acceptance.conftest import Command
 from tests.factories.house import House, open_house
+from tests.factories.process import OWNER
 
 KEY = "0123456789abcdef" * 4
 LARGE = random.Random(1).randbytes(300 * KIB)
@@ -338,6 +343,82 @@ async def test_a_restore_into_a_place_that_is_not_empty_is_refused(tmp_path: Pat
         await backups.create()
         with pytest.raises(Conflict, match="belongs to a deployment"):
             await restored(house.core.settings)
+
+
+async def test_a_search_that_fails_after_a_restore_is_told_and_nothing_is_switched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        acme = await house.tenant("Initech")
+        large = await house.put(acme, "large", LARGE, content_type="application/octet-stream")
+        sample = Sample(acme.context.tenant_id, large.document_id, "tides")
+
+        async def one_that_no_index_has(*_: Any) -> list[Sample]:
+            return [sample]
+
+        monkeypatch.setattr("s4.domains.backup.creator.choose", one_that_no_index_has)
+        await house.work()
+        await backups.create()
+        settings = settings_of(tmp_path, "fresh", house)
+        said = [f"A search does not find {large.document_id} of {acme.context.tenant_id} any more."]
+
+        assert (await backups.drill()).problems == said
+
+    done = await restored(settings)
+
+    assert (done.samples, done.problems) == (1, said)
+    with pytest.raises(Conflict, match="is being restored to"):
+        async with open_house(tmp_path / "fresh"):
+            raise AssertionError("it must not start")
+
+
+async def test_what_was_damaged_before_it_was_backed_up_is_told_and_keeps_nothing_else_back(tmp_path: Path) -> None:
+    async with open_house(tmp_path / "data", **place_settings("elsewhere", tmp_path)) as house:
+        await house.core.plans.create(OWNER, Plan("gold", "Gold"))
+        acme = await house.tenant()
+        (tmp_path / "data" / "objects" / keys.system_head(Collection.PLANS, "gold", 1)).write_bytes(b"{")
+        backups = make_backups(house.core)
+        await backups.create()
+        settings = settings_of(tmp_path, "fresh", house)
+        drilled = await backups.drill()
+
+    done = await restored(settings)
+
+    assert (done.ok, done.damaged) == (True, drilled.problems)
+    assert ["system/plans/gold/head" in said for said in done.damaged] == [True]
+    async with open_house(tmp_path / "fresh") as fresh:
+        await fresh.known(acme.key)
+
+
+def test_a_dry_run_of_a_whole_restore_refuses_what_the_real_one_refuses_and_makes_nothing(
+    tmp_path: Path, here: Command
+) -> None:
+    elsewhere = place_settings("elsewhere", tmp_path)
+
+    async def make() -> None:
+        async with open_house(tmp_path / "data", **elsewhere) as house:
+            await house.tenant()
+            await make_backups(house.core).create()
+
+    asyncio.run(make())
+    (tmp_path / "half").mkdir()
+    shutil.copy(tmp_path / "data" / "catalog.sqlite", tmp_path / "half")
+
+    def restore(into: str, *more: str) -> Any:
+        arguments = ("latest", "--data-dir", tmp_path / into, "--from", elsewhere["backup_url"], *more)
+        return here("restore", *arguments, S4_EMBEDDING_PROVIDER="deterministic")
+
+    for into, why in (("data", "belongs to a deployment"), ("half", "The catalog belongs to another bucket")):
+        for more in (["--dry-run"], []):
+            refused = restore(into, *more)
+            assert refused.code != 0, (into, more)
+            assert why in refused.err
+    assert not (tmp_path / "half" / "objects" / "system").exists(), "it was refused before a byte was copied"
+    planned = restore("fresh", "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "Would restore" in planned.out
+    assert not (tmp_path / "fresh").exists()
+    assert "no search: the backup holds none. It can be served." in restore("fresh").out
 
 
 async def test_an_encrypted_backup_holds_no_word_in_plain_and_opens_with_its_key_only(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The way of documents into the index and out of it: what it costs, what fails, what stays while work goes on."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,15 +16,19 @@ from s4.domains.documents.models import document_fields, documents
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.models import document_index
 from s4.domains.indexing.queries.tables import table_state
+from s4.domains.plans.model import Plan
+from s4.domains.tenants import PlanChange
 from s4.engine.ranking import Mode
 from s4.kernel import keys
-from s4.kernel.errors import DocumentRejected
-from s4.kernel.keys import KeyKind
+from s4.kernel.errors import DocumentRejected, Unauthenticated
+from s4.kernel.keys import Collection, KeyKind
 from s4.platform import faults
 from s4.platform.database import Connection
 from s4.platform.jobs import JobHandler, JobRun, Worker, WorkerLimits
+from tests.acceptance.conftest import Command
 from tests.factories import files
 from tests.factories.house import House, Tenant, open_house
+from tests.factories.process import OWNER
 from tests.factories.provider import CountingProvider, counting_provider
 
 MINUTE = timedelta(minutes=1)
@@ -305,6 +311,60 @@ async def test_a_damaged_head_keeps_no_other_document_from_coming_back(tmp_path:
         back = [*await house.all(acme), *await house.all(other)]
         assert {document.document_id for document in back} == {d.document_id for d in stored if d != victim}
         assert {document.status for document in back} == {DocumentStatus.READY}
+
+
+def test_what_cannot_be_read_is_named_and_everybody_else_comes_back(tmp_path: Path, here: Command) -> None:
+    """A plan and a document, of which the newest heads are damaged."""
+    acme_key, other_key, lost_id, acme_id, heads = asyncio.run(damaged_in_two_places(tmp_path))
+    sound = {path: path.read_bytes() for path in heads}
+    for path in heads:
+        path.write_bytes(b"{")
+
+    first = rebuilt(tmp_path, here)
+
+    assert (first["code"], first["ok"], first["unreadable"], first["adopted"]) == (1, False, 2, 1)
+    (plan, document, locked_out) = first["problems"]
+    assert "plans/gold" in plan
+    assert lost_id in document
+    assert "plan gold" in locked_out
+    assert acme_id in locked_out
+    asyncio.run(the_plan_is_made_anew(tmp_path, acme_key, other_key))
+    assert [lost_id in problem for problem in rebuilt(tmp_path, here)["problems"]] == [True]
+    for path, data in sound.items():
+        path.write_bytes(data)
+    assert rebuilt(tmp_path, here, anew=False)["code"] == 0
+    assert rebuilt(tmp_path, here)["problems"] == []
+
+
+async def damaged_in_two_places(folder: Path) -> tuple[str, str, str, str, list[Path]]:
+    async with open_house(folder) as house:
+        await house.core.plans.create(OWNER, Plan("gold", "Gold"))
+        acme, other = await house.tenant(), await house.tenant("Other")
+        acme_id, other_id = acme.context.tenant_id, other.context.tenant_id
+        await house.core.lifecycle.change_plan(OWNER, acme_id, PlanChange("gold"))
+        await house.put(other, "kept", "this stays")
+        lost = await house.put(other, "lost", "and this is lost")
+        await house.work()
+    heads = [keys.system_head(Collection.PLANS, "gold", 1), keys.document_head(other_id, lost.document_id, 1)]
+    return acme.key, other.key, lost.document_id, acme_id, [folder / "objects" / head for head in heads]
+
+
+async def the_plan_is_made_anew(folder: Path, acme_key: str, other_key: str) -> None:
+    async with open_house(folder) as house:
+        await house.parts.maintenance.collect()  # goes on, too
+        assert [document.key for document in await house.all(await house.known(other_key))] == ["kept"]
+        with pytest.raises(Unauthenticated):
+            await house.known(acme_key)
+        await house.core.plans.create(OWNER, Plan("gold", "Gold"))
+        await house.known(acme_key)
+
+
+def rebuilt(folder: Path, here: Command, *, anew: bool = True) -> dict[str, Any]:
+    for leftover in folder.glob("catalog.sqlite*") if anew else []:
+        leftover.unlink()
+    done = here("rebuild", "--json", "--data-dir", folder, S4_EMBEDDING_PROVIDER="deterministic")
+    assert done.out, done.err
+    return {"code": done.code, **json.loads(done.out[done.out.index("{\n") :])}
 
 
 async def test_compaction_changes_no_answer_and_disturbs_no_search(tmp_path: Path) -> None:

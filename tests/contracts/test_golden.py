@@ -12,7 +12,7 @@ import zstandard
 
 from s4.entrypoints.configuration import read_configuration
 from s4.entrypoints.upgrade import FORMATS, check, read_stored
-from s4.entrypoints.upgrade.formats import format_of
+from s4.entrypoints.upgrade.formats import BACKUPS, format_of
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
 from s4.kernel.keys import KeyKind
@@ -22,8 +22,9 @@ from tests.golden import make
 GOLDEN = Path(make.__file__).parent
 RELEASES = sorted(path.name.removesuffix(".tar.zst") for path in GOLDEN.glob("*.tar.zst"))
 OLDEST = "0.1"
-ABSENT = {"0.1": {"embedding model", "rolled-up use"}}
-"""What a release kept nothing of: a model of a provider is remembered where there is one; use was not rolled up yet."""
+ABSENT = {"0.1": {"embedding model", "rolled-up use"} | {each.name for each in BACKUPS}}
+"""What a release kept nothing of: a model of a provider is remembered where there is one; use was not rolled up yet,
+and nothing backed up. Of what is in backups, `tests/unit/golden` keeps each format."""
 
 
 def objects(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -150,6 +151,18 @@ async def test_the_check_tells_what_an_upgrade_would_meet_and_changes_nothing(tm
     (formats,) = [each for each in report.checks if each.name == "formats"]
     assert (report.exit_code, formats.verdict.value) == (1, "failed")
     assert "has format 99" in formats.message
+
+    # Of backups, wherever they lie: not its sums alone, which a newer release may take in another way.
+    later = {"manifest": {"format": 99}, "sha256": ""}
+    elsewhere = (tmp_path / "elsewhere").as_uri()
+    for place, url, name in (("objects", None, "formats"), ("elsewhere", elsewhere, "backups")):
+        manifest = tmp_path / place / "backups/20260131T120000Z/manifest.json"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text(json.dumps(later))
+        backed_up = read_configuration(data_dir=tmp_path, embedding_provider="deterministic", backup_url=url)
+        (found,) = [each for each in (await check(backed_up)).checks if each.name == name]
+        assert "20260131T120000Z/manifest.json: A backup has format 99" in found.message
+        assert found.verdict.value == "failed"
 
     shutil.rmtree(tmp_path / "objects")
     other = read_configuration(data_dir=tmp_path, embedding_provider="deterministic", chunk_tokens_max=128)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from s4.domains.backup.model import (
     Counts,
@@ -11,12 +12,15 @@ from s4.domains.backup.model import (
     Manifest,
     Part,
     Retention,
+    Sample,
     Work,
     backup_id,
     entries_of,
     lines,
     point_of,
+    samples_of,
 )
+from s4.entrypoints.upgrade import read_stored
 from s4.kernel.errors import DataCorrupt, InvalidRequest
 from s4.kernel.keys import ObjectKey
 
@@ -49,6 +53,40 @@ def test_what_this_release_writes_is_what_format_1_was() -> None:
 def test_format_1_is_read() -> None:
     assert Manifest.from_bytes((GOLDEN / "backup-manifest-1.json").read_bytes()) == MANIFEST
     assert list(entries_of((GOLDEN / "backup-entries-1.jsonl").read_bytes())) == ENTRIES
+
+
+def test_lists_and_samples_of_format_1_are_read_as_they_lie_in_the_place() -> None:
+    def unpacked(name: str) -> bytes:
+        return zstandard.ZstdDecompressor().decompress((GOLDEN / name).read_bytes())
+
+    assert list(entries_of(unpacked("backup-list-1.jsonl.zst"))) == ENTRIES
+    assert list(samples_of(unpacked("backup-samples-1.jsonl.zst"))) == [Sample("ten_a", "doc_ä", "tides follow")]
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "golden"),
+    [
+        ("manifest.json", "backup manifest", "backup-manifest-1.json"),
+        ("parts/000001.jsonl.zst", "backup list", "backup-list-1.jsonl.zst"),
+        ("parts/000001.jsonl.zst", "backup list", "encrypted-object-1.bin"),
+        ("parts/000000.jsonl.zst", "backup samples", "backup-samples-1.jsonl.zst"),
+    ],
+)
+def test_the_check_of_an_upgrade_reads_them_and_tells_what_it_cannot_read(key: str, name: str, golden: str) -> None:
+    data = (GOLDEN / golden).read_bytes()
+    found = read_stored(f"backups/20260131T120000Z/{key}", data)
+    assert found is not None
+    assert found.name == name
+    cut = data[:20] if data.startswith(b"S4V1") else data[:-9]
+    for other in (cut, data.replace(b'"format": 1', b'"format": 99').replace(b"S4V1", b"S4V2")):
+        if other != data:
+            with pytest.raises(DataCorrupt):
+                read_stored(f"backups/20260131T120000Z/{key}", other)
+
+
+def test_a_manifest_of_tomorrow_is_refused_with_its_number() -> None:
+    with pytest.raises(DataCorrupt, match="has format 99"):
+        Manifest.from_bytes(MANIFEST.to_bytes().replace(b'"format": 1', b'"format": 99'))
 
 
 def test_a_manifest_of_which_any_character_was_changed_is_told_from_a_sound_one() -> None:

@@ -2,14 +2,16 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from s4.kernel.errors import DataCorrupt
 from s4.kernel.units import MIB
-from s4.platform.security.vault import Vault, encrypted_bytes
+from s4.platform.security.vault import Vault, encrypted_bytes, encrypted_under
 
 KEY = "0123456789abcdef" * 4
+GOLDEN = Path(__file__).parent / "golden"
 SIZES = [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB]
 
 
@@ -32,6 +34,16 @@ async def test_bytes_of_any_length_come_back_and_are_as_long_as_was_said(size_by
     stored = await whole(vault().encrypted(pieces(plain), belongs_to="a"))
     assert len(stored) == encrypted_bytes(size_bytes)
     assert await whole(vault().decrypted(pieces(stored, 7_777), belongs_to="a")) == plain
+
+
+async def test_what_format_1_encrypted_is_opened_and_would_be_written_again() -> None:
+    golden, plain = GOLDEN / "encrypted-object-1.bin", (GOLDEN / "backup-entries-1.jsonl").read_bytes()
+    stored = golden.read_bytes()
+    assert await whole(vault().decrypted(pieces(stored), belongs_to="tides")) == plain
+    assert encrypted_under(stored) == vault().key_id
+    assert encrypted_under(plain) is None
+    again = Vault(KEY, lambda count: bytes(range(count)))
+    assert await whole(again.encrypted(pieces(plain), belongs_to="tides")) == stored
 
 
 async def opens(stored: bytes, *, key: str = KEY, belongs_to: str = "a") -> bool:

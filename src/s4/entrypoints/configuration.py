@@ -145,17 +145,18 @@ def read_configuration(*, file: Path | None = None, of_the_client: Collection[st
     )
 
 
-def complete(settings: Settings) -> Settings:
+def complete(settings: Settings, *, mints: bool = True) -> Settings:
     """With the keys that the embedded mode mints at its first start: the administrator's, and the one that secrets are
-    sealed under."""
+    sealed under. Without `mints` those that are not there stay unknown."""
     if settings.environment is not Environment.EMBEDDED:
         return settings
     minted = {}
     if settings.admin_api_key is None:
-        minted["admin_api_key"] = _embedded_key(settings.data_dir / ADMIN_KEY_FILE, "s4admin_")
+        minted["admin_api_key"] = _embedded_key(settings.data_dir / ADMIN_KEY_FILE, "s4admin_", mints=mints)
     if settings.secret_key is None:
-        minted["secret_key"] = _embedded_key(settings.data_dir / SECRET_KEY_FILE, "s4secret_")
-    return settings.model_copy(update={name: SecretStr(key) for name, key in minted.items()})
+        minted["secret_key"] = _embedded_key(settings.data_dir / SECRET_KEY_FILE, "s4secret_", mints=mints)
+    known = {name: SecretStr(key) for name, key in minted.items() if key is not None}
+    return settings.model_copy(update=known)
 
 
 def handed_on(settings: Settings) -> bytes:
@@ -342,8 +343,10 @@ def _with_paths(settings: Settings) -> Settings:
     return settings.model_copy(update=changes)
 
 
-def _embedded_key(path: Path, tag: str) -> str:
+def _embedded_key(path: Path, tag: str, *, mints: bool) -> str | None:
     """Minted once and kept in the data directory, readable by its owner only."""
+    if not mints and not path.exists():
+        return None
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError), open(path, "x", opener=_private) as file:
         file.write(f"{tag}{secrets.token_urlsafe(32)}\n")

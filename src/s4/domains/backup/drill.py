@@ -77,14 +77,13 @@ class Drill:
             drilled.rpo_seconds = round((started - manifest.point).total_seconds(), 3)
             drilled.problems += [said] if (said := superseded(manifest, newest_made)) else []
             drilled.problems += _from_the_future(manifest, started)
-            drilled.problems += [f"The bucket lacked {key} when the backup was made." for key in manifest.lacking]
             async with self._open_scratch() as (target, open_restored):
                 restorer = Restorer(self._place, target, self._clock, self._random)
                 # Whoever was erased since is restored into scratch, where nobody serves it, and goes with it: left out,
                 # the drill would not read every byte.
                 drilled.restored = await restorer.restore(manifest, Erased(), open_restored, progress)
                 drilled.rto_seconds = round((self._clock.now() - started).total_seconds(), 3)
-            drilled.problems += drilled.restored.problems
+            drilled.problems += drilled.restored.problems + drilled.restored.damaged
         except S4Error as error:
             drilled.problems.append(error.message)
         drilled.problems += self._missed(drilled)

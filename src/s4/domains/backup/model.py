@@ -124,6 +124,11 @@ class Manifest:
     """Keys of objects that the catalog named and the bucket did not have. Bounded; not empty is a reason to look."""
     work: Work = field(default_factory=Work)
 
+    @property
+    def lacked(self) -> list[str]:
+        """`lacking`, in sentences."""
+        return [f"The bucket lacked {key} when the backup was made." for key in self.lacking]
+
     def to_bytes(self) -> bytes:
         said = _canonical(asdict(self) | {"format": FORMAT, "point": rfc3339(self.point)})
         return json.dumps({"manifest": json.loads(said), "sha256": _digest(said)}, indent=1).encode()
@@ -134,10 +139,10 @@ class Manifest:
         try:
             document = json.loads(data)
             said = document["manifest"]
-            if _digest(_canonical(said)) != document["sha256"]:
-                raise DataCorrupt("A backup's manifest is not what was written.")
             if said["format"] != FORMAT:
                 raise DataCorrupt(f"A backup has format {said['format']}; this release reads {FORMAT}.")
+            if _digest(_canonical(said)) != document["sha256"]:
+                raise DataCorrupt("A backup's manifest is not what was written.")
             return cls(
                 backup_id=said["backup_id"],
                 point=parse_rfc3339(said["point"]),
@@ -189,13 +194,26 @@ class Retention:
         return [point for point in newest_first[max(1, self.count_min) :] if now - point > self.kept]
 
 
+def samples_of(data: bytes) -> Iterator[Sample]:
+    """Raises `DataCorrupt`."""
+    try:
+        for line in data.decode().splitlines():
+            yield Sample(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise DataCorrupt("A backup's samples cannot be read.") from error
+
+
 def lines(entries: Iterable[Entry]) -> bytes:
     return "".join(f"{entry.to_line()}\n" for entry in entries).encode()
 
 
 def entries_of(data: bytes) -> Iterator[Entry]:
     """Raises `DataCorrupt`."""
-    return map(Entry.from_line, data.decode().splitlines())
+    try:
+        text = data.decode()
+    except ValueError as error:
+        raise DataCorrupt("A list of a backup's objects cannot be read.") from error
+    return map(Entry.from_line, text.splitlines())
 
 
 def _canonical(said: dict[str, Any]) -> str:

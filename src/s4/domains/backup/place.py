@@ -16,7 +16,7 @@ from dataclasses import asdict
 
 import zstandard
 
-from s4.domains.backup.model import LATEST, Entry, Manifest, Part, Sample, entries_of, lines, point_of
+from s4.domains.backup.model import LATEST, Entry, Manifest, Part, Sample, entries_of, lines, point_of, samples_of
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, InvalidRequest, NotFound
 from s4.kernel.keys import ObjectKey, ObjectPrefix
@@ -114,11 +114,7 @@ class Place:
 
     async def samples(self, manifest: Manifest) -> list[Sample]:
         self.require_key(manifest)
-        text = await self._list(manifest, manifest.samples)
-        try:
-            return [Sample(**json.loads(line)) for line in text.decode().splitlines()]
-        except (ValueError, TypeError) as error:
-            raise DataCorrupt("A backup's samples cannot be read.") from error
+        return list(samples_of(await self._list(manifest, manifest.samples)))
 
     async def entries(self, manifest: Manifest) -> AsyncIterator[Entry]:
         """In the order of their keys. Raises `DataCorrupt` for a list that is gone, cut or changed."""

@@ -1,6 +1,6 @@
 """SQL of backups: the state of the catalog at one moment, and what is remembered of runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from s4.domains.audit.models import audit_batches
 from s4.domains.backup.model import Counts
 from s4.domains.backup.models import backup_runs
+from s4.domains.documents import DocumentStatus
 from s4.domains.documents.models import documents
 from s4.domains.indexing.models import index_tables
 from s4.domains.tenants.models import tenants
@@ -65,10 +66,20 @@ async def document_ids(connection: Connection, tenant_id: str, *, changed_since:
     return list((await connection.execute(wanted)).scalars())
 
 
-async def live_documents(connection: Connection, tenant_id: str) -> list[str]:
+async def live_documents(connection: Connection, tenant_id: str) -> dict[str, int]:
+    """By id, how many bytes each has."""
     d = documents.c
-    found = await connection.execute(sa.select(d.document_id).where(d.tenant_id == tenant_id, d.state == "live"))
-    return list(found.scalars())
+    live = sa.select(d.document_id, d.size_bytes).where(d.tenant_id == tenant_id, d.state == "live")
+    return {row.document_id: row.size_bytes for row in await connection.execute(live)}
+
+
+async def unindexed(connection: Connection, tenant_id: str, wanted: Sequence[str]) -> tuple[int, int]:
+    """How many of the tenant's live documents wait for a worker, and how many of those that are wanted."""
+    d = documents.c
+    waiting = (d.tenant_id == tenant_id, d.state == "live", d.status == DocumentStatus.PROCESSING.value)
+    count = sa.select(sa.func.count()).select_from(documents)
+    of_all = (await connection.execute(count.where(*waiting))).scalar_one()
+    return of_all, (await connection.execute(count.where(*waiting, d.document_id.in_(wanted)))).scalar_one()
 
 
 # -- runs

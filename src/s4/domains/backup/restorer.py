@@ -13,7 +13,7 @@ gone.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,7 +23,7 @@ import structlog
 from s4.domains.backup.creator import Progress, silent
 from s4.domains.backup.model import Counts, Entry, Erased, Manifest, Sample
 from s4.domains.backup.place import Place, Traffic
-from s4.domains.maintenance.restoring import begin_restore, end_restore
+from s4.domains.maintenance.restoring import begin_restore, begun_restore, end_restore
 from s4.kernel import keys
 from s4.kernel.clock import Clock
 from s4.kernel.errors import DataCorrupt
@@ -44,8 +44,9 @@ _PACK_BYTES_MAX = 16 * MIB  # of a data object that holds many: more than a pack
 class Opened(Protocol):
     """A restored deployment, opened on a catalog of its own before it is switched on."""
 
-    async def rebuild(self) -> None:
-        """Makes the catalog, and the index as far as it was not in the backup. Returns when nothing is left to do."""
+    async def rebuild(self) -> list[str]:
+        """Makes the catalog, and the index as far as it was not in the backup. Returns when nothing is left to do, with
+        what could not be brought back, in sentences."""
         ...
 
     async def counts(self) -> Counts: ...
@@ -53,12 +54,15 @@ class Opened(Protocol):
     async def finds(self, sample: Sample) -> bool: ...
 
 
+RequireCatalog = Callable[[str | None], Awaitable[None]]
+"""Raises `Conflict` unless the catalog is empty, or that of a restore which was broken off, by its epoch."""
 OpenRestored = Callable[[], AbstractAsyncContextManager[Opened]]
 
 
 @dataclass(slots=True)
 class Restored:
-    """What a restore did, or would do. `problems` are sentences: with any of them it was not switched on."""
+    """What a restore did, or would do. `problems` are sentences: with any of them it was not switched on. With
+    `damaged` it was: that had been gone or damaged when it was backed up, and no restore can do better."""
 
     backup_id: str
     epoch: str = ""
@@ -72,6 +76,7 @@ class Restored:
     counts: Counts | None = None
     samples: int = 0
     problems: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -93,8 +98,16 @@ class Restored:
 class Restorer:
     """`target`: the empty store, opened for this, so that what is done to it is nobody's use."""
 
-    def __init__(self, place: Place, target: ObjectStore, clock: Clock, random: RandomBytes) -> None:
+    def __init__(
+        self,
+        place: Place,
+        target: ObjectStore,
+        clock: Clock,
+        random: RandomBytes,
+        require_catalog: RequireCatalog | None = None,
+    ) -> None:
         self._place = place
+        self._require_catalog = require_catalog
         self._target = target
         self._clock = clock
         self._random = random
@@ -102,7 +115,8 @@ class Restorer:
         target.observer = self._traffic
 
     async def plan(self, manifest: Manifest, erased: Erased) -> Restored:
-        """What `restore` would copy. Writes nothing."""
+        """What `restore` would copy. Writes nothing, and refuses what `restore` refuses."""
+        await self._require(manifest)
         planned = Restored(manifest.backup_id, counts=manifest.counts)
         async for entry in self._place.entries(manifest):
             if _is_erased(entry.key, erased):
@@ -124,7 +138,7 @@ class Restorer:
         """`besides`: objects that take the place of the backup's, the list of who was erased as it is now.
         Copies, has it verified, and switches it on if it is sound. Raises `Conflict` when the target is not empty,
         `DataCorrupt` when the backup is damaged, `Unavailable`; then it can be repeated."""
-        self._place.require_key(manifest)
+        await self._require(manifest)
         done = Restored(manifest.backup_id)
         requests_before = self._traffic.requests + self._place.traffic.requests
         done.epoch = await begin_restore(self._target, manifest.backup_id, clock=self._clock, random=self._random)
@@ -133,7 +147,7 @@ class Restorer:
         failpoint("restore.copied")
         async with open_restored() as opened:
             progress("rebuilding", done.objects, done.bytes_written)
-            await opened.rebuild()
+            done.damaged = [*manifest.lacked, *await opened.rebuild()]
             progress("verifying", done.objects, done.bytes_written)
             await self._verify(manifest, erased, opened, done)
         done.requests = self._traffic.requests + self._place.traffic.requests - requests_before
@@ -146,6 +160,12 @@ class Restorer:
         return done
 
     # -- inside
+
+    async def _require(self, manifest: Manifest) -> None:
+        self._place.require_key(manifest)
+        epoch = await begun_restore(self._target, manifest.backup_id)
+        if self._require_catalog is not None:
+            await self._require_catalog(epoch)
 
     async def _copy(
         self,

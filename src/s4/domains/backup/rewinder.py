@@ -9,15 +9,21 @@ Bytes that are brought back get a version id of their own: the former one may be
 is compared on the way, before the head that names them. The text and the vectors come along where they were kept, so
 that nothing is extracted or paid for twice; the index is a worker's work, as after every change.
 
+A new tenant is suspended until it is whole: its documents and bytes are counted, and once workers have indexed it, the
+backup's searches of the live one are asked of it. In place they are counted, too, and the figures told.
+
+What was archived then is archived again, and nothing else is: what was live comes out of the archive as for a reader.
+
 A tenant's own settings, plan and keys stay as they are: a key that was revoked since stays revoked. A document under a
 legal hold stays as it is, too, unless its bytes are damaged.
 """
 
 import asyncio
 import hashlib
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -25,13 +31,15 @@ import structlog
 from s4.domains import audit
 from s4.domains.backup import queries
 from s4.domains.backup.creator import Progress, silent
-from s4.domains.backup.model import Erased
+from s4.domains.backup.model import Erased, Sample
+from s4.domains.backup.samples import Finds
 from s4.domains.backup.sources import Source, Was, content_of, text_of
 from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import rows
 from s4.domains.maintenance.holds import Holds
-from s4.domains.tenants import NewTenant, TenantService
+from s4.domains.tenants import NewTenant, TenantService, TenantStatus
 from s4.domains.tenants import queries as tenant_queries
+from s4.domains.tenants.model import Body, public_body
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import AdminContext
@@ -53,9 +61,22 @@ from s4.platform.objects import ObjectMissing, ObjectStore
 
 log = structlog.get_logger()
 
+BEING_RESTORED = "being restored"
+"""Why a new tenant is suspended."""
+_INDEXED_EVERY_SECONDS = 0.5  # between two looks at how far workers are
 _PARALLEL = 8  # documents in work: each is a copy and two small transactions
 _SAID = ("key", "filename", "content_type", "sha256", "size", "metadata")
-"""What makes two states of a document the same to its owner."""
+"""What makes two states of a document the same to its owner, with whether it is archived."""
+_COMES_BACK = (*_SAID, "uploaded_at", "archived_at", "holds")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    documents: int = 0
+    stored_bytes: int = 0
+
+    def and_one(self, size_bytes: int) -> "Counted":
+        return Counted(self.documents + 1, self.stored_bytes + size_bytes)
 
 
 @dataclass(slots=True)
@@ -74,12 +95,20 @@ class Rewound:
     changed_meanwhile: int = 0
     lost: list[str] = field(default_factory=list)
     bytes_copied: int = 0
+    then: Counted = Counted()
+    """At the point, without what was erased since."""
+    now: Counted = Counted()
+    """When this was done; in place with what was held, or changed meanwhile."""
+    searches: int = 0
+    problems: list[str] = field(default_factory=list)
+    """Of a new tenant, in sentences: with any of them it stays suspended."""
+    suspended: bool = False
     api_key: str | None = field(default=None, repr=False)
     """Of a new tenant; shown once."""
 
     @property
     def ok(self) -> bool:
-        return not self.lost and not self.changed_meanwhile
+        return not self.lost and not self.changed_meanwhile and not self.problems
 
 
 @dataclass(slots=True)
@@ -93,6 +122,10 @@ class _Job:
     done: Rewound
     heals: bool
     dry_run: bool
+    samples: dict[str, Sample] = field(default_factory=dict)
+    """By document."""
+    searches: list[Sample] = field(default_factory=list)
+    """The same of the documents that were made of them."""
 
     @property
     def keeps_what_is_unchanged(self) -> bool:
@@ -114,13 +147,18 @@ class Rewinder:
         tenants: TenantService,
         holds: Holds,
         random: RandomBytes,
+        finds: Finds,
+        patience: timedelta,
     ) -> None:
+        """`patience`: how long a new tenant is waited for while no worker indexes any of it."""
         self._database = database
         self._store = store
         self._chains = chains
         self._tenants = tenants
         self._holds = holds
         self._random = random
+        self._finds = finds
+        self._patience = patience
 
     async def in_place(
         self,
@@ -141,12 +179,14 @@ class Rewinder:
         job = _Job(source, tenant_id, tenant_id, erased, Rewound(tenant_id, tenant_id), heals, dry_run)
         async with self._holds.placed("restore"):
             named = await self._each(job, progress)
-            if source.names_all:
-                async with self._database.read() as connection:
-                    live = await queries.live_documents(connection, tenant_id)
-                for document_id in live:
-                    if document_id not in named:
-                        await self._one(job, Was(DocumentId(document_id), None))
+            for document_id, size_bytes in (await self._live(tenant_id)).items():
+                if document_id in named:
+                    continue
+                if source.names_all:
+                    await self._one(job, Was(DocumentId(document_id), None))
+                else:
+                    job.done.then = job.done.then.and_one(size_bytes)
+        await self._count(job)
         if not dry_run:
             await self._note(context, "tenant.rewind", job)
         return job.done
@@ -162,21 +202,25 @@ class Rewinder:
         dry_run: bool = False,
         progress: Progress = silent,
     ) -> Rewound:
-        """As `in_place`, into a new tenant with a key of its own. Repeated with the same name within a day, it goes on
-        with the same one."""
+        """As `in_place`, into a new tenant with a key of its own, which is active once it was found to be whole.
+        Repeated with the same name within a day, it goes on with the same one."""
         head = await self._require(source, tenant_id, erased)
         job = _Job(source, tenant_id, TenantId(""), erased, Rewound(tenant_id, "a new tenant"), False, dry_run)
         async with self._holds.placed("restore"):
             if not dry_run:
                 new = NewTenant(name, head.body["email"], head.body["company"], head.body["plan_id"])
                 once = f"s4/restore/{tenant_id}/{rfc3339(source.point)}/{name}"
-                created = await self._tenants.create_once(context, new, idempotency_key=once)
+                created = await self._tenants.create_once(
+                    context, new, idempotency_key=once, suspended_for=BEING_RESTORED
+                )
                 job.into = job.done.into = created.tenant.tenant_id
                 job.done.api_key = created.api_key
                 await self._bring_vectors(source, tenant_id, job.into)
+                job.samples = {each.document_id: each for each in await source.samples(tenant_id)}
                 failpoint("rewind.vectors_copied")
             await self._each(job, progress)
         if not dry_run:
+            await self._switch_on(context, job, progress)
             await self._note(context, "tenant.restore", job)
         return job.done
 
@@ -197,6 +241,10 @@ class Rewinder:
                 if job.erased.covers(job.tenant_id, was.document_id):
                     job.done.erased += 1
                     continue
+                if was.head is not None:
+                    job.done.then = job.done.then.and_one(was.head.body["size"])
+                if (sample := job.samples.get(was.document_id)) is not None:
+                    job.searches.append(Sample(job.into, _beside(job.into, was), sample.text))
                 if len(running) >= _PARALLEL:
                     ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in ended:
@@ -223,15 +271,15 @@ class Rewinder:
                 done.removed += 1
             return
         is_sound = live is not None and not (job.heals and await self._is_damaged(into, live))
-        if live is not None and is_sound and _said(live) == {name: was.head.body[name] for name in _SAID}:
+        if live is not None and is_sound and _said(live) == _said_by(was.head):
             done.unchanged += 1
             return
         if live is not None and is_sound and await self._is_held(job, live):
             done.held += 1
             return
-        body = {name: was.head.body[name] for name in (*_SAID, "uploaded_at", "holds") if name in was.head.body}
+        body = {name: was.head.body[name] for name in _COMES_BACK if name in was.head.body}
         if live is not None and is_sound and (live.sha256, live.size_bytes) == (body["sha256"], body["size"]):
-            body |= {"version_id": live.version_id, "content_revision": live.content_revision}  # its bytes are there
+            body |= _with_its_bytes(live, is_archived="archived_at" in body)
         elif job.dry_run:
             done.bytes_copied += body["size"]
         else:
@@ -317,6 +365,73 @@ class Rewinder:
         failpoint("rewind.committed")
         return True
 
+    async def _live(self, tenant_id: TenantId) -> dict[str, int]:
+        async with self._database.read() as connection:
+            return await queries.live_documents(connection, tenant_id)
+
+    async def _count(self, job: "_Job") -> None:
+        sizes = await self._live(job.into)
+        job.done.now = Counted(len(sizes), sum(sizes.values()))
+
+    async def _switch_on(self, context: AdminContext, job: "_Job", progress: Progress) -> None:
+        """Lets a new tenant in if it is whole. One that is active already, or was suspended for another reason since,
+        stays as it is."""
+        done = job.done
+        await self._count(job)
+        tenant = await self._tenants.get(job.into)
+        if (tenant.status, tenant.status_reason) != (TenantStatus.SUSPENDED, BEING_RESTORED):
+            done.suspended = tenant.status == TenantStatus.SUSPENDED
+            return
+        if done.now != done.then:
+            done.problems.append(
+                f"There are {done.now.documents} documents of {done.now.stored_bytes} bytes, and there were "
+                f"{done.then.documents} of {done.then.stored_bytes}."
+            )
+        if done.ok and not await self._is_indexed(job, progress):
+            done.problems.append("No worker has indexed it yet: run this again once they have.")
+        for sample in job.searches if done.ok else []:
+            done.searches += 1
+            if not await self._finds(sample):
+                done.problems.append(f"A search does not find {sample.document_id}, which it found then.")
+        done.suspended = not done.ok
+        if done.ok:
+            await self._activate(context, job.into)
+
+    async def _is_indexed(self, job: "_Job", progress: Progress) -> bool:
+        """Waits until workers have indexed what will be searched for, as long as they index anything."""
+        wanted = [sample.document_id for sample in job.searches]
+        left_before, moved_at = -1, time.monotonic()
+        while True:
+            async with self._database.read() as connection:
+                left, of_wanted = await queries.unindexed(connection, job.into, wanted)
+            if not of_wanted:
+                return True
+            if left != left_before:
+                left_before, moved_at = left, time.monotonic()
+            elif time.monotonic() - moved_at > self._patience.total_seconds():
+                return False
+            progress("to be indexed", left, 0)
+            await asyncio.sleep(_INDEXED_EVERY_SECONDS)
+
+    async def _activate(self, context: AdminContext, tenant_id: TenantId) -> None:
+        async def decide(_c: Connection, _n: datetime, body: Body) -> Body | None:
+            if (body["status"], body.get("status_reason")) != (TenantStatus.SUSPENDED, BEING_RESTORED):
+                return None
+            return {**body, "status": TenantStatus.ACTIVE, "status_reason": None}
+
+        async def noted(connection: Connection, before: Body, after: Body) -> None:
+            await audit.record(
+                connection,
+                context.actor,
+                "tenant.activate",
+                f"tenant/{tenant_id}",
+                tenant_id=tenant_id,
+                before=public_body(before),
+                after=public_body(after),
+            )
+
+        await self._tenants.change(tenant_id, decide, noted=noted)
+
     async def _note(self, context: AdminContext, action: str, job: "_Job") -> None:
         done = job.done
         said = {name: value for name, value in asdict(done).items() if name not in ("api_key", "lost")}
@@ -339,8 +454,20 @@ def _beside(into: TenantId, was: Was) -> DocumentId:
     return DocumentId(derived_id("doc", into, was.document_id))
 
 
+def _with_its_bytes(live: Any, *, is_archived: bool) -> dict[str, Any]:
+    """What the next head says of bytes that are there. Out of the archive, they are indexed anew."""
+    if live.archived_at is not None and not is_archived:
+        return {"version_id": live.version_id, "content_revision": live.revision + 1, "restores": True}
+    return {"version_id": live.version_id, "content_revision": live.content_revision}
+
+
+def _said_by(head: Head) -> dict[str, Any]:
+    return {name: head.body[name] for name in _SAID} | {"archived": "archived_at" in head.body}
+
+
 def _said(row: Any) -> dict[str, Any]:
     return {
+        "archived": row.archived_at is not None,
         "key": row.key,
         "filename": row.filename,
         "content_type": row.content_type,

@@ -1,12 +1,13 @@
 """Where a tenant's former state is read from: a backup, or the chains of heads that are still in the bucket."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from s4.domains.backup import queries
-from s4.domains.backup.model import Entry, Manifest
+from s4.domains.backup.model import Entry, Manifest, Sample
 from s4.domains.backup.place import Place
 from s4.domains.backup.restorer import checked, summed
 from s4.domains.documents.chain import subject as document_subject
@@ -56,6 +57,10 @@ class Source(Protocol):
 
     def read(self, key: ObjectKey) -> AsyncIterator[bytes]:
         """An object as it was. Raises `ObjectMissing`, and `DataCorrupt` at its end if it is not what it was."""
+        ...
+
+    async def samples(self, tenant_id: TenantId) -> list[Sample]:
+        """Searches that found documents of the tenant at the point; none where nobody asked."""
         ...
 
     def derived(self, tenant_id: TenantId) -> AsyncIterator[ObjectKey]:
@@ -125,6 +130,9 @@ class BackupSource:
             raise ObjectMissing(key)
         async for chunk in summed(entry, self._bytes(entry)):
             yield chunk
+
+    async def samples(self, tenant_id: TenantId) -> list[Sample]:
+        return [each for each in await self._place.samples(self._manifest) if each.tenant_id == tenant_id]
 
     async def derived(self, tenant_id: TenantId) -> AsyncIterator[ObjectKey]:
         await self._load(tenant_id)
@@ -206,8 +214,15 @@ class ChainSource:
         return False
 
     async def tenants(self) -> list[TenantId]:
+        """Also those that are gone by now, as far as the bucket still knows them."""
         async with self._database.read() as connection:
-            return [TenantId(row.tenant_id) for row in await queries.tenant_rows(connection) if row.state == "live"]
+            known = [TenantId(row.tenant_id) for row in await queries.tenant_rows(connection)]
+        found = []
+        for tenant_id in sorted(known):
+            with suppress(NotFound):
+                await self.tenant(tenant_id)
+                found.append(tenant_id)
+        return found
 
     async def tenant(self, tenant_id: TenantId) -> Head:
         head = await self._chains.at(tenant_subject(tenant_id), self._point)
@@ -226,6 +241,9 @@ class ChainSource:
 
     def read(self, key: ObjectKey) -> AsyncIterator[bytes]:
         return self._store.stream(key)
+
+    async def samples(self, tenant_id: TenantId) -> list[Sample]:  # noqa: ARG002 (nobody asked)
+        return []
 
     async def derived(self, tenant_id: TenantId) -> AsyncIterator[ObjectKey]:
         async for info in self._store.list(keys.embeddings(tenant_id)):

@@ -66,8 +66,8 @@ class Verifier:
         found.backup_id = manifest.backup_id
         if wanted == LATEST and (gone := superseded(manifest, newest_made)):
             found.add(gone)
-        for key in manifest.lacking:
-            found.add(f"The bucket lacked {key} when the backup was made.")
+        for said in manifest.lacked:
+            found.add(said)
         by_data: dict[str, list[Entry]] = defaultdict(list)
         try:
             async for entry in self._place.entries(manifest):

@@ -154,7 +154,7 @@ class DocumentChain:
             await self._queue.enqueue(connection, jobs.index(tenant_id, document_id))
             if not body.get("restores"):
                 await self._count(connection, head, "documents_uploaded")
-        if was_archived != (archived_at is not None):
+        if was_archived != (archived_at is not None) or (was_archived and row.version_id != body["version_id"]):
             await self._queue.enqueue(connection, jobs.move(tenant_id, document_id))
         replaced = Room(row.size_bytes, 1) if was_live else Room(0)
         await self._move_balance(

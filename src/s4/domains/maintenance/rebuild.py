@@ -29,6 +29,8 @@ from s4.domains.maintenance.deployment import current_state, write
 from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.report import Progress, Report
 from s4.domains.tenants import TenantService
+from s4.domains.tenants import queries as tenant_queries
+from s4.domains.tenants.chain import subject as tenant_subject
 from s4.domains.usage import RollUps
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
@@ -90,7 +92,7 @@ class Rebuild:
         """Brings the catalog to what the bucket says; with `serve` it then says so. Without `writes` the bucket is left
         as it is. Raises `Unavailable`, and can be called again."""
         report = Report()
-        report.add("records", await self.adopt_records())
+        report.add("records", await self.adopt_records(report))
         failpoint("rebuild.records")
         await self._adopt_tenants(report, progress)
         failpoint("rebuild.tenants")
@@ -98,16 +100,42 @@ class Rebuild:
         failpoint("rebuild.documents")
         report.add("usage_months", await self._restore_usage())
         failpoint("rebuild.usage")
-        report.add("audit_entries", await self._sealer.adopt())
+        await self._adopt_audit(report)
         failpoint("rebuild.audit")
+        await self._tell_of_missing_plans(report)
         if serve:
             await self._begin_serving()
         failpoint("rebuild.serving")
         return report
 
-    async def adopt_records(self) -> int:
-        """What the operator configured. Answers with the number of records."""
-        return sum([await records.adopt_all(self._store) for records in self._records])
+    async def adopt_records(self, report: Report) -> int:
+        """What the operator configured. Answers with the number of records; `report` says which cannot be read."""
+
+        def damaged(subject: Subject, error: DataCorrupt) -> None:
+            _damaged(subject.label, error, report)
+
+        return sum([await records.adopt_all(self._store, damaged) for records in self._records])
+
+    async def _tell_of_missing_plans(self, report: Report) -> None:
+        """A tenant without a plan is refused, and its operator would not know why."""
+        async with self._database.read() as connection:
+            without = await tenant_queries.without_plan(connection, await self._database.now(connection))
+        of_plan: dict[str, list[TenantId]] = {}
+        for tenant_id, plan_id in without:
+            of_plan.setdefault(plan_id, []).append(tenant_id)
+        for plan_id, locked_out in of_plan.items():
+            log.error("maintenance.plan_missing", plan_id=plan_id, tenants=locked_out)
+            report.add("without_plan", len(locked_out))
+            report.problems.append(
+                f"There is no plan {plan_id}, and every request of its tenants is refused until it is made anew: "
+                f"{', '.join(locked_out)}."
+            )
+
+    async def _adopt_audit(self, report: Report) -> None:
+        try:
+            report.add("audit_entries", await self._sealer.adopt())
+        except DataCorrupt as error:  # what comes behind it stays in the bucket
+            _damaged("system/audit", error, report)
 
     # -- tenants
 
@@ -120,7 +148,7 @@ class Rebuild:
             try:
                 await self._tenants.adopt(tenant_id)
             except DataCorrupt as error:  # one damaged head keeps nobody else from coming back
-                _damaged(tenant_id, error, report)
+                _damaged(tenant_subject(tenant_id).label, error, report)
                 return
             report.add("tenants")
             progress("tenants", report.counts["tenants"], len(tenant_ids))
@@ -246,7 +274,7 @@ class Rebuild:
             except ObjectMissing:  # pruned since the listing: what is newer comes with the next look
                 return None
             except DataCorrupt as error:
-                _damaged(found.document_id, error, report)
+                _damaged(subject.label, error, report)
                 return None
             newest = next((head for head in reversed(chain) if head.state != ABANDONED), None)
             if newest is None or newest.state != LIVE or "archived_at" in newest.body:
@@ -281,3 +309,4 @@ class Rebuild:
 def _damaged(subject: str, error: DataCorrupt, report: Report) -> None:
     log.error("maintenance.adoption_failed", subject=subject, error=error.message)
     report.add("unreadable")
+    report.problems.append(f"{subject} could not be brought back: {error.message}")

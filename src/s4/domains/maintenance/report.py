@@ -16,6 +16,8 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     drift_bytes: int = 0
     """Between what the catalog says of bytes and what there is."""
+    problems: list[str] = field(default_factory=list)
+    """What a rebuild could not bring back, in sentences, each naming whose it is."""
 
     def add(self, action: str, count: int = 1) -> None:
         if count:

@@ -19,24 +19,37 @@ async def begin_restore(store: ObjectStore, backup_id: str, *, clock: Clock, ran
     """Marks an empty bucket, and gives it an epoch of its own, so that whoever served what was backed up does not go on
     here. Answers with it; the same for a restore that was broken off. Raises `Conflict` when there is something in the
     bucket already."""
-    mark = await _mark(store)
+    mark = await _mark_for(store, backup_id)
     if mark is None:
-        for prefix in (keys.SYSTEM, keys.TENANTS, keys.INDICES):
-            async for _ in store.list(prefix):
-                raise Conflict("The bucket belongs to a deployment: restore into an empty one, or in place.")
         epoch = base32(random(16))
         said = {"format": FORMAT, "epoch": epoch, "backup_id": backup_id, "begun_at": rfc3339(clock.now())}
         if await store.create(keys.RESTORING, json.dumps(said).encode(), commit_id=epoch) is CreateOutcome.TAKEN:
             raise Conflict("Another restore into this bucket has just begun.")
         mark = said
-    if mark["backup_id"] != backup_id:
-        raise Conflict(
-            f"The bucket is being restored to {mark['backup_id']}: repeat that restore, or empty the bucket."
-        )
     epoch = str(mark["epoch"])
     deployment = {"format": FORMAT, "epoch": epoch, "created_at": mark["begun_at"]}
     await store.create(keys.DEPLOYMENT, json.dumps(deployment).encode(), commit_id=epoch)
     return epoch
+
+
+async def begun_restore(store: ObjectStore, backup_id: str) -> str | None:
+    """The epoch of such a restore that was broken off; None where none has begun. Changes nothing. Raises `Conflict` as
+    `begin_restore` would."""
+    mark = await _mark_for(store, backup_id)
+    return str(mark["epoch"]) if mark is not None else None
+
+
+async def _mark_for(store: ObjectStore, backup_id: str) -> dict[str, Any] | None:
+    mark = await _mark(store)
+    if mark is None:
+        for prefix in (keys.SYSTEM, keys.TENANTS, keys.INDICES):
+            async for _ in store.list(prefix):
+                raise Conflict("The bucket belongs to a deployment: restore into an empty one, or in place.")
+    elif mark["backup_id"] != backup_id:
+        raise Conflict(
+            f"The bucket is being restored to {mark['backup_id']}: repeat that restore, or empty the bucket."
+        )
+    return mark
 
 
 async def end_restore(store: ObjectStore) -> None:

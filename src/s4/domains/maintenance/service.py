@@ -29,7 +29,7 @@ from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantService
 from s4.engine.vectors import VectorStore
 from s4.kernel import keys
-from s4.kernel.errors import S4Error
+from s4.kernel.errors import DataCorrupt, S4Error
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains
@@ -306,14 +306,14 @@ class MaintenanceService:
         report = Report()
         if await current_state(self._database) != SERVING:
             return report
-        await self._rebuild.adopt_records()
+        await self._rebuild.adopt_records(report)
         inventory = Inventory()
         tables: set[Table] = set()
         listed_at = await self._now()
         adopted, deleted = None, False
         async for tenant_id, document_id, objects in self._bucket():
             if tenant_id is not None and tenant_id != adopted:
-                await self._tenants.adopt(tenant_id)
+                await self._adopt_tenant(tenant_id)
                 adopted, deleted = tenant_id, await self._tenants.is_deleted(tenant_id)
             if tenant_id is not None and document_id is not None and not deleted:
                 living, left = await self._collect_document(tenant_id, document_id, objects, report)
@@ -325,6 +325,12 @@ class MaintenanceService:
         await inventory.save(self._database, listed_at=listed_at)
         metrics.STORAGE_DRIFT_BYTES.set(report.drift_bytes)
         return report
+
+    async def _adopt_tenant(self, tenant_id: TenantId) -> None:
+        try:
+            await self._tenants.adopt(tenant_id)
+        except DataCorrupt as error:  # it stays as the catalog knows it, and nobody else waits for it
+            log.error("maintenance.adoption_failed", tenant_id=tenant_id, error=error.message)
 
     async def _bucket(self) -> AsyncIterator[tuple[TenantId | None, DocumentId | None, list[ObjectInfo]]]:
         """Everything, in one listing, which is in key order: the objects of one document after the other, all of them

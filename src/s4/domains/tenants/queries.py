@@ -15,7 +15,7 @@ from s4.kernel.errors import Conflict
 from s4.kernel.ids import TenantId
 from s4.kernel.keys import Collection
 from s4.kernel.pages import PageRequest
-from s4.platform.chains.records import records
+from s4.platform.chains.records import LIVE, records
 from s4.platform.database import Connection, UtcDateTime, upsert
 
 
@@ -155,7 +155,9 @@ _PARAMETERS_MAX = 500  # ids in one IN (…)
 
 def _with_plan_in_force(selected: sa.Select[Any], now: datetime | sa.BindParameter[Any]) -> sa.Select[Any]:
     plan_id = plan_in_force(now)
-    of_tenant = sa.and_(records.c.collection == Collection.PLANS.value, records.c.name == plan_id)
+    of_tenant = sa.and_(
+        records.c.collection == Collection.PLANS.value, records.c.name == plan_id, records.c.state == LIVE
+    )
     return selected.add_columns(records.c.name.label("plan_id"), records.c.body.label("plan_body")).join(
         records, of_tenant
     )
@@ -215,6 +217,18 @@ async def keeping(
         )
         for row in await connection.execute(wanted.order_by(columns.tenant_id).limit(limit))
     ]
+
+
+async def without_plan(connection: Connection, now: datetime) -> list[tuple[TenantId, str]]:
+    """Live tenants whose plan the catalog does not know, so that every request of theirs is refused; and that plan."""
+    known = sa.select(records.c.name).where(records.c.collection == Collection.PLANS.value, records.c.state == LIVE)
+    plan_id = plan_in_force(now)
+    found = await connection.execute(
+        sa.select(tenants.c.tenant_id, plan_id.label("plan_id"))
+        .where(tenants.c.state == "live", plan_id.not_in(known))
+        .order_by(tenants.c.tenant_id)
+    )
+    return [(TenantId(row.tenant_id), row.plan_id) for row in found]
 
 
 async def count_on_plan(connection: Connection, plan_id: str) -> int:

@@ -85,8 +85,11 @@ class TenantService:
         created = await self.create_once(context, new, idempotency_key=idempotency_key)
         return created.tenant, created.api_key
 
-    async def create_once(self, context: AdminContext, new: NewTenant, *, idempotency_key: str | None) -> Created:
-        """Commits the tenant's first head with a first key that may do everything a tenant may.
+    async def create_once(
+        self, context: AdminContext, new: NewTenant, *, idempotency_key: str | None, suspended_for: str | None = None
+    ) -> Created:
+        """Commits the tenant's first head with a first key that may do everything a tenant may; with `suspended_for`,
+        the reason, once it is activated.
 
         Answers with the tenant and the key, which is stored only as a hash. Ids are never reused, so a namesake is
         somebody else. Repeated with the same `idempotency_key` it answers with the same tenant and the same key
@@ -110,7 +113,7 @@ class TenantService:
             await self._plans.require(connection, new.plan_id)
             if new.external_id is not None:
                 await queries.require_free(connection, new.external_id, tenant_id)
-            body = _first_body(new, key, created_at=rfc3339(now))
+            body = _first_body(new, key, created_at=rfc3339(now), suspended_for=suspended_for)
             if claim is not None:
                 body["idempotency"] = {"key_hash": claim.key_hash, "fingerprint": claim.fingerprint}
             return Draft(LIVE, body)
@@ -223,7 +226,9 @@ class TenantService:
         return credentials.derived(self._memory.secret, claim.seed or "", idempotency_key, claim.tenant_id)
 
 
-def _first_body(new: NewTenant, key: credentials.MintedKey, *, created_at: str) -> dict[str, Any]:
+def _first_body(
+    new: NewTenant, key: credentials.MintedKey, *, created_at: str, suspended_for: str | None
+) -> dict[str, Any]:
     return {
         "name": new.name,
         "email": new.email,
@@ -232,8 +237,8 @@ def _first_body(new: NewTenant, key: credentials.MintedKey, *, created_at: str) 
         "plan_id": new.plan_id,
         "plan_expires_at": None,
         "then_plan_id": None,
-        "status": TenantStatus.ACTIVE,
-        "status_reason": None,
+        "status": TenantStatus.ACTIVE if suspended_for is None else TenantStatus.SUSPENDED,
+        "status_reason": suspended_for,
         "delete_after": None,
         "settings": {},
         "created_at": created_at,

@@ -5,6 +5,7 @@ close what they opened, in reverse order. `parts` makes each part of its setting
 """
 
 from s4.entrypoints.bootstrap.backup import (
+    looked_at,
     make_backups,
     make_rewinder,
     newest_backup_made,
@@ -12,6 +13,7 @@ from s4.entrypoints.bootstrap.backup import (
     open_place,
     open_restored,
     place_settings,
+    require_catalog,
     secret_key_id,
 )
 from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core
@@ -35,6 +37,7 @@ __all__ = [
     "WorkerParts",
     "configure_process",
     "database_url",
+    "looked_at",
     "make_backups",
     "make_embedder",
     "make_extraction",
@@ -55,5 +58,6 @@ __all__ = [
     "open_worker",
     "place_settings",
     "reading_limits",
+    "require_catalog",
     "secret_key_id",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -20,13 +20,14 @@ from s4.domains.backup.queries import live_counts, newest_made
 from s4.domains.backup.restorer import OpenRestored
 from s4.domains.backup.service import BackupLimits, Means
 from s4.domains.maintenance.holds import Holds
+from s4.domains.maintenance.queries import read_deployment
 from s4.domains.search.service import Query
 from s4.engine.ranking import Mode
 from s4.entrypoints.bootstrap.core import Core, migrate_database, open_core
 from s4.entrypoints.bootstrap.parts import RANDOM, database_url
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 from s4.kernel.clock import SystemClock
-from s4.kernel.errors import NotFound, S4Error, Unavailable
+from s4.kernel.errors import Conflict, NotFound, S4Error, Unavailable
 from s4.kernel.settings import Settings
 from s4.platform.database import migrate, open_database
 from s4.platform.objects import ObjectStore, open_store
@@ -36,6 +37,7 @@ from s4.platform.security.vault import Vault
 _SQLITE = "sqlite:///"
 _REBUILD_ATTEMPTS_MAX = 5
 _REBUILD_PAUSE_SECONDS = 2.0
+_INDEXED_WITHIN = timedelta(minutes=5)  # the next document, once it has a turn; then nobody is at work
 
 
 def place_settings(settings: Settings) -> Settings:
@@ -108,16 +110,18 @@ class _Opened:
     core: Core
     parts: WorkerParts
 
-    async def rebuild(self) -> None:
+    async def rebuild(self) -> list[str]:
+        problems: list[str] = []
         for attempt in range(1, _REBUILD_ATTEMPTS_MAX + 1):
             try:
-                await self.parts.maintenance.rebuild()
+                problems = (await self.parts.maintenance.rebuild()).problems
                 break
             except Unavailable:  # a catalog that is busy; it goes on where it was
                 if attempt == _REBUILD_ATTEMPTS_MAX:
                     raise
             await asyncio.sleep(_REBUILD_PAUSE_SECONDS)
         await self.parts.worker.run_until_idle()
+        return problems
 
     async def counts(self) -> Counts:
         async with self.core.database.read() as connection:
@@ -142,6 +146,34 @@ async def open_restored(settings: Settings) -> AsyncIterator[_Opened]:
     await asyncio.to_thread(migrate_database, settings)
     async with open_core(settings, restoring=True) as core, open_worker(core) as parts:
         yield _Opened(core, parts)
+
+
+async def require_catalog(settings: Settings, epoch: str | None) -> None:
+    """Before a restore begins: raises `Conflict` unless the catalog of `settings` is empty, or that of the restore with
+    this epoch."""
+    url = database_url(settings)
+    if url.startswith(_SQLITE) and not await asyncio.to_thread(Path(url.removeprefix(_SQLITE)).exists):
+        return
+    if len(await asyncio.to_thread(migrate.missing, url)) == len(migrate.steps()):
+        return
+    database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)
+    try:
+        async with database.read() as connection:
+            known = await read_deployment(connection)
+    finally:
+        await database.aclose()
+    if known is not None and known.epoch != epoch:
+        raise Conflict("The catalog belongs to another bucket: restore with an empty database.")
+
+
+def looked_at(settings: Settings) -> Settings:
+    """For who only looks: a directory that is not there is an empty store, and is not made."""
+    changes = {
+        name: "memory://"
+        for name, url in (("store_url", settings.store_url), ("backup_url", settings.backup_url))
+        if url is not None and (parts := urlsplit(url)).scheme == "file" and not Path(unquote(parts.path)).exists()
+    }
+    return settings.model_copy(update=changes)
 
 
 @contextlib.asynccontextmanager
@@ -208,8 +240,17 @@ def make_backups(core: Core) -> BackupService:
     )
 
 
-def make_rewinder(core: Core) -> Rewinder:
-    return Rewinder(core.database, core.store, core.chains, core.tenants, Holds(core.database, RANDOM), RANDOM)
+def make_rewinder(core: Core, *, patience: timedelta = _INDEXED_WITHIN) -> Rewinder:
+    return Rewinder(
+        core.database,
+        core.store,
+        core.chains,
+        core.tenants,
+        Holds(core.database, RANDOM),
+        RANDOM,
+        partial(_finds, core),
+        patience,
+    )
 
 
 def secret_key_id(settings: Settings) -> str:

@@ -252,13 +252,13 @@ def drill(
 # -- what commands on backups share
 
 
-def settings_of(context: typer.Context, config: Path | None, **flags: Any) -> "Settings":
-    """Complete, and with logs that leave the terminal to the command."""
+def settings_of(context: typer.Context, config: Path | None, *, mints: bool = True, **flags: Any) -> "Settings":
+    """Complete (`mints` as in `configuration.complete`), and with logs that leave the terminal to the command."""
     from s4.entrypoints.bootstrap import configure_process
     from s4.entrypoints.configuration import complete
     from s4.platform.telemetry import logs
 
-    settings = complete(configuration(context, config, **flags).settings)
+    settings = complete(configuration(context, config, **flags).settings, mints=mints)
     configure_process(settings, service="backup")
     logs.configure(level="critical", log_format=settings.log_format, service="backup")
     return settings

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from s4.kernel.settings import Settings
 
 _NOTE_SECONDS = 2.0  # between two lines of progress
+_PROBLEMS_SHOWN = 20  # to a person
 
 Follow = Annotated[
     float | None,
@@ -44,7 +45,7 @@ def rebuild(
 
     For a database that is empty, or was not brought over to its end: interrupt it, and the next one goes on. Takes over
     the index tables that lie in the bucket; what has none is indexed by the workers. A worker with an empty database
-    does the same by itself.
+    does the same by itself. Exits with 1 when anything could not be brought back, which is named; all else is there.
     """
     from s4.entrypoints.bootstrap import migrate_database
     from s4.entrypoints.configuration import complete
@@ -59,6 +60,8 @@ def rebuild(
     started = time.monotonic()
     report = asyncio.run(_once(settings))
     _say(report, time.monotonic() - started, as_json=as_json)
+    if report.problems:
+        raise typer.Exit(1)
 
 
 async def _once(settings: "Settings") -> "Report":
@@ -95,11 +98,18 @@ class Notes:
 def _say(report: "Report", seconds: float, *, as_json: bool) -> None:
     counts = report.counts
     if as_json:
-        print_json({"seconds": round(seconds, 3), **counts})
+        ok = not report.problems
+        print_json({"seconds": round(seconds, 3), **counts, "ok": ok, "problems": report.problems})
         return
     print_line(
         f"{counts.get('tenants', 0)} tenants, {counts.get('adopted', 0)} documents in {seconds:.1f} s: "
         f"{counts.get('attached', 0)} with the index that was there, {counts.get('to_index', 0)} for the workers."
     )
-    if unreadable := counts.get("unreadable", 0):
-        print_note(f"{unreadable} heads cannot be read; the log names them.")
+    for problem in report.problems[:_PROBLEMS_SHOWN]:
+        print_note(problem)
+    if report.problems:
+        unnamed = max(0, len(report.problems) - _PROBLEMS_SHOWN)
+        print_note(
+            f"Not all is well{f', in {unnamed} more places (--json names them)' if unnamed else ''}: put what is "
+            "damaged back from a backup, or make it anew, then run this again."
+        )

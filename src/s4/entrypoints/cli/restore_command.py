@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -88,8 +89,9 @@ def restore(
     """
     way = _Way(wanted, at, tenant, in_place, as_new, heal, dry_run)
     way.check()
-    settings = settings_of(context, config, data_dir=data_dir, backup_url=source)
-    if not in_place and as_new is None:
+    is_whole = not in_place and as_new is None
+    settings = settings_of(context, config, mints=not (is_whole and dry_run), data_dir=data_dir, backup_url=source)
+    if is_whole:
         _show_whole(done(_whole(settings, way, erased_in, as_json=as_json)), way, as_json=as_json)
     else:
         _show_tenants(done(_tenants(settings, way, erased_in, as_json=as_json)), way, as_json=as_json)
@@ -126,21 +128,25 @@ class _Way:
 
 async def _whole(settings: "Settings", way: _Way, erased_url: str | None, *, as_json: bool) -> "Restored":
     from s4.domains.backup import Restorer, erased_by_place, together
-    from s4.entrypoints.bootstrap import RANDOM, open_own_store, open_place, open_restored, secret_key_id
+    from s4.entrypoints import bootstrap
+    from s4.entrypoints.bootstrap import open_own_store, open_place, open_restored, secret_key_id
     from s4.kernel.clock import SystemClock
 
     assert way.wanted is not None, "checked"
+    if way.dry_run:
+        settings = bootstrap.looked_at(settings)
     async with open_place(settings) as place, open_own_store(settings) as target:
         manifest = await place.find(way.wanted)
         by_place = await erased_by_place(place, manifest, others_tell=erased_url is not None)
         by_store = await _erased_at(settings, erased_url, reads=True)
         erased = together(by_place.erased, by_store.erased)
-        if manifest.secret_key_id != secret_key_id(settings):
+        if settings.secret_key is None or manifest.secret_key_id != secret_key_id(settings):
             print_note(
                 "S4_SECRET_KEY is not the one that was in use: what was encrypted under it (secrets of webhooks) will "
                 "not open. Set it before you restore, if you have it."
             )
-        restorer = Restorer(place, target, SystemClock(), RANDOM)
+        require_catalog = partial(bootstrap.require_catalog, settings)
+        restorer = Restorer(place, target, SystemClock(), bootstrap.RANDOM, require_catalog)
         if way.dry_run:
             return await restorer.plan(manifest, erased)
         return await restorer.restore(
@@ -162,7 +168,12 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
     async with open_core(settings) as core, _source(core, way) as source:
         context = await operator_context(core)
         erased = together((await erased_in(core.store)).erased, (await _erased_at(settings, erased_url)).erased)
-        tenants = [parse_tenant_id(way.tenant)] if way.tenant is not None else await source.tenants()
+        if way.tenant is not None:
+            tenants = [parse_tenant_id(way.tenant)]
+        else:
+            tenants = [each for each in await source.tenants() if not erased.covers(each, None)]
+            if since := set(await core.tenants.ids()) - set(tenants):
+                print_note(f"{len(since)} tenants were made since, and stay as they are.")
         rewinder = make_rewinder(core)
         for tenant_id in tenants:
             progress = shown(as_json=as_json)
@@ -188,8 +199,13 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
 async def _source(core: "Core", way: _Way) -> "AsyncIterator[Source]":
     from s4.domains.backup import BackupSource, ChainSource
     from s4.entrypoints.bootstrap import open_place
+    from s4.kernel.clock import rfc3339
+    from s4.kernel.errors import InvalidRequest
 
     if way.at is not None:
+        async with core.database.read() as connection:
+            if way.at > await core.database.now(connection):
+                raise InvalidRequest(f"{rfc3339(way.at)} has not come yet: nothing is known of it.")
         yield ChainSource(core.database, core.store, core.chains, way.at)
         return
     assert way.wanted is not None, "checked"
@@ -211,7 +227,7 @@ def _show_whole(restored: "Restored", way: _Way, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(restored) | {"ok": restored.ok, "dry_run": way.dry_run})
     else:
-        for problem in restored.problems:
+        for problem in (*restored.problems, *restored.damaged):
             print_note(problem)
         verb = "Would restore" if way.dry_run else "Restored"
         print_line(
@@ -219,13 +235,14 @@ def _show_whole(restored: "Restored", way: _Way, *, as_json: bool) -> None:
             f"{restored.objects_there} were there, {restored.objects_left_out} were erased since."
         )
         if restored.ok and not way.dry_run and restored.counts is not None:
+            searched = f"{restored.samples} searches" if restored.samples else "but no search: the backup holds none"
             print_line(
-                f"Verified: {restored.counts.documents} documents of {restored.counts.tenants} tenants, "
-                f"{restored.samples} searches. It can be served."
+                f"Verified: {restored.counts.documents} documents of {restored.counts.tenants} tenants, {searched}. "
+                "It can be served."
             )
         elif not restored.ok:
             print_note("It is not sound, and nothing will start on it.")
-    if not restored.ok:
+    if not restored.ok or restored.damaged:
         raise typer.Exit(1)
 
 
@@ -237,10 +254,20 @@ def _show_tenants(rewound: "list[Rewound]", way: _Way, *, as_json: bool) -> None
             f"{one.brought_back} brought back, {one.changed} changed, {one.removed} removed, {one.unchanged} as before"
         )
         print_line(f"{one.tenant_id} into {one.into}: {said}; {human_size(one.bytes_copied)}.")
+        if not way.dry_run:
+            then, now = one.then, one.now
+            print_line(
+                f"Counted: {now.documents} documents, {human_size(now.stored_bytes)}; there were {then.documents}, "
+                f"{human_size(then.stored_bytes)}; {one.searches} searches."
+            )
         if one.api_key is not None:
             print_line(f"Its key, shown this once: {one.api_key}")
         for document_id in one.lost[:_NAMES_SHOWN]:
             print_note(f"The bytes of {document_id} are not kept any more.")
+        for problem in one.problems:
+            print_note(problem)
+        if one.suspended:
+            print_note(f"{one.into} stays suspended: run this again, or let it in by `s4 tenant activate {one.into}`.")
         if one.held:
             print_note(f"{one.held} documents are under a legal hold and stay as they are.")
         if one.changed_meanwhile:

@@ -21,7 +21,8 @@ def upgrade(
     config: ConfigFile = None,
     data_dir: ServerDataDir = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Look at settings, schema, stored formats and index; change nothing.")
+        bool,
+        typer.Option("--check", help="Look at settings, schema, stored formats, backups and index; change nothing."),
     ] = False,
     every_object: Annotated[
         bool, typer.Option("--every-object", help="Read every object that has a format instead of a sample.")

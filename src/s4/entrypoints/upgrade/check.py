@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from s4 import __version__
 from s4.domains.indexing.queries import uses
-from s4.entrypoints.bootstrap import database_url, make_embedder
+from s4.entrypoints.bootstrap import database_url, make_embedder, place_settings
 from s4.entrypoints.bootstrap.parts import make_generation
 from s4.entrypoints.configuration import Configuration, unknown_sentence
 from s4.entrypoints.connections import explained
@@ -20,7 +20,7 @@ from s4.entrypoints.upgrade.formats import format_of, read_object
 from s4.kernel import keys
 from s4.kernel.errors import Conflict, S4Error
 from s4.kernel.ids import GenerationId
-from s4.kernel.keys import ObjectKey
+from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.kernel.settings import EmbeddingProvider, Settings
 from s4.platform.database import migrate, open_database
 from s4.platform.objects import ObjectMissing, ObjectStore, open_store
@@ -33,11 +33,12 @@ _NAMED_MAX = 5  # objects that a sentence names
 
 
 async def check(loaded: Configuration, *, every_object: bool = False) -> Report:
-    """Settings, schema, formats and index, in this order. `every_object`: reads all of the bucket instead of a
+    """Settings, schema, formats, backups and index, in this order. `every_object`: reads all of the bucket instead of a
     sample."""
     settings = loaded.settings
     with trusting(settings.ca_file):
         checks = [_settings(loaded), _schema(settings), await _formats(settings, every_object=every_object)]
+        checks.append(await _backups(settings, every_object=every_object))
         checks.append(await _index(settings))
     return Report(f"S4 {__version__}, on what is there", tuple(checks))
 
@@ -93,7 +94,27 @@ class _Seen:
 
 
 async def _formats(settings: Settings, *, every_object: bool) -> Check:
-    name = "formats"
+    """Of the store; of its backups, too, where they lie in it."""
+    return await _in_store(
+        "formats",
+        settings,
+        keys.EVERYTHING,
+        every_object=every_object,
+        mended="If they are damaged, take them from a backup.",
+    )
+
+
+async def _backups(settings: Settings, *, every_object: bool) -> Check:
+    name = "backups"
+    place = place_settings(settings)
+    if place.store_url == settings.store_url:
+        return ok(name, "They lie in the store, and were read with it.")
+    mended = "If they are damaged, `s4 backup create --anew` makes one that shares nothing with them."
+    return await _in_store(name, place, keys.BACKUPS, every_object=every_object, mended=mended)
+
+
+async def _in_store(name: str, settings: Settings, below: ObjectPrefix, *, every_object: bool, mended: str) -> Check:
+    """`settings` name the store, `mended` is what to do about damage."""
     assert settings.store_url is not None, "read_configuration fills it in"
     url = urlsplit(settings.store_url)
     if url.scheme == "file" and not _exists(unquote(url.path)):
@@ -103,7 +124,7 @@ async def _formats(settings: Settings, *, every_object: bool) -> Check:
     except S4Error as error:
         return unknown(name, explained(error), "Make the store answer, then run this again.")
     try:
-        seen = await _look(store, every_object=every_object)
+        seen = await _look(store, below, every_object=every_object)
     except S4Error as error:
         return unknown(name, explained(error), "Make the store answer, then run this again.")
     finally:
@@ -113,7 +134,7 @@ async def _formats(settings: Settings, *, every_object: bool) -> Check:
         return failed(
             name,
             f"{len(seen.unreadable)} objects cannot be read by this release. {' '.join(some)}",
-            "If a newer release wrote them, start that one. If they are damaged, take them from a backup.",
+            f"If a newer release wrote them, start that one. {mended}",
         )
     read = ", ".join(f"{seen.read[each]} of {seen.listed[each]} {each}" for each in sorted(seen.listed))
     if seen.unknown:
@@ -123,10 +144,10 @@ async def _formats(settings: Settings, *, every_object: bool) -> Check:
             f"{', '.join(seen.unknown[:_NAMED_MAX])}.",
             "A newer release, or another program, put them there. This one leaves them alone.",
         )
-    return ok(name, f"Read: {read}." if read else "The bucket is empty.")
+    return ok(name, f"Read: {read}." if read else "There is nothing to read.")
 
 
-async def _look(store: ObjectStore, *, every_object: bool) -> _Seen:
+async def _look(store: ObjectStore, below: ObjectPrefix, *, every_object: bool) -> _Seen:
     seen = _Seen()
     gate = asyncio.Semaphore(_PARALLEL)
 
@@ -141,16 +162,18 @@ async def _look(store: ObjectStore, *, every_object: bool) -> _Seen:
             gate.release()
 
     async with asyncio.TaskGroup() as tasks:
-        async for key, name in _chosen(store, seen, every_object=every_object):
+        async for key, name in _chosen(store, below, seen, every_object=every_object):
             await gate.acquire()
             tasks.create_task(read(key, name))
     return seen
 
 
-async def _chosen(store: ObjectStore, seen: _Seen, *, every_object: bool) -> AsyncIterator[tuple[ObjectKey, str]]:
+async def _chosen(
+    store: ObjectStore, below: ObjectPrefix, seen: _Seen, *, every_object: bool
+) -> AsyncIterator[tuple[ObjectKey, str]]:
     """Objects to read, with the name of their format. Ids are random, so the first by key are a fair sample; rarer as
     they become many."""
-    async for info in store.list(keys.EVERYTHING):
+    async for info in store.list(below):
         found = format_of(info.key)
         if found is None:
             if keys.parse(info.key) is None:

@@ -13,6 +13,8 @@ import zstandard
 
 from s4.domains.audit import model as audit_model
 from s4.domains.audit.model import Batch
+from s4.domains.backup import model as backup_model
+from s4.domains.backup.model import Manifest, entries_of, samples_of
 from s4.domains.indexing import generation, model_memory
 from s4.domains.maintenance import deployment
 from s4.domains.usage import rollups
@@ -25,6 +27,7 @@ from s4.kernel.errors import DataCorrupt
 from s4.kernel.keys import Collection, KeyKind, ObjectKey, ParsedKey
 from s4.platform.chains import Head, Subject
 from s4.platform.chains.head import HEAD_FORMAT
+from s4.platform.security import vault
 
 _UNPACKED_BYTES_MAX = 1 << 30  # a small object must not fill the memory
 
@@ -48,6 +51,8 @@ def format_of(key: str) -> Format | None:
         return None
     if parsed.kind is KeyKind.SYSTEM:
         return next((each for start, each in _BELOW_SYSTEM.items() if key.startswith(start)), None)
+    if parsed.kind is KeyKind.BACKUP:
+        return _of_backup(key)
     if parsed.kind is KeyKind.INDEX and not key.endswith("/generation.json"):
         return None
     return _BY_KIND.get(parsed.kind)
@@ -89,6 +94,44 @@ def _read_text(_: str, data: bytes) -> None:
     except zstandard.ZstdError as error:
         raise DataCorrupt("A kept text cannot be unpacked.") from error
     ExtractedText.from_json_bytes(unpacked)
+
+
+def _read_manifest(_: str, data: bytes) -> None:
+    Manifest.from_bytes(data)
+
+
+def _read_list(_: str, data: bytes) -> None:
+    for _entry in entries_of(_listed(data)):
+        pass
+
+
+def _read_samples(_: str, data: bytes) -> None:
+    for _sample in samples_of(_listed(data)):
+        pass
+
+
+def _listed(data: bytes) -> bytes:
+    """Empty for what is encrypted: of that no more is read than the envelope says of itself."""
+    if vault.encrypted_under(data) is not None:
+        return b""
+    try:
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=_UNPACKED_BYTES_MAX)
+    except zstandard.ZstdError as error:
+        raise DataCorrupt("A list of a backup cannot be unpacked.") from error
+
+
+def _read_envelope(_: str, data: bytes) -> None:
+    if vault.encrypted_under(data) is None:
+        raise DataCorrupt(f"This is no encrypted object of format {vault.FORMAT}.")
+
+
+def _of_backup(key: str) -> Format | None:
+    """The bytes in `backups/data/` are those of other objects."""
+    if key.endswith("/manifest.json"):
+        return _MANIFEST
+    if key.startswith(keys.BACKUP_DATA):
+        return None
+    return _SAMPLES if key.endswith("/parts/000000.jsonl.zst") else _LIST
 
 
 def _read_vectors(_: str, data: bytes) -> None:
@@ -138,7 +181,27 @@ _GENERATION = Format(
     (generation.FORMAT,),
     _numbered("A generation's description", (generation.FORMAT,)),
 )
-FORMATS = (_DEPLOYMENT, _HEAD, _USAGE, _AUDIT, _MODEL, _TEXT, _VECTORS, _GENERATION)
+_MANIFEST = Format("backup manifest", "`backups/…/manifest.json`", (backup_model.FORMAT,), _read_manifest)
+_LIST = Format(
+    "backup list",
+    "`backups/…/parts/*.jsonl.zst`, from the first on; numbered by its manifest",
+    (backup_model.FORMAT,),
+    _read_list,
+)
+_SAMPLES = Format(
+    "backup samples",
+    "`backups/…/parts/000000.jsonl.zst`; numbered by its manifest",
+    (backup_model.FORMAT,),
+    _read_samples,
+)
+_ENVELOPE = Format(
+    "encrypted object",
+    f"`S4V{vault.FORMAT}…`: lists and data of backups under `S4_BACKUP_ENCRYPTION_KEY`, around what they are in plain",
+    (vault.FORMAT,),
+    _read_envelope,
+)
+BACKUPS = (_MANIFEST, _LIST, _SAMPLES, _ENVELOPE)
+FORMATS = (_DEPLOYMENT, _HEAD, _USAGE, _AUDIT, _MODEL, _TEXT, _VECTORS, _GENERATION, *BACKUPS)
 
 _BELOW_SYSTEM: dict[str, Format] = {
     str(keys.DEPLOYMENT): _DEPLOYMENT,

@@ -29,6 +29,11 @@ class Subject:
     def ticket_key(self) -> str:
         return f"{self.kind}/{self.tenant_id}/{self.subject_id}"
 
+    @property
+    def label(self) -> str:
+        """For a person: without what is empty, or said twice."""
+        return "/".join(dict.fromkeys(filter(None, (self.kind, self.tenant_id, self.subject_id))))
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -79,9 +84,9 @@ class Head:
                 body=dict(document["body"]),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise DataCorrupt(f"The head of {expected.ticket_key} cannot be read.") from error
+            raise DataCorrupt(f"The head of {expected.label} cannot be read.") from error
         if head.subject != expected:
-            raise DataCorrupt(f"The head of {expected.ticket_key} names {head.subject.ticket_key}.")
+            raise DataCorrupt(f"The head of {expected.label} names {head.subject.label}.")
         return head
 
 

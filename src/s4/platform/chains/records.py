@@ -1,6 +1,9 @@
 """What the operator configured: plans, administrators, webhooks, notices. Each is a chain under `system/{collection}/`,
 and one row of one table in the catalog, whose `body` is what the newest head says.
 
+Of a chain whose end cannot be read the catalog notes how far it goes: a record of that name can be made anew behind it,
+and what it said counts again once it can be read.
+
 A record that never had a head has revision 0: it came with the schema (the default plans).
 """
 
@@ -12,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.kernel import keys
+from s4.kernel.errors import DataCorrupt
 from s4.kernel.keys import Collection, ObjectKey, ObjectPrefix
 from s4.platform.chains.head import ABANDONED, Draft, Head, Subject
 from s4.platform.chains.writer import Chains
@@ -51,6 +55,8 @@ Decide = Callable[[Connection, datetime, Record | None], Awaitable[Mapping[str, 
 """Sees the record as it is, refuses by raising, or answers with the next body; None deletes it."""
 Noted = Callable[[Connection, Record | None, Record | None], Awaitable[None]]
 """Runs in the transaction that makes the change visible, with the record before and after."""
+Damaged = Callable[[Subject, DataCorrupt], None]
+"""Is told of a chain whose end cannot be read."""
 
 
 class RecordChain:
@@ -73,27 +79,23 @@ class RecordChain:
 
     async def revision(self, connection: Connection, subject: Subject) -> int:
         found = await connection.execute(
-            sa.select(records.c.revision).where(*self._is(subject.subject_id)).with_for_update()
+            sa.select(records.c.revision).where(*_is(self._collection, subject.subject_id)).with_for_update()
         )
         return found.scalar_one_or_none() or 0
 
     async def apply(self, connection: Connection, head: Head) -> None:
         name = head.subject.subject_id
-        row = (await connection.execute(sa.select(records).where(*self._is(name)).with_for_update())).one_or_none()
-        if row is not None and row.revision >= head.revision:
+        row = (
+            await connection.execute(sa.select(records).where(*_is(self._collection, name)).with_for_update())
+        ).one_or_none()
+        if row is not None and _is_known(row, head):
             return
         values: dict[str, Any] = {"revision": head.revision}
         if head.state != ABANDONED:
             values |= {"state": head.state, "tenant_id": head.body["tenant_id"], "body": head.body["is"],
                        "updated_at": head.committed_at}  # fmt: skip
-        void = {"state": _VOID, "tenant_id": "", "body": {}, "updated_at": head.committed_at}
-        identity = {"collection": self._collection.value, "name": name}
-        await connection.execute(
-            upsert(connection, records, void | identity | values, conflict=list(identity), update=values)
-        )
-
-    def _is(self, name: str) -> tuple[sa.ColumnElement[bool], ...]:
-        return records.c.collection == self._collection.value, records.c.name == name
+        void = _void(self._collection, name, at=head.committed_at)
+        await connection.execute(upsert(connection, records, void | values, conflict=_IDENTITY, update=values))
 
 
 class Records:
@@ -135,22 +137,57 @@ class Records:
 
         return await self._chains.commit(self._subject(name), seal=seal, settled=settled)
 
-    async def adopt_all(self, store: ObjectStore) -> int:
-        """Follows every chain of the collection in the bucket. Answers with their number."""
+    async def adopt_all(self, store: ObjectStore, damaged: Damaged) -> int:
+        """Follows every chain of the collection in the bucket. Answers with the number of those that can be read."""
         adopted = 0
         prefix = keys.collection(self._collection)
         for child in await store.list_children(prefix):
             name = child.removeprefix(prefix).rstrip("/")
             if keys.is_system_name(name):
-                await self._chains.adopt(self._subject(name))
-                adopted += 1
+                try:
+                    await self._chains.adopt(self._subject(name))
+                    adopted += 1
+                except DataCorrupt as error:  # one damaged head keeps nobody else from coming back
+                    damaged(self._subject(name), error)
+                    await self._set_aside(name)
         return adopted
+
+    async def _set_aside(self, name: str) -> None:
+        """Notes how far a chain goes that says nothing. What the catalog knows of the record stays; a default plan is
+        as the schema has it."""
+        revision = await self._chains.newest_revision(self._subject(name))
+
+        async def note(connection: Connection) -> None:
+            void = _void(self._collection, name, at=await self._database.now(connection))
+            await connection.execute(upsert(connection, records, void | {"revision": revision}, conflict=_IDENTITY))
+            default = sa.update(records).where(*_is(self._collection, name), records.c.revision == 0)
+            await connection.execute(default.values(revision=revision))
+
+        await self._database.transact(note)
 
     def _live(self) -> sa.Select[Any]:
         return sa.select(records).where(records.c.collection == self._collection.value, records.c.state == LIVE)
 
     def _subject(self, name: str) -> Subject:
         return Subject(self._collection.value, "", name)
+
+
+_IDENTITY = ("collection", "name")
+
+
+def _is(collection: Collection, name: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return records.c.collection == collection.value, records.c.name == name
+
+
+def _void(collection: Collection, name: str, *, at: datetime) -> dict[str, Any]:
+    return {"collection": collection.value, "name": name, "state": _VOID, "tenant_id": "", "body": {}, "updated_at": at}
+
+
+def _is_known(row: sa.Row[Any], head: Head) -> bool:
+    """Not of a chain that was set aside, whatever revision was noted then."""
+    if row.state == _VOID and head.state != ABANDONED:
+        return False
+    return bool(row.revision > head.revision or (row.revision, row.updated_at) == (head.revision, head.committed_at))
 
 
 def _record(row: sa.Row[Any]) -> Record:

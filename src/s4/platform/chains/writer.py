@@ -103,6 +103,10 @@ class Chains:
         await self.adopt_all({subject: chain})
         return chain[-1].revision
 
+    async def newest_revision(self, subject: Subject) -> int:
+        """In the bucket, whatever it says; 0 for none."""
+        return max(await self._revisions(subject), default=0)
+
     async def read_back(self, subject: Subject, revisions: Iterable[int]) -> list[Head]:
         """Of the revisions that the bucket has, at least one: the newest that happened, and those after it that were
         abandoned, in order. Raises `DataCorrupt`."""
@@ -136,7 +140,7 @@ class Chains:
         data = await self._store.get(self._kinds[subject.kind].head_key(subject, revision))
         head = Head.from_bytes(data, expected=subject)
         if head.revision != revision:
-            raise DataCorrupt(f"Head {revision} of {subject.ticket_key} says it is {head.revision}.")
+            raise DataCorrupt(f"Head {revision} of {subject.label} says it is {head.revision}.")
         return head
 
     async def at(self, subject: Subject, moment: datetime) -> Head | None:

@@ -16,6 +16,7 @@ from s4.kernel.errors import DataCorrupt
 from s4.kernel.ids import RandomBytes
 from s4.kernel.units import MIB
 
+FORMAT = 1
 _MARK = b"S4V1"
 _ID_CHARS = 8  # tells a handful of keys apart
 _SALT_BYTES = 16
@@ -81,6 +82,17 @@ class Vault:
         if key_id != self.key_id.encode():
             raise DataCorrupt("This was encrypted under another key.")
         return _derived(self._key, b"object" + salt)
+
+
+def encrypted_under(stored: bytes) -> str | None:
+    """The id of the key under which a whole object was encrypted; None for one in plain. Raises `DataCorrupt` for one
+    that no key opens."""
+    if not stored.startswith(_MARK):
+        return None
+    key_id = stored[len(_MARK) : len(_MARK) + _ID_CHARS]
+    if len(stored) < _HEADER_BYTES + _TAG_BYTES or not key_id.isalnum():
+        raise DataCorrupt(_DAMAGED)
+    return key_id.decode()
 
 
 def encrypted_bytes(plain_bytes: int) -> int:
