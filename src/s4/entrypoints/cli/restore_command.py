@@ -157,7 +157,13 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
     async with open_core(settings) as core, _source(core, way) as source:
         context = await operator_context(core)
         erased = together(await erased_in(core.store), await _erased_at(settings, erased_url))
-        tenants = [parse_tenant_id(way.tenant)] if way.tenant is not None else await source.tenants()
+        if way.tenant is not None:
+            tenants = [parse_tenant_id(way.tenant)]
+        else:
+            there = await source.tenants()
+            tenants = [tenant_id for tenant_id in there if not erased.covers(tenant_id, None)]
+            if len(tenants) < len(there):
+                print_note(f"Tenants that were erased since, and are left out: {len(there) - len(tenants)}.")
         rewinder = make_rewinder(core)
         for tenant_id in tenants:
             progress = shown(as_json=as_json)
