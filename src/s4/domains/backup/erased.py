@@ -1,8 +1,9 @@
 """Who was erased, as far as anybody can still tell: whoever restores an old backup asks here first.
 
 The list (`system/erasures/`) is part of every backup, and grows only. So the newest backup knows more than the one that
-is restored, and the deployment itself, where it is still there, knows most. All that is read is which tenants have a
-place in the list; what stands there is the erasures' own.
+is restored, and the deployment itself, where it is still there, knows most. Before an erasure ends in a receipt, it is
+also noted beside the backups, so that a bucket that is lost before the next backup takes nobody's erasure with it. All
+that is read is which tenants have a place in the list; what stands there is the erasures' own.
 """
 
 from s4.domains.backup.model import Entry, Erased
@@ -19,7 +20,8 @@ _LIST = keys.collection(Collection.ERASURES)
 
 
 async def erased_by_place(place: Place) -> tuple[Erased, dict[ObjectKey, bytes]]:
-    """By the newest backup that can be read, and the objects of its list."""
+    """By what is noted beside the backups and by the newest one that can be read, and the objects of its list."""
+    beside = await _beside(place)
     for identifier in reversed(await place.ids()):
         try:
             manifest = await place.manifest(identifier)
@@ -35,8 +37,13 @@ async def erased_by_place(place: Place) -> tuple[Erased, dict[ObjectKey, bytes]]
         except S4Error:
             continue  # never finished, or damaged: an older one says what it knows
         names = (key.removeprefix(_LIST).split("/")[0] for key in listed)
-        return Erased(frozenset(TenantId(name) for name in names if is_tenant_id(name))), listed
-    return Erased(), {}
+        return together(beside, Erased(frozenset(TenantId(name) for name in names if is_tenant_id(name)))), listed
+    return beside, {}
+
+
+async def _beside(place: Place) -> Erased:
+    names = [info.key.rpartition("/")[2].removesuffix(".json") async for info in place.store.list(keys.BACKUP_ERASED)]
+    return Erased(frozenset(TenantId(name) for name in names if is_tenant_id(name)))
 
 
 async def erased_in(store: ObjectStore) -> Erased:

@@ -10,7 +10,6 @@ from s4.entrypoints.bootstrap.backup import (
     open_own_store,
     open_place,
     open_restored,
-    place_settings,
     secret_key_id,
 )
 from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core
@@ -22,6 +21,7 @@ from s4.entrypoints.bootstrap.parts import (
     make_places,
     make_vectors,
     metadata_limits,
+    place_settings,
     reading_limits,
 )
 from s4.entrypoints.bootstrap.rebuilding import open_rebuild

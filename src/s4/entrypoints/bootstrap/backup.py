@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -23,7 +22,7 @@ from s4.domains.maintenance.holds import Holds
 from s4.domains.search.service import Query
 from s4.engine.ranking import Mode
 from s4.entrypoints.bootstrap.core import Core, migrate_database, open_core
-from s4.entrypoints.bootstrap.parts import RANDOM
+from s4.entrypoints.bootstrap.parts import RANDOM, place_settings
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 from s4.kernel.clock import SystemClock
 from s4.kernel.errors import NotFound, Unavailable
@@ -34,24 +33,6 @@ from s4.platform.security.vault import Vault
 
 _REBUILD_ATTEMPTS_MAX = 5
 _REBUILD_PAUSE_SECONDS = 2.0
-
-
-def place_settings(settings: Settings) -> Settings:
-    """The settings of the store that backups go to: the deployment's own, but for what is said of backups."""
-    if settings.backup_url is None:
-        return settings
-    changes: dict[str, object] = {"store_url": settings.backup_url}
-    if settings.backup_endpoint is not None:
-        changes["store_endpoint"] = settings.backup_endpoint
-    if settings.backup_region is not None:
-        changes["store_region"] = settings.backup_region
-    if settings.backup_access_key_id is not None:
-        changes["store_access_key_id"] = settings.backup_access_key_id
-        changes["store_secret_access_key"] = settings.backup_secret_access_key
-    is_google = urlsplit(settings.backup_url).scheme == "gs"
-    if is_google != (urlsplit(settings.store_url or "").scheme == "gs"):
-        changes["store_endpoint"] = settings.backup_endpoint  # the other kind's address means nothing here
-    return settings.model_copy(update=changes)
 
 
 @contextlib.asynccontextmanager
