@@ -7,9 +7,11 @@ close what they opened, in reverse order. `parts` makes each part of its setting
 from s4.entrypoints.bootstrap.backup import (
     make_backups,
     make_rewinder,
+    newest_backup_made,
     open_own_store,
     open_place,
     open_restored,
+    place_settings,
     secret_key_id,
 )
 from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core
@@ -21,7 +23,6 @@ from s4.entrypoints.bootstrap.parts import (
     make_places,
     make_vectors,
     metadata_limits,
-    place_settings,
     reading_limits,
 )
 from s4.entrypoints.bootstrap.rebuilding import open_rebuild
@@ -45,6 +46,7 @@ __all__ = [
     "metadata_limits",
     "migrate_database",
     "missing_steps",
+    "newest_backup_made",
     "open_core",
     "open_own_store",
     "open_place",

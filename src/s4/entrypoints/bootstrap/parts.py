@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from s4.domains.announcements.smtp import MailServer
 from s4.domains.audit import Verifier
@@ -31,7 +31,7 @@ from s4.platform.database import Connection, Database
 from s4.platform.http.places import Line, Load, Places, Share
 from s4.platform.jobs import Queue
 from s4.platform.machine import read_machine
-from s4.platform.objects import ObjectStore, open_store
+from s4.platform.objects import ObjectStore
 from s4.platform.outbound import Allowance, Outbound, OutboundTimings
 from s4.platform.outbound.addresses import parse_networks
 from s4.platform.rates import LocalBuckets, open_shared
@@ -191,29 +191,10 @@ def make_erasures(
 
 @contextlib.asynccontextmanager
 async def _open_place_store(settings: Settings) -> AsyncIterator[ObjectStore]:
-    place = open_store(place_settings(settings))
-    try:
-        yield place
-    finally:
-        await place.aclose()
+    from s4.entrypoints.bootstrap.backup import open_place  # which is made of cores, and they of erasures
 
-
-def place_settings(settings: Settings) -> Settings:
-    """The settings of the store that backups go to: the deployment's own, but for what is said of backups."""
-    if settings.backup_url is None:
-        return settings
-    changes: dict[str, object] = {"store_url": settings.backup_url}
-    if settings.backup_endpoint is not None:
-        changes["store_endpoint"] = settings.backup_endpoint
-    if settings.backup_region is not None:
-        changes["store_region"] = settings.backup_region
-    if settings.backup_access_key_id is not None:
-        changes["store_access_key_id"] = settings.backup_access_key_id
-        changes["store_secret_access_key"] = settings.backup_secret_access_key
-    is_google = urlsplit(settings.backup_url).scheme == "gs"
-    if is_google != (urlsplit(settings.store_url or "").scheme == "gs"):
-        changes["store_endpoint"] = settings.backup_endpoint  # the other kind's address means nothing here
-    return settings.model_copy(update=changes)
+    async with open_place(settings) as place:
+        yield place.store
 
 
 def _backups_until(settings: Settings, moment: datetime) -> datetime | None:
