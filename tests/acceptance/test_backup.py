@@ -15,13 +15,14 @@ import sqlalchemy as sa
 from s4.domains.backup import BackupService, Erased, Restorer, queries
 from s4.domains.backup.model import Retention, Sample
 from s4.domains.backup.pruner import Pruner
+from s4.domains.leaving import ErasureState
 from s4.domains.maintenance.holds import Holds
 from s4.domains.plans.model import Plan
 from s4.entrypoints.bootstrap import RANDOM, make_backups, newest_backup_made, open_place, open_restored
 from s4.entrypoints.configuration import load_settings
 from s4.kernel import keys
 from s4.kernel.clock import SystemClock
-from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error, Unavailable
+from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error, Unauthenticated, Unavailable
 from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
 from s4.kernel.units import KIB
@@ -29,7 +30,7 @@ from s4.platform.jobs.models import leases
 from s4.platform.objects import open_store
 from s4.platform.telemetry import metrics
 from tests.acceptance.conftest import Command
-from tests.factories.house import House, open_house
+from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER
 
 KEY = "0123456789abcdef" * 4
@@ -336,6 +337,58 @@ async def test_who_was_erased_since_does_not_come_back(tmp_path: Path) -> None:
     assert not [key for key in left if gone.context.tenant_id in key or secret.document_id in key]
     async with open_house(tmp_path / "fresh") as fresh:
         assert [document.key for document in await fresh.all(await fresh.known(acme.key))] == ["two"]
+
+
+async def one_of_three_erased(folder: Path) -> tuple[Tenant, list[Tenant], Settings]:
+    """Since the only backup; the others were changed since."""
+    place = place_settings("elsewhere", folder)
+    async with open_house(folder / "data", **place, erasure_settle_seconds=0) as house:
+        made = [await house.tenant(name) for name in ("One", "Two", "Three")]
+        gone, *others = sorted(made, key=lambda one: one.context.tenant_id)
+        for tenant in made:
+            await house.put(tenant, "one", "what it had")
+        await house.work()
+        await make_backups(house.core).create()
+        await house.core.lifecycle.delete(OWNER, gone.context.tenant_id)
+        await house.core.lifecycle.finish_deletion(OWNER, gone.context.tenant_id)
+        await house.work()
+        assert (await house.core.erasures.get(OWNER, gone.context.tenant_id)).state is ErasureState.PROVED
+        for tenant in others:
+            await house.put(tenant, "one", "what was damaged")
+        return gone, others, house.core.settings
+
+
+async def revisions_of(folder: Path, tenant: Tenant) -> list[int]:
+    async with open_house(folder) as house:
+        return [document.revision for document in await house.all(await house.known(tenant.key))]
+
+
+def test_a_real_erasure_outlives_the_bucket_and_keeps_nobody_else_from_coming_back(
+    tmp_path: Path, here: Command
+) -> None:
+    """By the commands, from a backup of before."""
+    gone, others, its = asyncio.run(one_of_three_erased(tmp_path))
+    assert its.secret_key is not None
+    assert its.admin_api_key is not None
+    environment = {
+        "S4_EMBEDDING_PROVIDER": "deterministic",
+        "S4_BACKUP_URL": str(its.backup_url),
+        "S4_ADMIN_API_KEY": its.admin_api_key.get_secret_value(),
+        "S4_SECRET_KEY": its.secret_key.get_secret_value(),
+    }
+    back = here("restore", "latest", "--in-place", **environment, S4_DATA_DIR=str(tmp_path / "data"))
+    assert back.code == 0, back.err
+    assert "left out: 1." in back.err
+    assert asyncio.run(revisions_of(tmp_path / "data", others[-1])) == [3]
+
+    shutil.rmtree(tmp_path / "data")
+    restored = here("restore", "latest", **environment, S4_DATA_DIR=str(tmp_path / "fresh"))
+
+    assert restored.code == 0, restored.err
+    assert " 0 were erased since" not in restored.out
+    assert asyncio.run(revisions_of(tmp_path / "fresh", others[0])) == [1]
+    with pytest.raises(Unauthenticated):
+        asyncio.run(revisions_of(tmp_path / "fresh", gone))
 
 
 async def test_a_restore_into_a_place_that_is_not_empty_is_refused(tmp_path: Path) -> None:

@@ -387,7 +387,7 @@ def test_all_tenants_go_back_to_a_moment_that_has_been_and_who_came_later_is_lef
     assert there in done.out
     assert gone not in done.out + done.err, "it was erased, and keeps nobody else from going back"
     assert late not in done.out + done.err
-    assert "1 tenants were made since" in done.err
+    assert "Tenants that were made since, and stay as they are: 1." in done.err
     early = back_to("2099-01-01T00:00:00Z")
     assert early.code != 0
     assert "has not come yet" in early.err

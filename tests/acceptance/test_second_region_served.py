@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
+from s4.domains.maintenance import guarded
 from s4.kernel.clock import parse_rfc3339
 from tests.acceptance.conftest import Command
 from tests.factories import calls
@@ -134,7 +135,10 @@ def test_a_region_that_is_lost_under_load_is_replaced_by_the_other(
     assert len(missing) < len(load.acknowledged) / 2
 
 
-def test_a_first_region_that_lives_stops_when_the_other_is_promoted(tmp_path: Path, here: Command) -> None:
+def test_a_first_region_that_lives_stops_when_the_other_is_promoted(
+    tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded, "QUIET", timedelta())  # nobody copies here
     one, two = ((tmp_path / name).as_uri() for name in ("bucket-one", "bucket-two"))
     environment = QUICK | {"S4_STORE_URL": one, "S4_REPLICA_STORE_URL": two}
     first = Deployment(tmp_path / "first", environment).start()

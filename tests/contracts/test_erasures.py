@@ -1,23 +1,31 @@
 """A deleted tenant's bytes and rows go, in every class; late writers are found out; the receipt is true and signed."""
 
+import asyncio
 import contextlib
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
-from s4.domains.leaving import ErasureState, erased_tenants
+import s4client
+from s4.domains.leaving import Elsewhere, ErasureState, erased_tenants
 from s4.domains.leaving.queries.erasures import ERASED_TABLES
 from s4.domains.maintenance import service as maintenance
 from s4.domains.webhooks.model import NewWebhook
 from s4.entrypoints.bootstrap.rebuilding import make_rollups
+from s4.entrypoints.cli.erasure_commands import _next_look, verify
+from s4.entrypoints.cli.options import WrongUsage
 from s4.kernel import keys
+from s4.kernel.clock import parse_rfc3339
+from s4.kernel.errors import Unavailable
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.platform import faults
 from s4.platform.database import metadata
 from s4.platform.jobs import SYSTEM, JobRequest
-from s4.platform.security.signing import verifies
+from s4.platform.security.signing import Signer, parsed, verifies
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER
 
@@ -193,6 +201,82 @@ async def test_nothing_is_signed_before_the_last_writer_must_have_ended(tmp_path
         settings = house.core.settings
         longest = max(settings.upload_seconds_max, settings.job_lease_seconds, settings.commit_lease_seconds)
         assert (erasure.prove_after - erasure.erased_at).total_seconds() > longest
+
+
+async def test_the_proof_comes_when_it_is_said_to_and_waits_for_no_sweep(tmp_path: Path) -> None:
+    async with open_house(tmp_path, erasure_settle_seconds=0.3) as house:
+        acme = await furnished(house)
+        await delete(house, acme.context.tenant_id)
+        await house.work()
+        assert (await house.core.erasures.get(OWNER, acme.context.tenant_id)).state is ErasureState.ERASED
+        await asyncio.sleep(0.35)
+        await house.work()
+        await receipt(house, acme.context.tenant_id)
+
+
+def test_a_look_that_is_due_is_not_announced_as_one_to_come() -> None:
+    def said(prove_after: datetime | None) -> str:
+        found = {"tenant_id": "ten_a", "state": "erased", "requested_at": "2026-01-31T12:00:00Z", "erased_at": None,
+                 "prove_after": prove_after, "objects": {}, "bytes": {}, "rows": {}, "receipt": None}  # fmt: skip
+        return _next_look(s4client.Erasure.model_validate(found))
+
+    now = datetime.now(UTC)
+    assert "is looked at again at" in said(now + timedelta(hours=1))
+    assert "S4_SWEEP_SECONDS" in said(now - timedelta(seconds=1))
+    assert said(None) == ""
+
+
+async def test_the_receipt_says_how_long_backups_remain(tmp_path: Path) -> None:
+    async def until(name: str, **settings: Any) -> timedelta | None:
+        place = (tmp_path / "backups").as_uri()
+        async with open_house(tmp_path / name, erasure_settle_seconds=0, backup_url=place, **settings) as house:
+            acme = await house.tenant()
+            await delete(house, acme.context.tenant_id)
+            await house.work()
+            said = await receipt(house, acme.context.tenant_id)
+            named = [each["until"] for each in said["remains"] if "own backups" in each["what"]]
+            assert len(named) == 1
+            return parse_rfc3339(named[0]) - parse_rfc3339(said["erased_at"]) if named[0] is not None else None
+
+    assert await until("days", backup_every_hours=24, backup_keep_days=30, backup_keep_count=7) == timedelta(days=30)
+    assert await until("count", backup_every_hours=24, backup_keep_days=1, backup_keep_count=7) == timedelta(days=8)
+    assert await until("kept", backup_every_hours=24, backup_prune=False) is None
+
+
+async def test_no_receipt_is_signed_before_it_is_noted_beside_the_backups(tmp_path: Path) -> None:
+    place = tmp_path / "backups"
+    async with open_house(tmp_path / "data", erasure_settle_seconds=0, backup_url=place.as_uri()) as house:
+        acme = await furnished(house)
+        elsewhere = house.core.erasures._elsewhere
+
+        def away() -> Any:
+            raise Unavailable("away")
+
+        house.core.erasures._elsewhere = Elsewhere(backups=away)
+        await delete(house, acme.context.tenant_id)
+        await sweep(house)
+        assert (await house.core.erasures.get(OWNER, acme.context.tenant_id)).state is ErasureState.ERASED
+        house.core.erasures._elsewhere = elsewhere
+        await sweep(house)
+        await receipt(house, acme.context.tenant_id)
+    assert (place / keys.backup_erased(acme.context.tenant_id)).exists()
+
+
+def test_a_receipt_in_which_a_name_stands_twice_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "receipt.json"
+    signed = Signer("secret").signed({"proved_empty_at": "2026-01-31T12:00:00Z", "removed": {"rows": {"a": 1}}})
+    text = json.dumps(signed)
+    assert verifies(parsed(text.encode()), signed["public_key"])
+    for bad in (
+        text.replace('{"proved', '{"proved_empty_at": "2020-01-31T12:00:00Z", "proved', 1),
+        text.replace('{"a"', '{"a": 0, "a"', 1),
+    ):
+        file.write_text(bad)
+        assert verifies(json.loads(bad), signed["public_key"]), "to a reader who takes the last"
+        with pytest.raises(ValueError, match="twice"):
+            parsed(file.read_bytes())
+        with pytest.raises(WrongUsage, match="do not believe"):
+            verify(file, signed["public_key"])
 
 
 async def test_a_crash_at_any_step_loses_no_count_and_no_receipt(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from s4.domains.access import AccessService, AdministratorService
 from s4.domains.audit.models import audit_entries
 from s4.domains.events.models import events
-from s4.domains.leaving import Erasures, ErasureTimes
+from s4.domains.leaving import Elsewhere, Erasures, ErasureTimes
 from s4.domains.leaving import erasures as erasures_module
 from s4.domains.leaving.queries.erasures import GOES_WITH_ITS_TENANT
 from s4.domains.maintenance.departures import Departures
@@ -89,6 +89,8 @@ async def depart(process: MiniProcess) -> dict[str, int]:
         Signer("of the tests"),
         ErasureTimes(settle=timedelta(hours=1)),
         epoch="test",
+        term=1,
+        elsewhere=Elsewhere(),
     )
     return (await Departures(process.lifecycle, erasures).run()).counts
 

@@ -4,15 +4,19 @@ import contextlib
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 
+from s4.domains.maintenance import guarded
+from s4.platform import faults
 from tests.factories.catalog import sqlite_url
 from tests.factories.nursery import Nursery
 from tests.factories.nursery import nursery as started_nursery
 from tests.factories.provider import counting_provider
+from tests.factories.regions import Regions
 from tests.faults.scene import SETTINGS, Scene
 from tests.servers import PostgresServer, S3Server
 
@@ -32,6 +36,15 @@ def plain_tracebacks() -> Iterator[None]:
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
     yield
     structlog.configure(processors=before)
+
+
+@pytest.fixture
+def regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regions]:
+    """Who writes into a copy looks at its term each time, so that nobody need wait for him."""
+    monkeypatch.setattr(guarded, "LOOK_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(guarded, "QUIET", timedelta())
+    yield Regions(tmp_path)
+    faults.arm({})
 
 
 @pytest.fixture

@@ -2,84 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from s4.domains.maintenance import guarded
 from s4.domains.maintenance.deployment import Superseded
 from s4.domains.maintenance.replication import Copied
 from s4.engine.vectors.manifest import Manifest
-from s4.entrypoints.bootstrap import (
-    make_promotions,
-    make_replicator,
-    migrate_database,
-    open_core,
-    open_rebuild,
-)
-from s4.entrypoints.configuration import load_settings
+from s4.entrypoints.bootstrap import make_promotions, make_replicator
 from s4.kernel import keys
 from s4.kernel.errors import Conflict
 from s4.kernel.keys import KeyKind
 from s4.platform import faults
 from s4.platform.faults import InjectedFault
 from s4.platform.objects import ObjectStore
-from tests.factories.house import House, Tenant, open_house
+from tests.factories.house import Tenant
+from tests.factories.regions import Regions, copied, lived_in, stopped_at
 
 COPYING = ("replicate.listed", "replicate.contents", "replicate.names")
 PROMOTING = ("promote.marked", "promote.fenced", "promote.rebuilt")
-
-
-@dataclass
-class Regions:
-    """Two, each with a bucket and a database of its own, and each with the other's bucket as its second."""
-
-    folder: Path
-
-    def settings(self, name: str) -> dict[str, Any]:
-        other = {"first": "second", "second": "first"}[name]
-        return {
-            "data_dir": self.folder / name,
-            "store_url": (self.folder / f"bucket-{name}").as_uri(),
-            "replica_store_url": (self.folder / f"bucket-{other}").as_uri(),
-            "replica_deletions_hours": 0,
-        }
-
-    @asynccontextmanager
-    async def house(self, name: str) -> AsyncIterator[House]:
-        settings = self.settings(name)
-        async with open_house(settings.pop("data_dir"), **settings) as house:
-            yield house
-
-    def lose_catalog(self, name: str) -> None:
-        for path in (self.folder / name).glob("catalog.sqlite*"):
-            path.unlink()
-
-    async def promote(self, name: str) -> Any:
-        loaded = load_settings(**self.settings(name), embedding_provider="deterministic")
-        migrate_database(loaded)
-        async with open_core(loaded, standby=True) as core, open_rebuild(core) as rebuild:
-            return await make_promotions(core).promote(rebuild)
-
-    async def follow(self, name: str) -> Any:
-        loaded = load_settings(**self.settings(name), embedding_provider="deterministic")
-        migrate_database(loaded)
-        async with open_core(loaded, standby=True) as core, open_rebuild(core) as rebuild:
-            return await rebuild.run(serve=False, writes=False)
-
-
-@pytest.fixture
-def regions(tmp_path: Path) -> Regions:
-    return Regions(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Any:
-    yield
-    faults.arm({})
 
 
 def failing_at(step: str) -> None:
@@ -88,18 +33,6 @@ def failing_at(step: str) -> None:
         raise InjectedFault
 
     faults.arm({step: fail})
-
-
-async def copied(house: House) -> Copied:
-    return await make_replicator(house.core).run()
-
-
-async def lived_in(house: House) -> Tenant:
-    acme = await house.tenant()
-    for number in range(3):
-        await house.put(acme, f"d{number}", f"the wording {number}", {"year": 2020 + number})
-    await house.work()
-    return acme
 
 
 async def dangling(store: ObjectStore) -> list[str]:
@@ -252,6 +185,109 @@ async def test_a_former_region_does_not_open_and_copies_nothing(regions: Regions
     with pytest.raises(Superseded):
         async with regions.house("first"):
             pass
+
+
+@pytest.mark.parametrize("step", COPYING)
+async def test_who_was_stopped_while_copying_writes_nothing_into_what_was_promoted(regions: Regions, step: str) -> None:
+    served: dict[str, bytes] = {}
+    async with regions.house("first") as first:
+        acme = await lived_in(first)
+        await copied(first)
+        for wording in ("a second wording", "a third wording"):
+            await first.put(acme, "d0", wording)
+
+        async def meanwhile() -> None:
+            await regions.promote("second")
+            async with regions.house("second") as second:
+                await second.put(await second.known(acme.key), "d0", "a promoted wording")
+            served.update(regions.bucket("second"))
+
+        stopped_at(step, meanwhile)
+        with pytest.raises(Superseded):
+            await copied(first)
+
+    assert served
+    assert regions.bucket("second") == served
+
+
+async def test_who_looked_just_before_the_promotion_hides_nothing_that_was_acknowledged(
+    regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store knows of no term: what is sent late arrives. But never onto another's revision."""
+    async with regions.house("first") as first:
+        acme = await lived_in(first)
+        await copied(first)
+        for wording in ("a second wording", "a third wording"):
+            await first.put(acme, "d0", wording)
+
+        async def meanwhile() -> None:
+            await regions.promote("second")
+            async with regions.house("second") as second:
+                await second.put(await second.known(acme.key), "d0", "a promoted wording")
+
+        monkeypatch.setattr(guarded.GuardedCopy, "_look", no_look)
+        stopped_at("replicate.contents", meanwhile)
+        with pytest.raises(Superseded):
+            await copied(first)
+        store, copy = first.core.store, first.core.replica
+        assert copy is not None
+        document_id = first.core.documents.id_for_key(acme.context, "d0")
+        third = await store.head(keys.document_head(acme.context.tenant_id, document_id, 3))
+        done = Copied(third.last_modified)
+        assert await make_replicator(first.core)._without_gaps(copy, [third], done) == []
+        assert len(done.differing) == 1
+
+    regions.lose_catalog("second")
+    async with regions.house("second") as second:
+        await second.work()
+        known = await second.known(acme.key)
+        document = await second.get(known, document_id)
+        assert document.revision == 2
+        assert b"".join([part async for part in second.core.documents.content(document)]) == b"a promoted wording"
+
+
+async def no_look(_: guarded.GuardedCopy) -> None:
+    """It was young enough when the process was stopped."""
+
+
+async def test_a_look_grows_old_while_the_process_is_stopped(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, now = 0, 0.0
+
+    async def require() -> None:
+        nonlocal looks
+        looks += 1
+
+    monkeypatch.setattr(guarded, "LOOK_SECONDS_MAX", 2.0)
+    monkeypatch.setattr(guarded, "seconds_since_boot", lambda: now)
+    async with regions.house("first") as first:
+        copy = guarded.GuardedCopy(first.core.store, require)
+        for moment, looked in ((0.0, 1), (1.9, 1), (2.0, 2)):
+            now = moment
+            await copy.create(keys.probe(f"at-{looked}"), b"once")
+            assert looks == looked
+
+
+async def test_a_promotion_reads_what_was_still_copied_until_nobody_could_any_more(
+    regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with regions.house("first") as first:
+        acme = await lived_in(first)
+        await copied(first)
+        await first.put(acme, "late", "a latecoming wording")
+    sleep = asyncio.sleep
+
+    async def slept(seconds: float, result: Any = None) -> Any:
+        if seconds == 7.25:
+            shutil.copytree(regions.folder / "bucket-first/tenants", regions.folder / "bucket-second/tenants",
+                            dirs_exist_ok=True)  # fmt: skip
+            return result
+        return await sleep(seconds, result)
+
+    monkeypatch.setattr(guarded, "QUIET", timedelta(seconds=7.25))
+    monkeypatch.setattr(asyncio, "sleep", slept)
+    await regions.promote("second")
+    async with regions.house("second") as second:
+        assert "late" in [document.key for document in await second.all(await second.known(acme.key))]
 
 
 @pytest.fixture

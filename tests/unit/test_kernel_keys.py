@@ -29,6 +29,7 @@ MADE = {
     keys.backup_manifest("20260131T120000Z"): KeyKind.BACKUP,
     keys.backup_part("20260131T120000Z", 1): KeyKind.BACKUP,
     keys.backup_data("ab" * 32): KeyKind.BACKUP,
+    keys.backup_erased(TENANT): KeyKind.BACKUP,
 }
 STRANGE = [
     "notes.txt",
@@ -52,6 +53,7 @@ STRANGE = [
     f"indices/{TENANT}/{GENERATION}//generation.json",
     "backups/20260131/manifest.json",
     "backups/20260131T120000Z/notes.txt",
+    "backups/erased/acme.json",
     f"backups/data/cd/{'ab' * 32}",
 ]
 

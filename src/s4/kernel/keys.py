@@ -52,6 +52,8 @@ BACKUPS = ObjectPrefix("backups/")
 """Of this bucket, or of the one that backups go to."""
 BACKUP_DATA = ObjectPrefix("backups/data/")
 """What all backups of a place share."""
+BACKUP_ERASED = ObjectPrefix("backups/erased/")
+"""Who was erased, beside the backups: for whoever restores one of before."""
 SYSTEM_USAGE = ObjectPrefix("system/usage/")
 
 
@@ -268,6 +270,11 @@ def backup_data(name: str) -> ObjectKey:
     return ObjectKey(f"{BACKUP_DATA}{name[:2]}/{name}")
 
 
+def backup_erased(tenant_id: TenantId) -> ObjectKey:
+    """Says in a place of backups that a tenant was erased."""
+    return ObjectKey(f"{BACKUP_ERASED}{tenant_id}.json")
+
+
 def is_backup_id(text: str) -> bool:
     return _BACKUP_ID.fullmatch(text) is not None
 
@@ -316,6 +323,7 @@ _HASH = re.compile(r"([0-9a-f]{2})[0-9a-f]{62}")
 _BACKUP_ID = re.compile(r"\d{8}T\d{6}Z")
 _OF_BACKUPS = (
     re.compile(r"data/([0-9a-f]{2})/\1[0-9a-f]{62}"),
+    re.compile(r"erased/ten_[a-z2-7]{26}\.json"),
     re.compile(rf"{_BACKUP_ID.pattern}/(?:manifest\.json|parts/\d{{6}}\.jsonl\.zst)"),
 )
 """Every form of a key below `backups/`."""

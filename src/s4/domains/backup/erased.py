@@ -1,9 +1,10 @@
 """Who was erased, as far as anybody can still tell: whoever restores an old backup asks here first.
 
 The list (`system/erasures/`) is part of every backup, and grows only. So newer backups know more than the one that is
-restored, and the deployment itself, where it is still there, knows most. All that is read is which tenants have a
-place in the list; what stands there is the erasures' own. What cannot be read may name somebody: nobody is restored on
-the strength of a list that is damaged, away, or under another key.
+restored, and the deployment itself, where it is still there, knows most. Before an erasure ends in a receipt, it is
+also noted beside the backups, so that a bucket that is lost before the next one takes nobody's erasure with it. All
+that is read is which tenants have a place in the list; what stands there is the erasures' own. What cannot be read may
+name somebody: nobody is restored on the strength of a list that is damaged, away, or under another key.
 """
 
 from dataclasses import dataclass, field
@@ -41,10 +42,10 @@ class ErasedSince:
 
 
 async def erased_by_place(place: Place, wanted: Manifest, *, others_tell: bool = False) -> ErasedSince:
-    """By `wanted`, which is to be restored, and every newer backup. Raises `Conflict`, which names it, when one of
-    those cannot be read, unless somebody else knows the whole list (`others_tell`); `Unavailable` when the place is
-    away."""
-    known = ErasedSince()
+    """By what is noted beside the backups, by `wanted`, which is to be restored, and by every newer one. Raises
+    `Conflict`, which names it, when one of those cannot be read, unless somebody else knows the whole list
+    (`others_tell`); `Unavailable` when the place is away."""
+    known = ErasedSince(await _beside(place))
     known.add(await _listed(place, wanted))
     for identifier in await place.ids():
         if identifier <= wanted.backup_id:
@@ -81,6 +82,11 @@ def together(*said: Erased) -> Erased:
 
 
 # -- inside
+
+
+async def _beside(place: Place) -> Erased:
+    names = [info.key.rpartition("/")[2].removesuffix(".json") async for info in place.store.list(keys.BACKUP_ERASED)]
+    return Erased(frozenset(TenantId(name) for name in names if is_tenant_id(name)))
 
 
 async def _listed(place: Place, manifest: Manifest) -> dict[ObjectKey, bytes]:

@@ -10,12 +10,13 @@ server holds no state of it, and no second copy of the tenant.
 """
 
 from s4.domains.leaving.erasure_model import Erasure, ErasureState, Remaining
-from s4.domains.leaving.erasures import Erasures, ErasureTimes, Remains, erased_tenants
+from s4.domains.leaving.erasures import Elsewhere, Erasures, ErasureTimes, Remains, erased_tenants
 from s4.domains.leaving.exports import ExportService
 from s4.domains.leaving.imports import ImportService
 from s4.domains.leaving.own_data import Kept, OwnData
 
 __all__ = [
+    "Elsewhere",
     "Erasure",
     "ErasureState",
     "ErasureTimes",

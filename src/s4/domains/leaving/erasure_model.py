@@ -5,6 +5,9 @@
                                           │
                                           └── something was there: deleted too, and looked again later
 
+What was proved holds of the bucket that served then, in the `term` that is noted. Whenever another region is promoted,
+its bucket is looked at as well, and what is found there goes the same way from `counted` on.
+
 An erasure is a record, `system/erasures/{tenant}/…`: outside of what is restored, so that whoever brings an old backup
 back knows what must not come with it.
 """
@@ -21,6 +24,8 @@ from s4.platform.chains import Record
 
 FORMAT = 1
 """Of the record."""
+FIRST_TERM = 1
+"""Nobody was promoted yet (`domains/maintenance/deployment.py`)."""
 RECEIPT_FORMAT = "s4-erasure-receipt"
 RECEIPT_VERSION = 1
 
@@ -71,9 +76,11 @@ class Erasure:
     erased_at: datetime | None = None
     prove_after: datetime | None = None
     receipt: Mapping[str, Any] | None = None
+    term: int = FIRST_TERM
 
     def body(self) -> dict[str, Any]:
-        return {
+        of_a_later_term = {"term": self.term} if self.term != FIRST_TERM else {}
+        return of_a_later_term | {
             "format": FORMAT,
             "state": self.state.value,
             "requested_at": rfc3339(self.requested_at),
@@ -98,6 +105,7 @@ class Erasure:
             erased_at=parse_moment(body["erased_at"]),
             prove_after=parse_moment(body["prove_after"]),
             receipt=body["receipt"],
+            term=int(body.get("term", FIRST_TERM)),
         )
 
 

@@ -4,19 +4,26 @@
 half done: what there is is counted before any of it is deleted, so that a repeated deletion counts nothing twice, and a
 receipt is signed only of a listing that was empty after the longest upload and the longest lease had passed. The
 tombstone itself stays: it names nobody, and keeps writers of the past out.
+
+What else has the tenant's bytes is dealt with before the receipt (`Elsewhere`): a second bucket is emptied, too, and
+beside the backups is written who must not come back from them. Neither is passed over while it is away. When another
+region is promoted, its bucket is looked at as well, whatever was proved of the former.
 """
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 import structlog
 
 from s4.domains import audit
 from s4.domains.leaving.erasure_model import (
+    FORMAT,
     RECEIPT_FORMAT,
     RECEIPT_VERSION,
     Erasure,
@@ -30,7 +37,7 @@ from s4.domains.tenants.model import TOMBSTONE
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import SYSTEM_ACTOR, AdminContext
-from s4.kernel.errors import Conflict, DataCorrupt, NotFound, S4Error
+from s4.kernel.errors import Conflict, DataCorrupt, NotFound, S4Error, Unavailable
 from s4.kernel.ids import TenantId, is_tenant_id
 from s4.kernel.keys import Collection, KeyKind, ObjectKey, ObjectPrefix
 from s4.kernel.permissions import Permission
@@ -44,11 +51,17 @@ from s4.platform.security.signing import Signer
 log = structlog.get_logger()
 
 ERASE = "leaving.erase"
+PROVE = "leaving.prove"
 
 
 def erase(tenant_id: TenantId) -> JobRequest:
     """S4's own: the jobs of the tenant go with it."""
     return JobRequest(ERASE, SYSTEM, tenant_id, {})
+
+
+def prove(tenant_id: TenantId) -> JobRequest:
+    """The same, when nobody can write for the tenant any more."""
+    return JobRequest(PROVE, SYSTEM, tenant_id, {})
 
 
 Remains = Callable[[TenantId, datetime], Awaitable[Sequence[Remaining]]]
@@ -78,6 +91,23 @@ class ErasureTimes:
     settle: timedelta
 
 
+class Copy(Protocol):
+    """The second bucket: read by `store`, and deleted in as long as it is a copy."""
+
+    store: ObjectStore
+
+    async def delete(self, keys: Sequence[ObjectKey]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """`copy`: the second bucket, where one is named; it answers None while that is no copy of this one. `backups`: the
+    place of backups, where it is another than the bucket."""
+
+    copy: Callable[[], Awaitable[Copy | None]] | None = None
+    backups: Callable[[], AbstractAsyncContextManager[ObjectStore]] | None = None
+
+
 class Erasures:
     """One for each process; workers call `run`."""
 
@@ -91,6 +121,8 @@ class Erasures:
         times: ErasureTimes,
         *,
         epoch: str,
+        term: int,
+        elsewhere: Elsewhere,
         remains: Sequence[Remains] = (),
     ) -> None:
         self._database = database
@@ -100,6 +132,8 @@ class Erasures:
         self._signer = signer
         self._times = times
         self._epoch = epoch
+        self._term = term
+        self._elsewhere = elsewhere
         self._remains = tuple(remains)
 
     # -- asked
@@ -145,7 +179,7 @@ class Erasures:
 
     def handlers(self) -> dict[str, JobHandler]:
         """What was begun goes on at once; `run` comes round for the proof, and for what was left half done."""
-        return {ERASE: JobHandler(self._run)}
+        return {ERASE: JobHandler(self._run), PROVE: JobHandler(self._run_proof)}
 
     async def _run(self, job: JobRun) -> bool:
         for erasure in await self._all():
@@ -154,6 +188,13 @@ class Erasures:
                     await self._forget(erasure)
                     await self._go_on(erasure)
         return False
+
+    async def _run_proof(self, job: JobRun) -> bool:
+        try:
+            return await self._run(job)
+        except S4Error as error:  # `run` comes round
+            log.error("erasures.deferred", tenant_id=job.job.subject, error=error.message)
+            return False
 
     async def begin_missing(self) -> int:
         """For tombstones whose erasure nobody began, because who should have crashed. Answers with their number."""
@@ -167,7 +208,7 @@ class Erasures:
         """Takes every erasure as far as it goes now. Answers with the rows that went, and the receipts signed."""
         rows, proved = await self._database.transact(queries.forget_reappeared), 0
         for erasure in await self._all():
-            if erasure.state is ErasureState.PROVED:
+            if erasure.state is ErasureState.PROVED and erasure.term >= self._term:
                 continue
             try:
                 rows += await self._forget(erasure)
@@ -188,6 +229,13 @@ class Erasures:
 
     async def _go_on(self, erasure: Erasure) -> bool:
         """Whether the receipt was signed."""
+        if erasure.state is ErasureState.PROVED:
+            found = await self._count(erasure)
+            if found.is_nothing:
+                await self._move(erasure, replace(erasure, term=self._term))
+                return False
+            log.warning("erasures.found_in_copy", tenant_id=erasure.tenant_id, objects=sum(found.objects.values()))
+            erasure = await self._move(erasure, _to_be_deleted(erasure, found))
         if erasure.state is ErasureState.BEGUN:
             found = await self._count(erasure)
             erasure = await self._move(
@@ -212,17 +260,35 @@ class Erasures:
             late = late.plus(Removed(rows=await queries.row_counts(connection, erasure.tenant_id, late=True)))
         if not late.is_nothing:
             log.warning("erasures.found_more", tenant_id=erasure.tenant_id, objects=sum(late.objects.values()))
-            await self._move(erasure, replace(erasure, state=ErasureState.COUNTED, removed=erasure.removed.plus(late)))
+            await self._move(erasure, _to_be_deleted(erasure, late))
             return False
+        copy = await self._copy()
+        if copy is not None and await self._clear(copy.store, erasure, copy.delete):
+            until = await self._now() + self._times.settle
+            await self._move(erasure, replace(erasure, prove_after=until))
+            return False
+        await self._note_beside_backups(erasure)
         now = await self._now()
-        receipt = self._signer.signed(await self._receipt(erasure, now))
-        await self._move(erasure, replace(erasure, state=ErasureState.PROVED, receipt=receipt))
+        receipt = self._signer.signed(await self._receipt(erasure, now, is_in_copy=copy is None))
+        proved = replace(erasure, state=ErasureState.PROVED, receipt=receipt, term=self._term)
+        await self._move(erasure, proved)
         log.info("erasures.proved", tenant_id=erasure.tenant_id)
         return True
 
-    async def _receipt(self, erasure: Erasure, now: datetime) -> dict[str, object]:
+    async def _note_beside_backups(self, erasure: Erasure) -> None:
+        """Whoever restores a backup of before reads it there, also when this bucket is lost."""
+        if self._elsewhere.backups is None:
+            return
+        said = {"format": FORMAT, "tenant_id": erasure.tenant_id, "requested_at": rfc3339(erasure.requested_at)}
+        async with self._elsewhere.backups() as place:
+            await place.create(keys.backup_erased(erasure.tenant_id), json.dumps(said).encode(), commit_id=None)
+
+    async def _receipt(self, erasure: Erasure, now: datetime, *, is_in_copy: bool) -> dict[str, object]:
+        """`is_in_copy`: nobody looked into the second bucket, if there is one."""
         assert erasure.erased_at is not None, "it was erased before it is proved"
         remains = [each for ask in self._remains for each in await ask(erasure.tenant_id, erasure.erased_at)]
+        if is_in_copy and self._elsewhere.copy is not None:
+            remains.append(Remaining("the second bucket, which is no copy of the first at this time", None))
         classes = sorted(erasure.removed.objects)
         return {
             "format": RECEIPT_FORMAT,
@@ -249,28 +315,43 @@ class Erasures:
     async def _count(self, erasure: Erasure) -> Removed:
         objects: Counter[str] = Counter()
         size_bytes: Counter[str] = Counter()
-        async for info in self._doomed(erasure):
+        async for info in self._doomed(self._store, erasure):
             objects[_class_of(info)] += 1
             size_bytes[_class_of(info)] += info.size
         return Removed(dict(objects), dict(size_bytes))
 
     async def _delete(self, erasure: Erasure) -> None:
-        batch: list[ObjectKey] = []
-        async for info in self._doomed(erasure):
-            batch.append(info.key)
-            if len(batch) == _DELETED_TOGETHER:
-                await self._store.delete(batch)
-                batch = []
-        await self._store.delete(batch)
+        await self._clear(self._store, erasure, self._store.delete)
         await self._database.transact(partial(queries.forget_configured, names=erasure.records))
+        with suppress(Unavailable):  # before the receipt it is asked again
+            if (copy := await self._copy()) is not None:
+                await self._clear(copy.store, erasure, copy.delete)
 
-    async def _doomed(self, erasure: Erasure) -> AsyncIterator[ObjectInfo]:
+    async def _clear(
+        self, store: ObjectStore, erasure: Erasure, delete: Callable[[Sequence[ObjectKey]], Awaitable[None]]
+    ) -> int:
+        """Answers with how many objects there were."""
+        count = 0
+        batch: list[ObjectKey] = []
+        async for info in self._doomed(store, erasure):
+            batch.append(info.key)
+            count += 1
+            if len(batch) == _DELETED_TOGETHER:
+                await delete(batch)
+                batch = []
+        await delete(batch)
+        return count
+
+    async def _copy(self) -> Copy | None:
+        return await self._elsewhere.copy() if self._elsewhere.copy is not None else None
+
+    async def _doomed(self, store: ObjectStore, erasure: Erasure) -> AsyncIterator[ObjectInfo]:
         """Everything but the tombstone, and what fenced writers off behind it. Raises `DataCorrupt` where the bucket
-        knows of no tombstone: then it is not certain that this tenant was deleted."""
+        that serves knows of no tombstone: then it is not certain that this tenant was deleted."""
         buried_in = await self._tombstone(erasure.tenant_id)
-        terms = await self._store.list_children(keys.STRANDED)
+        terms = await store.list_children(keys.STRANDED)
         for prefix in _places(erasure, terms):
-            async for info in self._store.list(prefix):
+            async for info in store.list(prefix):
                 parsed = keys.parse(info.key)
                 is_head = parsed is not None and parsed.kind is KeyKind.TENANT_HEAD
                 if not is_head or (parsed is not None and (parsed.revision or 0) < buried_in):
@@ -312,7 +393,13 @@ class Erasures:
                 raise Conflict("Another worker goes on with this erasure.")
             return after.body()
 
-        await self._records.change(before.tenant_id, decide, noted=_noted)
+        async def noted(connection: Connection, was: Record | None, is_now: Record | None) -> None:
+            await _noted(connection, was, is_now)
+            due = after.prove_after
+            if after.state is ErasureState.ERASED and due is not None and due > await self._database.now(connection):
+                await self._queue.enqueue(connection, prove(after.tenant_id), not_before=due)
+
+        await self._records.change(before.tenant_id, decide, noted=noted)
         return after
 
     async def _all(self) -> list[Erasure]:
@@ -337,12 +424,17 @@ async def _noted(connection: Connection, before: Record | None, after: Record | 
     if after is None or (before is not None and before.body == after.body):
         return
     state = ErasureState(after.body["state"])
-    if before is not None and state is not ErasureState.PROVED:
+    if before is not None and (state is not ErasureState.PROVED or before.body["receipt"] == after.body["receipt"]):
         return
     action = "tenant.erased" if state is ErasureState.PROVED else "tenant.erasure_begun"
     receipt = after.body["receipt"]
     said = {"signature": receipt["signature"]} if receipt is not None else {"rows": after.body["rows"]}
     await audit.record(connection, SYSTEM_ACTOR, action, f"tenant/{after.name}", tenant_id=after.name, after=said)
+
+
+def _to_be_deleted(erasure: Erasure, found: Removed) -> Erasure:
+    removed = erasure.removed.plus(found)
+    return replace(erasure, state=ErasureState.COUNTED, removed=removed, receipt=None, prove_after=None)
 
 
 def _places(erasure: Erasure, terms: Sequence[ObjectPrefix]) -> list[ObjectPrefix]:

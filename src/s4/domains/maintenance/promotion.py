@@ -1,14 +1,15 @@
 """A copy of the bucket becomes what is served from, and the former first bucket its copy.
 
 Promoting marks both buckets with the next term, the copy's own first, so that the former region stops as soon as it
-sees either. Then the catalog is brought after the copy, and serves. Each step can be repeated: a promotion that was
-killed is ended by the next.
+sees either. When nobody of it can be copying any more, the catalog is brought after the copy, and serves. Each step can
+be repeated: a promotion that was killed is ended by the next.
 
 What the former region accepted without having copied it is *stranded*: heads that only its bucket has, or has
 otherwise. It is listed and never merged, for who has read the one and who has read the other have seen two histories.
 `fail_back` puts it aside, under `stranded/{term}/`, takes away manifests that belong to it, and copies the other way.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any
 
 import structlog
 
+from s4.domains.leaving import erased_tenants
+from s4.domains.maintenance import guarded
 from s4.domains.maintenance.deployment import create_term, mark_of, promotion_of, write
 from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.rebuild import Rebuild
@@ -96,6 +99,7 @@ class Promotions:
         said = await promotion_of(self._store, term)
         fenced = said is not None and await self._fence(said)
         failpoint("promote.fenced")
+        await asyncio.sleep(guarded.QUIET.total_seconds())  # what is read from here on is all that was copied
         report = await rebuild.run(progress=progress, serve=False)
         failpoint("promote.rebuilt")
         await write(self._database, Deployment(mark.epoch, SERVING, term))
@@ -144,10 +148,12 @@ class Promotions:
         return aside, await replicator.run(progress=progress)
 
     async def _put_aside(self, former: ObjectStore) -> int:
-        """What names others first, so that nobody is misled by what is left when this is broken off."""
+        """What names others first, so that nobody is misled by what is left when this is broken off. Of whom this
+        region has erased nothing is kept."""
         found = [info async for info in self._only_there()]
+        erased = await erased_tenants(self._store)
         for info in sorted(found, key=lambda info: not _is_head(info.key)):
-            if not info.key.startswith(keys.INDICES):
+            if not info.key.startswith(keys.INDICES) and keys.owner(info.key) not in erased:
                 await former.put_stream(keys.stranded(self._deployment.term, info.key), former.stream(info.key))
             await former.delete([info.key])
         return len(found)

@@ -13,8 +13,10 @@ The heads of one document are copied in their order, without gaps: a revision th
 taken for what is, and the one before it never be looked at. Nothing that is there is written over, but for the few
 objects that may change (roll-ups of use, vectors, descriptions).
 
-A deletion follows when the copy has had for a while what the bucket has no more, names before what they name. A copy
-that was promoted is not written to: whoever tries learns that he has been superseded.
+A deletion follows when the copy has had for a while what the bucket has no more, names before what they name; what was
+an erased tenant's goes at once. A copy that was promoted is not written to (`guarded.py`): whoever tries learns that he
+has been superseded. Where he learns it too late, he still hides nothing: a revision is copied only onto its own
+predecessor, and what follows one that the copy has otherwise is not copied.
 """
 
 import json
@@ -24,8 +26,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from s4.domains.leaving import erased_tenants
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.deployment import FORMAT, Mark, Superseded, mark_of
+from s4.domains.maintenance.guarded import GuardedCopy
 from s4.domains.maintenance.model import Deployment
 from s4.domains.maintenance.report import Progress
 from s4.kernel import keys
@@ -102,13 +106,14 @@ class Replicator:
         copied = Copied(await self._now())
         if mark is None or mark.copied_in != self._deployment.term:
             await self.declare(target, as_of=None)
+        copy = GuardedCopy(target, lambda: self._require_copy(target))
         names = [info async for info in self._missing(target) if _names_others(info.key)]
         failpoint("replicate.listed")
-        gone = await self._copy_all(target, copied, progress)
+        gone = await self._copy_all(copy, copied, progress)
         failpoint("replicate.contents")
-        await self._copy_names(target, names, copied, progress)
+        await self._copy_names(copy, names, copied, progress)
         failpoint("replicate.names")
-        await self._delete(target, gone, copied)
+        await self._delete(copy, gone, copied)
         await self._say(target, copied)
         return copied
 
@@ -164,12 +169,12 @@ class Replicator:
 
     # -- copying
 
-    async def _copy_all(self, target: ObjectStore, copied: Copied, progress: Progress) -> list[ObjectInfo]:
+    async def _copy_all(self, target: GuardedCopy, copied: Copied, progress: Progress) -> list[ObjectInfo]:
         """All that names nothing. Answers with what only the copy has."""
         gone: list[ObjectInfo] = []
 
         async def due() -> AsyncIterator[ObjectInfo]:
-            async for theirs, ours in self._compared(target):
+            async for theirs, ours in self._compared(target.store):
                 if ours is None:
                     assert theirs is not None, "one of them is listed"
                     gone.append(theirs)
@@ -188,9 +193,10 @@ class Replicator:
         return gone
 
     async def _copy_names(
-        self, target: ObjectStore, names: Sequence[ObjectInfo], copied: Copied, progress: Progress
+        self, target: GuardedCopy, names: Sequence[ObjectInfo], copied: Copied, progress: Progress
     ) -> None:
-        """In five waves; within one, what belongs to one subject in its order, subjects side by side."""
+        """In five waves; within one, what belongs to one subject in its order, subjects side by side. Nothing follows
+        what the copy has otherwise."""
         for rank in range(_LAST + 1):
             chains: dict[str, list[ObjectInfo]] = {}
             for info in names:
@@ -198,14 +204,15 @@ class Replicator:
                     chains.setdefault(info.key.rpartition("/")[0], []).append(info)
 
             async def copy(chain: list[ObjectInfo]) -> None:
-                for info in await self._without_gaps(target, chain):
-                    await self._copy(target, info, copied, once=True)
+                for info in await self._without_gaps(target.store, chain, copied):
+                    if not await self._copy_once(target, info, copied):
+                        break
                 progress("heads", copied.objects, None)
 
             await side_by_side(chains.values(), copy, at_once=_COPIES_AT_ONCE)
 
-    async def _without_gaps(self, target: ObjectStore, chain: list[ObjectInfo]) -> list[ObjectInfo]:
-        """With revisions that were written while the listing passed by."""
+    async def _without_gaps(self, target: ObjectStore, chain: list[ObjectInfo], copied: Copied) -> list[ObjectInfo]:
+        """With revisions that were written while the listing passed by; nothing, where they would follow another's."""
         first = chain[0].key
         folder, _, name = first.rpartition("/")
         number, is_head = name.removesuffix(".json"), folder.endswith("/head")
@@ -219,39 +226,46 @@ class Replicator:
                 info = await _described(self._store, _sibling(folder, revision))
             found += [info] if info is not None else []
         revision = min(listed) - 1
-        while revision > 0 and await _described(target, _sibling(folder, revision)) is None:
+        while revision > 0 and (theirs := await _read(target, _sibling(folder, revision))) is None:
             earlier = await _described(self._store, _sibling(folder, revision))
             if earlier is None:  # pruned
-                break
+                return found
             found.insert(0, earlier)
             revision -= 1
+        if revision > 0 and await _read(self._store, _sibling(folder, revision)) not in (theirs, None):
+            _note_differing(_sibling(folder, revision), copied)
+            return []
         return found
 
-    async def _copy(self, target: ObjectStore, info: ObjectInfo, copied: Copied, *, once: bool = False) -> None:
-        """`once`: nobody else may have put anything there."""
+    async def _copy(self, target: GuardedCopy, info: ObjectInfo, copied: Copied) -> None:
         try:
-            if once:
-                data = await self._store.get(info.key)
-                outcome = await target.create(info.key, data, commit_id=None)
-                if outcome is CreateOutcome.TAKEN:
-                    copied.differing.append(info.key)
-                    log.error("replication.differs", key=info.key)
-                    return
+            if _is_counted(info.key):
+                await target.put_in_time(info.key, await self._store.get(info.key))
             elif info.size <= _SMALL_BYTES:
                 await target.put(info.key, await self._store.get(info.key))
             else:
                 await target.put_stream(info.key, self._store.stream(info.key))
         except ObjectMissing:  # deleted since it was listed: what names it is gone, too, or will be
             return
-        copied.objects += 1
-        copied.size_bytes += info.size
-        metrics.REPLICATION_OBJECTS.labels("copied").inc()
-        metrics.REPLICATION_BYTES.inc(info.size)
+        _note_copied(info, copied)
+
+    async def _copy_once(self, target: GuardedCopy, info: ObjectInfo, copied: Copied) -> bool:
+        """False when somebody else has put something there."""
+        try:
+            data = await self._store.get(info.key)
+        except ObjectMissing:
+            return True
+        if await target.create(info.key, data) is CreateOutcome.TAKEN:
+            _note_differing(info.key, copied)
+            return False
+        _note_copied(info, copied)
+        return True
 
     # -- deletions
 
-    async def _delete(self, target: ObjectStore, gone: Sequence[ObjectInfo], copied: Copied) -> None:
-        """What has been gone for long enough."""
+    async def _delete(self, target: GuardedCopy, gone: Sequence[ObjectInfo], copied: Copied) -> None:
+        """What has been gone for long enough, and all that was an erased tenant's: that is no error to be noticed."""
+        erased = await erased_tenants(self._store) if gone else frozenset()
 
         async def note(connection: Connection) -> list[str]:
             now = await self._database.now(connection)
@@ -260,6 +274,7 @@ class Replicator:
             )
 
         due = {ObjectKey(key) for key in await self._database.transact(note)}
+        due.update(info.key for info in gone if keys.owner(info.key) in erased)
         names = sorted(key for key in due if _names_others(key))
         for some in (names, sorted(due.difference(names))):
             await target.delete(some)
@@ -306,15 +321,13 @@ def _names_others(key: str) -> bool:
     return parsed.kind in (KeyKind.DOCUMENT_HEAD, KeyKind.TENANT_HEAD)
 
 
-_CHANGING = (KeyKind.USAGE, KeyKind.EMBEDDING, KeyKind.TEXT)
+_CHANGING = (KeyKind.EMBEDDING, KeyKind.TEXT)
 
 
 def _may_change(ours: ObjectInfo, theirs: ObjectInfo) -> bool:
     """It is of a kind that is written over, and was since it was copied. Whoever reads an old one is none the worse."""
     parsed = keys.parse(ours.key)
-    changes = parsed is not None and (
-        parsed.kind in _CHANGING or ours.key.startswith((keys.SYSTEM_USAGE, keys.EMBEDDING_MODELS))
-    )
+    changes = parsed is not None and (parsed.kind in _CHANGING or _is_counted(ours.key))
     return changes and (ours.size != theirs.size or ours.last_modified > theirs.last_modified)
 
 
@@ -324,6 +337,25 @@ async def _listed(store: ObjectStore, area: ObjectPrefix) -> AsyncIterator[Objec
             yield info
 
 
+def _is_counted(key: str) -> bool:
+    """Written over, and read by whoever makes a catalog anew: an old one must not come late."""
+    parsed = keys.parse(key)
+    is_use = parsed is not None and parsed.kind is KeyKind.USAGE
+    return is_use or key.startswith((keys.SYSTEM_USAGE, keys.EMBEDDING_MODELS))
+
+
+def _note_copied(info: ObjectInfo, copied: Copied) -> None:
+    copied.objects += 1
+    copied.size_bytes += info.size
+    metrics.REPLICATION_OBJECTS.labels("copied").inc()
+    metrics.REPLICATION_BYTES.inc(info.size)
+
+
+def _note_differing(key: ObjectKey, copied: Copied) -> None:
+    copied.differing.append(key)
+    log.error("replication.differs", key=key)
+
+
 def _sibling(folder: str, revision: int) -> ObjectKey:
     return ObjectKey(f"{folder}/{revision:0{keys.REVISION_DIGITS}d}.json")
 
@@ -331,5 +363,12 @@ def _sibling(folder: str, revision: int) -> ObjectKey:
 async def _described(store: ObjectStore, key: ObjectKey) -> ObjectInfo | None:
     try:
         return await store.head(key)
+    except ObjectMissing:
+        return None
+
+
+async def _read(store: ObjectStore, key: ObjectKey) -> bytes | None:
+    try:
+        return await store.get(key)
     except ObjectMissing:
         return None

@@ -248,7 +248,7 @@ def _core(
             idempotency=timedelta(hours=settings.idempotency_hours),
         ),
     )
-    erasures = make_erasures(settings, database, store, queue, records[Collection.ERASURES], deployment)
+    erasures = make_erasures(settings, database, (store, replica), queue, records[Collection.ERASURES], deployment)
     return Core(
         settings=settings,
         database=database,

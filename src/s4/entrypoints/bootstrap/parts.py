@@ -1,8 +1,10 @@
 """Parts, each made of its settings."""
 
+import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import quote
 
 from s4.domains.announcements.smtp import MailServer
@@ -10,8 +12,9 @@ from s4.domains.audit import Verifier
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.events import EventKind, Events
 from s4.domains.indexing import Generation
-from s4.domains.leaving import Erasures, ErasureTimes, Remaining
+from s4.domains.leaving import Elsewhere, Erasures, ErasureTimes, Remaining
 from s4.domains.maintenance import Deployment
+from s4.domains.maintenance.guarded import guarded_copy
 from s4.domains.tenants import queries as tenant_queries
 from s4.domains.usage import Meter, Prices
 from s4.domains.webhooks import PumpLimits, WebhookService
@@ -139,16 +142,20 @@ def make_webhooks(settings: Settings, database: Database, records: Records) -> W
 def make_erasures(
     settings: Settings,
     database: Database,
-    store: ObjectStore,
+    stores: tuple[ObjectStore, ObjectStore | None],
     queue: Queue,
     records: Records,
     deployment: Deployment,
 ) -> Erasures:
+    """`stores`: the bucket, and the second one if there is one."""
+    store, replica = stores
     assert settings.secret_key is not None, "load_settings fills it in or refuses"
     longest = max(settings.upload_seconds_max, settings.job_lease_seconds, settings.commit_lease_seconds)
     settle_seconds = settings.erasure_settle_seconds
     if settle_seconds is None:
         settle_seconds = longest + _LAST_REQUEST_TIMES * settings.store_timeout_seconds
+
+    is_elsewhere = settings.backup_url is not None and settings.backup_url != settings.store_url
 
     async def remains(_: TenantId, erased_at: datetime) -> list[Remaining]:
         found = [
@@ -173,8 +180,21 @@ def make_erasures(
         Signer(settings.secret_key.get_secret_value()),
         ErasureTimes(settle=timedelta(seconds=settle_seconds)),
         epoch=deployment.epoch,
+        term=deployment.term,
+        elsewhere=Elsewhere(
+            copy=partial(guarded_copy, replica, deployment) if replica is not None else None,
+            backups=partial(_open_place_store, settings) if is_elsewhere else None,
+        ),
         remains=[remains],
     )
+
+
+@contextlib.asynccontextmanager
+async def _open_place_store(settings: Settings) -> AsyncIterator[ObjectStore]:
+    from s4.entrypoints.bootstrap.backup import open_place  # which is made of cores, and they of erasures
+
+    async with open_place(settings) as place:
+        yield place.store
 
 
 def _backups_until(settings: Settings, moment: datetime) -> datetime | None:

@@ -1,6 +1,6 @@
 """`s4 erasure …`: what became of deleted tenants, and whether a receipt is true."""
 
-import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,8 +75,7 @@ def receipt(
     with admin_client(url, admin_key, data_dir, ca_file) as s4:
         found = s4.get_erasure(tenant_id)
     if found.receipt is None:
-        when = f" It is looked at again at {found.prove_after:%Y-%m-%d %H:%M} UTC." if found.prove_after else ""
-        print_note(f"The erasure of {tenant_id} is {found.state}; there is no receipt yet.{when}")
+        print_note(f"The erasure of {tenant_id} is {found.state}; there is no receipt yet.{_next_look(found)}")
         raise typer.Exit(1)
     print_json(found.receipt)
 
@@ -93,14 +92,14 @@ def verify(
     ca_file: CaFile = None,
 ) -> None:
     """Say whether the deployment has signed exactly this receipt; with a public key, ask nobody. Exit code 1 if not."""
-    from s4.platform.security.signing import verifies
+    from s4.platform.security.signing import parsed, verifies
 
     try:
-        said = json.loads(file.read_bytes())
+        said = parsed(file.read_bytes())
     except FileNotFoundError as error:
         raise WrongUsage(f"There is no file {file}.") from error
     except ValueError as error:
-        raise WrongUsage(f"{file} is not JSON.") from error
+        raise WrongUsage(f"{file} is not JSON in which each name stands once: do not believe it.") from error
     if not isinstance(said, dict):
         raise WrongUsage(f"{file} is no receipt.")
     if public_key is None:
@@ -116,6 +115,15 @@ def verify(
     )
     for each in said["remains"]:
         print_line(f"  until {each['until'] or 'it ends by itself'}: {each['what']}")
+
+
+def _next_look(erasure: "Erasure") -> str:
+    if erasure.prove_after is None:
+        return ""
+    due = f"{erasure.prove_after:%Y-%m-%d %H:%M} UTC"
+    if erasure.prove_after > datetime.now(UTC):
+        return f" It is looked at again at {due}."
+    return f" It has been due since {due}: a worker is at it, or tries again every S4_SWEEP_SECONDS and logs why."
 
 
 def _row(erasure: "Erasure") -> tuple[str, ...]:

@@ -98,8 +98,8 @@ def promote(
 ) -> None:
     """Make the copy serve. Run it where S4_STORE_URL names the copy, with that region's database.
 
-    The former first bucket, if S4_REPLICA_STORE_URL names it, is told; its processes stop when they see it. Then start
-    `s4 serve` here.
+    The former first bucket, if S4_REPLICA_STORE_URL names it, is told; its processes stop when they see it. Waits 8
+    seconds, after which nobody there copies any more. Then start `s4 serve` here.
     """
     promoted = asyncio.run(_promote(_begun(configuration(context, config, data_dir=data_dir).settings, migrate=True)))
     lost = (promoted.promoted_at - promoted.as_of).total_seconds() if promoted.as_of is not None else None

@@ -171,9 +171,12 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
         if way.tenant is not None:
             tenants = [parse_tenant_id(way.tenant)]
         else:
-            tenants = [each for each in await source.tenants() if not erased.covers(each, None)]
-            if since := set(await core.tenants.ids()) - set(tenants):
-                print_note(f"{len(since)} tenants were made since, and stay as they are.")
+            there = await source.tenants()
+            tenants = [tenant_id for tenant_id in there if not erased.covers(tenant_id, None)]
+            if len(tenants) < len(there):
+                print_note(f"Tenants that were erased since, and are left out: {len(there) - len(tenants)}.")
+            if since := set(await core.tenants.ids()) - set(there):
+                print_note(f"Tenants that were made since, and stay as they are: {len(since)}.")
         rewinder = make_rewinder(core)
         for tenant_id in tenants:
             progress = shown(as_json=as_json)

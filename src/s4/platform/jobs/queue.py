@@ -52,13 +52,14 @@ class Queue:
         self._database = database
         self._random = random
 
-    async def enqueue(self, connection: Connection, request: JobRequest) -> None:
+    async def enqueue(self, connection: Connection, request: JobRequest, *, not_before: datetime | None = None) -> None:
         """Part of the caller's transaction. A job that runs at this moment runs once more afterwards; one that waits
         keeps its place, or whoever is asked for again and again would never have a turn."""
         now = await self._database.now(connection)
+        run_at = not_before or now
         fresh = {
             "payload": dict(request.payload),
-            "run_at": now,
+            "run_at": run_at,
             "attempts": 0,
             "crashes": 0,
             "last_error": None,
@@ -83,7 +84,7 @@ class Queue:
                     "payload": fresh["payload"],
                     "again": running,
                     "state": sa.case((running, "running"), else_="ready"),
-                    "run_at": sa.case((overdue, jobs.c.run_at), else_=sa.literal(now, jobs.c.run_at.type)),
+                    "run_at": sa.case((overdue, jobs.c.run_at), else_=sa.literal(run_at, jobs.c.run_at.type)),
                     "attempts": sa.case((running, jobs.c.attempts), else_=0),
                     "crashes": sa.case((running, jobs.c.crashes), else_=0),
                     "created_at": now,

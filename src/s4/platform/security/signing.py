@@ -65,6 +65,19 @@ def verifies(document: Mapping[str, Any], public_key: str) -> bool:
     return True
 
 
+def parsed(data: bytes) -> Any:
+    """JSON that somebody says was signed. Raises `ValueError`, also where a name stands twice: of two readers each
+    might believe another one, and the signature holds for one of them only."""
+    return json.loads(data, object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    said = dict(pairs)
+    if len(said) != len(pairs):
+        raise ValueError("a name stands twice")
+    return said
+
+
 def canonical(document: Mapping[str, Any]) -> bytes:
     """JSON with sorted names, without blanks, in UTF-8: what is signed."""
     return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
