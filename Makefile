@@ -13,7 +13,7 @@ OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 systemd $(CLUST
 DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clouds demo cluster test faults storm hostile isolation fuzz test-ops check format types lint imports licences \
+.PHONY: help setup clouds demo cluster test test-processes faults storm hostile isolation fuzz test-ops check format types lint imports licences \
   docs-reference eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
@@ -48,8 +48,12 @@ cluster: setup  ## S4 as on many machines: haproxy, three replicas, two workers,
 	$(call debian,$(CLUSTER_PACKAGES))
 	$(BIN)/python deploy/cluster/cluster.py up
 
-test: setup  ## All tests that need PyPI only, three files at a time (they often wait), each third with servers of its own
+# Three files at a time: they often wait. Each third has servers of its own.
+test: setup  ## What S4 does, with real servers, all of PyPI
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+
+test-processes: setup  ## Whole processes: every example of help and guides, and all that kills, cuts off and restarts them
+	$(BIN)/python -m pytest -m "processes and not long" --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 # Most of a case is waiting for a lease to run out: six at a time keep two cores busy, each with servers of its own.
 faults: setup  ## Every crash, error and stop at every step, on every database and store: an hour; with MINUTES=…: storm

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from s4.domains.backup import BackupService, Erased, Restorer, queries
 from s4.domains.backup.model import Retention
 from s4.domains.backup.pruner import Pruner
 from s4.domains.maintenance.holds import Holds
-from s4.entrypoints.bootstrap import RANDOM, make_backups, open_place, open_restored
+from s4.entrypoints.bootstrap import RANDOM, make_backups, newest_backup_made, open_place, open_restored
 from s4.entrypoints.configuration import load_settings
 from s4.kernel import keys
 from s4.kernel.clock import SystemClock
-from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error
+from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error, Unavailable
 from s4.kernel.settings import Settings
 from s4.kernel.units import KIB
+from s4.platform.jobs.models import leases
 from s4.platform.objects import open_store
 from s4.platform.telemetry import metrics
 from tests.factories.house import House, open_house
@@ -190,6 +192,19 @@ async def create_while(backups: BackupService, write: Any, house: House) -> Any:
         return await backups.create()
 
 
+async def test_a_backup_whose_hold_ran_out_is_none(tmp_path: Path) -> None:
+    """What it was reading may have been removed meanwhile, without anybody seeing it."""
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+
+        async def overtake() -> None:
+            others = sa.update(leases).where(leases.c.name == "keep/backup").values(owner="another")
+            await house.core.database.transact(lambda connection: connection.execute(others))
+
+        with pytest.raises(Unavailable, match="a pause that was too long"):
+            await create_while(backups, overtake, house)
+        assert await backups.all() == []
+
+
 async def test_a_second_backup_copies_only_what_is_new(tmp_path: Path) -> None:
     async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (_, backups):
         first = await backups.create()
@@ -205,13 +220,14 @@ async def test_a_second_backup_copies_only_what_is_new(tmp_path: Path) -> None:
 async def test_a_drill_fails_loudly_on_any_damage(tmp_path: Path) -> None:
     async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
         await backups.create()
+        latest = (await backups.create()).backup_id
         assert (await backups.drill()).problems == []
         place = tmp_path / "elsewhere"
         shutil.copytree(place, tmp_path / "sound")
-        for damage in ("flipped", "missing", "cut manifest", "cut list", "cut data"):
+        for damage in ("flipped", "missing", "cut manifest", "cut list", "cut data", "missing manifest"):
             shutil.rmtree(place)
             shutil.copytree(tmp_path / "sound", place)
-            harm(place, damage)
+            harm(place, latest, damage)
 
             drilled = await backups.drill()
 
@@ -220,14 +236,16 @@ async def test_a_drill_fails_loudly_on_any_damage(tmp_path: Path) -> None:
         assert metrics.DRILL_FAILED._value.get() == 1
         async with house.core.database.read() as connection:
             runs = await queries.last_runs(connection, "drill", limit=10)
-            assert [run.outcome for run in runs] == ["failed"] * 5 + ["ok"]
+            assert [run.outcome for run in runs] == ["failed"] * 6 + ["ok"]
+        assert await newest_backup_made(house.core.settings) == latest, "so a command finds it missing, too"
         assert not list((house.core.settings.data_dir / "drill").glob("*")), "scratch is gone"
 
 
-def harm(place: Path, damage: str) -> None:
+def harm(place: Path, backup_id: str, damage: str) -> None:
+    """To a backup beside which there is an older one, which is sound where they share nothing."""
     data = sorted((place / "backups/data").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
-    (manifest,) = place.glob("backups/2*/manifest.json")
-    (part,) = place.glob("backups/2*/parts/000001.jsonl.zst")
+    manifest = place / "backups" / backup_id / "manifest.json"
+    part = place / "backups" / backup_id / "parts/000001.jsonl.zst"
     match damage:
         case "flipped":
             raw = bytearray(data[-1].read_bytes())
@@ -237,6 +255,8 @@ def harm(place: Path, damage: str) -> None:
             data[-1].unlink()
         case "cut data":
             data[-1].write_bytes(data[-1].read_bytes()[:-1])
+        case "missing manifest":
+            manifest.unlink()
         case "cut manifest":
             manifest.write_bytes(manifest.read_bytes()[:-20])
         case "cut list":
@@ -262,18 +282,22 @@ async def test_retention_never_breaks_a_backup_that_stays(tmp_path: Path) -> Non
         document = await house.put(acme, "once", "only in the first one")
         first = await backups.create()
         await house.core.documents.delete(acme.context, document.document_id)
+        only = await house.put(acme, "twice", LARGE, content_type="application/octet-stream")
         second = await backups.create()
-        later = LaterClock(timedelta(days=40))
+        await house.core.documents.delete(acme.context, only.document_id)
+        third = await backups.create()
+        retention = Retention(timedelta(days=30), 2)
         async with open_place(house.core.settings) as place:
-            pruner = Pruner(place, Holds(house.core.database, RANDOM), later)
-            planned = await pruner.prune(Retention(timedelta(days=30), 1), dry_run=True)
-            assert (planned.backups, planned.kept) == ([first.backup_id], 1)
-            pruned = await pruner.prune(Retention(timedelta(days=30), 1))
+            pruner = Pruner(place, Holds(house.core.database, RANDOM), LaterClock(timedelta(days=40)))
+            planned = await pruner.prune(retention, dry_run=True)
+            assert (planned.backups, planned.kept) == ([first.backup_id], 2)
+            pruned = await pruner.prune(retention)
             assert pruned.backups == [first.backup_id]
             assert pruned.data_objects == planned.data_objects
-            assert (await pruner.prune(Retention(timedelta(days=30), 1))).backups == []
-        assert [each.backup_id for each in await backups.all()] == [second.backup_id]
-        assert (await backups.verify("latest")).problems == []
+            assert (await pruner.prune(retention)).backups == []
+        assert [each.backup_id for each in await backups.all()] == [second.backup_id, third.backup_id]
+        for each in (second, third):  # they share data, and either has some of its own
+            assert (await backups.verify(each.backup_id)).problems == []
 
 
 class LaterClock:

@@ -15,6 +15,8 @@ from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 from tests.faults.test_processes import worker_of
 from tests.servers import PostgresServer, free_ports
 
+pytestmark = pytest.mark.processes
+
 BOUND_SECONDS = 60  # the check gives each dependency fifteen; the rest is a busy machine's
 
 CONFIGURATION = """

@@ -38,6 +38,8 @@ from tests.factories.provider import CountingProvider, counting_provider
 from tests.fault_proxy import Fault, Mode, fault_proxy
 from tests.servers import S3Server
 
+pytestmark = pytest.mark.processes
+
 WORDS = ("walrus", "falcon", "lighthouse")
 RUNS_MAX = 10
 REPAIR_SECONDS_MAX = 30

@@ -18,6 +18,8 @@ from tests.factories.deployment import Deployment
 from tests.factories.owners import Owner, check_documents, check_end_states, check_searches, check_usage
 from tests.servers import PostgresServer, S3Server
 
+pytestmark = pytest.mark.processes
+
 SECRETS = {"S4_SECRET_KEY": "a-secret-key-of-the-tests-0123456789", "S4_WORKER_NICENESS": "0"}
 
 

@@ -13,6 +13,8 @@ from tests.factories.command_line import documents
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, clean_environment
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
+pytestmark = pytest.mark.processes
+
 CLIENT = page("docs/guide/client.md")
 QUOTAS = page("docs/guide/quotas.md")
 COMMAND_LINE = page("docs/guide/command-line.md")

@@ -22,6 +22,8 @@ from tests.factories.command_line import S4
 from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
 from tests.servers import free_ports
 
+pytestmark = pytest.mark.processes
+
 SERVERS = ("s4 serve", "s4 worker")
 ELSEWHERE = ("s4 verify-isolation",)
 """Takes as long as a suite, and is one: tests/isolation runs what it runs, and `make isolation` the command."""

@@ -20,6 +20,8 @@ from tests.factories.deployment import FAST, START_SECONDS_MAX, Deployment, runn
 from tests.factories.hostile import HostileFile, corpus
 from tests.factories.hostile.pdfs import pdf_that_takes_minutes
 
+pytestmark = pytest.mark.processes
+
 SLOW_FILES = 3
 SLOW_SECONDS = 6
 LIMITED = FAST | {

@@ -19,6 +19,8 @@ import pytest
 from s4.platform.security import credentials
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 
+pytestmark = pytest.mark.processes
+
 GUESSES = 1000
 ATTACKERS = 40
 SECONDS_MAX = 60

@@ -11,6 +11,8 @@ from tests.factories.far_house import far_house
 from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
 from tests.servers import S3Server
 
+pytestmark = pytest.mark.processes
+
 MODES = ("keyword", "semantic", "hybrid")
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.api.test_usage import eventually
 from tests.factories.calls import put
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
+
+pytestmark = pytest.mark.processes
 
 NEVER = "3600"  # seconds between flushes: nothing is in the ledger but by a stop
 

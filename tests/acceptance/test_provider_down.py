@@ -23,6 +23,8 @@ from tests.factories.provider import CountingProvider, asked_for, counting_provi
 from tests.fault_proxy import Fault, FaultProxy, Mode, fault_proxy
 from tests.servers import S3Server
 
+pytestmark = pytest.mark.processes
+
 WAIT_MAX = timedelta(seconds=60)
 
 

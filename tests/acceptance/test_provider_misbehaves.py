@@ -31,6 +31,8 @@ from tests.factories.provider import paid, spoilt
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.fault_proxy import Mode as FaultMode
 
+pytestmark = pytest.mark.processes
+
 END_MAX = timedelta(seconds=60)
 # Numbered so that they fall into six groups, which are as many requests: four in flight, two after them.
 SENTENCES = [f"Sentence {number} tells of stones, rivers and birds." for number in range(803, 867)]

@@ -18,6 +18,8 @@ from tests.factories import calls
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 from tests.servers import S3Server, SeaweedFS
 
+pytestmark = pytest.mark.processes
+
 SECRET = "a-secret-key-of-the-tests-0123456789"
 QUICK = FAST | {
     "S4_ADMIN_API_KEY": ADMIN_KEY,

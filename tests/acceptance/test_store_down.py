@@ -13,6 +13,8 @@ from tests.factories.provider import proxy_in_thread
 from tests.fault_proxy import Fault, FaultProxy, Mode
 from tests.servers import S3Server
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def network(s3_server: S3Server) -> Iterator[FaultProxy]:

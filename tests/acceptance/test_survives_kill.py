@@ -19,6 +19,8 @@ from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 from tests.factories.owners import Owner, check_documents, check_end_states, check_searches, check_usage
 from tests.servers import PostgresServer, S3Server
 
+pytestmark = pytest.mark.processes
+
 OWNERS = 4
 LOAD_SECONDS = (0.4, 2.0)
 HURRIED = FAST | {

@@ -21,6 +21,8 @@ from tests.factories.pages import REPOSITORY, executed_blocks, page
 from tests.factories.receiver import receiving
 from tests.servers import free_ports
 
+pytestmark = pytest.mark.processes
+
 LOOPBACK = {"S4_WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8"}
 SECRET = "whsec_0123456789abcdef"
 

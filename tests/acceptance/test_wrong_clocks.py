@@ -13,6 +13,8 @@ from s4.platform.database import migrate
 from tests.factories import calls
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 
+pytestmark = pytest.mark.processes
+
 HOUR_SECONDS = 3600
 WRONG = str(Path(__file__).parents[1] / "factories" / "wrong_clock")
 UNFORGIVING = {

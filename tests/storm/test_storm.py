@@ -2,8 +2,8 @@
 
     make storm SEED=7 MINUTES=5
 
-draws schedule and load from the seed. The short one, of a fixed seed, is part of `make test`. Each test here is a thing
-that must hold after any storm.
+draws schedule and load from the seed. The short one, of a fixed seed, is part of `make test-processes`. Each test
+here is a thing that must hold after any storm.
 """
 
 import os

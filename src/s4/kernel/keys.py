@@ -135,6 +135,12 @@ def system_head(of: Collection, name: str, revision: int) -> ObjectKey:
     return ObjectKey(f"{system_heads(of, name)}{revision:0{REVISION_DIGITS}d}.json")
 
 
+def parse_system_head(key: str) -> tuple[Collection, str, int] | None:
+    """Collection, name and revision of a `system_head`; None for what is none."""
+    found = _SYSTEM_HEAD.fullmatch(key)
+    return (Collection(found[1]), found[2], int(found[3])) if found is not None else None
+
+
 def tenant(tenant_id: TenantId) -> ObjectPrefix:
     return ObjectPrefix(f"{TENANTS}{tenant_id}/")
 
@@ -313,6 +319,7 @@ _OF_BACKUPS = (
     re.compile(rf"{_BACKUP_ID.pattern}/(?:manifest\.json|parts/\d{{6}}\.jsonl\.zst)"),
 )
 """Every form of a key below `backups/`."""
+_SYSTEM_HEAD = re.compile(rf"{SYSTEM}({'|'.join(Collection)})/({SYSTEM_NAME})/head/(\d{{{REVISION_DIGITS}}})\.json")
 _OF_SYSTEM = (
     re.compile(re.escape(DEPLOYMENT.removeprefix(SYSTEM))),
     re.compile(re.escape(RESTORING.removeprefix(SYSTEM))),

@@ -9,7 +9,7 @@ themselves. What is consistent about a backup, `snapshot` says.
 
 from s4.domains.backup.creator import Creator
 from s4.domains.backup.drill import Drill, Drilled
-from s4.domains.backup.erased import erased_by_place, erased_in, together
+from s4.domains.backup.erased import ErasedSince, erased_by_place, erased_in, together
 from s4.domains.backup.model import LATEST, Erased, Manifest, Retention
 from s4.domains.backup.place import Place
 from s4.domains.backup.pruner import Pruner
@@ -28,6 +28,7 @@ __all__ = [
     "Drill",
     "Drilled",
     "Erased",
+    "ErasedSince",
     "Manifest",
     "Place",
     "Pruner",

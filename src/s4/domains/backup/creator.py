@@ -22,17 +22,20 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from s4 import __version__
-from s4.domains.backup import queries
+from s4.domains.audit.model import Batch
 from s4.domains.backup.model import Entry, Manifest, Part, Sample, Work, backup_id, point_of
 from s4.domains.backup.place import Place, Traffic
 from s4.domains.backup.samples import Finds, choose
 from s4.domains.backup.snapshot import Snapshot, take
+from s4.domains.documents.chain import subject as document_subject
 from s4.domains.maintenance.holds import Hold, Holds
+from s4.domains.tenants.chain import subject as tenant_subject
 from s4.kernel import keys
 from s4.kernel.clock import Clock, rfc3339
 from s4.kernel.errors import DataCorrupt, S4Error
-from s4.kernel.keys import ObjectKey
+from s4.kernel.keys import KeyKind, ObjectKey
 from s4.kernel.units import KIB, MIB
+from s4.platform.chains import Head, Subject
 from s4.platform.database import Database
 from s4.platform.faults import failpoint
 from s4.platform.objects import (
@@ -106,7 +109,8 @@ class Creator:
 
     async def create(self, progress: Progress = silent, *, anew: bool = False) -> Manifest:
         """`anew`: copies everything, also what former backups have, as after one of them was found damaged. Raises
-        `Unavailable`, also while another one runs. What the bucket has lost or damaged is named in the manifest."""
+        `Unavailable`, also while another one runs, or the catalog is being rebuilt. What the bucket has lost or damaged
+        is named in the manifest."""
         started = self._clock.now()
         requests_before = self._requests()
         async with self._holds.placed("backup") as hold:
@@ -181,8 +185,8 @@ class Creator:
                     return None  # it went between listing and copying; whether it may, `_lacking` decides
                 except DataCorrupt as error:
                     log.error("backup.object_damaged", key=info.key, error=error.message)
-            # The rest is worth keeping all the more, and so is what was copied while it was sound.
-            return former if has_former and former and former.sum == run.snapshot.known_sum(info.key) else None
+                # The rest is worth keeping all the more, and so is what was copied while it was sound.
+                return former if former is not None and has_former and await self._was_sound(run, former) else None
 
         known = [await run.known.find(info) for info in window]
         done = await asyncio.gather(*map(one, window, known))
@@ -206,6 +210,20 @@ class Creator:
         size_bytes = run.stored.get(entry.data)
         needed = self._place.stored_bytes(entry.offset + entry.size_bytes, encrypted=self._place.vault is not None)
         return size_bytes is not None and size_bytes >= needed
+
+    async def _was_sound(self, run: _Run, former: Entry) -> bool:
+        """Whether a former backup has an object as it was before it was damaged."""
+        known_sum = run.snapshot.known_sum(former.key)
+        if known_sum is not None:
+            return former.sum == known_sum
+        try:
+            encrypted = self._place.vault is not None  # as the former backup, or its entry was not offered
+            packed = b"".join([chunk async for chunk in self._place.data(former.data, encrypted=encrypted)])
+            data = packed[former.offset : former.offset + former.size_bytes]
+            _sound(former.key, data, run.snapshot)
+        except DataCorrupt:
+            return False
+        return former.sum == f"sha256:{hashlib.sha256(data).hexdigest()}"
 
     async def _copied(self, run: _Run, info: ObjectInfo) -> Entry:
         """A large object as a data object of its own."""
@@ -254,18 +272,12 @@ class Creator:
 
     async def _lacking(self, run: _Run, seen: set[ObjectKey]) -> list[ObjectKey]:
         """What the bucket should have and has not, but for what was erased meanwhile."""
-        lacking = []
-        for key in run.snapshot.expected():
-            if key in seen:
-                continue
-            parsed = keys.parse(key)
-            assert parsed is not None, "the snapshot makes keys by `keys`"
-            if parsed.document_id is not None and parsed.tenant_id is not None:
-                async with self._database.read() as connection:
-                    now = await queries.document_state(connection, parsed.tenant_id, parsed.document_id)
-                if now is None or now[0] != "live":
-                    continue
-            lacking.append(key)
+        missing = [key for key in run.snapshot.expected() if key not in seen]
+        if not missing:
+            return []
+        now = await take(self._database)
+        lacking = [key for key in missing if now.still_expects(key)]
+        for key in lacking:
             log.error("backup.object_lacking", key=key)
         return lacking
 
@@ -379,11 +391,30 @@ class _Pack:
 
 
 def _sound(key: ObjectKey, data: bytes, snapshot: Snapshot) -> bytes:
-    """Raises `DataCorrupt` when the catalog knows another sum."""
+    """Raises `DataCorrupt` when the catalog knows another sum, and when it is not what its key says."""
     sums = f"sha256:{hashlib.sha256(data).hexdigest()}", f"md5:{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
     if snapshot.known_sum(key) not in (None, *sums):
         raise DataCorrupt(f"An object in the bucket is not what it was: {key}.")
+    subject, revision = _head_of(key)
+    if subject is not None and Head.from_bytes(data, expected=subject).revision != revision:
+        raise DataCorrupt(f"A head is another revision than its key says: {key}.")
+    if key.startswith(keys.AUDIT) and key != keys.audit_batch(Batch.from_bytes(data).sequence):
+        raise DataCorrupt(f"A batch of the audit trail is another than its key says: {key}.")
     return data
+
+
+def _head_of(key: ObjectKey) -> tuple[Subject | None, int | None]:
+    """Whose head it is, and which revision; None for what is no head."""
+    if (named := keys.parse_system_head(key)) is not None:
+        return Subject(named[0].value, "", named[1]), named[2]
+    parsed = keys.parse(key)
+    if parsed is None or parsed.tenant_id is None:
+        return None, None
+    if parsed.kind is KeyKind.TENANT_HEAD:
+        return tenant_subject(parsed.tenant_id), parsed.revision
+    if parsed.kind is KeyKind.DOCUMENT_HEAD and parsed.document_id is not None:
+        return document_subject(parsed.tenant_id, parsed.document_id), parsed.revision
+    return None, None
 
 
 def _entry(info: ObjectInfo, summed: str, name: str, offset: int) -> Entry:

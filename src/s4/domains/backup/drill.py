@@ -2,27 +2,30 @@
 
 The latest backup is restored into scratch and verified as in earnest: every byte of it is read and compared, the
 catalog is rebuilt, tenants and documents are counted, searches are asked. RTO is the time from nothing to that; RPO is
-the age of the backup when it began. A backup that is damaged anywhere, one that cannot be found, and a target that was
-missed all make the drill fail.
+the age of the backup when it began. A backup that is damaged anywhere, one that cannot be found, one whose successor is
+gone, one that is dated into the future, and a target that was missed all make the drill fail.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
 from s4.domains.backup.creator import Progress, silent
-from s4.domains.backup.model import LATEST, Erased
+from s4.domains.backup.model import LATEST, Erased, Manifest, superseded
 from s4.domains.backup.place import Place
 from s4.domains.backup.restorer import OpenRestored, Restored, Restorer
+from s4.kernel import keys
 from s4.kernel.clock import Clock
 from s4.kernel.errors import S4Error
 from s4.kernel.ids import RandomBytes
 from s4.platform.objects import ObjectStore
 
 log = structlog.get_logger()
+
+_CLOCKS_APART_MAX = timedelta(minutes=5)  # the database's, which dates backups, and this machine's
 
 OpenScratch = Callable[[], AbstractAsyncContextManager[tuple[ObjectStore, OpenRestored]]]
 """An empty store, and what opens a deployment on it; gone at the end of the block."""
@@ -63,14 +66,17 @@ class Drill:
         self._random = random
         self._targets = targets
 
-    async def run(self, progress: Progress = silent) -> Drilled:
-        """Raises nothing that a damaged backup or a store that is away could cause: it is told."""
+    async def run(self, progress: Progress = silent, *, newest_made: str | None) -> Drilled:
+        """`newest_made`: which backup is the latest by the catalog. Raises nothing that a damaged backup or a store
+        that is away could cause: it is told."""
         drilled = Drilled()
         started = self._clock.now()
         try:
             manifest = await self._place.find(LATEST)
             drilled.backup_id = manifest.backup_id
             drilled.rpo_seconds = round((started - manifest.point).total_seconds(), 3)
+            drilled.problems += [said] if (said := superseded(manifest, newest_made)) else []
+            drilled.problems += _from_the_future(manifest, started)
             drilled.problems += [f"The bucket lacked {key} when the backup was made." for key in manifest.lacking]
             async with self._open_scratch() as (target, open_restored):
                 restorer = Restorer(self._place, target, self._clock, self._random)
@@ -95,3 +101,13 @@ class Drill:
             if target is not None and seconds is not None and seconds > target.total_seconds():
                 missed.append(f"{what} was {seconds:.1f} s; the target is {target.total_seconds():.0f} s.")
         return missed
+
+
+def _from_the_future(manifest: Manifest, now: datetime) -> list[str]:
+    """A backup with such a date is the latest, and none is made anew in its place, until that time has come."""
+    if manifest.point <= now + _CLOCKS_APART_MAX:
+        return []
+    return [
+        f"Backup {manifest.backup_id} is of a time that is still to come: a clock was wrong when it was made, and what "
+        f"was written since is not in it. Move {keys.backup(manifest.backup_id)} away, so that another is the latest."
+    ]

@@ -1,51 +1,104 @@
 """Who was erased, as far as anybody can still tell: whoever restores an old backup asks here first.
 
-The list (`system/erasures/`) is part of every backup, and grows only. So the newest backup knows more than the one that
-is restored, and the deployment itself, where it is still there, knows most. All that is read is which tenants have a
-place in the list; what stands there is the erasures' own.
+The list (`system/erasures/`) is part of every backup, and grows only. So newer backups know more than the one that is
+restored, and the deployment itself, where it is still there, knows most. All that is read is which tenants have a
+place in the list; what stands there is the erasures' own. What cannot be read may name somebody: nobody is restored on
+the strength of a list that is damaged, away, or under another key.
 """
 
-from s4.domains.backup.model import Entry, Erased
+from dataclasses import dataclass, field
+
+import structlog
+
+from s4.domains.backup.model import Entry, Erased, Manifest
 from s4.domains.backup.place import Place
 from s4.domains.backup.restorer import checked
 from s4.domains.leaving import erased_tenants
+from s4.domains.maintenance.deployment import mark_of
 from s4.kernel import keys
-from s4.kernel.errors import S4Error
+from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, NotFound
 from s4.kernel.ids import TenantId, is_tenant_id
 from s4.kernel.keys import Collection, ObjectKey
 from s4.platform.objects import ObjectStore
 
+log = structlog.get_logger()
+
 _LIST = keys.collection(Collection.ERASURES)
 
 
-async def erased_by_place(place: Place) -> tuple[Erased, dict[ObjectKey, bytes]]:
-    """By the newest backup that can be read, and the objects of its list."""
-    for identifier in reversed(await place.ids()):
-        try:
-            manifest = await place.manifest(identifier)
-            entries = [entry async for entry in place.entries(manifest) if entry.key.startswith(_LIST)]
-            by_data: dict[str, list[Entry]] = {}
-            for entry in entries:
-                by_data.setdefault(entry.data, []).append(entry)
-            listed: dict[ObjectKey, bytes] = {}
-            for name, of in by_data.items():
-                encrypted = manifest.encrypted_under is not None
-                packed = b"".join([chunk async for chunk in place.data(name, encrypted=encrypted)])
-                listed |= {entry.key: checked(entry, packed) for entry in of}
-        except S4Error:
-            continue  # never finished, or damaged: an older one says what it knows
+@dataclass(slots=True)
+class ErasedSince:
+    """Who was erased until now. `listed`: the objects of the list, for the deployment that is restored to keep."""
+
+    erased: Erased = field(default_factory=Erased)
+    listed: dict[ObjectKey, bytes] = field(default_factory=dict)
+
+    def add(self, listed: dict[ObjectKey, bytes]) -> None:
+        self.listed |= listed
         names = (key.removeprefix(_LIST).split("/")[0] for key in listed)
-        return Erased(frozenset(TenantId(name) for name in names if is_tenant_id(name))), listed
-    return Erased(), {}
+        said = Erased(frozenset(TenantId(name) for name in names if is_tenant_id(name)))
+        self.erased = together(self.erased, said)
 
 
-async def erased_in(store: ObjectStore) -> Erased:
-    """By a deployment's own store."""
-    return Erased(await erased_tenants(store))
+async def erased_by_place(place: Place, wanted: Manifest, *, others_tell: bool = False) -> ErasedSince:
+    """By `wanted`, which is to be restored, and every newer backup. Raises `Conflict`, which names it, when one of
+    those cannot be read, unless somebody else knows the whole list (`others_tell`); `Unavailable` when the place is
+    away."""
+    known = ErasedSince()
+    known.add(await _listed(place, wanted))
+    for identifier in await place.ids():
+        if identifier <= wanted.backup_id:
+            continue
+        try:
+            known.add(await _listed(place, await place.manifest(identifier)))
+        except NotFound:
+            continue  # it was never finished
+        except (DataCorrupt, InvalidRequest) as error:
+            if not others_tell:
+                raise Conflict(
+                    f"Backup {identifier} is newer and cannot be read, so nobody knows who was erased since: "
+                    f"{error.message} {_way_on(error)}"
+                ) from error
+            log.warning("restore.erasures_unread", backup_id=identifier, error=error.message)
+    return known
+
+
+async def erased_in(store: ObjectStore, *, reads: bool = False) -> ErasedSince:
+    """By a deployment's own store; the objects of its list only with `reads`. Raises `NotFound` where there is none."""
+    if await mark_of(store) is None:
+        raise NotFound("There is no deployment in the store that is to say who was erased: check its URL.")
+    known = ErasedSince(Erased(await erased_tenants(store)))
+    if reads:
+        known.add({info.key: await store.get(info.key) async for info in store.list(_LIST)})
+    return known
 
 
 def together(*said: Erased) -> Erased:
     """Whoever any of them names."""
     return Erased(
         frozenset().union(*(each.tenants for each in said)), frozenset().union(*(each.documents for each in said))
+    )
+
+
+# -- inside
+
+
+async def _listed(place: Place, manifest: Manifest) -> dict[ObjectKey, bytes]:
+    by_data: dict[str, list[Entry]] = {}
+    async for entry in place.entries_below(manifest, _LIST):
+        by_data.setdefault(entry.data, []).append(entry)
+    listed: dict[ObjectKey, bytes] = {}
+    for name, of in by_data.items():
+        encrypted = manifest.encrypted_under is not None
+        packed = b"".join([chunk async for chunk in place.data(name, encrypted=encrypted)])
+        listed |= {entry.key: checked(entry, packed) for entry in of}
+    return listed
+
+
+def _way_on(error: DataCorrupt | InvalidRequest) -> str:
+    """For whoever has to go on all the same."""
+    key = " set its key, or" if isinstance(error, InvalidRequest) else ""
+    return (
+        f"To go on,{key} name by --erased-in the store of a deployment whose list is complete: the old one, its second "
+        "region, or one that a newer backup was restored into."
     )

@@ -155,6 +155,16 @@ class Manifest:
             raise DataCorrupt("A backup's manifest cannot be read.") from error
 
 
+def superseded(manifest: Manifest, newest_made: str | None) -> str | None:
+    """What to say of a backup that is the latest in its place only because one that was made later is gone."""
+    if newest_made is None or newest_made <= manifest.backup_id:
+        return None
+    return (
+        f"Backup {newest_made} was made here, by what the catalog remembers, and its manifest is gone: the latest that "
+        f"is left is {manifest.backup_id}. Make one with `s4 backup create`."
+    )
+
+
 @dataclass(slots=True)
 class Erased:
     """Whom no restore may bring back: whole tenants, and documents by (tenant, document)."""

@@ -19,7 +19,7 @@ import zstandard
 from s4.domains.backup.model import LATEST, Entry, Manifest, Part, Sample, entries_of, lines, point_of
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, InvalidRequest, NotFound
-from s4.kernel.keys import ObjectKey
+from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.kernel.units import GIB
 from s4.platform.objects import ObjectMissing, ObjectStore
 from s4.platform.security.vault import Vault, encrypted_bytes
@@ -43,10 +43,12 @@ class Traffic:
 
 
 class Place:
-    """A store with backups in it, and the key that they are encrypted under, if they are."""
+    """A store with backups in it, and the key that new ones are encrypted under, if they are. What lies there is read
+    as its manifest says: in plain, or by that key."""
 
-    def __init__(self, store: ObjectStore, vault: Vault | None, *, is_shared: bool) -> None:
-        """`is_shared`: it is the deployment's own store, which can copy by itself."""
+    def __init__(self, store: ObjectStore, vault: Vault | None, *, is_shared: bool, name: str) -> None:
+        """`is_shared`: it is the deployment's own store, which can copy by itself. `name` tells places apart."""
+        self.name = name
         self.store = store
         self.vault = vault
         self.is_shared = is_shared
@@ -111,7 +113,8 @@ class Place:
         return Part(0, len(listed), digest, "")
 
     async def samples(self, manifest: Manifest) -> list[Sample]:
-        text = await self._list(manifest.backup_id, manifest.samples)
+        self.require_key(manifest)
+        text = await self._list(manifest, manifest.samples)
         try:
             return [Sample(**json.loads(line)) for line in text.decode().splitlines()]
         except (ValueError, TypeError) as error:
@@ -119,36 +122,58 @@ class Place:
 
     async def entries(self, manifest: Manifest) -> AsyncIterator[Entry]:
         """In the order of their keys. Raises `DataCorrupt` for a list that is gone, cut or changed."""
+        async for entry in self._entries_in(manifest, manifest.parts):
+            yield entry
+
+    async def entries_below(self, manifest: Manifest, prefix: ObjectPrefix) -> AsyncIterator[Entry]:
+        """The same of the keys that begin so; only lists that may have any are read."""
+        parts = [
+            part
+            for part, following in zip(manifest.parts, [*manifest.parts[1:], None], strict=False)  # none of none
+            if not (following is not None and following.first_key <= prefix)
+            and (part.first_key <= prefix or part.first_key.startswith(prefix))
+        ]
+        async for entry in self._entries_in(manifest, parts):
+            if entry.key.startswith(prefix):
+                yield entry
+
+    async def _entries_in(self, manifest: Manifest, parts: Iterable[Part]) -> AsyncIterator[Entry]:
         self.require_key(manifest)
-        for part in manifest.parts:
+        for part in parts:
             count = 0
-            for entry in entries_of(await self._list(manifest.backup_id, part)):
+            for entry in entries_of(await self._list(manifest, part)):
                 count += 1
                 yield entry
             if count != part.entries:
                 raise DataCorrupt("A list of a backup's objects is not whole.")
 
     async def unfinished_entries(self, identifier: str) -> AsyncIterator[Entry]:
-        """What a run that was broken off had copied. Lists that cannot be read are passed over."""
+        """What a run that was broken off had copied. Lists that cannot be read are passed over, also those that were
+        made with another key, or with none: what they name is of no use to a run with this one."""
         prefix = keys.backup(identifier)
         for key in [info.key async for info in self.store.list(prefix)]:
             if key.endswith("/000000.jsonl.zst") or not key.endswith(".jsonl.zst"):
                 continue
             try:
-                for entry in entries_of(await self._unpacked(key, await self.store.get(key))):
+                data = await self.store.get(key)
+                for entry in entries_of(await self._unpacked(key, data, encrypted=self.vault is not None)):
                     yield entry
             except DataCorrupt:
                 continue
 
     def require_key(self, manifest: Manifest) -> None:
-        """Raises `InvalidRequest` when the backup cannot be opened with what is configured."""
-        if manifest.encrypted_under is None:
-            return
-        if self.vault is None or self.vault.key_id != manifest.encrypted_under:
+        """Raises `InvalidRequest` unless `opens`."""
+        if not self.opens(manifest):
             raise InvalidRequest(
                 f"Backup {manifest.backup_id} is encrypted under the key {manifest.encrypted_under}: set "
                 "S4_BACKUP_ENCRYPTION_KEY to that one."
             )
+
+    def opens(self, manifest: Manifest) -> bool:
+        """Whether the backup can be read with what is configured: one in plain always can, whatever is encrypted
+        nowadays."""
+        under = manifest.encrypted_under
+        return under is None or (self.vault is not None and self.vault.key_id == under)
 
     # -- bytes
 
@@ -193,18 +218,18 @@ class Place:
         await self.store.put(key, packed)
         return hashlib.sha256(packed).hexdigest()
 
-    async def _list(self, identifier: str, part: Part) -> bytes:
-        key = keys.backup_part(identifier, part.number)
+    async def _list(self, manifest: Manifest, part: Part) -> bytes:
+        key = keys.backup_part(manifest.backup_id, part.number)
         try:
             data = await self.store.get(key)
         except ObjectMissing as error:
             raise DataCorrupt(f"The backup lacks a list: {key}.") from error
         if hashlib.sha256(data).hexdigest() != part.sha256:
             raise DataCorrupt(f"A list of the backup is not what was written: {key}.")
-        return await self._unpacked(key, data)
+        return await self._unpacked(key, data, encrypted=manifest.encrypted_under is not None)
 
-    async def _unpacked(self, key: ObjectKey, data: bytes) -> bytes:
-        if self.vault is not None:
+    async def _unpacked(self, key: ObjectKey, data: bytes, *, encrypted: bool) -> bytes:
+        if encrypted and self.vault is not None:
             data = b"".join([piece async for piece in self.vault.decrypted(_once(data), belongs_to=key)])
         try:
             return await asyncio.to_thread(

@@ -1,7 +1,8 @@
 """Removing backups whose time is over, and what belongs to none.
 
 Data objects are counted over the manifests of all backups that stay: what one of them names, stays. A backup that
-cannot be read keeps everything, for nobody knows what it needs. A manifest goes first and its data last, so that
+is damaged keeps everything, for nobody knows what it needs; one whose key is not configured keeps all data, and goes
+itself when its time is over, for its manifest is in plain. A manifest goes first and its data last, so that
 whoever is cut off leaves leftovers and never a backup that lacks something. It excludes `Creator` by the same hold;
 what another deployment writes into the same place is safe by its age.
 """
@@ -33,6 +34,8 @@ class Pruned:
     data_objects: int = 0
     data_bytes: int = 0
     kept: int = 0
+    unopened: list[str] = field(default_factory=list)
+    """Encrypted under a key that is not configured: as long as there is one, no data goes."""
 
 
 class Pruner:
@@ -44,7 +47,7 @@ class Pruner:
         self._clock = clock
 
     async def prune(self, retention: Retention, *, dry_run: bool = False) -> Pruned:
-        """Raises `DataCorrupt` when any backup cannot be read: then nothing goes. Raises `Unavailable` while another
+        """Raises `DataCorrupt` when any backup is damaged: then nothing goes. Raises `Unavailable` while another
         backup is made or removed."""
         async with self._holds.placed("backup"):
             now = self._clock.now()
@@ -53,8 +56,9 @@ class Pruner:
             expired = set(retention.expired([manifest.point for manifest in whole], now))
             staying = [manifest for manifest in whole if manifest.point not in expired]
             pruned.kept = len(staying)
+            pruned.unopened = [manifest.backup_id for manifest in whole if not self._place.opens(manifest)]
             needed: set[str] = set()
-            for manifest in staying:
+            for manifest in staying if not pruned.unopened else []:
                 needed |= {entry.data async for entry in self._place.entries(manifest)}
             pruned.backups = [manifest.backup_id for manifest in whole if manifest.point in expired]
             pruned.unfinished = [each for each in unfinished if each < backup_id(now - _LEFTOVER_AGE)]
@@ -62,6 +66,9 @@ class Pruner:
             if not dry_run:
                 for identifier in going:
                     await self._remove(identifier)
+            if pruned.unopened:
+                log.warning("backup.data_kept", unopened=pruned.unopened)
+                return pruned
             for identifier in (each for each in unfinished if each not in pruned.unfinished):
                 needed |= {entry.data async for entry in self._place.unfinished_entries(identifier)}
             await self._remove_data(needed, now, pruned, dry_run=dry_run)
@@ -80,7 +87,6 @@ class Pruner:
                     f"`s4 backup verify {identifier}`."
                 ) from error
             else:
-                self._place.require_key(manifest)
                 whole.append(manifest)
         return whole, unfinished
 

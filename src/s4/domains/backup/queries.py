@@ -12,8 +12,11 @@ from s4.domains.backup.models import backup_runs
 from s4.domains.documents.models import documents
 from s4.domains.indexing.models import index_tables
 from s4.domains.tenants.models import tenants
+from s4.domains.usage.models import usage_rollups
 from s4.platform.chains.records import records
 from s4.platform.database import Connection
+
+_RUNS_LOOKED_AT = 100  # whoever makes backups in several places makes them by turns
 
 
 async def tenant_rows(connection: Connection) -> list[sa.Row[Any]]:
@@ -32,8 +35,14 @@ async def document_rows(connection: Connection) -> list[sa.Row[Any]]:
 
 
 async def record_rows(connection: Connection) -> list[sa.Row[Any]]:
-    """Every record of the operator's configuration: collection, name, revision."""
-    return list(await connection.execute(sa.select(records.c.collection, records.c.name, records.c.revision)))
+    """Every record of the operator's configuration: collection, name, tenant_id, revision."""
+    r = records.c
+    return list(await connection.execute(sa.select(r.collection, r.name, r.tenant_id, r.revision)))
+
+
+async def rollup_rows(connection: Connection) -> list[sa.Row[Any]]:
+    """Every month of use that is in the bucket: tenant_id, or everybody, and month."""
+    return list(await connection.execute(sa.select(usage_rollups.c.tenant_id, usage_rollups.c.month)))
 
 
 async def last_audit_batch(connection: Connection) -> int:
@@ -45,16 +54,6 @@ async def table_rows(connection: Connection) -> list[sa.Row[Any]]:
     t = index_tables.c
     columns = (t.tenant_id, t.generation_id, t.incarnation, t.lance_version, t.files)
     return list(await connection.execute(sa.select(*columns).where(t.lance_version > 0)))
-
-
-async def document_state(connection: Connection, tenant_id: str, document_id: str) -> tuple[str, str | None] | None:
-    """State and version as they are now; None when the catalog does not know it."""
-    d = documents.c
-    found = await connection.execute(
-        sa.select(d.state, d.version_id).where(d.tenant_id == tenant_id, d.document_id == document_id)
-    )
-    row = found.one_or_none()
-    return (row.state, row.version_id) if row is not None else None
 
 
 async def document_ids(connection: Connection, tenant_id: str, *, changed_since: datetime | None = None) -> list[str]:
@@ -85,6 +84,14 @@ async def last_runs(connection: Connection, kind: str, *, outcome: str | None = 
     if outcome is not None:
         wanted = wanted.where(backup_runs.c.outcome == outcome)
     return list(await connection.execute(wanted.limit(limit)))
+
+
+async def newest_made(connection: Connection, place: str, *, now: datetime) -> str | None:
+    """The newest backup that was made there, by its id; not one that a wrong clock dated into the future."""
+    r = backup_runs.c
+    made = sa.select(r.backup_id, r.said).where(r.kind == "backup", r.outcome == "ok", r.point <= now)
+    rows = await connection.execute(made.order_by(r.point.desc()).limit(_RUNS_LOOKED_AT))
+    return next((row.backup_id for row in rows if row.said.get("place") == place), None)
 
 
 async def forget_runs(connection: Connection, *, before: datetime) -> int:

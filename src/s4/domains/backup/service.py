@@ -16,6 +16,7 @@ from s4.domains.backup.model import LATEST, Manifest, Retention
 from s4.domains.backup.place import Place
 from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.backup.samples import Finds
+from s4.domains.backup.snapshot import require_whole
 from s4.domains.backup.verifier import Verification, Verifier
 from s4.domains.maintenance.holds import Holds
 from s4.kernel.clock import Clock
@@ -117,6 +118,8 @@ class BackupService:
         await self._database.transact(enqueue)
 
     async def _create_and_prune(self) -> None:
+        async with self._database.read() as connection:
+            await require_whole(connection)  # before anything is noted as a run: it is put off, and nothing has failed
         await self.create()
         if not self._limits.prunes:
             return
@@ -158,6 +161,7 @@ class BackupService:
             manifest = await creator.create(progress, anew=anew)
             run.backup_id, run.point = manifest.backup_id, manifest.point
             run.said = asdict(manifest.work) | asdict(manifest.counts) | {"lacking": len(manifest.lacking)}
+            run.said["place"] = place.name
             run.ok = True
             return manifest
 
@@ -176,7 +180,8 @@ class BackupService:
     ) -> Verification:
         """As `Verifier.verify`."""
         async with self._run("verify", actor) as run, self._means.place() as place:
-            _, found = await Verifier(place).verify(wanted, bytes_max=bytes_max, progress=progress)
+            newest = await self._newest_made(place)
+            _, found = await Verifier(place).verify(wanted, newest_made=newest, bytes_max=bytes_max, progress=progress)
             run.backup_id = found.backup_id
             run.said, run.ok = asdict(found), found.ok
             return found
@@ -191,7 +196,7 @@ class BackupService:
         async with self._run("drill", actor) as run, self._means.place() as place:
             drill = Drill(place, self._means.scratch, self._clock, self._random, self._limits.targets)
             async with self._holds.placed("drill"):
-                drilled = await drill.run(progress)
+                drilled = await drill.run(progress, newest_made=await self._newest_made(place))
             run.backup_id, run.ok = drilled.backup_id, drilled.ok
             run.said = {
                 "rpo_seconds": drilled.rpo_seconds,
@@ -203,6 +208,11 @@ class BackupService:
             return drilled
 
     # -- inside
+
+    async def _newest_made(self, place: Place) -> str | None:
+        async with self._database.read() as connection:
+            now = await self._database.now(connection)
+            return await queries.newest_made(connection, place.name, now=now)
 
     @asynccontextmanager
     async def _run(self, kind: str, actor: Actor) -> AsyncIterator["_Run"]:

@@ -13,19 +13,23 @@ consists of files that never change: of a table exactly the files of the version
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from s4.domains.backup import queries
 from s4.domains.backup.model import Counts
+from s4.domains.maintenance.deployment import is_serving
+from s4.domains.usage.rollups import rollup_key
 from s4.engine.vectors import manifest_name
 from s4.kernel import keys
+from s4.kernel.errors import Unavailable
 from s4.kernel.ids import DocumentId, GenerationId, Incarnation, TenantId, VersionId
-from s4.kernel.keys import KeyKind, ObjectKey
-from s4.platform.database import Database
+from s4.kernel.keys import Collection, KeyKind, ObjectKey
+from s4.platform.database import Connection, Database
 
 _LIVE = "live"
 _READY = "ready"
 _GONE = "tombstone"
+_REBUILD_AWAITED = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class Snapshot:
     """Of the tenants, those that are tombstones: their heads are all that is taken."""
     documents: dict[str, dict[str, DocumentState]] = field(default_factory=dict)
     records: dict[tuple[str, str], int] = field(default_factory=dict)
+    departing: set[tuple[str, str]] = field(default_factory=set)
+    """Records of tenants that are tombstones: an erasure may have removed their heads."""
+    rollups: list[ObjectKey] = field(default_factory=list)
     audit_batch: int = 0
     tables: dict[tuple[str, str, str], dict[str, tuple[int, str | None]]] = field(default_factory=dict)
     """Files of the version that counts, by (tenant, generation, incarnation): name to size and MD5."""
@@ -94,16 +101,42 @@ class Snapshot:
         return f"md5:{described[1]}" if described is not None and described[1] is not None else None
 
     def expected(self) -> Iterator[ObjectKey]:
-        """Objects without which the backup would lack what a tenant was promised: of each document its newest head and
-        its bytes, of each tenant the newest head."""
+        """Everything that the catalog knows to be in the bucket, and without which a rebuild would not make the same
+        catalog again: whole chains of heads, contents, the sealed trail, what was rolled up of the use. Not what can be
+        made anew of that."""
         for tenant_id, revision in self.tenants.items():
-            yield keys.tenant_head(TenantId(tenant_id), revision)
+            first = revision if tenant_id in self.departed else 1  # of who was erased, the tombstone is left
+            for number in range(first, revision + 1):
+                yield keys.tenant_head(TenantId(tenant_id), number)
         for tenant_id, documents in self.documents.items():
             for document_id, state in documents.items():
                 whose = TenantId(tenant_id), DocumentId(document_id)
-                yield keys.document_head(*whose, state.revision)
+                for number in range(1, state.revision + 1):
+                    yield keys.document_head(*whose, number)
                 if state.version_id is not None:
                     yield keys.content(*whose, VersionId(state.version_id))
+        for (collection, name), revision in self.records.items():
+            if (collection, name) not in self.departing:
+                for number in range(1, revision + 1):
+                    yield keys.system_head(Collection(collection), name, number)
+        for sequence in range(1, self.audit_batch + 1):
+            yield keys.audit_batch(sequence)
+        yield from self.rollups
+
+    def still_expects(self, key: ObjectKey) -> bool:
+        """Of a later snapshot: whether what an earlier one expects must be there even now. Erasures wait for nobody,
+        and what a deleted document leaves behind may be collected."""
+        parsed = keys.parse(key)
+        assert parsed is not None, "snapshots make keys by `keys`"
+        if parsed.kind is KeyKind.CONTENT and parsed.tenant_id is not None and parsed.document_id is not None:
+            state = self.documents.get(parsed.tenant_id, {}).get(parsed.document_id)
+            return state is not None and state.version_id is not None
+        if parsed.tenant_id is not None and parsed.tenant_id in self.departed:
+            return parsed.revision == self.tenants[parsed.tenant_id]
+        if (named := keys.parse_system_head(key)) is not None:
+            record = named[0].value, named[1]
+            return record in self.records and record not in self.departing
+        return True
 
     def drop_tables_lacking(self, seen: set[ObjectKey]) -> list[str]:
         """Forgets index tables of which a file is gone: they are made anew after a restore. Their prefixes."""
@@ -119,11 +152,12 @@ class Snapshot:
         if "/" not in key.removeprefix(keys.SYSTEM) or key.startswith(keys.PROBES):
             return False  # what a bucket says of itself: a restored one has an epoch of its own
         parts = key.split("/")
-        if parts[1] in set(keys.Collection):
-            if keys.parse(key) is None:
+        if parts[1] in set(Collection):
+            named = keys.parse_system_head(key)
+            if named is None:
                 return False  # nobody's
-            revision = self.records.get((parts[1], parts[2]), 0)
-            return key <= keys.system_head(keys.Collection(parts[1]), parts[2], revision)
+            collection, name, revision = named
+            return revision <= self.records.get((collection.value, name), 0)
         if key.startswith(keys.AUDIT):
             return key <= keys.audit_batch(self.audit_batch)
         return True
@@ -146,10 +180,23 @@ class Snapshot:
         return self.tables.get(table, {}).get(name)
 
 
+async def require_whole(connection: Connection) -> None:
+    """Raises `Unavailable` while the catalog is being made anew: it names a part of what there is, and a backup of
+    that would look sound, and take the place of one that is whole."""
+    if not await is_serving(connection):
+        raise Unavailable(
+            "The catalog is being rebuilt from the bucket, so nobody can say yet what belongs to a backup. Wait until "
+            "that is done, or do it now with `s4 rebuild`; then make the backup.",
+            retry_after=_REBUILD_AWAITED,
+            untried=True,
+        )
+
+
 async def take(database: Database) -> Snapshot:
-    """One transaction; some hundred bytes of memory a document."""
+    """One transaction; some hundred bytes of memory a document. Raises as `require_whole`."""
     async with database.snapshot() as connection:
-        tenants = await queries.tenant_rows(connection)  # the first statement is the moment
+        await require_whole(connection)  # the first statement is the moment
+        tenants = await queries.tenant_rows(connection)
         snapshot = Snapshot(
             point=await database.now(connection),
             tenants={row.tenant_id: row.revision for row in tenants},
@@ -159,6 +206,11 @@ async def take(database: Database) -> Snapshot:
         for row in await queries.record_rows(connection):
             if row.revision > 0:  # others came with the schema
                 snapshot.records[row.collection, row.name] = row.revision
+            if row.tenant_id in snapshot.departed:
+                snapshot.departing.add((row.collection, row.name))
+        for row in await queries.rollup_rows(connection):
+            if row.tenant_id not in snapshot.departed:
+                snapshot.rollups.append(rollup_key(row.tenant_id, row.month))
         for row in await queries.document_rows(connection):
             version_id = row.version_id if row.state == _LIVE else None
             state = DocumentState(row.revision, version_id, row.size_bytes, row.sha256, row.status == _READY)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from s4.domains.backup.creator import Progress, silent
-from s4.domains.backup.model import Entry, Manifest
+from s4.domains.backup.model import LATEST, Entry, Manifest, superseded
 from s4.domains.backup.place import Place
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
@@ -52,10 +52,11 @@ class Verifier:
         self._place = place
 
     async def verify(
-        self, wanted: str, *, bytes_max: int | None = None, progress: Progress = silent
+        self, wanted: str, *, newest_made: str | None, bytes_max: int | None = None, progress: Progress = silent
     ) -> tuple[Manifest | None, Verification]:
-        """Of `latest` or a backup by its id. `bytes_max`: about how much is read, None for all of it. Raises `NotFound`
-        when there is no such backup, `InvalidRequest` when it is encrypted under another key."""
+        """Of `latest` or a backup by its id. `newest_made`: which is the latest by the catalog, if there is one to ask.
+        `bytes_max`: about how much is read, None for all of it. Raises `NotFound` when there is no such backup,
+        `InvalidRequest` when it is encrypted under another key."""
         found = Verification(wanted)
         try:
             manifest = await self._place.find(wanted)
@@ -63,6 +64,8 @@ class Verifier:
             found.add(error.message)
             return None, found
         found.backup_id = manifest.backup_id
+        if wanted == LATEST and (gone := superseded(manifest, newest_made)):
+            found.add(gone)
         for key in manifest.lacking:
             found.add(f"The bucket lacked {key} when the backup was made.")
         by_data: dict[str, list[Entry]] = defaultdict(list)

@@ -92,7 +92,7 @@ class RollUps:
             "sampled": rfc3339(sampled) if sampled is not None and owner == EVERYBODY else None,
         }
         if owner == EVERYBODY or not await self._is_gone(TenantId(owner)):
-            await self._store.put(_key(owner, month), json.dumps(said, separators=(",", ":")).encode())
+            await self._store.put(rollup_key(owner, month), json.dumps(said, separators=(",", ":")).encode())
         failpoint("rollup.written")
         await self._database.transact(lambda c: queries.note(c, owner, month, rolled_at=now))
 
@@ -123,7 +123,7 @@ class RollUps:
         return [parse_rfc3339(f"{name}-01T00:00:00Z") for name in names]
 
     async def _restore(self, owner: str, month: datetime) -> None:
-        key = _key(owner, month)
+        key = rollup_key(owner, month)
         try:
             said = json.loads(await self._store.get(key))
             if said["format"] != FORMAT or said["owner"] != owner:
@@ -146,7 +146,8 @@ class RollUps:
         await self._database.transact(bring_back)
 
 
-def _key(owner: str, month: datetime) -> ObjectKey:
+def rollup_key(owner: str, month: datetime) -> ObjectKey:
+    """Where a month of a tenant lies, or of everybody."""
     name = _named(month)
     return keys.system_usage_rollup(name) if owner == EVERYBODY else keys.usage_rollup(TenantId(owner), name)
 

@@ -7,6 +7,7 @@ close what they opened, in reverse order. `parts` makes each part of its setting
 from s4.entrypoints.bootstrap.backup import (
     make_backups,
     make_rewinder,
+    newest_backup_made,
     open_own_store,
     open_place,
     open_restored,
@@ -45,6 +46,7 @@ __all__ = [
     "metadata_limits",
     "migrate_database",
     "missing_steps",
+    "newest_backup_made",
     "open_core",
     "open_own_store",
     "open_place",

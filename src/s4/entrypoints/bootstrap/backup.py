@@ -16,22 +16,24 @@ from pydantic import SecretStr
 from s4.domains.backup import BackupService, Place, Retention, Rewinder
 from s4.domains.backup.drill import Targets
 from s4.domains.backup.model import Counts, Sample
-from s4.domains.backup.queries import live_counts
+from s4.domains.backup.queries import live_counts, newest_made
 from s4.domains.backup.restorer import OpenRestored
 from s4.domains.backup.service import BackupLimits, Means
 from s4.domains.maintenance.holds import Holds
 from s4.domains.search.service import Query
 from s4.engine.ranking import Mode
 from s4.entrypoints.bootstrap.core import Core, migrate_database, open_core
-from s4.entrypoints.bootstrap.parts import RANDOM
+from s4.entrypoints.bootstrap.parts import RANDOM, database_url
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 from s4.kernel.clock import SystemClock
-from s4.kernel.errors import NotFound, Unavailable
+from s4.kernel.errors import NotFound, S4Error, Unavailable
 from s4.kernel.settings import Settings
+from s4.platform.database import migrate, open_database
 from s4.platform.objects import ObjectStore, open_store
 from s4.platform.security import sealing
 from s4.platform.security.vault import Vault
 
+_SQLITE = "sqlite:///"
 _REBUILD_ATTEMPTS_MAX = 5
 _REBUILD_PAUSE_SECONDS = 2.0
 
@@ -62,9 +64,31 @@ async def open_place(settings: Settings) -> AsyncIterator[Place]:
     vault = Vault(key.get_secret_value(), RANDOM) if key is not None else None
     is_shared = settings.backup_url is None or settings.backup_url == settings.store_url
     try:
-        yield Place(store, vault, is_shared=is_shared)
+        yield Place(store, vault, is_shared=is_shared, name=_place_name(settings))
     finally:
         await store.aclose()
+
+
+def _place_name(settings: Settings) -> str:
+    return (place_settings(settings).store_url or "").rstrip("/")
+
+
+async def newest_backup_made(settings: Settings) -> str | None:
+    """Which is the latest of this place by the catalog. None where there is none to ask, or it does not answer: backups
+    are looked at without one, too."""
+    url = database_url(settings)
+    if url.startswith(_SQLITE) and not await asyncio.to_thread(Path(url.removeprefix(_SQLITE)).exists):
+        return None
+    database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)
+    try:
+        if await asyncio.to_thread(migrate.pending, url):
+            return None
+        async with database.read() as connection:
+            return await newest_made(connection, _place_name(settings), now=await database.now(connection))
+    except S4Error:
+        return None
+    finally:
+        await database.aclose()
 
 
 @contextlib.asynccontextmanager

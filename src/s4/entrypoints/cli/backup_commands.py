@@ -141,17 +141,21 @@ def verify(
 ) -> None:
     """Read a backup and compare every object with the sum that was taken when it was copied.
 
-    Exits with 1 when anything is missing, cut or changed. Needs no catalog.
+    Exits with 1 when anything is missing, cut or changed. Needs no catalog; where there is one, it also tells whether
+    the latest backup is the one that was made last.
     """
     settings = settings_of(context, config, data_dir=data_dir, backup_url=to)
     budget = _size(bytes_max)
 
     async def run() -> Any:
         from s4.domains.backup import Verifier
-        from s4.entrypoints.bootstrap import open_place
+        from s4.entrypoints.bootstrap import newest_backup_made, open_place
 
+        newest = await newest_backup_made(settings)
         async with open_place(settings) as place:
-            return (await Verifier(place).verify(wanted, bytes_max=budget, progress=shown(as_json=as_json)))[1]
+            progress = shown(as_json=as_json)
+            verified = Verifier(place).verify(wanted, newest_made=newest, bytes_max=budget, progress=progress)
+            return (await verified)[1]
 
     found = done(run())
     if as_json:
@@ -192,6 +196,11 @@ def prune(
         f"{verb} {len(pruned.backups)} backups, {len(pruned.unfinished)} unfinished ones and "
         f"{human_size(pruned.data_bytes)} of data; {pruned.kept} backups stay."
     )
+    if pruned.unopened:
+        print_note(
+            f"No data goes as long as there is {pruned.unopened[0]}: it is encrypted under another key than "
+            "S4_BACKUP_ENCRYPTION_KEY, so nobody knows what it needs."
+        )
 
 
 def drill(

@@ -14,7 +14,7 @@ from s4.entrypoints.cli.output import print_json, print_line, print_note
 from s4.kernel.units import human_size
 
 if TYPE_CHECKING:
-    from s4.domains.backup import Erased, Restored, Rewound
+    from s4.domains.backup import ErasedSince, Restored, Rewound
     from s4.domains.backup.sources import Source
     from s4.entrypoints.bootstrap import Core
     from s4.kernel.settings import Settings
@@ -132,8 +132,9 @@ async def _whole(settings: "Settings", way: _Way, erased_url: str | None, *, as_
     assert way.wanted is not None, "checked"
     async with open_place(settings) as place, open_own_store(settings) as target:
         manifest = await place.find(way.wanted)
-        by_place, listed = await erased_by_place(place)
-        erased = together(by_place, await _erased_at(settings, erased_url))
+        by_place = await erased_by_place(place, manifest, others_tell=erased_url is not None)
+        by_store = await _erased_at(settings, erased_url, reads=True)
+        erased = together(by_place.erased, by_store.erased)
         if manifest.secret_key_id != secret_key_id(settings):
             print_note(
                 "S4_SECRET_KEY is not the one that was in use: what was encrypted under it (secrets of webhooks) will "
@@ -143,7 +144,11 @@ async def _whole(settings: "Settings", way: _Way, erased_url: str | None, *, as_
         if way.dry_run:
             return await restorer.plan(manifest, erased)
         return await restorer.restore(
-            manifest, erased, lambda: open_restored(settings), shown(as_json=as_json), besides=listed
+            manifest,
+            erased,
+            lambda: open_restored(settings),
+            shown(as_json=as_json),
+            besides=by_place.listed | by_store.listed,
         )
 
 
@@ -156,7 +161,7 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
     rewound = []
     async with open_core(settings) as core, _source(core, way) as source:
         context = await operator_context(core)
-        erased = together(await erased_in(core.store), await _erased_at(settings, erased_url))
+        erased = together((await erased_in(core.store)).erased, (await _erased_at(settings, erased_url)).erased)
         tenants = [parse_tenant_id(way.tenant)] if way.tenant is not None else await source.tenants()
         rewinder = make_rewinder(core)
         for tenant_id in tenants:
@@ -192,14 +197,14 @@ async def _source(core: "Core", way: _Way) -> "AsyncIterator[Source]":
         yield BackupSource(place, await place.find(way.wanted))
 
 
-async def _erased_at(settings: "Settings", url: str | None) -> "Erased":
-    from s4.domains.backup import Erased, erased_in
+async def _erased_at(settings: "Settings", url: str | None, *, reads: bool = False) -> "ErasedSince":
+    from s4.domains.backup import ErasedSince, erased_in
     from s4.entrypoints.bootstrap import open_own_store
 
     if url is None:
-        return Erased()
+        return ErasedSince()
     async with open_own_store(settings.model_copy(update={"store_url": url})) as store:
-        return await erased_in(store)
+        return await erased_in(store, reads=reads)
 
 
 def _show_whole(restored: "Restored", way: _Way, *, as_json: bool) -> None:

@@ -59,7 +59,7 @@ class Leases:
             row = (await connection.execute(sa.select(leases).where(leases.c.name == name).with_for_update())).one()
             if row.until > now + _AHEAD_MAX * self.duration:
                 await self._clock_was_set_back(connection, now)
-            if row.until > now and row.owner != self.owner:
+            if row.until > now and row.owner not in ("", self.owner):  # what was released by a clock ahead is nobody's
                 return None
             token: int = row.token if row.owner == self.owner and row.until > now else row.token + 1
             await connection.execute(

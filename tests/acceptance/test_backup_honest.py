@@ -1,0 +1,219 @@
+"""What a backup, its checks and a restore must not keep to themselves: what is lacking, damaged, newer, or erased."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from s4.domains.audit import Sealer
+from s4.domains.backup import BackupService, Retention, queries
+from s4.domains.backup.pruner import Pruned, Pruner
+from s4.domains.maintenance.deployment import write
+from s4.domains.maintenance.holds import Holds
+from s4.domains.maintenance.model import REBUILDING
+from s4.domains.plans import Plan
+from s4.entrypoints.bootstrap import RANDOM, make_backups, open_place, open_worker
+from s4.kernel import keys
+from s4.kernel.errors import Unavailable
+from s4.kernel.keys import Collection, ObjectKey
+from s4.kernel.settings import Settings
+from s4.platform.database import Connection, Database
+from s4.platform.jobs.models import jobs
+from tests.acceptance.conftest import Command, Done
+from tests.acceptance.test_backup import KEY, LaterClock, place_settings
+from tests.factories.house import House, Tenant, open_house
+from tests.factories.process import OWNER
+
+
+@contextlib.asynccontextmanager
+async def small(folder: Path, kind: str = "elsewhere") -> AsyncIterator[tuple[House, BackupService, Tenant]]:
+    """A deployment of one tenant, with one document."""
+    async with open_house(folder / "data", **place_settings(kind, folder)) as house:
+        acme = await house.tenant()
+        await house.put(acme, "one", "Tides follow the moon.")
+        await house.work()
+        yield house, make_backups(house.core), acme
+
+
+async def test_a_catalog_that_is_being_rebuilt_is_not_backed_up(tmp_path: Path) -> None:
+    """It names a part of what there is; the worker's backup waits for the rest."""
+    async with small(tmp_path) as (house, backups, _):
+        await backups.create()
+        await write(house.core.database, replace(house.core.deployment, state=REBUILDING))
+
+        with pytest.raises(Unavailable, match="`s4 rebuild`"):
+            await backups.create()
+        await backups.request(OWNER.actor)
+        async with open_worker(house.core, backups=backups) as parts:
+            await parts.worker.run_until_idle()
+
+        assert len(await backups.all()) == 1
+        async with house.core.database.read() as connection:
+            waiting = sa.select(jobs.c.state, jobs.c.attempts).where(jobs.c.kind == "backup.create")
+            assert (await connection.execute(waiting)).all() == [("ready", 0)], "deferred"
+            runs = await queries.last_runs(connection, "backup", limit=10)
+            assert [run.outcome for run in runs] == ["failed", "ok"]
+
+
+async def test_a_record_that_the_bucket_has_lost_is_told_of(tmp_path: Path) -> None:
+    """Whatever a rebuild reads: the backup of a part of it would lock a tenant out, or lose the audit trail."""
+    async with small(tmp_path) as (house, backups, acme):
+        tenant_id = acme.context.tenant_id
+        old = await house.put(acme, "old", "first")
+        await house.put(acme, "old", "second")
+        await house.core.plans.create(OWNER, Plan("gold", "Gold"))
+        await Sealer(house.core.database, house.core.store, RANDOM, every=timedelta(1)).seal()
+        assert (await backups.create()).lacking == ()
+        lost = [
+            keys.system_head(Collection.PLANS, "gold", 1),
+            keys.document_head(tenant_id, old.document_id, 1),
+            keys.audit_batch(1),
+        ]
+        await house.core.store.delete(lost)
+
+        manifest = await backups.create()
+
+        assert sorted(manifest.lacking) == sorted(lost)
+
+
+@pytest.mark.parametrize("was_backed_up", [True, False])
+async def test_a_head_that_is_damaged_is_not_backed_up(tmp_path: Path, was_backed_up: bool) -> None:
+    """A former backup's copy of it is; where there is none, it is lacking."""
+    async with small(tmp_path) as (house, backups, acme):
+        (document,) = await house.all(acme)
+        if was_backed_up:
+            await backups.create()
+        heads = [
+            keys.document_head(acme.context.tenant_id, document.document_id, 1),
+            keys.tenant_head(acme.context.tenant_id, 1),
+        ]
+        for key in heads:
+            await damage(house, key)
+
+        manifest = await backups.create()
+
+        assert sorted(manifest.lacking) == ([] if was_backed_up else sorted(heads))
+        assert not was_backed_up or (await backups.drill()).ok
+
+
+async def damage(house: House, key: ObjectKey) -> None:
+    """One byte of it: still JSON, and nobody's head."""
+    data = await house.core.store.get(key)
+    await house.core.store.put(key, data.replace(b'"commit_id"', b'"commit_ie"'))
+
+
+def test_who_was_erased_comes_back_by_no_backup_whose_successor_cannot_be_read(tmp_path: Path, here: Command) -> None:
+    """Under a key that is not set, or damaged: what it would say of erasures, somebody else must."""
+    first, second, gone_id = asyncio.run(one_was_erased(tmp_path))
+    base = {"S4_DATA_DIR": str(tmp_path / "fresh"), "S4_EMBEDDING_PROVIDER": "deterministic"}
+    base["S4_BACKUP_URL"] = (tmp_path / "elsewhere").as_uri()
+    keyed = base | {"S4_BACKUP_ENCRYPTION_KEY": KEY}
+    dry = ("restore", first, "--dry-run", "--json")
+    old = ("--erased-in", (tmp_path / "data/objects").as_uri())
+
+    assert left_out(here(*dry, **keyed)) > 0
+    refused = here(*dry, **base)
+    assert refused.code != 0
+    assert f"{second} is newer and cannot be read" in refused.err
+    assert "set its key, or name by --erased-in" in flat(refused.err)
+    assert left_out(here(*dry, *old, **base)) > 0
+
+    manifest = tmp_path / "elsewhere/backups" / second / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"requests"', b'"requestz"'))
+    refused = here(*dry, **keyed)
+    assert refused.code != 0
+    assert f"{second} is newer and cannot be read" in refused.err
+    nowhere = here(*dry, "--erased-in", (tmp_path / "nothing").as_uri(), **keyed)
+    assert nowhere.code != 0
+    assert "no deployment" in nowhere.err
+
+    done = here("restore", first, *old, **keyed)
+    assert done.code == 0, done.err
+    restored = [path.relative_to(tmp_path / "fresh/objects") for path in (tmp_path / "fresh/objects").rglob("*.json")]
+    named = {str(path).rsplit("/head", 1)[0] for path in restored if gone_id in str(path)}
+    assert named == {f"system/erasures/{gone_id}"}, "and the restored one goes on knowing it"
+
+
+async def one_was_erased(folder: Path) -> tuple[str, str, str]:
+    """Two backups, of which the first is in plain and the second encrypted, and who was erased between them."""
+    places = place_settings("encrypted", folder)
+    async with open_house(folder / "data", erasure_settle_seconds=0, **places) as house:
+        gone, acme = await house.tenant("Gone"), await house.tenant("Acme")
+        await house.put(gone, "secret", "nobody may read this")
+        await house.put(acme, "one", "but this")
+        await house.work()
+        settings = house.core.settings.model_copy(update={"backup_encryption_key": None})
+        first = await make_backups(replace(house.core, settings=settings)).create()
+        await house.core.lifecycle.delete(OWNER, gone.context.tenant_id)
+        await house.core.lifecycle.finish_deletion(OWNER, gone.context.tenant_id)
+        await house.work()
+        second = await make_backups(house.core).create()
+        async with open_place(house.core.settings) as place:  # the newest knows of nobody, as one of an empty catalog
+            await place.put_manifest(replace(second, backup_id="20990101T000000Z", parts=()))
+        return first.backup_id, second.backup_id, gone.context.tenant_id
+
+
+def left_out(done: Done) -> int:
+    assert done.code == 0, done.err
+    said = done.out[done.out.index("{\n") :]  # behind what making the deployment logged
+    return int(json.loads(said)["objects_left_out"])
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+async def test_what_was_encrypted_otherwise_stays_what_it_was(tmp_path: Path) -> None:
+    """Turning encryption on, or another key, neither spoils what is there nor ends retention: all that cannot be known
+    is what data the others need, so it stays."""
+    async with small(tmp_path, "encrypted") as (house, backups, _):
+        without = house.core.settings.model_copy(update={"backup_encryption_key": None})
+        in_plain = make_backups(replace(house.core, settings=without))
+        first = await in_plain.create()
+        second = await backups.create()
+        for service in (backups, in_plain):
+            assert (await service.verify(first.backup_id)).problems == []
+        assert (await backups.verify(second.backup_id)).problems == []
+
+        pruned = await pruned_later(house, without)
+        assert (pruned.backups, pruned.unopened, pruned.data_objects) == ([first.backup_id], [second.backup_id], 0)
+        pruned = await pruned_later(house, house.core.settings)
+        assert (pruned.unopened, pruned.data_objects > 0) == ([], True)
+        assert (await backups.verify("latest")).problems == []
+
+
+async def pruned_later(house: House, settings: Settings) -> Pruned:
+    """In 40 days, by a retention of a month."""
+    async with open_place(settings) as place:
+        holds = Holds(house.core.database, RANDOM)
+        return await Pruner(place, holds, LaterClock(timedelta(days=40))).prune(Retention(timedelta(days=30), 1))
+
+
+async def test_a_clock_that_was_wrong_once_neither_stops_backups_nor_passes_a_drill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(tmp_path) as (_, backups, _):
+        true_now = Database.now
+
+        async def wrong(self: Database, connection: Connection) -> datetime:
+            return await true_now(self, connection) + timedelta(days=90)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "now", wrong)
+            early = await backups.create()
+
+        later = await backups.create()
+
+        drilled = await backups.drill()
+        assert [early.backup_id in problem for problem in drilled.problems] == [True]
+        assert "still to come" in drilled.problems[0]
+        shutil.rmtree(tmp_path / "elsewhere/backups" / early.backup_id)
+        found = await backups.verify("latest")
+        assert (found.backup_id, found.problems) == (later.backup_id, [])
