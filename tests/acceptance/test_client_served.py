@@ -93,6 +93,7 @@ EXPORTED = s4client.ExportedDocument(
     updated_at=NOON,
     version=1,
     version_id="ver_a",
+    content_revision=1,
     status="ready",
     searchable={},
 )
@@ -143,8 +144,8 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "describe_export": ("ten_a",),
     "export_documents": ("ten_a",),
     "export_content": ("ten_a", EXPORTED, io.BytesIO()),
-    "export_text": ("ten_a", "doc_a", io.BytesIO()),
-    "export_chunks": ("ten_a", "gen_a", io.BytesIO()),
+    "export_text": ("ten_a", EXPORTED, io.BytesIO()),
+    "export_chunks": ("ten_a", "gen_a", {"doc_a": 1}, io.BytesIO()),
     "export_embeddings": ("ten_a", "model", "00", io.BytesIO()),
     "export_records": ("ten_a", "usage", io.BytesIO()),
     "begin_import": ("ten_a", "ten_b"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +22,8 @@ from tests.factories.provider import CountingProvider, counting_provider
 
 PROVIDER = {name: value for name, value in FAST.items() if name != "S4_EMBEDDING_PROVIDER"}
 WORDS = ("tides follow the moon", "glaciers grind the valley", "bread needs salt and patience", "the pump was repaired")
+GOLDEN = Path(__file__).parents[1] / "golden/export-1"
+"""An export of version 1, as the release wrote it that did not know of version 2."""
 QUERIES = ("moon and tides", "salt in bread", "who repaired the pump", "valley")
 
 
@@ -161,7 +164,7 @@ def test_an_interrupted_export_is_none_and_goes_on_where_it_stopped(
     for name in ("manifest.json", "files.jsonl", "documents/000001.jsonl"):
         (begun / name).unlink()
     (begun / "export.journal").write_text(
-        json.dumps({"kind": "begun", "tenant_id": houses.tenant_id, "at": manifest["begun_at"]})
+        json.dumps({"kind": "begun", "tenant_id": houses.tenant_id, "format_version": 2, "at": manifest["begun_at"]})
         + '\n{"kind":"documents","part":1,"thr'
     )
     kept = next(path for path in (begun / "content").rglob("doc_*"))
@@ -258,3 +261,239 @@ def test_who_only_looks_takes_nothing_away(houses: TwoHouses) -> None:
             admin.describe_export("ten_" + "a" * 26)
     with S4AdminClient(houses.there.url, api_key=key) as auditor, pytest.raises(Forbidden):
         auditor.export_documents(houses.tenant_id)
+
+
+@dataclass
+class Customer:
+    """A tenant of its own where it leaves, with four documents."""
+
+    tenant_id: str
+    key: str
+    s4: S4Client
+
+
+@pytest.fixture
+def customer(houses: TwoHouses) -> Iterator[Customer]:
+    with S4AdminClient(houses.there.url, api_key=ADMIN_KEY) as admin:
+        made = admin.create_tenant("Customer")
+    with S4Client(houses.there.url, api_key=made.api_key) as s4:
+        for name, words in zip("abcd", WORDS, strict=True):
+            s4.put_by_key(f"{name}.txt", f"{name}, first: {words}.".encode())
+        s4.wait_all([*s4.iter_documents()])
+        yield Customer(made.id, made.api_key, s4)
+
+
+def exported(here: Command, houses: TwoHouses, tenant_id: str, to: Path) -> Path:
+    done = here("tenant", "export", tenant_id, "--to", to, "--json", **operator(houses.there))
+    assert done.code == 0, done.err
+    return to
+
+
+def loaded(here: Command, houses: TwoHouses, folder: Path, *more: str | Path) -> tuple[int, dict[str, Any]]:
+    done = here("tenant", "load", folder, *more, "--json", **operator(houses.here))
+    return done.code, json.loads(done.out) if done.out else {"error": done.err}
+
+
+def names_found(url: str, key: str) -> list[set[str]]:
+    """Without scores: where a document has left the index, its words still count for a while."""
+    return [{each["filename"] for each in answer} for answer in found(url, key)]
+
+
+def test_holds_days_and_the_archive_come_along(
+    houses: TwoHouses, customer: Customer, tmp_path: Path, here: Command
+) -> None:
+    tenant_id, s4 = customer.tenant_id, customer.s4
+    held, cold, *_ = sorted(s4.iter_documents(), key=lambda each: each.filename)
+    s4.archive(cold.document_id)
+    with S4AdminClient(houses.there.url, api_key=ADMIN_KEY) as admin:
+        admin.hold_document(tenant_id, held.document_id, "Case 7")
+        admin.hold_tenant(tenant_id, "Case 8")
+        admin.set_keeping(tenant_id, retention_days=0, archive_after_days=90)
+    there = names_found(houses.there.url, customer.key)
+    folder, keys = exported(here, houses, tenant_id, tmp_path / "export"), tmp_path / "keys"
+
+    code, said = loaded(here, houses, folder, "--keys", keys)
+
+    assert (code, said["loaded"]) == (0, 4)
+    with S4AdminClient(houses.here.url, api_key=ADMIN_KEY) as admin:
+        tenant = admin.get_tenant(said["tenant_id"])
+        assert tenant.keeping is not None
+        assert (tenant.keeping.retention_days, tenant.keeping.archive_after_days) == (0, 90)
+        assert tenant.legal_hold is not None
+        assert tenant.legal_hold.reason == "Case 8"
+        (placed,) = admin.iter_holds(tenant_id=tenant.id)
+        assert (placed.key, placed.holds["operator"].reason) == ("a.txt", "Case 7")
+        other = admin.create_tenant("Has documents already")
+    key = json.loads(keys.read_text())["api_key"]
+    with S4Client(houses.here.url, api_key=key) as came:
+        assert {each.filename: each.status for each in came.iter_documents()}["b.txt"] == "archived"
+    assert names_found(houses.here.url, key) == there
+
+    with S4Client(houses.here.url, api_key=other.api_key) as its_own:
+        its_own.put_by_key("z.txt", b"Its own.")
+    code, _ = loaded(here, houses, folder, "--tenant", other.id)
+    assert code == 0
+    with S4AdminClient(houses.here.url, api_key=ADMIN_KEY) as admin:
+        tenant = admin.get_tenant(other.id)
+        assert (tenant.legal_hold, tenant.keeping and tenant.keeping.retention_days) == (None, None), "are its own"
+        reasons = {each.key: each.holds["operator"].reason for each in admin.iter_holds(tenant_id=other.id)}
+    assert reasons == {"a.txt": "Case 7", "b.txt": "Case 8", "c.txt": "Case 8", "d.txt": "Case 8"}
+
+
+def test_loading_again_brings_back_nothing_that_the_customer_changed(
+    houses: TwoHouses, customer: Customer, tmp_path: Path, here: Command
+) -> None:
+    folder, keys = exported(here, houses, customer.tenant_id, tmp_path / "export"), tmp_path / "keys"
+    assert loaded(here, houses, folder, "--keys", keys)[0] == 0
+    with S4Client(houses.here.url, api_key=json.loads(keys.read_text())["api_key"]) as s4:
+        s4.put_by_key("a.txt", b"Written here.")
+        s4.delete_by_key("b.txt")
+
+        code, said = loaded(here, houses, folder, "--keys", keys)
+
+        assert (code, said["loaded"], said["left"], said["unchanged"]) == (1, 0, 2, 2)
+        assert len(said["problems"]) == 2
+        names = {each.filename: each.sha256 for each in s4.iter_documents()}
+        assert sorted(names) == ["a.txt", "c.txt", "d.txt"]
+        assert names["a.txt"] == hashlib.sha256(b"Written here.").hexdigest()
+
+        code, said = loaded(here, houses, folder, "--keys", keys, "--replace")
+
+        assert (code, said["loaded"], said["left"]) == (0, 2, 0)
+        assert sorted(each.filename for each in s4.iter_documents()) == ["a.txt", "b.txt", "c.txt", "d.txt"]
+
+
+def test_an_export_while_documents_are_replaced_and_deleted_is_of_one_state_each(
+    houses: TwoHouses,
+    customer: Customer,
+    tmp_path: Path,
+    here: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tenant_id, s4 = customer.tenant_id, customer.s4
+    documents = sorted(s4.iter_documents(), key=lambda each: each.document_id)
+    whole = export.Export._document
+
+    def interrupted(self: export.Export, document: Any) -> Any:
+        """The first is taken; then somebody changes all of them."""
+        taken = whole(self, document)
+        if document.document_id == documents[0].document_id and not changed:
+            changed.append(document.document_id)
+            texts = {each.filename: f"{each.filename}, second: the moon again." for each in documents[:3]}
+            put = [s4.put_by_key(name, text.encode()) for name, text in texts.items()]
+            s4.delete(documents[3].document_id)
+            s4.wait_all(put)
+        return taken
+
+    changed: list[str] = []
+    monkeypatch.setattr(export.Export, "_document", interrupted)
+    to = tmp_path / "export"
+    done = here("tenant", "export", tenant_id, "--to", to, "--parallel", "1", "--json", **operator(houses.there))
+
+    assert (done.code, json.loads(done.out)["problems"], len(changed)) == (0, [], 1)
+    lines = [json.loads(line) for line in (to / "documents/000001.jsonl").read_text().splitlines()]
+    assert {line["document_id"] for line in lines} == {each.document_id for each in documents[:3]}
+    (chunks,) = [pq.read_table(path).to_pylist() for path in (to / "chunks").rglob("*.parquet")]
+    assert {chunk["document_id"]: chunk["revision"] for chunk in chunks} == {
+        line["document_id"]: next(iter(line["searchable"].values())) for line in lines
+    }
+    for line in lines:
+        below = Path(line["document_id"][-2:])
+        content = (to / "content" / below / line["document_id"]).read_bytes()
+        text = json.loads((to / "text" / below / f"{line['document_id']}.json").read_text())["text"]
+        (chunk,) = [each["text"] for each in chunks if each["document_id"] == line["document_id"]]
+        assert hashlib.sha256(content).hexdigest() == line["sha256"]
+        assert content.decode().strip() == text.strip() == chunk.strip()
+    listed = {json.loads(line)["path"] for line in (to / "files.jsonl").read_text().splitlines()}
+    assert not [each for each in listed if documents[3].document_id in each]
+
+
+def test_a_text_that_is_lost_is_a_problem_with_a_name(
+    houses: TwoHouses, customer: Customer, tmp_path: Path, here: Command
+) -> None:
+    tenant_id, s4 = customer.tenant_id, customer.s4
+    lost = next(iter(s4.iter_documents())).document_id
+    for path in (houses.there.data_dir / "objects/tenants" / tenant_id / "documents" / lost).rglob("text/*"):
+        path.unlink()
+    done = here("tenant", "export", tenant_id, "--to", tmp_path / "export", "--json", **operator(houses.there))
+    assert (done.code, [each["document_id"] for each in json.loads(done.out)["problems"]]) == (1, [lost])
+
+
+def test_an_export_that_goes_on_keeps_nothing_that_it_does_not_name(
+    houses: TwoHouses,
+    customer: Customer,
+    tmp_path: Path,
+    here: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tenant_id, s4 = customer.tenant_id, customer.s4
+    to = tmp_path / "export"
+
+    whole = export.Export._part
+
+    def cut(self: export.Export, *part: Any) -> Any:
+        whole(self, *part)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export.Export, "_part", cut)
+        assert here("tenant", "export", tenant_id, "--to", to, **operator(houses.there)).code == 130
+    gone = next(iter(s4.iter_documents())).document_id
+    assert [*to.rglob(f"{gone}*")], "its bytes were taken"
+    s4.delete(gone)
+    (to / "content/aa").mkdir(exist_ok=True)
+    (to / "content/aa/.doc_a.0123abcd.part").write_bytes(b"cut")
+    (to / "notes.txt").write_text("of whoever exports")
+
+    exported(here, houses, tenant_id, to)
+
+    listed = {json.loads(line)["path"] for line in (to / "files.jsonl").read_text().splitlines()}
+    on_disk = {path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file()}
+    assert on_disk - {"manifest.json", "files.jsonl"} == listed | {"notes.txt"}
+
+
+@pytest.mark.parametrize("name", ["tenant.json", "documents/000001.jsonl"])
+def test_nothing_is_made_of_an_export_that_was_changed(
+    name: str, houses: TwoHouses, taken: Path, tmp_path: Path, here: Command
+) -> None:
+    changed, keys = tmp_path / "changed", tmp_path / "keys"
+    shutil.copytree(taken, changed)
+    (changed / name).write_text((changed / name).read_text().replace("Acme", "Mallory").replace("notes/0", "notes/9"))
+    done = here("tenant", "load", changed, "--keys", keys, "--external-id", name, **operator(houses.here))
+    assert (done.code, f"{name} is not what the manifest says" in done.err) == (2, True)
+    assert not keys.exists()
+    with S4AdminClient(houses.here.url, api_key=ADMIN_KEY) as admin:
+        assert name not in {each.external_id for each in admin.iter_tenants()}
+
+
+def test_changed_and_missing_vectors_are_named_and_made_again(
+    houses: TwoHouses, taken: Path, tmp_path: Path, here: Command
+) -> None:
+    changed, keys = tmp_path / "changed", tmp_path / "keys"
+    shutil.copytree(taken, changed)
+    first, *others = sorted((changed / "embeddings").rglob("*.parquet"))
+    table = pq.read_table(first)
+    negated = pa.array([[-value for value in row] for row in table["vector"].to_pylist()], table["vector"].type)
+    pq.write_table(table.set_column(table.schema.get_field_index("vector"), "vector", negated), first)
+    others[0].unlink()
+
+    code, said = loaded(here, houses, changed, "--keys", keys, "--external-id", "vectors")
+
+    assert (code, said["loaded"], said["failed"]) == (1, len(WORDS) + 2, 0)
+    assert {each["file"] for each in said["problems"]} == {
+        path.relative_to(changed).as_posix() for path in (first, others[0])
+    }
+    assert found(houses.here.url, json.loads(keys.read_text())["api_key"]) == found(houses.there.url, houses.key)
+
+
+def test_an_export_of_the_first_version_is_read(houses: TwoHouses, tmp_path: Path, here: Command) -> None:
+    keys = tmp_path / "keys"
+    code, said = loaded(here, houses, GOLDEN, "--keys", keys)
+    assert (code, said["loaded"]) == (0, 2)
+    with S4Client(houses.here.url, api_key=json.loads(keys.read_text())["api_key"]) as s4:
+        names = {each.filename: each.metadata for each in s4.iter_documents()}
+    assert names == {"tides.txt": {"year": 2026}, "loose.txt": {}}
+    with S4AdminClient(houses.here.url, api_key=ADMIN_KEY) as admin:
+        keeping = admin.get_tenant(said["tenant_id"]).keeping
+    assert keeping is not None
+    assert keeping.retention_days == 3650

@@ -244,6 +244,24 @@ async def test_a_replaced_document_begins_anew_and_a_longer_time_counts_at_once(
         assert len(await house.all(acme)) == 1
 
 
+async def test_a_hold_that_comes_after_retention_has_looked_wins(tmp_path: Path, set_clock: SetClock) -> None:
+    async with open_house(tmp_path) as house:
+        acme = await house.tenant()
+        document = await house.put(acme, "k", TEXT)
+        await kept(house, acme, retention=1)
+        set_clock(timedelta(days=2))
+        due = await house.core.retention._database.transact(lambda c: _due(c, acme))
+
+        await house.core.holds.place(acme.context, document.document_id, reason="Case 7")
+        assert not await house.core.retention._expire(OWNER.actor, due)
+        await house.core.lifecycle.hold(OWNER, document.tenant_id, reason="Case 8")
+        await house.core.holds.lift(acme.context, document.document_id)
+        assert not await house.core.retention._expire(OWNER.actor, due), "nor where the whole tenant is held"
+
+        await house.core.lifecycle.lift_hold(OWNER, document.tenant_id)
+        assert await house.core.retention._expire(OWNER.actor, due), "but for the holds it goes"
+
+
 async def _due(connection: Connection, tenant: Tenant) -> Document:
     (due,) = await keeping.uploaded_by(connection, tenant.context.tenant_id, FAR, limit=1)
     return due
@@ -346,6 +364,32 @@ async def test_what_nobody_reads_is_archived_after_its_days_and_what_searches_fi
         states = {document.key: document.status.value for document in await house.all(acme)}
         assert states == {"unread": "archived", "found": "ready", "downloaded": "ready"}, unread.key
         assert [entry["actor"] for entry in await trail(house, "document.archive")] == ["system"]
+
+
+@pytest.mark.parametrize("comes", ["a reader", "more days"])
+async def test_what_comes_after_retention_has_looked_keeps_a_document_out_of_the_archive(
+    comes: str, tmp_path: Path, set_clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = keeping.unread_since
+    async with open_house(tmp_path) as house:
+        acme = await house.tenant()
+        document = await house.put(acme, "k", TEXT)
+        await house.work()
+        await kept(house, acme, archive=30)
+        set_clock(timedelta(days=31))
+
+        async def looked(*arguments: Any, **named: Any) -> list[Document]:
+            due = await look(*arguments, **named)
+            if comes == "a reader":
+                await house.core.documents.note_access(document)
+            else:
+                await kept(house, acme, archive=40)
+            assert due, "it was due when it was looked for"
+            return due
+
+        monkeypatch.setattr(keeping, "unread_since", looked)
+        assert (await house.core.retention.run(OWNER)).archived == 0
+        assert (await house.get(acme, document.document_id)).status is DocumentStatus.READY
 
 
 async def test_a_new_catalog_knows_no_readers_and_archives_nothing_before_its_own_days(

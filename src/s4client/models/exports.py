@@ -3,8 +3,11 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from s4client.models.base import Model
 from s4client.models.documents import DocumentFailure
+from s4client.models.keeping import LegalHold
 from s4client.models.tenants import Tenant
 
 
@@ -31,7 +34,8 @@ class TenantExport(Model):
 
 
 class ExportedDocument(Model):
-    """A document as an export has it. `searchable`: by generation the revision whose chunks are."""
+    """A document as an export has it. `searchable`: by generation the revision whose chunks are; `holds` by `tenant`
+    and `operator`."""
 
     document_id: str
     key: str | None = None
@@ -45,11 +49,14 @@ class ExportedDocument(Model):
     updated_at: datetime
     version: int
     version_id: str
+    content_revision: int
     status: str
     error: DocumentFailure | None = None
     chunks: int | None = None
     pages: int | None = None
     searchable: dict[str, int]
+    archived_at: datetime | None = None
+    holds: dict[str, LegalHold] = Field(default_factory=dict)
 
 
 class ExportedPage(Model):
@@ -60,11 +67,13 @@ class ExportedPage(Model):
 
 
 class ArrivalState(Model):
-    """A document there, its id here, and whether it still has to come."""
+    """A document there, its id here, and whether it still has to come: its `state` is `missing`, `here`, `changed` or
+    `deleted`."""
 
     source_document_id: str
     document_id: str
     missing: bool
+    state: str
 
 
 class ImportAnswer(Model):

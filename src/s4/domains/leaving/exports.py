@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from s4.domains import audit
-from s4.domains.documents import Document, texts
+from s4.domains.documents import texts
 from s4.domains.leaving.model import EmbeddingSpace, ExportedDocument, TenantExport
 from s4.domains.leaving.queries import exports as queries
 from s4.domains.tenants import TenantService
@@ -16,7 +16,7 @@ from s4.engine.vectors import VectorGroup, VectorStore, chunk_rows, vector_group
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import AdminContext
-from s4.kernel.errors import DataCorrupt, InvalidRequest, NotFound
+from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, NotFound
 from s4.kernel.ids import DocumentId, GenerationId, TenantId, VersionId
 from s4.kernel.permissions import Permission
 from s4.platform.database import Connection, Database
@@ -94,26 +94,46 @@ class ExportService:
         """Of what `content` has described."""
         return self._store.stream(keys.content(tenant_id, document_id, version_id), start=start, end=end)
 
-    async def text(self, context: AdminContext, tenant_id: TenantId, document_id: DocumentId) -> tuple[Document, bytes]:
-        """The document and its extracted text, in the form that it is kept in. Raises `NotFound` when there is none."""
+    async def text(
+        self,
+        context: AdminContext,
+        tenant_id: TenantId,
+        document_id: DocumentId,
+        version_id: VersionId,
+        *,
+        content_revision: int,
+    ) -> bytes:
+        """The text that was extracted of a version at a revision, in the form that it is kept in; also of one that was
+        replaced a moment ago. Raises `NotFound` when there is none, or none that can be read."""
         await self._require(context, tenant_id)
-        async with self._database.read() as connection:
-            document = (await queries.live_among(connection, tenant_id, [document_id])).get(document_id)
-        text = await texts.load(self._store, document) if document is not None else None
-        if document is None or text is None:
+        key = keys.text(tenant_id, document_id, version_id, content_revision)
+        text = await texts.load_at(self._store, key, document_id)
+        if text is None:
             raise NotFound("There is no text of this document.")
-        return document, text.to_json_bytes()
+        return text.to_json_bytes()
 
     async def chunks(
-        self, context: AdminContext, tenant_id: TenantId, generation: GenerationId, *, after: str, through: str
+        self,
+        context: AdminContext,
+        tenant_id: TenantId,
+        generation: GenerationId,
+        revisions: Mapping[DocumentId, int],
     ) -> AsyncIterator[bytes]:
-        """The searchable rows of the documents between two ids, as Parquet. Raises `NotFound` when there are none."""
+        """The rows of these documents at these revisions, as Parquet. Raises `NotFound` when there are none, and
+        `Conflict` that names those of which another revision is searchable by now."""
         await self._require(context, tenant_id)
         async with self._database.read() as connection:
+            # The lines were read before, so what they name was in the table by now; what is still searchable in the
+            # next moment has not left it.
             table = (await queries.tables(connection, tenant_id)).get(generation)
-            found = await queries.page(connection, tenant_id, after=after, through=through, limit=_RECORDS)
-            revisions = await queries.searchable(connection, tenant_id, [each.document_id for each in found])
-        pairs = [(name, known[generation]) for name, known in revisions.items() if generation in known]
+            known = await queries.searchable(connection, tenant_id, sorted(revisions))
+        pairs = sorted(revisions.items())
+        moved = [name for name, revision in pairs if known.get(name, {}).get(generation) != revision]
+        if moved:
+            raise Conflict(
+                "Of these documents another revision is searchable by now: read their lines again.",
+                details={"documents": moved},
+            )
         if table is None or not pairs:
             raise NotFound("There are no chunks of these documents.")
         reader = await self._vectors.reader(keys.generation(tenant_id, generation, table.incarnation), table.version)

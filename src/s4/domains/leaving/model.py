@@ -1,8 +1,9 @@
 """What an export says of a tenant."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from s4.domains.documents import Document
@@ -10,8 +11,8 @@ from s4.domains.tenants import Tenant
 from s4.kernel.ids import DocumentId
 
 FORMAT = "s4-tenant-export"
-FORMAT_VERSION = 1
-"""Of the layout: raised when a reader of the one before would misread it."""
+FORMAT_VERSION = 2
+"""Of the layout: raised when a reader of the one before would misread it. One that passes over holds drops them."""
 PAGE_DOCUMENTS_MAX = 500
 """Of one page: their ids stand in one condition on the index."""
 
@@ -48,6 +49,14 @@ class ExportedDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrivingHold:
+    """A legal hold as it was there."""
+
+    reason: str
+    placed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """A document that comes from another deployment, as it was there."""
 
@@ -59,3 +68,16 @@ class Arrival:
     sha256: str
     metadata: Mapping[str, Any]
     uploaded_at: datetime
+    archived_at: datetime | None = None
+    holds: Mapping[str, ArrivingHold] = field(default_factory=dict)
+    """By who placed them there, `operator` or `tenant`."""
+
+
+class Presence(StrEnum):
+    """What there is here of an arrival. `CHANGED`: another document in its place, or one that lacks its holds.
+    `DELETED`: it was here, and somebody deleted it."""
+
+    MISSING = "missing"
+    HERE = "here"
+    CHANGED = "changed"
+    DELETED = "deleted"

@@ -3,7 +3,8 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +18,11 @@ from s4.domains.documents.routes.uploads import checked_key
 from s4.domains.leaving.erasures import Erasures
 from s4.domains.leaving.exports import ExportService
 from s4.domains.leaving.imports import ImportService
-from s4.domains.leaving.model import PAGE_DOCUMENTS_MAX, Arrival, ExportedDocument
+from s4.domains.leaving.model import PAGE_DOCUMENTS_MAX, Arrival, ExportedDocument, Presence
 from s4.domains.leaving.schemas import (
     ArrivalIn,
     ArrivalState,
+    ChunksQuestion,
     EmbeddingsKept,
     ErasureList,
     ErasureOut,
@@ -48,6 +50,7 @@ _FIELDS_BYTES = 16 * KIB  # of a document's line, its metadata apart
 _BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _DOWNLOAD: dict[int | str, dict[str, Any]] = {200: {"description": "The bytes.", **_BYTES}}
 _ID = Annotated[str, Query(max_length=40)]
+_Version = Annotated[str, Query(max_length=40, description="As the document's line names it.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ def _add_documents(router: DomainRouter, exports: ExportService) -> None:
         admin: CurrentAdmin,
         tenant_id: str,
         document_id: str,
-        version_id: Annotated[str, Query(max_length=40, description="As the document's line names it.")],
+        version_id: _Version,
         request: Request,
         _range: Annotated[str | None, Header(alias="Range")] = None,
         _if_range: Annotated[str | None, Header(alias="If-Range")] = None,
@@ -129,27 +132,32 @@ def _add_documents(router: DomainRouter, exports: ExportService) -> None:
         return StreamingResponse(body, status, headers, media_type="application/octet-stream")
 
     @router.get("/documents/{document_id}/text", permission=write, response_class=Response, responses=_DOWNLOAD)
-    async def export_text(admin: CurrentAdmin, tenant_id: str, document_id: str) -> Response:
+    async def export_text(
+        admin: CurrentAdmin,
+        tenant_id: str,
+        document_id: str,
+        version_id: _Version,
+        content_revision: Annotated[int, Query(ge=1, description="As the document's line names it.")],
+    ) -> Response:
         """The extracted text with pages, headings and warnings, in the form that it is kept in."""
-        _, text = await exports.text(admin, parse_tenant_id(tenant_id), parse_document_id(document_id))
+        tenant, document, version = parse_tenant_id(tenant_id), parse_document_id(document_id), _version(version_id)
+        text = await exports.text(admin, tenant, document, version, content_revision=content_revision)
         return Response(text, media_type="application/json")
 
 
 def _add_derived(router: DomainRouter, exports: ExportService) -> None:
     write = Permission.ADMIN_WRITE
 
-    @router.get(
-        "/chunks", permission=write, response_class=StreamingResponse, responses=_DOWNLOAD | error_responses(404)
+    @router.post(
+        "/chunks", permission=write, response_class=StreamingResponse, responses=_DOWNLOAD | error_responses(404, 409)
     )
-    async def export_chunks(
-        admin: CurrentAdmin, tenant_id: str, generation: _ID, after: _ID = "", through: _ID = "~"
-    ) -> Response:
-        """The searchable chunks and vectors of the documents after one id, up to and with another, as Parquet."""
-        if not is_generation_id(generation):
+    async def export_chunks(admin: CurrentAdmin, tenant_id: str, request: ChunksQuestion) -> Response:
+        """The searchable chunks and vectors of documents as their lines name them, as Parquet. Where another revision
+        is searchable by now, 409; `details.documents` says of which."""
+        if not is_generation_id(request.generation):
             raise NotFound("There is no such generation.")
-        rows = await exports.chunks(
-            admin, parse_tenant_id(tenant_id), GenerationId(generation), after=after, through=through
-        )
+        revisions = {parse_document_id(name): revision for name, revision in request.documents.items()}
+        rows = await exports.chunks(admin, parse_tenant_id(tenant_id), GenerationId(request.generation), revisions)
         return StreamingResponse(rows, media_type=PARQUET)
 
     @router.get(
@@ -182,13 +190,14 @@ def imports_router(imports: ImportService, limits: ArrivalLimits) -> DomainRoute
 
     @router.post("/missing", permission=write, response_model=ImportAnswer)
     async def import_missing(admin: CurrentAdmin, tenant_id: str, request: ImportQuestion) -> ImportAnswer:
-        """Which of these documents still have to come, and under which ids they are here, or will be."""
+        """Which of these documents still have to come, under which ids they are here, or will be, and which were
+        changed or deleted here."""
         arrivals = [each.arrival() for each in request.documents]
         found = await imports.missing(admin, parse_tenant_id(tenant_id), arrivals)
         return ImportAnswer(
             documents=[
-                ArrivalState(source_document_id=there, document_id=here, missing=missing)
-                for there, (here, missing) in found.items()
+                ArrivalState(source_document_id=there, document_id=here, missing=state is Presence.MISSING, state=state)
+                for there, (here, state) in found.items()
             ]
         )
 
@@ -201,8 +210,14 @@ def imports_router(imports: ImportService, limits: ArrivalLimits) -> DomainRoute
         responses=error_responses(409),
         openapi_extra=_FORM,
     )
-    async def import_document(admin: CurrentAdmin, tenant_id: str, request: Request) -> ExportedDocumentOut:
-        """A document as it was there: key, name, metadata, time of its upload, and bytes of that SHA-256."""
+    async def import_document(
+        admin: CurrentAdmin,
+        tenant_id: str,
+        request: Request,
+        replace: Annotated[bool, Query(description="Also where another document is in its place.")] = False,
+    ) -> ExportedDocumentOut:
+        """A document as it was there: key, name, metadata, time of its upload, legal holds, whether it is archived, and
+        bytes of that SHA-256."""
         form = MultipartStream(
             request,
             field_names={"document"},
@@ -215,7 +230,8 @@ def imports_router(imports: ImportService, limits: ArrivalLimits) -> DomainRoute
         arrival = _line(form.fields.get("document")).arrival()
         document_metadata.validate(arrival.metadata, limits.metadata)
         arrival = _cleaned(arrival)
-        document = await imports.receive(admin, parse_tenant_id(tenant_id), arrival, file.chunks)
+        tenant = parse_tenant_id(tenant_id)
+        document = await imports.receive(admin, tenant, arrival, file.chunks, replace=replace)
         return ExportedDocumentOut.of(ExportedDocument(document, {}))
 
     @router.post(
@@ -295,7 +311,7 @@ def _line(text: str | None) -> ArrivalIn:
 
 def _cleaned(arrival: Arrival) -> Arrival:
     """Names as an upload may have them. Raises `InvalidRequest`."""
-    return replace(
+    return with_changes(
         arrival,
         key=checked_key(arrival.key) if arrival.key is not None else None,
         filename=safe_filename(arrival.filename),

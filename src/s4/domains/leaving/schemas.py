@@ -1,13 +1,23 @@
 """HTTP shapes of exports and imports. Those of documents are also the lines of an export's files."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from s4.domains.documents.keeping_schemas import DocumentHoldOut, Reason
 from s4.domains.documents.schemas import DocumentError
 from s4.domains.leaving.erasure_model import Erasure
-from s4.domains.leaving.model import FORMAT, FORMAT_VERSION, PAGE_DOCUMENTS_MAX, Arrival, ExportedDocument, TenantExport
+from s4.domains.leaving.model import (
+    FORMAT,
+    FORMAT_VERSION,
+    PAGE_DOCUMENTS_MAX,
+    Arrival,
+    ArrivingHold,
+    ExportedDocument,
+    Presence,
+    TenantExport,
+)
 from s4.domains.tenants.schemas import TenantOut
 from s4.kernel.ids import parse_document_id
 from s4.platform.http.strict_json import JSON_TEXT
@@ -62,11 +72,14 @@ class ExportedDocumentOut(BaseModel):
     updated_at: datetime
     version: int
     version_id: str = Field(description="Of its bytes.")
+    content_revision: int = Field(description="Of which its text is.")
     status: str
     error: DocumentError | None
     chunks: int | None
     pages: int | None
     searchable: dict[str, int] = Field(description="By generation, the revision whose chunks are searchable.")
+    archived_at: datetime | None
+    holds: dict[str, DocumentHoldOut] = Field(description="Legal holds by who placed them: `tenant` or `operator`.")
 
     @classmethod
     def of(cls, exported: ExportedDocument) -> "ExportedDocumentOut":
@@ -87,17 +100,38 @@ class ExportedDocumentOut(BaseModel):
             updated_at=document.updated_at,
             version=document.revision,
             version_id=document.version_id,
+            content_revision=document.content_revision,
             status=document.status.value,
             error=error,
             chunks=document.chunks,
             pages=document.pages,
             searchable=dict(exported.searchable),
+            archived_at=document.archived_at,
+            holds={name: DocumentHoldOut(**hold) for name, hold in document.holds.items()},
         )
 
 
 class ExportedPage(BaseModel):
     documents: list[ExportedDocumentOut]
     next_after: str | None = Field(description="Ask on with it as `after`; null: these were the last.")
+
+
+class ChunksQuestion(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    generation: Annotated[str, Field(max_length=40)]
+    documents: Annotated[dict[str, int], Field(max_length=PAGE_DOCUMENTS_MAX)] = Field(
+        description="Their ids and, from their lines, the revisions that are searchable in this generation."
+    )
+
+
+class ArrivingHoldIn(BaseModel):
+    """A legal hold there. It is placed here anew, for the same reason."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    reason: Reason
+    placed_at: Annotated[UtcMoment, JSON_TEXT]
 
 
 class ArrivalIn(BaseModel):
@@ -113,6 +147,8 @@ class ArrivalIn(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     metadata: dict[str, Any] = Field(default_factory=dict)
     uploaded_at: Annotated[UtcMoment, JSON_TEXT]
+    archived_at: Annotated[UtcMoment, JSON_TEXT] | None = None
+    holds: dict[Literal["operator", "tenant"], ArrivingHoldIn] = Field(default_factory=dict)
 
     def arrival(self) -> Arrival:
         """Raises `NotFound` for an id that is none."""
@@ -125,6 +161,8 @@ class ArrivalIn(BaseModel):
             sha256=self.sha256,
             metadata=self.metadata,
             uploaded_at=self.uploaded_at,
+            archived_at=self.archived_at,
+            holds={name: ArrivingHold(hold.reason, hold.placed_at) for name, hold in self.holds.items()},
         )
 
 
@@ -143,7 +181,11 @@ class ImportQuestion(BaseModel):
 class ArrivalState(BaseModel):
     source_document_id: str
     document_id: str
-    missing: bool = Field(description="It is not here, or not with these bytes, this metadata and this time.")
+    missing: bool = Field(description="It still has to come.")
+    state: Presence = Field(
+        description="`here`: with these bytes, this metadata and this time, and held as it was there; `changed`: "
+        "another document is in its place; `deleted`: it was here and was deleted; `missing`: it never was."
+    )
 
 
 class ImportAnswer(BaseModel):

@@ -160,8 +160,12 @@ _EXPORTS = {
     "GET /api/v1/admin/tenants/{tenant_id}/export/documents/{document_id}/content": Call(
         params={"version_id": "ver_" + "a" * 26}
     ),
-    "GET /api/v1/admin/tenants/{tenant_id}/export/documents/{document_id}/text": Call(),
-    "GET /api/v1/admin/tenants/{tenant_id}/export/chunks": Call(params={"generation": "gen_" + "a" * 26}),
+    "GET /api/v1/admin/tenants/{tenant_id}/export/documents/{document_id}/text": Call(
+        params={"version_id": "ver_" + "a" * 26, "content_revision": "1"}
+    ),
+    "POST /api/v1/admin/tenants/{tenant_id}/export/chunks": Call(
+        json={"generation": "gen_" + "a" * 26, "documents": {"{document_id}": 1}}
+    ),
     "GET /api/v1/admin/tenants/{tenant_id}/export/embeddings/{space}/{part}": Call(),
     "GET /api/v1/admin/tenants/{tenant_id}/export/records/{kind}": Call(),
     "POST /api/v1/admin/tenants/{tenant_id}/import": Call(json={"source_tenant_id": "{tenant_id}"}),

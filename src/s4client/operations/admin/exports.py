@@ -50,17 +50,22 @@ class ExportsOperations(ServerOperations):
         return (yield from self._fetch(path, to, {"version_id": document.version_id}, progress))
 
     @operation
-    def export_text(self, tenant_id: str, document_id: str, to: Target) -> Flow[int]:
-        """Write a document's extracted text, as JSON. Raises `NotFound` when there is none."""
-        return (yield from self._fetch(_path(tenant_id, "export", "documents", document_id, "text"), to))
+    def export_text(self, tenant_id: str, document: ExportedDocument, to: Target) -> Flow[int]:
+        """Write the extracted text of that version of a document, as JSON. Raises `NotFound` when there is none."""
+        path = _path(tenant_id, "export", "documents", document.document_id, "text")
+        params: Params = {"version_id": document.version_id, "content_revision": document.content_revision}
+        return (yield from self._fetch(path, to, params))
 
     @operation
-    def export_chunks(
-        self, tenant_id: str, generation: str, to: Target, *, after: str = "", through: str = "~"
-    ) -> Flow[int]:
-        """Write the chunks of the documents after one id up to another, as Parquet. Raises `NotFound`."""
-        params = {"generation": generation, "after": after, "through": through}
-        return (yield from self._fetch(_path(tenant_id, "export", "chunks"), to, params))
+    def export_chunks(self, tenant_id: str, generation: str, documents: Mapping[str, int], to: Target) -> Flow[int]:
+        """Write the chunks of at most 500 documents, each at the revision that its line says is searchable, as Parquet.
+        Raises `NotFound`, and `Conflict` where others are by now; `details["documents"]` says of which."""
+        said = {"generation": generation, "documents": dict(documents)}
+        with output_to(to) as output:
+            sink = Download(output)
+            path = _path(tenant_id, "export", "chunks")
+            yield from self.send(Request(method="POST", path=path, json=said, sink=sink, repeatable=True))
+        return sink.received_bytes
 
     @operation
     def export_embeddings(self, tenant_id: str, space: str, part: str, to: Target) -> Flow[int]:
@@ -80,7 +85,7 @@ class ExportsOperations(ServerOperations):
 
     @operation
     def import_missing(self, tenant_id: str, documents: Sequence[Mapping[str, Any]]) -> Flow[ImportAnswer]:
-        """Which of an export's documents still have to come; at most 500."""
+        """Which of an export's documents still have to come, and which were changed or deleted here; at most 500."""
         request = Request(
             method="POST",
             path=_path(tenant_id, "import", "missing"),
@@ -96,9 +101,11 @@ class ExportsOperations(ServerOperations):
         document: Mapping[str, Any],
         content: UploadContent,
         *,
+        replace: bool = False,
         progress: Progress | None = None,
     ) -> Flow[ExportedDocument]:
-        """Bring a document as it was there. Repeated, it comes to the same."""
+        """Bring a document as it was there. Repeated, it comes to the same. Raises `Conflict` where another document is
+        in its place, unless it may `replace` it."""
         body = multipart(
             source_of(content),
             fields={"document": json.dumps(dict(document), ensure_ascii=False, separators=(",", ":"))},
@@ -106,7 +113,9 @@ class ExportsOperations(ServerOperations):
             content_type="application/octet-stream",
             progress=progress,
         )
-        request = Request(method="POST", path=_path(tenant_id, "import", "documents"), body=body, repeatable=True)
+        path = _path(tenant_id, "import", "documents")
+        params = {"replace": "true"} if replace else {}
+        request = Request(method="POST", path=path, params=params, body=body, repeatable=True)
         return (yield from self.send(request)).parse(ExportedDocument)
 
     @operation

@@ -9,11 +9,8 @@ from s4.domains.documents.keeping.changes import Find, change
 from s4.domains.documents.model import Document, missing
 from s4.domains.documents.queries import holds as queries
 from s4.domains.documents.queries import rows
-from s4.domains.tenants import TenantStatus
-from s4.domains.tenants import queries as tenant_queries
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import Actor, AdminContext, TenantContext
-from s4.kernel.errors import Conflict
 from s4.kernel.ids import DocumentId, TenantId
 from s4.kernel.permissions import Permission
 from s4.platform.chains import Chains, Draft, Head
@@ -83,7 +80,7 @@ class Holds:
                 return None
             holds = {name: hold for name, hold in current.holds.items() if name != holder}
             if reason is not None:
-                await _require_staying(connection, tenant_id)
+                await queries.require_staying(connection, tenant_id)
                 holds[holder] = {"reason": reason, "placed_at": known["placed_at"] if known else rfc3339(now)}
             body = {name: value for name, value in live_body(current).items() if name != "holds"}
             return Draft("live", body | {"holds": holds} if holds else body)
@@ -105,11 +102,3 @@ class Holds:
         if document is None:
             raise missing()  # deleted between the two
         return document
-
-
-async def _require_staying(connection: Connection, tenant_id: TenantId) -> None:
-    """The tenant's row is locked, so that its deletion, which looks for holds, comes before this or after."""
-    await tenant_queries.revision(connection, tenant_id)
-    body = await tenant_queries.body(connection, tenant_id)
-    if body is None or body["status"] == TenantStatus.DELETING:
-        raise Conflict("The tenant is being deleted; place it under a hold as a whole.")

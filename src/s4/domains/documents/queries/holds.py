@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from s4.domains.documents.model import Document
 from s4.domains.documents.models import documents
 from s4.domains.documents.queries.rows import document
+from s4.domains.tenants import TenantStatus
 from s4.domains.tenants import queries as tenant_queries
 from s4.kernel.errors import Conflict, Unavailable
 from s4.kernel.ids import TenantId
@@ -40,6 +41,15 @@ async def require_none(connection: Connection, tenant_id: TenantId, *, for_good:
     under_way = sa.exists().where(commit_tickets.c.tenant_id == tenant_id, commit_tickets.c.kind == "document")
     if (await connection.execute(sa.select(under_way))).scalar_one():
         raise Unavailable("Documents of this tenant are still being changed; try again.")
+
+
+async def require_staying(connection: Connection, tenant_id: TenantId) -> None:
+    """For who places one: raises `Conflict` for a tenant that is being deleted. Its row is locked, so that its
+    deletion, which looks for holds, comes before this or after."""
+    await tenant_queries.revision(connection, tenant_id)
+    body = await tenant_queries.body(connection, tenant_id)
+    if body is None or body["status"] == TenantStatus.DELETING:
+        raise Conflict("The tenant is being deleted; place it under a hold as a whole.")
 
 
 async def count(connection: Connection, tenant_id: TenantId) -> int:

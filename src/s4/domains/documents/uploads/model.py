@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,8 +19,9 @@ class UploadRequest:
     """What the caller says of the bytes. `create_only`: a live document with this key is a conflict.
 
     `declared_bytes` is their exact number, if it was declared. `bytes_at_least` and `bytes_at_most` are what a form's
-    own length tells of the file in it. `document_id` and `uploaded_at` are of a document that comes from elsewhere: its
-    id where it has no key, and when it was first uploaded.
+    own length tells of the file in it. What follows `create_only` is of a document that comes from elsewhere: its id
+    where it has no key, when it was first uploaded, since when it is archived, and its legal holds, the reasons by who
+    placed them.
     """
 
     filename: str
@@ -35,6 +36,8 @@ class UploadRequest:
     create_only: bool = False
     document_id: DocumentId | None = None
     uploaded_at: datetime | None = None
+    archived_at: datetime | None = None
+    holds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def idempotency_hash(self) -> str | None:

@@ -9,7 +9,7 @@ so that two racing repeats meet at one chain.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +52,9 @@ _DISCARD_WAIT_SECONDS = 1.0
 _IDEMPOTENT_IDS_MAX = 1000  # documents that one Idempotency-Key may have named over the years
 
 
+Noted = Callable[[Connection, Head], Awaitable[None]]
+
+
 class _Replayed(Exception):
     """Another request with the same Idempotency-Key was first."""
 
@@ -85,9 +88,10 @@ class Uploads:
         *,
         content: AsyncIterator[bytes],
         finish: FinishRequest | None = None,
+        noted: Noted | None = None,
     ) -> UploadResult:
         """Stores `content` as a document. When this returns, the document is acknowledged: in the bucket, in the
-        catalog, and on its way into the index.
+        catalog, and on its way into the index. `noted` runs in the transaction that makes it visible.
 
         Raises `PayloadTooLarge`, `LimitReached`, `Conflict`, `PreconditionFailed`, `Unavailable`, and what reading
         `content` raises; then nothing of it is visible.
@@ -114,6 +118,8 @@ class Uploads:
                 return draft
 
             async def settled(connection: Connection, head: Head) -> UploadResult:
+                if noted is not None:
+                    await noted(connection, head)
                 document = await rows.live(connection, context.tenant_id, opened.document_id)
                 made = document_from(context.tenant_id, opened.document_id, head.revision, head.body)
                 return UploadResult(
@@ -268,6 +274,12 @@ class Uploads:
             "uploaded_at": rfc3339(request.uploaded_at or now),
             "created": created,
         }
+        if request.archived_at is not None:
+            body["archived_at"] = rfc3339(request.archived_at)
+        if request.holds:
+            await holds.require_staying(connection, tenant_id)
+            placed_at = rfc3339(now)
+            body["holds"] = {who: {"reason": why, "placed_at": placed_at} for who, why in request.holds.items()}
         if said:
             body["idempotency"] = said | {"created": created}
         return Draft("live", body)

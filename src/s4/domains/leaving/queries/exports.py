@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from s4.domains.audit.models import audit_entries
 from s4.domains.documents import Document
+from s4.domains.documents.chain import TOMBSTONE
 from s4.domains.documents.models import documents
 from s4.domains.documents.queries import rows
 from s4.domains.indexing.models import document_index, index_tables
@@ -39,13 +40,9 @@ async def counts(connection: Connection, tenant_id: TenantId) -> tuple[int, int,
     return int(total), int(waiting), int(size_bytes)
 
 
-async def page(
-    connection: Connection, tenant_id: TenantId, *, after: str, through: str | None = None, limit: int
-) -> list[Document]:
-    """Live documents in the order of their ids, after one id and up to, and with, another."""
+async def page(connection: Connection, tenant_id: TenantId, *, after: str, limit: int) -> list[Document]:
+    """Live documents in the order of their ids, after one id."""
     wanted = sa.select(documents).where(*_live(tenant_id), documents.c.document_id > after)
-    if through is not None:
-        wanted = wanted.where(documents.c.document_id <= through)
     found = await connection.execute(wanted.order_by(documents.c.document_id).limit(limit))
     return [rows.document(row) for row in found]
 
@@ -57,6 +54,20 @@ async def live_among(
         sa.select(documents).where(*_live(tenant_id), documents.c.document_id.in_(document_ids))
     )
     return {DocumentId(row.document_id): rows.document(row) for row in found}
+
+
+async def deleted_among(
+    connection: Connection, tenant_id: TenantId, document_ids: Sequence[DocumentId]
+) -> set[DocumentId]:
+    """Those that were here, and are not any more."""
+    found = await connection.execute(
+        sa.select(documents.c.document_id).where(
+            documents.c.tenant_id == tenant_id,
+            documents.c.state == TOMBSTONE,
+            documents.c.document_id.in_(document_ids),
+        )
+    )
+    return set(found.scalars())
 
 
 async def searchable(

@@ -2,8 +2,9 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from s4client import ExportedDocument, S4AdminClient, TenantExport
 
 PART_DOCUMENTS = 200
+_TURNS_MAX = 8  # of a part whose documents are changed while it is taken; each takes what has changed since the last
 T = TypeVar("T")
 
 Target = Annotated[Path, typer.Option("--to", metavar="DIR", help="Directory of the export; made if it is not there.")]
@@ -115,9 +117,12 @@ class Export:
     def _begin(self) -> list[dict[str, Any]]:
         done = self._folder.journal()
         if not done:
-            self._folder.note({"kind": "begun", "tenant_id": self._tenant_id, "at": rfc3339(datetime.now(UTC))})
+            begun = {"tenant_id": self._tenant_id, "format_version": FORMAT_VERSION, "at": rfc3339(datetime.now(UTC))}
+            self._folder.note({"kind": "begun"} | begun)
         elif done[0].get("tenant_id") != self._tenant_id:
             raise WrongUsage(f"{self._folder.root} holds the beginning of another tenant's export.")
+        elif done[0].get("format_version") != FORMAT_VERSION:
+            raise WrongUsage(f"{self._folder.root} holds what another release began: name another directory.")
         return done
 
     # -- documents
@@ -136,21 +141,43 @@ class Export:
                 return
 
     def _part(self, part: int, after: str, through: str, documents: "tuple[ExportedDocument, ...]") -> dict[str, Any]:
-        entries, problems = list[FileEntry](), list[dict[str, str]]()
-        for found in self._each(self._document, documents):
-            entries += found[0]
-            problems += found[1]
-        for generation in sorted({name for each in documents for name in each.searchable}):
-            name = self._folder.chunks(generation, part)
-            if self._fetched(
-                lambda to, of=generation: self._s4.export_chunks(  # type: ignore[misc]
-                    self._tenant_id, of, to, after=after, through=through
-                ),
-                name,
-            ):
-                entries.append(self._folder.entry(name))
-        lines = [json.dumps(each.model_dump(mode="json"), ensure_ascii=False).encode() + b"\n" for each in documents]
-        entries.append(self._folder.write(self._folder.documents(part), lines))
+        """Bytes, text and chunks of each document are of the state that its line names. Where something of that state
+        is gone, the document was changed: then its line is read again, and it is taken as it is now."""
+        lines = {each.document_id: each for each in documents}
+        taken, wanted = dict[str, _Taken](), [*documents]
+        for turn in range(_TURNS_MAX):
+            taken |= {each.document_id: found for each, found in self._each(self._document, wanted)}
+            chunks, moved = self._chunks(part, lines.values())
+            lost = {name for name, found in taken.items() if found.is_lacking}
+            if not moved | lost or turn == _TURNS_MAX - 1:
+                break
+            now = self._lines_now(after, through)
+            wanted = [now[name] for name in sorted(moved | lost) if name in now and now[name] != lines[name]]
+            gone = (moved | lost) - now.keys()  # deleted, and so is what was taken of it
+            if not (wanted or gone or moved):
+                break  # nobody has changed what is lacking: it is a problem
+            lines = {name: each for name, each in lines.items() if name not in gone}
+            lines |= {each.document_id: each for each in wanted}
+            taken = {name: found for name, found in taken.items() if name in lines}
+        return self._noted(part, through, lines, taken, chunks, moved)
+
+    def _noted(
+        self,
+        part: int,
+        through: str,
+        lines: "dict[str, ExportedDocument]",
+        taken: "dict[str, _Taken]",
+        chunks: list[FileEntry],
+        moved: set[str],
+    ) -> dict[str, Any]:
+        """The lines on disk, and what the journal says of the part."""
+        documents = [lines[name] for name in sorted(lines)]
+        said = [json.dumps(each.model_dump(mode="json"), ensure_ascii=False).encode() + b"\n" for each in documents]
+        written = self._folder.write(self._folder.documents(part), said)
+        problems = [problem for each in documents for problem in taken[each.document_id].problems]
+        problems += [_problem(name, "It was changed again and again meanwhile: its chunks are not here.")
+                     for name in sorted(moved & lines.keys())]  # fmt: skip
+        entries = [entry for each in documents for entry in taken[each.document_id].files]
         return {
             "kind": "documents",
             "part": part,
@@ -158,29 +185,69 @@ class Export:
             "documents": len(documents),
             "content_bytes": sum(each.size for each in documents),
             "problems": problems,
-            "files": [each.to_dict() for each in entries],
+            "files": [each.to_dict() for each in (*entries, *chunks, written)],
         }
 
-    def _document(self, document: "ExportedDocument") -> tuple[list[FileEntry], list[dict[str, str]]]:
-        """Its files, and what was wrong with them."""
+    def _chunks(self, part: int, lines: "Iterable[ExportedDocument]") -> tuple[list[FileEntry], set[str]]:
+        """Files with the chunks that the lines name, and the documents of which others are searchable by now."""
+        from s4client import Conflict
+
+        lines = [*lines]
+        entries, moved = list[FileEntry](), set[str]()
+        for generation in sorted({name for each in lines for name in each.searchable}):
+            revisions = {
+                each.document_id: each.searchable[generation] for each in lines if generation in each.searchable
+            }
+            name = self._folder.chunks(generation, part)
+
+            def fetch(to: Path, of: str = generation, wanted: dict[str, int] = revisions) -> int:
+                return self._s4.export_chunks(self._tenant_id, of, wanted, to)
+
+            while revisions:  # every turn takes some out
+                try:
+                    if self._fetched(fetch, name):
+                        entries.append(self._folder.entry(name))
+                    break
+                except Conflict as error:
+                    late = set(error.details.get("documents", ())) & revisions.keys()
+                    if not late:
+                        raise
+                    moved |= late
+                    for each in late:
+                        del revisions[each]
+        return entries, moved
+
+    def _lines_now(self, after: str, through: str) -> "dict[str, ExportedDocument]":
+        """Of the documents between two ids, with the latter."""
+        found = dict[str, "ExportedDocument"]()
+        asked: str | None = after
+        while asked is not None and asked < through:
+            page = self._s4.export_documents(self._tenant_id, after=asked, limit=PART_DOCUMENTS)
+            found |= {each.document_id: each for each in page.documents if each.document_id <= through}
+            asked = page.next_after
+        return found
+
+    def _document(self, document: "ExportedDocument") -> "_Taken":
         from s4client import NotFound
 
         name = self._folder.content(document.document_id)
         path = self._folder.prepare(name)
-        entries, problems = list[FileEntry](), list[dict[str, str]]()
+        taken = _Taken()
         try:
             if not (path.exists() and path.stat().st_size == document.size and sha256_of(path) == document.sha256):
                 self._s4.export_content(self._tenant_id, document, path)
-            entries.append(self._folder.entry(name))
-            if entries[0].sha256 != document.sha256:
-                problems.append(_problem(document, "Its bytes do not match their SHA-256."))
+            taken.files.append(self._folder.entry(name))
+            if taken.files[0].sha256 != document.sha256:
+                taken.problems.append(_problem(document.document_id, "Its bytes do not match their SHA-256."))
         except NotFound:
-            problems.append(_problem(document, "Its bytes are not in the store."))
+            taken.lack(document, "Its bytes are not in the store.")
         self._bar.advance(document.size)
         text = self._folder.text(document.document_id)
-        if self._fetched(lambda to: self._s4.export_text(self._tenant_id, document.document_id, to), text):
-            entries.append(self._folder.entry(text))
-        return entries, problems
+        if self._fetched(lambda to: self._s4.export_text(self._tenant_id, document, to), text):
+            taken.files.append(self._folder.entry(text))
+        elif document.status == "ready":  # which it is by its text
+            taken.lack(document, "Its text is not in the store, or cannot be read.")
+        return taken
 
     # -- what else there is
 
@@ -242,8 +309,10 @@ class Export:
             path.unlink()
         return size_bytes > 0
 
-    def _each(self, work: "Callable[[ExportedDocument], T]", documents: "Iterable[ExportedDocument]") -> Iterator[T]:
-        yield from self._pool.map(work, documents)
+    def _each(
+        self, work: "Callable[[ExportedDocument], T]", documents: "Sequence[ExportedDocument]"
+    ) -> "Iterator[tuple[ExportedDocument, T]]":
+        yield from zip(documents, self._pool.map(work, documents), strict=True)
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -254,5 +323,18 @@ class Export:
             self._pool.shutdown(cancel_futures=True)
 
 
-def _problem(document: "ExportedDocument", message: str) -> dict[str, str]:
-    return {"document_id": document.document_id, "message": message}
+@dataclass(slots=True)
+class _Taken:
+    """Of one document: its files, and what was wrong. `is_lacking`: something of what its line names was not there."""
+
+    files: list[FileEntry] = field(default_factory=list)
+    problems: list[dict[str, str]] = field(default_factory=list)
+    is_lacking: bool = False
+
+    def lack(self, document: "ExportedDocument", message: str) -> None:
+        self.problems.append(_problem(document.document_id, message))
+        self.is_lacking = True
+
+
+def _problem(document_id: str, message: str) -> dict[str, str]:
+    return {"document_id": document_id, "message": message}

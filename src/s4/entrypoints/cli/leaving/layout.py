@@ -7,6 +7,7 @@ beginning of one, whose journal says which parts are whole.
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,14 +17,23 @@ from typing import Any
 from s4.entrypoints.cli.options import WrongUsage
 
 FORMAT = "s4-tenant-export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """As the server's (`domains/leaving/model.py`): the command line imports no domains, which take a second."""
+_READS = (1, FORMAT_VERSION)
+"""Version 1 knows no holds and no archive of documents: what is loaded from it has none."""
 MANIFEST = "manifest.json"
 FILES = "files.jsonl"
 TENANT = "tenant.json"
 GENERATIONS = "generations.json"
 RECORDS = ("usage", "endpoints", "audit")
+_AT_THE_TOP = {MANIFEST, FILES, TENANT, GENERATIONS, *(f"{kind}.jsonl" for kind in RECORDS)}
 _JOURNAL = "export.journal"
+_OURS = re.compile(
+    r"(content/../doc_\w+|text/../doc_\w+\.json|documents/\d+\.jsonl|chunks/gen_\w+/\d+\.parquet"
+    r"|embeddings/[^/]+/[0-9a-f]{2}\.parquet)"
+)
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
+"""What is written beside its place before it is moved there (`write` below, and s4client)."""
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -133,11 +143,24 @@ class Folder:
 
     def finish(self, entries: Iterable[FileEntry], said: Mapping[str, Any]) -> None:
         """The list of files, then the manifest; then the journal goes."""
+        entries = [*entries]
+        self._sweep({each.path for each in entries})
         lines = (json.dumps(each.to_dict(), separators=(",", ":")).encode() + b"\n" for each in entries)
         files = self.write(FILES, lines)
         head = {"format": FORMAT, "format_version": FORMAT_VERSION}
         self.write_json(MANIFEST, head | dict(said) | {"files": files.to_dict()})
         (self.root / _JOURNAL).unlink(missing_ok=True)
+
+    def _sweep(self, listed: set[str]) -> None:
+        """Removes what the list does not name: bytes of documents that were deleted or replaced before their part was
+        whole, and what a crash cut short. Only what an export writes: the directory may hold other things."""
+        for path in self.root.rglob("*"):
+            name = path.relative_to(self.root).as_posix()
+            cut = _PART.fullmatch(path.name)
+            whole = path.with_name(cut[1]).relative_to(self.root).as_posix() if cut else name
+            is_ours = _OURS.fullmatch(whole) or (cut and whole in _AT_THE_TOP)
+            if is_ours and name not in listed and path.is_file():
+                path.unlink()
 
     # -- reading
 
@@ -155,20 +178,32 @@ class Folder:
             raise WrongUsage(f"The {MANIFEST} of {self.root} is damaged.") from error
         if not isinstance(said, dict) or said.get("format") != FORMAT:
             raise WrongUsage(f"{self.root} is no export of a tenant.")
-        if said.get("format_version") != FORMAT_VERSION:
+        if said.get("format_version") not in _READS:
             raise WrongUsage(
-                f"The export has version {said.get('format_version')}; this release reads {FORMAT_VERSION}."
+                f"The export has version {said.get('format_version')}; this release reads "
+                f"{', '.join(map(str, _READS))}."
             )
         return said
 
     def files(self, manifest: Mapping[str, Any]) -> Iterator[FileEntry]:
         """Every file that the manifest vouches for. Raises `WrongUsage` when the list is not the manifest's."""
         said = FileEntry.of(manifest["files"])
-        if self.entry(said.path) != said:
-            raise WrongUsage(f"{said.path} is not what the manifest says: the export is damaged.")
+        self.require(said)
         with self.path(said.path).open("rb") as file:
             for line in file:
                 yield FileEntry.of(json.loads(line))
+
+    def holds(self, entry: FileEntry) -> bool:
+        """Whether the file is there, and is what the list says. Reads it."""
+        try:
+            return self.entry(entry.path) == entry
+        except OSError:
+            return False
+
+    def require(self, entry: FileEntry) -> None:
+        """Raises `WrongUsage` for a file that is not what the list says."""
+        if not self.holds(entry):
+            raise WrongUsage(f"{entry.path} is not what the manifest says: the export is damaged.")
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
         with self.path(name).open("rb") as file:
