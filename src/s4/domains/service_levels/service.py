@@ -85,12 +85,23 @@ class ServiceLevels:
         running month. Raises `NotFound` for a tenant that is none."""
         promises = await self._promises()
         async with self._database.read() as connection:
-            now = await self._database.now(connection)
-            month = start or Grain.MONTH.floor(now)
-            end = Grain.MONTH.following(month)
-            rows = await _rows(connection, month, tenant_id, limit)
-            sums = await queries.by_plan(connection, month)
-            unattributed = await reading.nobodys_failures(connection, month, end)
+            return await self._month(connection, promises, start, tenant_id=tenant_id, limit=limit)
+
+    async def _month(
+        self,
+        connection: Connection,
+        promises: Promises,
+        start: datetime | None,
+        *,
+        tenant_id: TenantId | None,
+        limit: int,
+    ) -> Month:
+        now = await self._database.now(connection)
+        month = start or Grain.MONTH.floor(now)
+        end = Grain.MONTH.following(month)
+        rows = await _rows(connection, month, tenant_id, limit)
+        sums = await queries.by_plan(connection, month)
+        unattributed = await reading.nobodys_failures(connection, month, end)
         closed = now >= end
         tenants = [_tenant_level(row, promises, closed=closed) for row in rows]
         tenants.sort(key=lambda each: (-(each.level.budget_spent or 0.0), -each.level.requests, each.tenant_id))
@@ -102,10 +113,11 @@ class ServiceLevels:
         return Month(month, closed, unattributed, plans, tenants[:limit])
 
     async def report(self, tenant_id: TenantId, start: datetime | None) -> Report:
-        """Raises `NotFound`."""
-        month = await self.month(start, tenant_id=tenant_id, limit=1)
-        end = Grain.MONTH.following(month.start)
-        async with self._database.read() as connection:
+        """Days and month are of one moment. Raises `NotFound`."""
+        promises = await self._promises()
+        async with self._database.snapshot() as connection:
+            month = await self._month(connection, promises, start, tenant_id=tenant_id, limit=1)
+            end = Grain.MONTH.following(month.start)
             now = await self._database.now(connection)
             days = await reading.series(connection, tenant_id, Grain.DAY, month.start, end)
         (tenant,) = month.tenants
