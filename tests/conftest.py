@@ -25,7 +25,6 @@ _LONGEST = ("faults", "storm", "acceptance", "isolation", "api", "migrations", "
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(_OfProcesses())
     config.stash[_SEAWEEDFS] = SeaweedFS()
     config.stash[_GOOGLE] = GoogleStorage()
     config.stash[_POSTGRESQL] = PostgreSQL()
@@ -35,14 +34,9 @@ _PROCESSES = {"faults", "storm"}
 """Folders that are for `make test-processes` as a whole."""
 
 
-class _OfProcesses:
-    """A plugin, as it must come before what chooses by marks."""
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            if _PROCESSES & set(item.path.parts):
-                item.add_marker(pytest.mark.processes)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if _PROCESSES & set(item.path.parts):
+        item.add_marker(pytest.mark.processes)
 
 
 @pytest.hookimpl(trylast=True)

@@ -39,7 +39,8 @@ from s4.domains.documents.queries import rows
 from s4.domains.maintenance.holds import Holds
 from s4.domains.tenants import NewTenant, TenantService, TenantStatus
 from s4.domains.tenants import queries as tenant_queries
-from s4.domains.tenants.model import Body, public_body
+from s4.domains.tenants.lifecycle import audited
+from s4.domains.tenants.model import Body
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import AdminContext
@@ -419,18 +420,7 @@ class Rewinder:
                 return None
             return {**body, "status": TenantStatus.ACTIVE, "status_reason": None}
 
-        async def noted(connection: Connection, before: Body, after: Body) -> None:
-            await audit.record(
-                connection,
-                context.actor,
-                "tenant.activate",
-                f"tenant/{tenant_id}",
-                tenant_id=tenant_id,
-                before=public_body(before),
-                after=public_body(after),
-            )
-
-        await self._tenants.change(tenant_id, decide, noted=noted)
+        await self._tenants.change(tenant_id, decide, noted=audited(context.actor, "tenant.activate", tenant_id))
 
     async def _note(self, context: AdminContext, action: str, job: "_Job") -> None:
         done = job.done

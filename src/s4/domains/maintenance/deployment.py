@@ -156,18 +156,18 @@ async def mark_of(store: ObjectStore) -> Mark | None:
     return Mark(epoch, term, int(replica["term"]) if replica is not None else None)
 
 
-async def own_copy(replica: ObjectStore, deployment: Deployment) -> ObjectStore | None:
-    """`replica`, if it is a copy of this deployment's bucket, or is becoming one; None while it is anything else:
+async def is_own_copy(replica: ObjectStore, deployment: Deployment) -> bool:
+    """Whether `replica` is a copy of this deployment's bucket, or is becoming one; not while it is anything else:
     empty, a stranger's, or the former first bucket. Raises `Superseded` when it was promoted."""
     mark = await mark_of(replica)
     if mark is None:  # the first copying has not ended
         begun = await _document(replica, keys.REPLICA)
-        return replica if begun is not None and begun["epoch"] == deployment.epoch else None
+        return begun is not None and begun["epoch"] == deployment.epoch
     if mark.epoch != deployment.epoch:
-        return None
+        return False
     if mark.term > deployment.term:
         raise Superseded(deployment.term, mark.term)
-    return replica if mark.is_copy else None
+    return mark.is_copy
 
 
 async def newest_term(store: ObjectStore, epoch: str, *, since: int) -> int:

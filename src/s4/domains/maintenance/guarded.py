@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from s4.domains.maintenance.deployment import own_copy
+from s4.domains.maintenance.deployment import is_own_copy
 from s4.domains.maintenance.model import Deployment
 from s4.kernel.errors import Conflict, Unavailable
 from s4.kernel.keys import ObjectKey
@@ -84,11 +84,11 @@ class GuardedCopy:
 
 async def guarded_copy(replica: ObjectStore, deployment: Deployment) -> GuardedCopy | None:
     """None while `replica` is no copy of the deployment's bucket. Raises `Superseded`, `Unavailable`."""
-    if await own_copy(replica, deployment) is None:
+    if not await is_own_copy(replica, deployment):
         return None
 
     async def require() -> None:
-        if await own_copy(replica, deployment) is None:
+        if not await is_own_copy(replica, deployment):
             raise Conflict("The second bucket is no copy of this one any more.")
 
     return GuardedCopy(replica, require)

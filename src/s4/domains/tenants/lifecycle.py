@@ -250,16 +250,10 @@ class TenantLifecycle:
             after = await decide(connection, now, body)
             return None if after == body else after
 
+        note = audited(actor, action, tenant_id)
+
         async def noted(connection: Connection, before: Body, after: Body) -> None:
-            await audit.record(
-                connection,
-                actor,
-                action,
-                f"tenant/{tenant_id}",
-                tenant_id=tenant_id,
-                before=public_body(before),
-                after=public_body(after),
-            )
+            await note(connection, before, after)
             if tell is not None:
                 await tell(connection, before, after)
 
@@ -275,3 +269,20 @@ class TenantLifecycle:
 def _tombstone(body: Body, now: datetime) -> dict[str, Any]:
     """Nothing of whom it was."""
     return {"status": DELETED, "created_at": body["created_at"], "deleted_at": rfc3339(now)}
+
+
+def audited(actor: Actor, action: str, tenant_id: TenantId) -> Noted:
+    """A change of a tenant in the audit trail, as it was and as it is."""
+
+    async def noted(connection: Connection, before: Body, after: Body) -> None:
+        await audit.record(
+            connection,
+            actor,
+            action,
+            f"tenant/{tenant_id}",
+            tenant_id=tenant_id,
+            before=public_body(before),
+            after=public_body(after),
+        )
+
+    return noted
