@@ -25,6 +25,7 @@ from s4 import __version__
 from s4.domains.audit.model import Batch
 from s4.domains.backup.model import Entry, Manifest, Part, Sample, Work, backup_id, point_of
 from s4.domains.backup.place import Place, Traffic
+from s4.domains.backup.reading import read_together
 from s4.domains.backup.samples import Finds, choose
 from s4.domains.backup.snapshot import Snapshot, take
 from s4.domains.documents.chain import subject as document_subject
@@ -218,12 +219,11 @@ class Creator:
             return former.sum == known_sum
         try:
             encrypted = self._place.vault is not None  # as the former backup, or its entry was not offered
-            packed = b"".join([chunk async for chunk in self._place.data(former.data, encrypted=encrypted)])
-            data = packed[former.offset : former.offset + former.size_bytes]
-            _sound(former.key, data, run.snapshot)
+            found = await read_together(self._place, [former], encrypted=encrypted)
+            _sound(former.key, found[former.key], run.snapshot)
         except DataCorrupt:
             return False
-        return former.sum == f"sha256:{hashlib.sha256(data).hexdigest()}"
+        return True
 
     async def _copied(self, run: _Run, info: ObjectInfo) -> Entry:
         """A large object as a data object of its own."""

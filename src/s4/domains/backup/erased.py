@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from s4.domains.backup.model import Entry, Erased, Manifest
+from s4.domains.backup.model import Erased, Manifest
 from s4.domains.backup.place import Place
-from s4.domains.backup.restorer import checked
+from s4.domains.backup.reading import read_together
 from s4.domains.leaving import erased_tenants
 from s4.domains.maintenance.deployment import mark_of
 from s4.kernel import keys
@@ -90,15 +90,8 @@ async def _beside(place: Place) -> Erased:
 
 
 async def _listed(place: Place, manifest: Manifest) -> dict[ObjectKey, bytes]:
-    by_data: dict[str, list[Entry]] = {}
-    async for entry in place.entries_below(manifest, _LIST):
-        by_data.setdefault(entry.data, []).append(entry)
-    listed: dict[ObjectKey, bytes] = {}
-    for name, of in by_data.items():
-        encrypted = manifest.encrypted_under is not None
-        packed = b"".join([chunk async for chunk in place.data(name, encrypted=encrypted)])
-        listed |= {entry.key: checked(entry, packed) for entry in of}
-    return listed
+    entries = [entry async for entry in place.entries_below(manifest, _LIST)]
+    return await read_together(place, entries, encrypted=manifest.encrypted_under is not None)
 
 
 def _way_on(error: DataCorrupt | InvalidRequest) -> str:

@@ -11,9 +11,8 @@ Who was erased since the backup was made is left out (`Erased`): a restore bring
 gone.
 """
 
-import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,6 +22,7 @@ import structlog
 from s4.domains.backup.creator import Progress, silent
 from s4.domains.backup.model import Counts, Entry, Erased, Manifest, Sample
 from s4.domains.backup.place import Place, Traffic
+from s4.domains.backup.reading import checked, digest_of, is_sum, require_sum
 from s4.domains.maintenance.restoring import begin_restore, begun_restore, end_restore
 from s4.kernel import keys
 from s4.kernel.clock import Clock
@@ -217,7 +217,7 @@ class Restorer:
 
     async def _stream(self, name: str, entry: Entry, *, encrypted: bool) -> None:
         """Nothing is visible in the target before the sum is right."""
-        digest = _digest_of(entry)
+        digest = digest_of(entry)
         left = entry.size_bytes
         async with self._target.upload(entry.key) as upload:
             async for chunk in self._place.data(name, encrypted=encrypted):
@@ -227,14 +227,14 @@ class Restorer:
                 await upload.write(piece)
                 if left == 0 and piece:
                     break
-            _require(entry, digest.hexdigest(), left)
+            require_sum(entry, digest.hexdigest(), left)
             await upload.commit()
 
     async def _agrees(self, entry: Entry) -> bool:
-        digest = _digest_of(entry)
+        digest = digest_of(entry)
         async for chunk in self._target.stream(entry.key):
             digest.update(chunk)
-        return _is_sum(entry, digest.hexdigest())
+        return is_sum(entry, digest.hexdigest())
 
     async def _verify(self, manifest: Manifest, erased: Erased, opened: Opened, done: Restored) -> None:
         done.counts = counts = await opened.counts()
@@ -250,38 +250,6 @@ class Restorer:
             done.samples += 1
             if not await opened.finds(sample):
                 done.problems.append(f"A search does not find {sample.document_id} of {sample.tenant_id} any more.")
-
-
-def checked(entry: Entry, packed: bytes | bytearray) -> bytes:
-    """The bytes of `entry` in a data object. Raises `DataCorrupt` unless they are what was copied."""
-    data = bytes(packed[entry.offset : entry.offset + entry.size_bytes])
-    digest = _digest_of(entry)
-    digest.update(data)
-    _require(entry, digest.hexdigest(), entry.size_bytes - len(data))
-    return data
-
-
-async def summed(entry: Entry, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """`content`, which raises `DataCorrupt` at its end unless it is the entry's."""
-    digest, left = _digest_of(entry), entry.size_bytes
-    async for chunk in content:
-        digest.update(chunk)
-        left -= len(chunk)
-        yield chunk
-    _require(entry, digest.hexdigest(), left)
-
-
-def _require(entry: Entry, found: str, left: int) -> None:
-    if left != 0 or not _is_sum(entry, found):
-        raise DataCorrupt(f"The backup is damaged: {entry.key}, in {keys.backup_data(entry.data)}, is not what it was.")
-
-
-def _is_sum(entry: Entry, found: str) -> bool:
-    return found == entry.sum.partition(":")[2]
-
-
-def _digest_of(entry: Entry) -> "hashlib._Hash":
-    return hashlib.new(entry.sum.partition(":")[0], usedforsecurity=False)
 
 
 def _is_erased(key: ObjectKey, erased: Erased) -> bool:

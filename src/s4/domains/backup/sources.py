@@ -9,18 +9,16 @@ from typing import Protocol
 from s4.domains.backup import queries
 from s4.domains.backup.model import Entry, Manifest, Sample
 from s4.domains.backup.place import Place
-from s4.domains.backup.restorer import checked, summed
+from s4.domains.backup.reading import bytes_of, read_together, summed
 from s4.domains.documents.chain import subject as document_subject
 from s4.domains.tenants.chain import subject as tenant_subject
 from s4.kernel import keys
-from s4.kernel.errors import DataCorrupt, NotFound
+from s4.kernel.errors import NotFound
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import ABANDONED, Chains, Head, Subject
 from s4.platform.database import Database
 from s4.platform.objects import ObjectMissing, ObjectStore
-
-_RANGES_MAX = 8  # of a data object: whoever needs more of it reads it as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,9 @@ class BackupSource:
             parsed = keys.parse(key)
             if parsed is not None and parsed.kind is KeyKind.DOCUMENT_HEAD and parsed.document_id is not None:
                 heads.setdefault(parsed.document_id, []).append(key)
-        newest = await self._read_many([self._entries[of[-1]] for of in heads.values()])
+        newest = await read_together(
+            self._place, [self._entries[of[-1]] for of in heads.values()], encrypted=self._encrypted
+        )
         for document_id, of in heads.items():
             subject = document_subject(tenant_id, document_id)
             head: Head | None = Head.from_bytes(newest[of[-1]], expected=subject)
@@ -128,7 +128,7 @@ class BackupSource:
         entry = self._entries.get(key)
         if entry is None:
             raise ObjectMissing(key)
-        async for chunk in summed(entry, self._bytes(entry)):
+        async for chunk in summed(entry, bytes_of(self._place, entry, encrypted=self._encrypted)):
             yield chunk
 
     async def samples(self, tenant_id: TenantId) -> list[Sample]:
@@ -159,41 +159,6 @@ class BackupSource:
             if head.state != ABANDONED:
                 return head
         return None
-
-    async def _bytes(self, entry: Entry) -> AsyncIterator[bytes]:
-        """Of one entry, by a range where it lies in plain."""
-        if not self._encrypted:
-            start, end = entry.offset, entry.offset + entry.size_bytes
-            try:
-                async for chunk in self._place.store.stream(keys.backup_data(entry.data), start=start, end=end):
-                    yield chunk
-            except ObjectMissing as error:
-                raise DataCorrupt(f"The backup lacks an object: {keys.backup_data(entry.data)}.") from error
-            return
-        position = 0
-        async for chunk in self._place.data(entry.data, encrypted=True):
-            start = max(entry.offset - position, 0)
-            end = min(entry.offset + entry.size_bytes - position, len(chunk))
-            position += len(chunk)
-            if start < end:
-                yield chunk[start:end]
-            if position >= entry.offset + entry.size_bytes:
-                return
-
-    async def _read_many(self, entries: list[Entry]) -> dict[ObjectKey, bytes]:
-        """Small ones, each data object read once."""
-        by_data: dict[str, list[Entry]] = {}
-        for entry in entries:
-            by_data.setdefault(entry.data, []).append(entry)
-        found: dict[ObjectKey, bytes] = {}
-        for name, of in by_data.items():
-            if len(of) <= _RANGES_MAX and not self._encrypted:
-                for entry in of:
-                    found[entry.key] = b"".join([chunk async for chunk in summed(entry, self._bytes(entry))])
-                continue
-            packed = b"".join([chunk async for chunk in self._place.data(name, encrypted=self._encrypted)])
-            found |= {entry.key: checked(entry, packed) for entry in of}
-        return found
 
 
 class ChainSource:
