@@ -15,12 +15,11 @@ from urllib.parse import unquote, urlsplit
 from s4.entrypoints.bootstrap import database_url, make_embedder
 from s4.kernel.errors import S4Error
 from s4.kernel.settings import Environment, Settings
-from s4.platform.database import migrate, open_database
+from s4.platform.database import is_there, migrate, open_database
 from s4.platform.objects import NO_CONDITIONS, StoreUnavailable, open_store
 from s4.platform.telemetry.logs import redact
 from s4.platform.trust import trusting
 
-_SQLITE = "sqlite:///"
 _WORDS_CHARS_MAX = 300  # the store's library tells its whole history of attempts
 
 
@@ -71,7 +70,7 @@ def words(error: BaseException | None) -> list[str]:
 
 async def _database(settings: Settings) -> str:
     url = database_url(settings)
-    if url.startswith(_SQLITE) and not _exists(url.removeprefix(_SQLITE)):
+    if not is_there(url):
         return "No database yet: the first start makes it."
     database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)
     try:

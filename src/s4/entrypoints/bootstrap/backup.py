@@ -29,12 +29,11 @@ from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, NotFound, S4Error, Unavailable
 from s4.kernel.settings import Settings
-from s4.platform.database import migrate, open_database
+from s4.platform.database import is_there, migrate, open_database
 from s4.platform.objects import ObjectStore, open_store
 from s4.platform.security import sealing
 from s4.platform.security.vault import Vault
 
-_SQLITE = "sqlite:///"
 _REBUILD_ATTEMPTS_MAX = 5
 _REBUILD_PAUSE_SECONDS = 2.0
 _INDEXED_WITHIN = timedelta(minutes=5)  # the next document, once it has a turn; then nobody is at work
@@ -79,7 +78,7 @@ async def newest_backup_made(settings: Settings) -> str | None:
     """Which is the latest of this place by the catalog. None where there is none to ask, or it does not answer: backups
     are looked at without one, too."""
     url = database_url(settings)
-    if url.startswith(_SQLITE) and not await asyncio.to_thread(Path(url.removeprefix(_SQLITE)).exists):
+    if not await asyncio.to_thread(is_there, url):
         return None
     database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)
     try:
@@ -152,7 +151,7 @@ async def require_catalog(settings: Settings, epoch: str | None) -> None:
     """Before a restore begins: raises `Conflict` unless the catalog of `settings` is empty, or that of the restore with
     this epoch."""
     url = database_url(settings)
-    if url.startswith(_SQLITE) and not await asyncio.to_thread(Path(url.removeprefix(_SQLITE)).exists):
+    if not await asyncio.to_thread(is_there, url):
         return
     if len(await asyncio.to_thread(migrate.missing, url)) == len(migrate.steps()):
         return

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from s4.kernel.settings import Settings
     from s4.platform.objects import SignedRequests
 
-_SQLITE = "sqlite:///"
 
 StoreUrl = Annotated[
     str | None, typer.Option("--store-url", show_default=False, help="As S4_STORE_URL, which it overrules.")
@@ -138,11 +137,13 @@ def _known(settings: "Settings") -> "list[Tenure]":
     from s4.entrypoints.bootstrap import database_url
     from s4.entrypoints.lifecycle.bucket import tenures
     from s4.kernel.errors import InvalidRequest, Unavailable
-    from s4.platform.database import migrate, open_database
+    from s4.platform.database import is_there, migrate, open_database
 
     url = database_url(settings)
-    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
-        raise InvalidRequest(f"There is no catalog at {url.removeprefix(_SQLITE)}: name it by --data-dir or --config.")
+    if not is_there(url):
+        raise InvalidRequest(
+            f"There is no catalog at {url.removeprefix('sqlite:///')}: name it by --data-dir or --config."
+        )
     if migrate.pending(url):
         raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
 

@@ -22,13 +22,12 @@ from s4.kernel.errors import Conflict, S4Error
 from s4.kernel.ids import GenerationId
 from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.kernel.settings import EmbeddingProvider, Settings
-from s4.platform.database import migrate, open_database
+from s4.platform.database import is_there, migrate, open_database
 from s4.platform.objects import ObjectMissing, ObjectStore, open_store
 from s4.platform.trust import trusting
 
 _PER_FORMAT = 200  # objects of each format that are read, the first and then every so-manieth; all of them on demand
 _PARALLEL = 16
-_SQLITE = "sqlite:///"
 _NAMED_MAX = 5  # objects that a sentence names
 
 
@@ -55,7 +54,7 @@ def _settings(loaded: Configuration) -> Check:
 def _schema(settings: Settings) -> Check:
     name = "schema"
     url = database_url(settings)
-    if url.startswith(_SQLITE) and not _exists(url.removeprefix(_SQLITE)):
+    if not is_there(url):
         return ok(name, "There is no catalog yet; the first start makes it.")
     try:
         missing = migrate.missing(url)
@@ -189,7 +188,7 @@ async def _index(settings: Settings) -> Check:
     """Whether these settings index as what is there was indexed: if not, a generation is built beside it."""
     name = "index"
     url = database_url(settings)
-    if url.startswith(_SQLITE) and not _exists(url.removeprefix(_SQLITE)):
+    if not is_there(url):
         return ok(name, "Nothing was indexed yet.")
     if settings.embedding_provider is EmbeddingProvider.OPENAI and settings.embedding_dimension is None:
         return unknown(

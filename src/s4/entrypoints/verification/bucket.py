@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from urllib.parse import unquote
 
 from s4.domains.documents.chain import KIND as DOCUMENT
 from s4.domains.documents.queries import reservations
@@ -29,12 +27,11 @@ from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.kernel.keys import KeyKind, ObjectKey, ParsedKey
 from s4.kernel.settings import Settings
 from s4.platform.chains import Head, Subject
-from s4.platform.database import Database, open_database
+from s4.platform.database import Database, is_there, open_database
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore, open_store
 from s4.platform.trust import trusting
 
 _LIVE = "live"
-_SQLITE = "sqlite:///"
 _TRACED_MAX = 20  # lost objects whose owner is looked for among all tenants: the first tell what happened
 _POOL = 1
 
@@ -78,7 +75,7 @@ async def _inspect(settings: Settings, scene: Scene, check: Check) -> None:
 async def _catalog(settings: Settings) -> AsyncIterator[Database | None]:
     """The catalog, if the settings lead to one that is there."""
     url = database_url(settings) if settings.database_url is not None else None
-    if url is None or not _is_there(url):
+    if url is None or not is_there(url):
         yield None
         return
     database = open_database(url, pool_size=_POOL, timeout_seconds=settings.database_timeout_seconds)
@@ -86,11 +83,6 @@ async def _catalog(settings: Settings) -> AsyncIterator[Database | None]:
         yield database
     finally:
         await database.aclose()
-
-
-def _is_there(url: str) -> bool:
-    """Not a file that opening would make."""
-    return not url.startswith(_SQLITE) or Path(unquote(url.removeprefix(_SQLITE))).exists()
 
 
 @dataclass

@@ -3,7 +3,7 @@
 Public face: `Database` (short read and write transactions), `metadata` (the tables register here), `UtcDateTime`.
 """
 
-from s4.platform.database.engine import Connection, Database, end_what_falls_silent, open_database
+from s4.platform.database.engine import Connection, Database, end_what_falls_silent, is_there, open_database
 from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, adding, metadata, newer, upsert
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "UtcDateTime",
     "adding",
     "end_what_falls_silent",
+    "is_there",
     "metadata",
     "newer",
     "open_database",

@@ -133,6 +133,12 @@ class Database:
         await self._writer.dispose()
 
 
+def is_there(url: str) -> bool:
+    """Not a file that opening would make. What a server holds is seen when it is asked."""
+    parsed = sa.make_url(url)
+    return parsed.get_backend_name() != "sqlite" or parsed.database is None or Path(parsed.database).exists()
+
+
 def open_database(url: str, *, pool_size: int, timeout_seconds: float) -> Database:
     """`url` is `sqlite:///path` or `postgresql://…`. Connects lazily."""
     parsed = sa.make_url(url)
