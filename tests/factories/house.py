@@ -7,6 +7,7 @@ async with open_house(tmp_path) as house:
     assert await house.found(acme, "text") == [document.document_id]
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class House:
 async def open_house(data_dir: Path, **settings: Any) -> AsyncIterator[House]:
     """With hashed words instead of a model, unless `settings` say otherwise. Also opens what was there before."""
     loaded = load_settings(**({"data_dir": data_dir, "embedding_provider": "deterministic"} | settings))
-    migrate_database(loaded)
+    await asyncio.to_thread(migrate_database, loaded)  # the loop may be that of a house which is writing
     async with open_core(loaded) as core, open_worker(core) as parts:
         await parts.maintenance.ensure_adopted()
         yield House(core, parts)
