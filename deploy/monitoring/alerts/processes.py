@@ -14,7 +14,6 @@ ALERTS = (
         cause=Cause(
             series={'up{job="s4-api",instance="api-1:8000"}': "0x20", 'up{job="s4-api",instance="api-2:8000"}': "0x20"},
             minutes=15,
-            labels={"job": "s4-api"},
             also=frozenset({"S4TargetDown"}),
         ),
         cloudwatch=CloudWatch(
@@ -42,7 +41,6 @@ ALERTS = (
                 's4_ready{process="worker",job="s4-worker",instance="worker-1:9100"}': "0x20",
             },
             minutes=15,
-            labels={"process": "worker"},
         ),
         cloudwatch=CloudWatch(
             namespace="ECS/ContainerInsights",
