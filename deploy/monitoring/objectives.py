@@ -1,4 +1,5 @@
-"""What S4 as a whole promises by default; a plan's promises to one tenant are in `s4 sla`.
+"""How fast an error budget may go before somebody is told. The promises themselves are settings (`S4_SLO_…`), which S4
+says in `s4_slo_objective_ratio`; a plan's promises to one tenant are in `s4 sla`.
 
 Burn rates and windows are those of Google's SRE workbook, chapter 5: an alert needs a long window, in which so much of
 a month's budget went that it matters, and a short one, by which it ends soon after its cause.
@@ -6,16 +7,8 @@ a month's budget went that it matters, and a short one, by which it ends soon af
 
 from dataclasses import dataclass
 
-AVAILABILITY = 0.999
-"""Of requests to the API, in 30 days, that S4 does not answer with 5xx."""
-
-SEARCH_SHARE = 0.99
-SEARCH_SECONDS = 1.0
-"""Of searches, the share that is answered within so long. A bound of the histogram's buckets."""
-
-FRESH_SHARE = 0.95
 FRESH_SECONDS = 60.0
-"""Of uploads, the share that is found so long after it was acknowledged. A bound of the histogram's buckets."""
+"""How long after its upload a document should be found. A bound of the histogram's buckets."""
 
 
 @dataclass(frozen=True, slots=True)

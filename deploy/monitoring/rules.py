@@ -26,7 +26,6 @@ def recording_rules() -> dict[str, Any]:
         "groups": [
             {
                 "name": group.name,
-                "interval": group.interval,
                 "rules": [{"record": record.name, "expr": record.expression} for record in group.records],
             }
             for group in GROUPS

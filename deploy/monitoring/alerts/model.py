@@ -44,7 +44,8 @@ class CloudWatch:
     namespace: str = "S4"
     dimensions: Mapping[str, str] = field(default_factory=dict)
     share_of: str | None = None
-    """Another metric of the same namespace, dimensions and statistic: the threshold is for the quotient of both."""
+    """Another metric of the same namespace and statistic: the threshold is for the quotient of both."""
+    share_of_dimensions: Mapping[str, str] = field(default_factory=dict)
     period: timedelta = 5 * MINUTE
     evaluation_periods: int = 1
     treat_missing: str = "notBreaching"
@@ -71,21 +72,6 @@ class Google:
     alignment: timedelta = 5 * MINUTE
     duration: timedelta = timedelta(0)
     """How long it must hold; whole minutes."""
-
-
-def prometheus_metric(name: str, kind: str, *, labels: str = "") -> str:
-    """The filter of Google Cloud for a metric of S4's. `kind`: `counter`, `gauge` or `histogram`; `labels` as
-    `metric.labels.code = "503"`, joined by AND."""
-    return " AND ".join(
-        filter(
-            None,
-            (
-                'resource.type = "prometheus_target"',
-                f'metric.type = "prometheus.googleapis.com/{name}/{kind}"',
-                labels,
-            ),
-        )
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

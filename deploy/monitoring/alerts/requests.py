@@ -1,122 +1,60 @@
-"""Requests: what tenants feel."""
+"""Requests: places, shares, Redis."""
 
-from collections.abc import Sequence
-
-from deploy.monitoring.alerts.model import MINUTE, Alert, Cause, CloudWatch, Google, Severity, prometheus_metric
-from deploy.monitoring.objectives import AVAILABILITY, FAST, SEARCH_SECONDS, SEARCH_SHARE, SLOW, Burn
-
-_SEARCH = 'method="POST",route="/api/v1/search",status_class="2xx",process="api",job="s4-api",instance="api-1:8000"'
-_ERRORS = 's4_http_requests_total{method="GET",route="/api/v1/documents",code="503",job="s4-api",instance="api-1:8000"}'
-_BALANCER = {"LoadBalancer": "${LoadBalancer}"}
-
-
-def burning(record: str, objective: float, burns: Sequence[Burn]) -> str:
-    """True while the budget of an objective goes too fast in both windows of any of `burns`."""
-    budget = round(1 - objective, 6)
-    return " or ".join(
-        f"(s4:{record}:ratio_{burn.long} > {burn.factor} * {budget} and "
-        f"s4:{record}:ratio_{burn.short} > {burn.factor} * {budget})"
-        for burn in burns
-    )
-
+from deploy.monitoring.alerts.conditions import counted, measured
+from deploy.monitoring.alerts.model import MINUTE, Alert, Cause, Severity
+from deploy.monitoring.baseline import API, constant, steady
 
 ALERTS = (
     Alert(
-        name="S4ErrorBudgetBurnsFast",
-        area="slo",
-        summary="S4 answers too many requests with 5xx",
-        description="{{ $value | humanizePercentage }} of requests failed, while 0.1 % may in a month: at this rate "
-        "the month's budget is gone within days.",
+        name="S4Saturated",
+        area="api",
+        summary="S4 refuses {{ $labels.load }} requests for lack of places",
+        description="{{ $value | humanize }} a second are answered 503 because the processes serve what they can.",
         severity=Severity.PAGE,
-        expression=burning("http_errors", AVAILABILITY, FAST),
-        held=2 * MINUTE,
-        cause=Cause(
-            series={_ERRORS: "0+60x70"},  # 60 of 660 a minute
-            minutes=60,
-            also=frozenset({"S4ErrorBudgetBurnsSlowly"}),
-        ),
-        cloudwatch=CloudWatch(
-            namespace="AWS/ApplicationELB",
-            metric="HTTPCode_Target_5XX_Count",
-            share_of="RequestCount",
-            dimensions=_BALANCER,
-            statistic="Sum",
-            threshold=0.0144,
-            evaluation_periods=3,
-        ),
-        google=Google(
-            filter=prometheus_metric(
-                "s4_http_requests_total", "counter", labels='metric.labels.code = monitoring.regex.full_match("5..")'
-            ),
-            denominator_filter=prometheus_metric("s4_http_requests_total", "counter"),
-            aligner="ALIGN_RATE",
-            reducer="REDUCE_SUM",
-            threshold=0.0144,
-            duration=15 * MINUTE,
-        ),
-    ),
-    Alert(
-        name="S4ErrorBudgetBurnsSlowly",
-        area="slo",
-        summary="S4 fails more requests than its objective allows",
-        description="{{ $value | humanizePercentage }} of requests failed, for hours or days: the month's budget of "
-        "0.1 % will not last.",
-        severity=Severity.TICKET,
-        expression=burning("http_errors", AVAILABILITY, SLOW),
-        held=15 * MINUTE,
-        cause=Cause(series={_ERRORS: "0+3x70"}, minutes=60),  # 3 of 603 a minute: 0.5 %
-        cloudwatch=CloudWatch(
-            namespace="AWS/ApplicationELB",
-            metric="HTTPCode_Target_5XX_Count",
-            share_of="RequestCount",
-            dimensions=_BALANCER,
-            statistic="Sum",
-            threshold=0.003,
-            period=60 * MINUTE,
-            evaluation_periods=6,
-        ),
-        google=Google(
-            filter=prometheus_metric(
-                "s4_http_requests_total", "counter", labels='metric.labels.code = monitoring.regex.full_match("5..")'
-            ),
-            denominator_filter=prometheus_metric("s4_http_requests_total", "counter"),
-            aligner="ALIGN_RATE",
-            reducer="REDUCE_SUM",
-            threshold=0.003,
-            alignment=60 * MINUTE,
-            duration=360 * MINUTE,
-        ),
-    ),
-    Alert(
-        name="S4SearchesSlow",
-        area="slo",
-        summary="Searches take too long",
-        description="{{ $value | humanizePercentage }} of searches took longer than a second, while 1 % may.",
-        severity=Severity.PAGE,
-        expression=burning("slow_searches", SEARCH_SHARE, FAST),
+        expression='sum by (load) (rate(s4_http_places_refused_total{reason=~"full|late"}[5m])) > 0.2',
         held=5 * MINUTE,
         cause=Cause(
-            series={
-                f's4_http_request_duration_seconds_bucket{{{_SEARCH},le="{SEARCH_SECONDS}"}}': "0+30x70",
-            },
-            minutes=60,
+            series={f's4_http_places_refused_total{{load="search",reason="full",{API}}}': steady(60)},
+            minutes=20,
+            labels={"load": "search"},
         ),
-        cloudwatch=CloudWatch(
-            namespace="AWS/ApplicationELB",
-            metric="TargetResponseTime",
-            dimensions=_BALANCER,
-            statistic="p99",
-            threshold=2.5,
-            evaluation_periods=3,
+        **counted("s4_http_places_refused_total", more_than=60, within=5 * MINUTE, labels={"reason": "full"}),
+    ),
+    Alert(
+        name="S4RequestsWaitForPlaces",
+        area="api",
+        summary="{{ $labels.load }} requests wait for a place",
+        description="On average {{ $value | humanize }} have been waiting for ten minutes: more processes are needed.",
+        severity=Severity.TICKET,
+        expression="sum by (load) (avg_over_time(s4_http_places_waiting[5m])) > 2",
+        held=10 * MINUTE,
+        cause=Cause(
+            series={f's4_http_places_waiting{{load="search",{API}}}': constant(10)},
+            minutes=30,
+            labels={"load": "search"},
         ),
-        google=Google(
-            filter=prometheus_metric(
-                "s4_http_request_duration_seconds", "histogram", labels='metric.labels.route = "/api/v1/search"'
-            ),
-            aligner="ALIGN_DELTA",
-            reducer="REDUCE_PERCENTILE_99",
-            threshold=1.0,
-            duration=15 * MINUTE,
-        ),
+        **measured("s4_http_places_waiting", above=2, held=15 * MINUTE),
+    ),
+    Alert(
+        name="S4RatesNotShared",
+        area="api",
+        summary="Redis does not answer: rates are not shared",
+        description="{{ $value }} processes limit tenants each by itself: a tenant may have its rate in each.",
+        severity=Severity.TICKET,
+        expression="sum(s4_rate_limits_alone) > 0",
+        held=5 * MINUTE,
+        cause=Cause(series={f"s4_rate_limits_alone{{{API}}}": constant(1)}, minutes=15),
+        **measured("s4_rate_limits_alone", above=0, held=5 * MINUTE),
+    ),
+    Alert(
+        name="S4MeteringBehind",
+        area="api",
+        summary="Use is not written down",
+        description="{{ $value | humanize }} batches of metering were not written within half an hour; a kill of the "
+        "process would lose them.",
+        severity=Severity.TICKET,
+        expression='sum(increase(s4_usage_flushes_total{outcome=~"deferred|failed"}[30m])) > 5',
+        cause=Cause(series={f's4_usage_flushes_total{{outcome="deferred",{API}}}': steady(1)}, minutes=30),
+        **counted("s4_usage_flushes_total", more_than=5, within=30 * MINUTE, labels={"outcome": "failed"}),
     ),
 )
