@@ -1,10 +1,5 @@
-"""What CloudWatch is given: a template of topics, alarms, the agent's configuration and a dashboard.
-
-S4's own metrics come by CloudWatch's agent beside each process, which scrapes `/metrics` as Prometheus does and hands
-on what `declarations` names: what alarms and dashboard read, by the labels by which they read it, and nothing else, for
-each combination is billed. The agent drops histograms; durations are the balancer's. To each series it adds the label
-`deployment`, so that two of them in one account are told apart, and counters arrive as what was added since the last
-scrape: their statistic is `Sum`.
+"""What CloudWatch is given, as templates of CloudFormation: `monitoring.yaml` makes topics and alarms, `metrics.yaml`
+what publishes S4's own metrics (`cloudwatch_metrics`), and a dashboard. Two: the service takes 51,200 bytes at once.
 
 What only the operator knows are parameters. An alarm about something that is not there (a balancer, a database, a log
 group) is not made while its parameter is empty.
@@ -13,9 +8,10 @@ group) is not made while its parameter is empty.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
-from deploy.monitoring import cloudwatch_dashboard, rules, scrape
+from deploy.monitoring import cloudwatch_metrics, rules
 from deploy.monitoring.alerts import ALERTS, Alert, CloudWatch, Severity
 from deploy.monitoring.cloudwatch_dashboard import DEPLOYMENT, NAMESPACE
 from deploy.monitoring.events import EVENTS, LoggedEvent
@@ -36,33 +32,39 @@ PARAMETERS = {
     "TicketEmail": "Who reads it in the morning.",
 }
 TOPICS = {Severity.PAGE: "Pages", Severity.TICKET: "Tickets"}
-_AGENT_LOGS = {"Fn::Sub": f"/${{{DEPLOYMENT}}}/metrics"}
 
 
 def files(runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
     """What is written, by its path below `deploy/`. The agent's two are for other places than ECS."""
+    alarms = _alarms(runbooks)
+    shown = [each["Properties"]["AlarmName"]["Fn::Sub"] for each in alarms.values() if "Alarm" in each["Type"]]
     return {
-        "aws/monitoring.yaml": template(runbooks),
-        "aws/agent/agent.json": agent("s4", "/etc/cwagentconfig/prometheus.yaml"),
-        "aws/agent/prometheus.yaml": scraping("s4"),
+        "aws/monitoring.yaml": _template(
+            "S4's alarms, and whom they tell.",
+            {**_topics(), **alarms},
+            {name: (f"The topic of {name.lower()}.", name) for name in TOPICS.values()},
+        ),
+        "aws/metrics.yaml": _template(
+            "What publishes S4's own metrics, and a dashboard.",
+            cloudwatch_metrics.resources(shown),
+            cloudwatch_metrics.OUTPUTS,
+        ),
+        "aws/agent/agent.json": cloudwatch_metrics.agent("s4", "/etc/cwagentconfig/prometheus.yaml"),
+        "aws/agent/prometheus.yaml": cloudwatch_metrics.scraping("s4"),
     }
 
 
-# -- the template
+# -- templates
 
 
-def template(runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
-    watched = [alert for alert in ALERTS if alert.cloudwatch is not None]
-    resources = {
-        **_topics(),
-        **_agent_resources(),
-        **{alert.name.removeprefix("S4"): alarm(alert, runbooks) for alert in watched},
-        **_event_resources(),
-        "Dashboard": _dashboard([kebab(alert.name) for alert in watched]),
-    }
+def _template(about: str, resources: Mapping[str, Any], outputs: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """`outputs`: by name, what it is and of which resource."""
+    conditions = _conditions(resources)
+    text = json.dumps([resources, conditions])
+    used = [name for name in PARAMETERS if f'"Ref": "{name}"' in text or f"${{{name}}}" in text]
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": "S4's alarms, dashboard, and what publishes its metrics.",
+        "Description": about,
         "Parameters": {
             DEPLOYMENT: {
                 "Type": "String",
@@ -70,29 +72,19 @@ def template(runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
                 "AllowedPattern": "[a-z0-9][a-z0-9-]{0,30}",
                 "Description": "A name that all of this begins with, and a dimension of S4's own metrics.",
             },
-            **{name: {"Type": "String", "Default": "", "Description": about} for name, about in PARAMETERS.items()},
+            **{name: {"Type": "String", "Default": "", "Description": PARAMETERS[name]} for name in used},
         },
-        "Conditions": _conditions(resources),
-        "Resources": resources,
+        **({"Conditions": conditions} if conditions else {}),
+        "Resources": dict(resources),
         "Outputs": {
-            **{
-                name: {"Description": f"The topic of {name.lower()}.", "Value": {"Ref": name}}
-                for name in TOPICS.values()
-            },
-            "AgentConfiguration": {
-                "Description": "For the agent's container, as its secret CW_CONFIG_CONTENT.",
-                "Value": {"Ref": "AgentConfiguration"},
-            },
-            "AgentScraping": {
-                "Description": "As its secret PROMETHEUS_CONFIG_CONTENT.",
-                "Value": {"Ref": "AgentScraping"},
-            },
-            "AgentPolicy": {
-                "Description": "For the task's role and its execution role.",
-                "Value": {"Ref": "AgentPolicy"},
-            },
+            name: {"Description": told, "Value": {"Ref": resource}} for name, (told, resource) in outputs.items()
         },
     }
+
+
+def _alarms(runbooks: str) -> dict[str, Any]:
+    watched = [alert for alert in ALERTS if alert.cloudwatch is not None]
+    return {**{alert.name.removeprefix("S4"): alarm(alert, runbooks) for alert in watched}, **_event_resources()}
 
 
 def _condition(names: Iterable[str]) -> str | None:
@@ -174,9 +166,10 @@ def alarm(alert: Alert, runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
         "Threshold": condition.threshold,
         "EvaluationPeriods": condition.evaluation_periods,
         "TreatMissingData": condition.treat_missing,
-        **(_share(condition) if condition.share_of else _single(condition)),
+        **_measured(condition),
     }
-    needed = _condition(name for value in condition.dimensions.values() for name in _PLACEHOLDER.findall(value))
+    values = (*condition.dimensions.values(), *condition.share_of_dimensions.values())
+    needed = _condition(name for value in values for name in _PLACEHOLDER.findall(value))
     return {
         "Type": "AWS::CloudWatch::Alarm",
         **({"Condition": needed} if needed else {}),
@@ -194,49 +187,60 @@ def _named(name: str, about: str, severity: Severity) -> dict[str, Any]:
     }
 
 
-def _metric(condition: CloudWatch, name: str) -> dict[str, Any]:
-    dimensions = dict(condition.dimensions)
-    if condition.namespace == NAMESPACE:
-        dimensions = {"deployment": f"${{{DEPLOYMENT}}}", **dimensions}
+def _dimensions(condition: CloudWatch, dimensions: Mapping[str, str]) -> dict[str, str]:
+    own = {"deployment": f"${{{DEPLOYMENT}}}"} if condition.namespace == NAMESPACE else {}
+    return {**own, **dimensions}
+
+
+def _metric(condition: CloudWatch, name: str, dimensions: Mapping[str, str]) -> dict[str, Any]:
     return {
         "Namespace": condition.namespace,
         "MetricName": name,
-        "Dimensions": [{"Name": key, "Value": _value(value)} for key, value in dimensions.items()],
+        "Dimensions": [
+            {"Name": key, "Value": _value(value)} for key, value in _dimensions(condition, dimensions).items()
+        ],
     }
 
 
-def _single(condition: CloudWatch) -> dict[str, Any]:
-    percentile = condition.statistic.startswith("p")
-    return {
-        **_metric(condition, condition.metric),
-        "ExtendedStatistic" if percentile else "Statistic": condition.statistic,
-        "Period": int(condition.period.total_seconds()),
-    }
+def _measured(condition: CloudWatch) -> dict[str, Any]:
+    """What an alarm looks at: a metric, or an expression of several.
 
-
-def _share(condition: CloudWatch) -> dict[str, Any]:
-    """The quotient of two metrics. Where the whole is 0 or missing there is none, which counts as missing data; a part
-    that is missing is none: services publish such counters only when something was counted."""
-    assert condition.share_of is not None
-    queries = [
-        {
-            "Id": key,
-            "ReturnData": False,
-            "MetricStat": {
-                "Metric": _metric(condition, name),
-                "Stat": condition.statistic,
-                "Period": int(condition.period.total_seconds()),
-            },
+    Where the whole of a quotient is 0 or missing there is none, which counts as missing data. A part that is missing is
+    none: counters are published only when something was counted.
+    """
+    parts = _alternatives(condition.dimensions)
+    if condition.share_of is None and len(parts) == 1:
+        percentile = condition.statistic.startswith("p")
+        return {
+            **_metric(condition, condition.metric, parts[0]),
+            "ExtendedStatistic" if percentile else "Statistic": condition.statistic,
+            "Period": int(condition.period.total_seconds()),
         }
-        for key, name in (("part", condition.metric), ("whole", condition.share_of))
-    ]
-    share = {
-        "Id": "share",
-        "ReturnData": True,
-        "Expression": "FILL(part, 0) / whole",
-        "Label": f"{condition.metric} / {condition.share_of}",
+    queries = [_query(condition, f"part{place}", condition.metric, each) for place, each in enumerate(parts)]
+    part = " + ".join(f"FILL({each['Id']}, 0)" for each in queries)
+    result = {"Id": "result", "ReturnData": True, "Expression": part, "Label": condition.metric}
+    if condition.share_of is not None:
+        queries.append(_query(condition, "whole", condition.share_of, condition.share_of_dimensions))
+        result |= {"Expression": f"({part}) / whole", "Label": f"{condition.metric} / {condition.share_of}"}
+    return {"Metrics": [result, *queries]}
+
+
+def _alternatives(dimensions: Mapping[str, str]) -> list[dict[str, str]]:
+    """A value `a|b` is one of several; CloudWatch knows only one at a time."""
+    values = [[(key, each) for each in value.split("|")] for key, value in dimensions.items()]
+    return [dict(chosen) for chosen in product(*values)]
+
+
+def _query(condition: CloudWatch, identifier: str, name: str, dimensions: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "Id": identifier,
+        "ReturnData": False,
+        "MetricStat": {
+            "Metric": _metric(condition, name, dimensions),
+            "Stat": condition.statistic,
+            "Period": int(condition.period.total_seconds()),
+        },
     }
-    return {"Metrics": [share, *queries]}
 
 
 # -- events of the log
@@ -285,136 +289,5 @@ def _event_alarm(event: LoggedEvent) -> dict[str, Any]:
             "MetricName": metric["MetricName"],
             "Statistic": "Sum",
             "Period": 300,
-        },
-    }
-
-
-# -- the agent
-
-
-def declarations() -> dict[tuple[str, ...], list[str]]:
-    """S4's metrics that alarms and dashboard read, by the labels (sorted, without `deployment`) by which they do."""
-    read = set(cloudwatch_dashboard.read())
-    for alert in ALERTS:
-        condition = alert.cloudwatch
-        if condition is not None and condition.namespace == NAMESPACE:
-            labels = tuple(sorted(condition.dimensions))
-            read |= {(name, labels) for name in (condition.metric, condition.share_of) if name is not None}
-    by_labels: dict[tuple[str, ...], list[str]] = {}
-    for name, labels in sorted(read, key=lambda each: (each[1], each[0])):
-        by_labels.setdefault(labels, []).append(name)
-    return by_labels
-
-
-def agent(deployment: str, scraping_path: str) -> dict[str, Any]:
-    """The agent's own configuration. `scraping_path`: where it finds what it scrapes."""
-    return {
-        "logs": {
-            "force_flush_interval": 30,
-            "metrics_collected": {
-                "prometheus": {
-                    "log_group_name": f"/{deployment}/metrics",
-                    "prometheus_config_path": scraping_path,
-                    "emf_processor": {
-                        "metric_namespace": NAMESPACE,
-                        "metric_declaration_dedup": True,
-                        "metric_declaration": [
-                            {
-                                "source_labels": ["deployment"],
-                                "label_matcher": f"^{deployment}$",
-                                "dimensions": [["deployment", *labels]],
-                                "metric_selectors": [f"^({'|'.join(names)})$"],
-                            }
-                            for labels, names in declarations().items()
-                        ],
-                    },
-                }
-            },
-        }
-    }
-
-
-def scraping(deployment: str) -> dict[str, Any]:
-    """What the agent scrapes: the processes beside it, each minute. Of a job that is not there it logs an error, and
-    goes on. What is not read is dropped before it is billed."""
-    kept = sorted({name for names in declarations().values() for name in names})
-    return {
-        "global": {"scrape_interval": "1m", "scrape_timeout": "10s"},
-        "scrape_configs": [
-            {
-                "job_name": job.name,
-                "static_configs": [{"targets": [f"localhost:{job.port}"], "labels": {"deployment": deployment}}],
-                "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": "|".join(kept), "action": "keep"}],
-            }
-            for job in scrape.JOBS
-            if job.name != "s4-exporter"  # a tenant's series each: too many for CloudWatch's prices
-        ],
-    }
-
-
-def _agent_resources() -> dict[str, Any]:
-    name = f"${{{DEPLOYMENT}}}"
-    contents = {
-        "AgentConfiguration": agent(name, "env:PROMETHEUS_CONFIG_CONTENT"),
-        "AgentScraping": scraping(name),  # JSON is YAML
-    }
-    return {
-        "AgentLogs": {
-            "Type": "AWS::Logs::LogGroup",
-            "DeletionPolicy": "Delete",
-            "UpdateReplacePolicy": "Delete",
-            "Properties": {"LogGroupName": _AGENT_LOGS, "RetentionInDays": 3},
-        },
-        **{
-            resource: {
-                "Type": "AWS::SSM::Parameter",
-                "Properties": {
-                    "Name": {"Fn::Sub": f"/{name}/{kebab(resource)}"},
-                    "Type": "String",
-                    "Tier": "Intelligent-Tiering",  # more than 4 KiB cost a little
-                    "Value": {"Fn::Sub": json.dumps(content, separators=(",", ":"))},
-                },
-            }
-            for resource, content in contents.items()
-        },
-        "AgentPolicy": {
-            "Type": "AWS::IAM::ManagedPolicy",
-            "Properties": {"PolicyDocument": _agent_policy()},
-        },
-    }
-
-
-def _agent_policy() -> dict[str, Any]:
-    def own(service: str, kind: str, names: str) -> dict[str, str]:
-        account = "${AWS::Region}:${AWS::AccountId}"
-        return {"Fn::Sub": f"arn:${{AWS::Partition}}:{service}:{account}:{kind}/${{{DEPLOYMENT}}}/{names}"}
-
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-                "Resource": own("logs", "log-group:", "metrics:*"),
-            },
-            {
-                "Effect": "Allow",
-                "Action": "ssm:GetParameters",
-                "Resource": own("ssm", "parameter", "agent-*"),
-            },
-        ],
-    }
-
-
-# -- the dashboard
-
-
-def _dashboard(alarms: list[str]) -> dict[str, Any]:
-    names = [*alarms, *(f"{event.name}-logged" for event in EVENTS)]
-    return {
-        "Type": "AWS::CloudWatch::Dashboard",
-        "Properties": {
-            "DashboardName": {"Fn::Sub": f"${{{DEPLOYMENT}}}"},
-            "DashboardBody": {"Fn::Sub": json.dumps(cloudwatch_dashboard.body(names), separators=(",", ":"))},
         },
     }

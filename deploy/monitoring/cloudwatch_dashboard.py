@@ -191,8 +191,8 @@ def read() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def body(alarms: list[str]) -> dict[str, Any]:
-    """The dashboard's body. `alarms`: their names without the deployment's; `${…}` stands for parameters."""
-    arn = f"arn:${{AWS::Partition}}:cloudwatch:${{AWS::Region}}:${{AWS::AccountId}}:alarm:${{{DEPLOYMENT}}}-"
+    """The dashboard's body, in which `${…}` stands for parameters. `alarms`: their names."""
+    arn = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:"
     widgets: list[dict[str, Any]] = [
         {
             "type": "alarm",

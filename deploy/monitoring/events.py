@@ -1,4 +1,4 @@
-"""Events of the log that somebody is told of, where a cloud reads the log: what no metric says, or says too late."""
+"""Events of the log that somebody is told of, where a cloud reads the log: what no metric says."""
 
 from dataclasses import dataclass
 
@@ -18,19 +18,6 @@ class LoggedEvent:
 
 EVENTS = (
     LoggedEvent(
-        name="audit-chain-broken",
-        event_type="audit.chain_broken",
-        severity=Severity.PAGE,
-        about="The audit trail is not as it was sealed: somebody changed it. `s4 audit verify` names the first bad "
-        "entry.",
-    ),
-    LoggedEvent(
-        name="superseded",
-        event_type="deployment.superseded",
-        severity=Severity.PAGE,
-        about="Another region was promoted, and this one stops. What it accepted meanwhile lists `s4 stranded`.",
-    ),
-    LoggedEvent(
         name="secrets-unreadable",
         event_type="secrets.unreadable",
         severity=Severity.PAGE,
@@ -44,10 +31,10 @@ EVENTS = (
         "without any it was killed: look at its memory.",
     ),
     LoggedEvent(
-        name="content-differs",
-        event_type="maintenance.content_differs",
+        name="clock-set-back",
+        event_type="clock.set_back",
         severity=Severity.TICKET,
-        about="The bucket lacks bytes of live documents, or has others: somebody deletes behind S4's back. The log "
-        "names the documents.",
+        about="The database's clock went back: what was leased by a clock that was ahead is given up. Look at the time "
+        "service of its machine.",
     ),
 )

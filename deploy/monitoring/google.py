@@ -8,6 +8,7 @@ tells.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from deploy.monitoring.names import kebab, plain
 SEVERITIES = {Severity.PAGE: "CRITICAL", Severity.TICKET: "WARNING"}
 GUIDE_SERVICE = "s4-service"
 """The guide's name of what runs on Cloud Run."""
+GUIDE_THRESHOLD = 0.8
 _AUTO_CLOSE = timedelta(minutes=30)
 _LOGGED_PERIOD = timedelta(minutes=5)
 _SCRAPE_INTERVAL = "30s"
@@ -35,7 +37,7 @@ def files(runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
             for name, alert in watched.items()
         },
         **{f"{here}/policies/{event.severity.value}/{event.name}-logged.json": logged(event) for event in EVENTS},
-        f"{here}/policy.yaml": _filled(policy(watched["S4MemoryHigh"], runbooks), {"api_service": GUIDE_SERVICE}),
+        f"{here}/policy.yaml": _guides(watched["S4MemoryHigh"], runbooks),
         f"{here}/dashboard.json": google_dashboard.dashboard(),
         f"{here}/pod-monitoring.yaml": pod_monitoring(),
         f"{here}/run-monitoring.yaml": run_monitoring(),
@@ -50,9 +52,12 @@ def policy(alert: Alert, runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
     condition = alert.google
     assert condition is not None
     summary = plain(alert.summary)
+    # Of a process that is gone nothing is measured; that is what these alerts are about.
+    counts_missing = alert.cloudwatch is not None and alert.cloudwatch.treat_missing == "breaching"
+    threshold = _threshold(condition, counts_missing=counts_missing)
     return {
         **_policy(kebab(alert.name), summary, f"{summary}. {runbooks}/{alert.runbook}", alert.severity, alert.area),
-        "conditions": [{"displayName": summary, "conditionThreshold": _threshold(condition)}],
+        "conditions": [{"displayName": summary, "conditionThreshold": threshold}],
         "alertStrategy": {"autoClose": _seconds(_AUTO_CLOSE)},
     }
 
@@ -87,7 +92,7 @@ def _policy(name: str, title: str, about: str, severity: Severity, area: str) ->
     }
 
 
-def _threshold(condition: Google) -> dict[str, Any]:
+def _threshold(condition: Google, *, counts_missing: bool) -> dict[str, Any]:
     aggregation = google_dashboard.aggregation(
         condition.aligner, condition.reducer, condition.group_by, condition.alignment
     )
@@ -95,7 +100,6 @@ def _threshold(condition: Google) -> dict[str, Any]:
         "denominatorFilter": condition.denominator_filter,
         "denominatorAggregations": [aggregation],
     }
-    # What is absent is below every threshold, and without this would be nothing to tell.
     missing = {"evaluationMissingData": "EVALUATION_MISSING_DATA_ACTIVE"}
     return {
         "filter": condition.filter,
@@ -104,13 +108,20 @@ def _threshold(condition: Google) -> dict[str, Any]:
         "comparison": condition.comparison,
         "thresholdValue": condition.threshold,
         "duration": _seconds(condition.duration),
-        **(missing if condition.comparison == "COMPARISON_LT" else {}),
+        **(missing if counts_missing else {}),
         "trigger": {"count": 1},
     }
 
 
 def _seconds(span: timedelta) -> str:
     return f"{int(span.total_seconds())}s"
+
+
+def _guides(memory: Alert, runbooks: str) -> dict[str, Any]:
+    """The guide's example, with its service and its threshold."""
+    assert memory.google is not None
+    theirs = replace(memory, google=replace(memory.google, threshold=GUIDE_THRESHOLD))
+    return _filled(policy(theirs, runbooks), {"api_service": GUIDE_SERVICE})
 
 
 def _filled(value: Any, names: Mapping[str, str]) -> Any:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from deploy.monitoring.alerts.model import MINUTE, prometheus_metric
+from deploy.monitoring.alerts.conditions import prometheus_metric
+from deploy.monitoring.alerts.model import MINUTE
 
 COLUMNS = 48
 _WIDTH, _HEIGHT = 16, 14
@@ -48,11 +49,11 @@ def _gauge(name: str, *labels: str, reducer: str = "REDUCE_MAX") -> Line:
     return Line(prometheus_metric(name, "gauge"), "ALIGN_MEAN", reducer, by)
 
 
-def _quantiles(name: str, *quantiles: int, labels: str = "") -> tuple[Line, ...]:
+def _quantiles(name: str, *quantiles: int) -> tuple[Line, ...]:
     """A histogram is cumulative: first what was added, then the quantile over all processes."""
     return tuple(
         Line(
-            prometheus_metric(name, "histogram", labels=labels),
+            prometheus_metric(name, "histogram"),
             "ALIGN_DELTA",
             f"REDUCE_PERCENTILE_{each:02}",
             legend=f"p{each}",

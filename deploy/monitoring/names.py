@@ -3,6 +3,8 @@
 import re
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_PROCESS = re.compile(r"(a process of )?\{\{ \$labels\.(process|instance) \}\}( of \{\{ \$labels\.(instance|job) \}\})?")
+_OTHER = re.compile(r"(\s*\(|: | of kind | to )?\{\{.*?\}\}\)?")
 
 
 def kebab(name: str) -> str:
@@ -11,6 +13,6 @@ def kebab(name: str) -> str:
 
 
 def plain(summary: str) -> str:
-    """A summary without Prometheus' labels: an alarm of a cloud is one series, and has none."""
-    told = re.sub(r"\s*\{\{.*?\}\}", "", summary).strip()
+    """A summary without the values of Prometheus' labels: an alarm of a cloud is one series, and has none."""
+    told = " ".join(_OTHER.sub("", _PROCESS.sub("a process", summary)).split())
     return told[:1].upper() + told[1:]

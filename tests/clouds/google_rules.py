@@ -95,7 +95,7 @@ def _threshold(condition: Mapping[str, Any], own: Mapping[str, Own]) -> Iterator
         yield "must hold for whole minutes"
     if duration + aligned > _HOURS_25_SECONDS:
         yield "looks back too far"
-    if condition["comparison"] == "COMPARISON_LT" and "evaluationMissingData" not in condition:
+    if "instance_count" in condition["filter"] and "evaluationMissingData" not in condition:
         yield "is silent when what should be there is not"
     if "evaluationMissingData" in condition and duration < 60:
         yield "counts missing data at once, which the service refuses"
@@ -151,6 +151,7 @@ def _aligned(name: str, kind: str, point: str, aggregations: list[Mapping[str, A
         kind, point = "GAUGE", point if aligner in _KEEPS_DISTRIBUTIONS else _NUMBER
         if point not in _REDUCERS.get(reducer, set()):
             yield f"{reducer} is not for {name}, aligned a {point}"
+            return
         if reducer == "REDUCE_NONE" and each.get("groupByFields"):
             yield "groups without a reducer"
         if reducer in _MAKES_NUMBERS:
