@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from deploy.monitoring import rules, scrape, unit_tests
+from deploy.monitoring.dashboards import BOARDS, rendered
 
 HERE = Path(__file__).parent
 _NOTE = "# Written by deploy/monitoring/generate.py. Change the code there, then run `make monitoring`.\n"
@@ -27,6 +29,40 @@ def _yaml(content: Any) -> str:
     return _NOTE + yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
 
 
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+_PROVISIONING = {
+    "datasources": {
+        "apiVersion": 1,
+        "datasources": [
+            {
+                "name": "Prometheus",
+                "type": "prometheus",
+                "uid": "prometheus",
+                "access": "proxy",
+                "url": "http://prometheus:9090",
+                "isDefault": True,
+                # Rates over a window that holds some scrapes: Grafana takes four times this.
+                "jsonData": {"timeInterval": scrape.INTERVAL, "httpMethod": "POST"},
+            }
+        ],
+    },
+    "dashboards": {
+        "apiVersion": 1,
+        "providers": [
+            {
+                "name": "s4",
+                "folder": "S4",
+                "type": "file",
+                "options": {"path": "/var/lib/grafana/dashboards"},
+            }
+        ],
+    },
+}
+
+
 def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
     """Every file by its path below this folder."""
     files = {
@@ -35,6 +71,8 @@ def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
         "prometheus/alerts.yml": _yaml(rules.alert_rules(runbooks)),
         "alertmanager/alertmanager.yml": _yaml(scrape.alertmanager()),
     }
+    files |= {f"grafana/dashboards/{board.uid}.json": _json(rendered(board)) for board in BOARDS}
+    files |= {f"grafana/provisioning/{name}/s4.yml": _yaml(content) for name, content in _PROVISIONING.items()}
     files |= {f"prometheus/tests/{name}.yml": _yaml(test) for name, test in unit_tests.files().items()}
     return files
 
