@@ -7,7 +7,7 @@ apart in promtool's notation, for as long as any alert's cause takes.
 API = 'process="api",job="s4-api",instance="api-1:8000"'
 API_TWO = 'process="api",job="s4-api",instance="api-2:8000"'
 WORKER = 'process="worker",job="s4-worker",instance="worker-1:9100"'
-EXPORTER = 'process="exporter",job="s4-exporter",instance="exporter-1:9101"'
+EXPORTER = 'process="exporter",job="s4-exporter",instance="exporter-1:9465"'
 MINUTES = 400
 """Longer than any `Cause.minutes`."""
 
@@ -29,7 +29,7 @@ HEALTHY = {
     'up{job="s4-api",instance="api-1:8000"}': constant(1),
     'up{job="s4-api",instance="api-2:8000"}': constant(1),
     'up{job="s4-worker",instance="worker-1:9100"}': constant(1),
-    'up{job="s4-exporter",instance="exporter-1:9101"}': constant(1),
+    'up{job="s4-exporter",instance="exporter-1:9465"}': constant(1),
     'scrape_samples_scraped{job="s4-api",instance="api-1:8000"}': constant(1500),
     # -- processes
     f"s4_ready{{{API}}}": constant(1),

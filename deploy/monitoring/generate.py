@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from deploy.monitoring import cloudwatch, google, rules, scrape, unit_tests
+from deploy.monitoring import clouds, rules, scrape, unit_tests
+from deploy.monitoring.dashboards import BOARDS, rendered
 
 HERE = Path(__file__).parent
 _NOTE = "# Written by deploy/monitoring/generate.py. Change the code there, then run `make monitoring`.\n"
@@ -25,30 +26,42 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _short(dumper: yaml.SafeDumper, value: dict[str, Any]) -> yaml.Node:
-    """References in templates of CloudFormation in its short form; everything else as it is."""
-    if len(value) == 1:
-        ((name, argument),) = value.items()
-        if name in ("Ref", "Fn::Sub") and isinstance(argument, str):
-            return dumper.represent_scalar(f"!{name.removeprefix('Fn::')}", argument)
-    return dumper.represent_dict(value.items())
-
-
-_Dumper.add_representer(dict, _short)
-
-
 def _yaml(content: Any) -> str:
     return _NOTE + yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
 
 
-def _cloud(path: str, content: Any) -> str:
-    """Templates with their leaves on one line: there is a bound for their size."""
-    if path.endswith(".json"):
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    flat = yaml.dump(
-        content, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True, default_flow_style=None
-    )
-    return _NOTE + flat
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+_PROVISIONING = {
+    "datasources": {
+        "apiVersion": 1,
+        "datasources": [
+            {
+                "name": "Prometheus",
+                "type": "prometheus",
+                "uid": "prometheus",
+                "access": "proxy",
+                "url": "http://prometheus:9090",
+                "isDefault": True,
+                # Rates over a window that holds some scrapes: Grafana takes four times this.
+                "jsonData": {"timeInterval": scrape.INTERVAL, "httpMethod": "POST"},
+            }
+        ],
+    },
+    "dashboards": {
+        "apiVersion": 1,
+        "providers": [
+            {
+                "name": "s4",
+                "folder": "S4",
+                "type": "file",
+                "options": {"path": "/var/lib/grafana/dashboards"},
+            }
+        ],
+    },
+}
 
 
 def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
@@ -59,10 +72,10 @@ def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
         "prometheus/alerts.yml": _yaml(rules.alert_rules(runbooks)),
         "alertmanager/alertmanager.yml": _yaml(scrape.alertmanager()),
     }
+    files |= {f"grafana/dashboards/{board.uid}.json": _json(rendered(board)) for board in BOARDS}
+    files |= {f"grafana/provisioning/{name}/s4.yml": _yaml(content) for name, content in _PROVISIONING.items()}
     files |= {f"prometheus/tests/{name}.yml": _yaml(test) for name, test in unit_tests.files().items()}
-    clouds = cloudwatch.files(runbooks) | google.files(runbooks)
-    files |= {f"../{path}": _cloud(path, content) for path, content in clouds.items()}
-    return files
+    return files | clouds.written(runbooks, note=_NOTE, dumper=_Dumper)
 
 
 def owned() -> list[Path]:
@@ -73,8 +86,7 @@ def owned() -> list[Path]:
         "alertmanager/*.yml",
         "grafana/**/*.json",
         "grafana/**/*.yml",
-        "../aws/agent/*",
-        "../google/monitoring/**/*.json",
+        *clouds.OWNED,
     )
     return sorted(path for pattern in patterns for path in HERE.glob(pattern))
 

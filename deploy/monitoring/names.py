@@ -3,7 +3,9 @@
 import re
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_PROCESS = re.compile(r"(a process of )?\{\{ \$labels\.(process|instance) \}\}( of \{\{ \$labels\.(instance|job) \}\})?")
+_PROCESS = re.compile(
+    r"(a process of )?\{\{ \$labels\.(process|instance) \}\}( of \{\{ \$labels\.(instance|job) \}\})?"
+)
 _OTHER = re.compile(r"(\s*\(|: | of kind | to )?\{\{.*?\}\}\)?")
 
 

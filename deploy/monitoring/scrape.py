@@ -20,10 +20,10 @@ class Job:
     name: str
     port: int
     process: str
-    """The label `process` of what they say of themselves; the API says its own and that of its child."""
+    """The label `process`, where a sample does not say it itself."""
 
 
-JOBS = (Job("s4-api", 8000, "api"), Job("s4-worker", 9100, "worker"), Job("s4-exporter", 9101, "exporter"))
+JOBS = (Job("s4-api", 8000, "api"), Job("s4-worker", 9100, "worker"), Job("s4-exporter", 9465, "exporter"))
 
 
 def prometheus() -> dict[str, Any]:
@@ -43,6 +43,9 @@ def _scrape(job: Job) -> dict[str, Any]:
         "authorization": {"credentials_file": "metrics-token"},
         "dns_sd_configs": [{"names": [job.name], "type": "A", "port": job.port, "refresh_interval": DNS_REFRESH}],
         "file_sd_configs": [{"files": [f"targets/{job.name}*.yml"]}],
+        # The API says it of itself and of its child; what is given here, a sample's own label overrides.
+        "honor_labels": True,
+        "relabel_configs": [{"target_label": "process", "replacement": job.process}],
     }
 
 

@@ -193,14 +193,12 @@ def route_template(scope: Scope) -> str:
     """`/api/v1/documents/{document_id}`, whichever prefix it was asked under: one route is one label."""
     # FastAPI keeps the route as it was defined in `route`, and as it was included in a scope key of its own.
     included = scope.get("fastapi", {}).get("effective_route_context")
-    template = getattr(included, "path_format", None) or getattr(scope.get("route"), "path_format", None)
-    if template is None:
+    template: str | None = getattr(included, "path_format", None) or getattr(scope.get("route"), "path_format", None)
+    if not template:
         return UNMATCHED
-    return _VERSIONED + template.removeprefix(_LATEST) if _is_latest(template) else template
-
-
-def _is_latest(template: str) -> bool:
-    return template.startswith(_LATEST) and not template.startswith(_VERSIONED)
+    if template.startswith(_LATEST) and not template.startswith(_VERSIONED):
+        return _VERSIONED + template.removeprefix(_LATEST)
+    return template
 
 
 class _Connection:
