@@ -172,7 +172,7 @@ def test_a_wrong_dashboard_is_found_out(published: aws_rules.Published) -> None:
 def test_a_policy_compares_what_can_be_compared(path: Any) -> None:
     policy = json.loads(path.read_text())
     assert google_rules.policy_faults(policy, own_metrics()) == []
-    assert policy["userLabels"]["s4-alert"] == path.stem  # by it the script finds what it made before
+    assert policy["userLabels"]["s4_alert"] == path.stem  # by it the script finds what it made before
     assert policy["userLabels"]["severity"] == path.parent.name
 
 
