@@ -155,7 +155,15 @@ QUEUE_OLDEST_SECONDS = Gauge(
     "Age of the oldest job that could run. Above the freshness target: add workers.",
 )
 SCHEDULE_LAST_SUCCESS = Gauge(
-    "s4_schedule_last_success_timestamp_seconds", "When a regular task last succeeded.", ["task"]
+    "s4_schedule_last_success_timestamp_seconds",
+    "When a regular task last succeeded, as Unix time; of one that never has, since when it is regular. `time() -` it "
+    "beyond twice `s4_schedule_interval_seconds`, take the greatest of all processes: `s4 schedule list` says why.",
+    ["task"],
+)
+SCHEDULE_INTERVAL = Gauge(
+    "s4_schedule_interval_seconds",
+    "How often a regular task is to run; beside `s4_schedule_last_success_timestamp_seconds` it says what is overdue.",
+    ["task"],
 )
 
 # -- pipeline
@@ -307,7 +315,7 @@ RECONCILED = Counter(
 )
 OWN_ROWS = Gauge(
     "s4_own_data_rows",
-    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, idempotency, "
+    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, errors, idempotency, "
     "creations, audit), as the last hourly purge counted them. Growing without end: the purge does not run, see "
     "`s4_schedule_last_success_timestamp_seconds`, or its days are more than the database bears.",
     ["kind"],
