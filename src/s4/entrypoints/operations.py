@@ -13,6 +13,7 @@ from s4 import __version__
 from s4.domains.audit import service as audit
 from s4.domains.backup import service as backups
 from s4.domains.maintenance.deployment import current_state
+from s4.domains.upkeep import schedule
 from s4.domains.webhooks import queries as webhook_queries
 from s4.entrypoints.bootstrap import Core
 from s4.entrypoints.figures import CatalogFigures, EngineFigures, make_resources
@@ -126,6 +127,7 @@ async def refresh_gauges(core: Core) -> bool:
             now = await core.database.now(connection)
             await audit.refresh_gauges(core.database, connection)
             await backups.refresh_gauges(connection)
+            await schedule.refresh_gauges(connection, now)
     except Unavailable:
         return False
     metrics.QUEUE_DEPTH.clear()

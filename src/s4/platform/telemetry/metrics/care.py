@@ -41,7 +41,7 @@ RECONCILED = Counter(
 )
 OWN_ROWS = Gauge(
     "s4_own_data_rows",
-    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, idempotency, "
+    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, errors, idempotency, "
     "creations, audit), as the last hourly purge counted them. Growing without end: the purge does not run, see "
     "`s4_schedule_last_success_timestamp_seconds`, or its days are more than the database bears.",
     ["kind"],
