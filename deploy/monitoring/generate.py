@@ -19,6 +19,10 @@ HERE = Path(__file__).parent
 _NOTE = "# Written by deploy/monitoring/generate.py. Change the code there, then run `make monitoring`.\n"
 
 
+_TOKEN = "put-the-value-of-S4_METRICS_TOKEN-here-or-mount-it-over-this-file"
+"""Prometheus does not start without the file. S4 takes whatever it says where it has no token."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Long lines stay one line: expressions are searched for. Nothing is written as a reference to something above."""
 
@@ -67,6 +71,7 @@ _PROVISIONING = {
 def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
     """Every file by its path below this folder."""
     files = {
+        "prometheus/metrics-token": _TOKEN,
         "prometheus/prometheus.yml": _yaml(scrape.prometheus()),
         "prometheus/rules.yml": _yaml(rules.recording_rules()),
         "prometheus/alerts.yml": _yaml(rules.alert_rules(runbooks)),
@@ -81,6 +86,7 @@ def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
 def owned() -> list[Path]:
     """The files that were written before."""
     patterns = (
+        "prometheus/metrics-token",
         "prometheus/*.yml",
         "prometheus/tests/*.yml",
         "alertmanager/*.yml",

@@ -46,7 +46,7 @@ def _burn(window: str) -> Record:
     )
 
 
-def _quantiles(level: str, metric: str, by: str) -> tuple[Record, ...]:
+def _quantiles(level: str, metric: str, by: str, names: tuple[str, ...] = ("p95",)) -> tuple[Record, ...]:
     """Of a histogram's last five minutes, for each value of the labels `by`."""
     return tuple(
         Record(
@@ -54,7 +54,8 @@ def _quantiles(level: str, metric: str, by: str) -> tuple[Record, ...]:
             f"histogram_quantile({quantile}, sum by ({by}, le) (rate({metric}_bucket[5m])))",
             f"seconds, {name}",
         )
-        for name, quantile in QUANTILES.items()
+        for name in names
+        for quantile in (QUANTILES[name],)
     )
 
 
@@ -87,7 +88,7 @@ _REQUESTS = Group(
             "sum by (method, route, code) (rate(s4_http_requests_total[5m]))",
             "requests a second",
         ),
-        *_quantiles("route", "s4_http_request_duration_seconds", "method, route"),
+        *_quantiles("route", "s4_http_request_duration_seconds", "method, route", tuple(QUANTILES)),
         *_quantiles("stage", "s4_search_stage_duration_seconds", "stage"),
         *_quantiles("load", "s4_http_place_wait_seconds", "load"),
     ),

@@ -41,7 +41,7 @@ RECONCILED = Counter(
 )
 OWN_ROWS = Gauge(
     "s4_own_data_rows",
-    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, idempotency, "
+    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, errors, idempotency, "
     "creations, audit), as the last hourly purge counted them. Growing without end: the purge does not run, see "
     "`s4_schedule_last_success_timestamp_seconds`, or its days are more than the database bears.",
     ["kind"],
@@ -64,6 +64,11 @@ BACKUP_LAST_POINT = Gauge(
     "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs. The API tells "
     "it; take the greatest of all processes.",
 )
+BACKUP_AGE_TARGET = Gauge(
+    "s4_backup_age_target_seconds",
+    "How old the last good backup may be: `S4_RPO_TARGET_SECONDS`, else twice `S4_BACKUP_EVERY_HOURS`; 0: neither is "
+    "set, nobody is told. It moves when somebody changes the settings.",
+)
 BACKUP_SECONDS = Gauge(
     "s4_backup_duration_seconds",
     "How long the last good backup took. It must stay well below `S4_BACKUP_EVERY_HOURS`.",
@@ -85,7 +90,8 @@ BACKUP_RUNS = Counter(
     ["kind", "outcome"],
 )
 DRILL_LAST = Gauge(
-    "s4_backup_drill_timestamp_seconds", "When the last drill ended, as Unix time, however it ended; 0: there was none."
+    "s4_backup_drill_timestamp_seconds",
+    "When the last drill ended, as Unix time, however it ended; 0: there was none. Months ago: run `s4 backup drill`.",
 )
 DRILL_FAILED = Gauge(
     "s4_backup_drill_failed",
@@ -94,9 +100,10 @@ DRILL_FAILED = Gauge(
 )
 DRILL_RTO = Gauge(
     "s4_backup_drill_rto_seconds",
-    "How long the last drill took from nothing to a verified deployment. Beyond its target "
-    "`s4_backup_drill_failed` is 1.",
+    "How long the last drill took from nothing to a verified deployment. Beyond its target `s4_backup_drill_failed` "
+    "is 1: see there.",
 )
 DRILL_RPO = Gauge(
-    "s4_backup_drill_rpo_seconds", "How old the backup was when the last drill began to restore it. As above."
+    "s4_backup_drill_rpo_seconds",
+    "How old the backup was when the last drill began to restore it. Beyond its target: see `S4_BACKUP_EVERY_HOURS`.",
 )
