@@ -1,8 +1,8 @@
 """What apply.sh does with JSON files.
 
 `fill FOLDER` copies those that lie beside this into another folder, with `${name}` filled in from the environment's
-NAME; `audit FILE CONFIGS` adds audit configurations to a project's policy, and leaves those of other services, and other
-types of logs, as they are; `etag FILE ETAG` says which version of a dashboard is replaced.
+NAME. `audit FILE CONFIGS` adds audit configurations to a project's policy, and leaves those of other services, and
+other types of logs, as they are. `etag FILE ETAG` says which version of a dashboard is replaced.
 """
 
 import json

@@ -139,9 +139,9 @@ def test_gcloud_knows_every_command_and_flag(tmp_path: Path) -> None:
         for words in (call["words"] for call in calls)
     }
     commands = tmp_path / "commands"
-    commands.write_text("".join(f"gcloud {shlex.join(words)}\n" for words in forms.values()))
+    commands.write_text(json.dumps([{"command_string": f"gcloud {shlex.join(words)}"} for words in forms.values()]))
     done = subprocess.run(
-        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-text-file={commands}"],
+        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={commands}"],
         env=os.environ | {"CLOUDSDK_CONFIG": str(tmp_path), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
