@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from deploy.monitoring import clouds, rules, scrape, unit_tests
+from deploy.monitoring import clouds, rules, scrape, table, unit_tests
 from deploy.monitoring.dashboards import BOARDS, rendered
 
 HERE = Path(__file__).parent
@@ -70,6 +70,8 @@ _PROVISIONING = {
 def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
     """Every file by its path below this folder."""
     files = {
+        table.PATH: table.page(),
+        table.INDEX_PATH: table.index(),
         "prometheus/metrics-token": _TOKEN,
         "prometheus/prometheus.yml": _yaml(scrape.prometheus()),
         "prometheus/rules.yml": _yaml(rules.recording_rules()),
@@ -85,13 +87,14 @@ def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
 def owned() -> list[Path]:
     """The files that were written before."""
     patterns = (
+        table.PATH,
+        table.INDEX_PATH,
         "prometheus/metrics-token",
         "prometheus/*.yml",
         "prometheus/tests/*.yml",
         "alertmanager/*.yml",
         "grafana/**/*.json",
         "grafana/**/*.yml",
-        *clouds.OWNED,
     )
     return sorted(path for pattern in patterns for path in HERE.glob(pattern))
 

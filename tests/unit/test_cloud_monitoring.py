@@ -2,12 +2,14 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
+from deploy.monitoring import table
 from deploy.monitoring.events import EVENTS
 from tests.clouds import aws_rules, google_rules
 from tests.clouds.catalogue import ROOT, own_metrics
@@ -269,6 +271,15 @@ def test_a_wrong_policy_is_found_out(fault: str) -> None:
 
 
 # -- both
+
+
+def test_what_the_table_says_of_cloudwatch_is_published(published: aws_rules.Published) -> None:
+    """Of S4's own metrics under their own names, one at least of each line."""
+    for each in table.WATCHED:
+        if each.cloudwatch == table.OWN:
+            assert set(each.metrics) & set(published), each.subject
+        named = re.findall(r"`(s4_\w+)`", each.cloudwatch)
+        assert set(named) <= set(published), each.subject
 
 
 def test_events_that_somebody_is_told_of_are_logged() -> None:

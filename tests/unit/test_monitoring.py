@@ -13,6 +13,7 @@ from deploy.monitoring import generate
 from deploy.monitoring.alerts import ALERTS, Alert
 from deploy.monitoring.dashboards import BOARDS
 from deploy.monitoring.records import GROUPS
+from deploy.monitoring.table import WATCHED
 from s4.platform.telemetry import metrics
 
 REPOSITORY = Path(__file__).parents[2]
@@ -102,6 +103,25 @@ def test_every_alert_has_a_runbook_for_whoever_is_woken(alert: Alert) -> None:
     bodies = re.split(r"\n## [^\n]+\n", page)[1:]
     assert all(body.strip() for body in bodies), "a section is empty"
     assert f"s4-{alert.area}" in {board.uid for board in BOARDS}
+
+
+def test_every_command_of_a_runbook_exists() -> None:
+    known = set(re.findall(r"^## `s4 ([^`]+)`", (REPOSITORY / "docs/reference/cli.md").read_text(), re.MULTILINE))
+    known |= {"doctor", "checklist", "logs top-errors"}
+    for path in RUNBOOKS.glob("*.md"):
+        code = re.findall(r"`(s4 [a-z][^`]*)`|^(s4 [a-z].*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for command in (inline or line for inline, line in code):
+            words = command.split()[1:]
+            assert {words[0], " ".join(words[:2])} & known, f"{path.name}: {command}"
+
+
+def test_the_table_of_the_three_stacks_names_what_there_is() -> None:
+    series = declared()
+    titles = {(board.uid, panel.title) for board in BOARDS for row in board.rows for panel in row.panels}
+    for each in WATCHED:
+        assert each.panel in titles
+        assert set(each.alerts) <= {alert.name for alert in ALERTS}
+        assert all(name in series or f"{name}_bucket" in series for name in each.metrics), each.subject
 
 
 def test_every_runbook_belongs_to_an_alert() -> None:
