@@ -95,6 +95,7 @@ def owned() -> list[Path]:
         "alertmanager/*.yml",
         "grafana/**/*.json",
         "grafana/**/*.yml",
+        *clouds.OWNED,
     )
     return sorted(path for pattern in patterns for path in HERE.glob(pattern))
 

@@ -60,13 +60,16 @@ def test_the_dashboard_shows_what_is_published_and_every_alarm(published: aws_ru
 
 def test_the_template_carries_the_agents_own_configuration() -> None:
     """The files beside it are the same, for other places than ECS."""
-    resources = made(read(AWS / "metrics.yaml"))
+    resources = made(read(AWS / "metrics.yaml"), MetricsToken="a-token")
     carried = json.loads(resources["AgentConfiguration"]["Properties"]["Value"])
     prometheus = carried["logs"]["metrics_collected"]["prometheus"]
     assert prometheus["prometheus_config_path"] == "env:PROMETHEUS_CONFIG_CONTENT"
     prometheus["prometheus_config_path"] = "/etc/cwagentconfig/prometheus.yaml"
     assert carried == json.loads((AWS / "agent" / "agent.json").read_text())
     scraping = json.loads(resources["AgentScraping"]["Properties"]["Value"])
+    for job in scraping["scrape_configs"]:
+        assert job["authorization"] == {"credentials": "a-token"}
+        job["authorization"] = {"credentials_file": "/etc/cwagentconfig/metrics-token"}
     assert scraping == yaml.safe_load((AWS / "agent" / "prometheus.yaml").read_text())
 
 
