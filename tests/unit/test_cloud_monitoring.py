@@ -81,6 +81,14 @@ def test_what_is_not_there_is_not_watched() -> None:
     assert not [each for each in resources.values() if each["Type"] == "AWS::SNS::Subscription"]
 
 
+def test_the_guide_says_how_many_alarms_are_billed() -> None:
+    resources = made(read(AWS / "monitoring.yaml"), **EVERYTHING)
+    alarms = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    metrics = sum(sum("MetricStat" in each for each in alarm.get("Metrics", ())) or 1 for alarm in alarms)
+    guide = (ROOT / "docs" / "guide" / "clouds.md").read_text()
+    assert f"{len(alarms)} alarms, which read {metrics} metrics" in " ".join(guide.split())
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_a_template_can_be_deployed_without_a_bucket_for_it(path: Any) -> None:
     assert path.stat().st_size <= TEMPLATE_BYTES_MAX
