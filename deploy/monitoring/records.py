@@ -41,7 +41,7 @@ def _burn(window: str) -> Record:
     bad, all_ = (f"sum by (slo) (rate(s4_slo_{what}_total[{window}]))" for what in ("bad_requests", "requests"))
     return Record(
         f"slo:s4_error_budget:burn_{window}",
-        f"(({bad} or 0 * {all_}) / ({all_} > 0) or 0 * {all_}) / on (slo) (1 - max by (slo) (s4_slo_objective_ratio))",
+        f"(({bad} or 0 * {all_}) / ({all_} > 0) or 0 * {all_}) / on (slo) (1 - max by (slo) (last_over_time(s4_slo_objective_ratio[10m])))",
         "times as fast as the month's budget bears",
     )
 

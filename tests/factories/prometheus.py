@@ -22,7 +22,7 @@ from tests.servers import free_ports
 
 START_SECONDS_MAX = 60
 _POLL_SECONDS = 0.1
-_INTERVAL = "1s"
+_INTERVAL = "2s"  # a scrape may take as long, on a busy machine, too
 
 
 def await_that(condition: Callable[[], Any], seconds: float, what: str) -> Any:
