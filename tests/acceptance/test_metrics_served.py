@@ -289,10 +289,10 @@ def test_the_exporter_tells_all_tenants_and_no_other_process_does(served: Deploy
     with process(served.data_dir, "exporter", "--port", "0") as url:
         assert httpx.get(f"{url}/metrics").status_code == 401
         families = scraped(url)
-        stored = values(families, "s4_tenant_stored_bytes")
-        assert len(stored) >= TENANTS - 1
-        assert stored[tenant_id(7)] == 7000
+        calls = values(families, "s4_tenant_calls")
+        assert len(calls) >= TENANTS - 1
+        assert calls[tenant_id(7)] == 7
         assert value(families, "s4_tenant_requests", tenant_id=tenant_id(1)) == 0, "of the least active, too"
         asyncio.run(gone(served.data_dir, 7))
-        assert tenant_id(7) not in values(scraped(url), "s4_tenant_stored_bytes")
+        assert tenant_id(7) not in values(scraped(url), "s4_tenant_calls")
     assert not [name for name in scraped(served.url) if name.startswith("s4_tenant_")]
