@@ -85,6 +85,8 @@ def prometheus(
     (home / "metrics-token").write_text(token)
     shipped = yaml.safe_load((home / "prometheus.yml").read_text())
     shipped["global"] = dict.fromkeys(shipped["global"], _INTERVAL)
+    for job in shipped["scrape_configs"]:
+        job["scrape_interval"] = _INTERVAL
     shipped["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager] if alertmanager else []
     if more_rules:
         (home / "more.yml").write_text(more_rules)
