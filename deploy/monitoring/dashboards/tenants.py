@@ -1,5 +1,5 @@
-"""All tenants in sums, the busiest by name, and one by choice. The row of one asks the tenant exporter, which is scraped
-once a minute: its rates are of five.
+"""All tenants in sums, the busiest by name, and one by choice. The row of one asks the tenant exporter, which is
+scraped once a minute: its rates are of five.
 """
 
 from deploy.monitoring.dashboards.model import Board, Choice, Row, figure, graph, listing, or_zero
