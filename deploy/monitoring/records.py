@@ -39,9 +39,11 @@ def share(part: str, whole: str, *, window: str) -> str:
 def _burn(window: str) -> Record:
     """Of each promise; 0 while nothing is asked."""
     bad, all_ = (f"sum by (slo) (rate(s4_slo_{what}_total[{window}]))" for what in ("bad_requests", "requests"))
+    spent = f"(({bad} or 0 * {all_}) / ({all_} > 0) or 0 * {all_})"
+    budget = "(1 - max by (slo) (last_over_time(s4_slo_objective_ratio[10m])))"  # over a scrape that did not come
     return Record(
         f"slo:s4_error_budget:burn_{window}",
-        f"(({bad} or 0 * {all_}) / ({all_} > 0) or 0 * {all_}) / on (slo) (1 - max by (slo) (s4_slo_objective_ratio))",
+        f"{spent} / on (slo) {budget}",
         "times as fast as the month's budget bears",
     )
 

@@ -1,6 +1,7 @@
 """What metrics say of all tenants, of the catalog's connections, of jobs and of the store, on real ones."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,12 @@ async def test_the_catalog_is_read_once_however_many_scrape_and_its_absence_leav
             acme.context.tenant_id,
             OTHER,
         ]
+
+        open_to_all = house.core.settings.model_copy(update={"metrics_token": None})
+        unnamed = CatalogFigures(replace(house.core, settings=open_to_all))
+        await unnamed.refresh()
+        labels = [each.labels for family in unnamed() for each in family.samples]
+        assert {each["tenant_id"] for each in labels if "tenant_id" in each} == {OTHER}, "without a token"
 
         async def away(_: object) -> None:
             raise Unavailable("the database restarts")

@@ -22,7 +22,7 @@ from tests.servers import free_ports
 
 START_SECONDS_MAX = 60
 _POLL_SECONDS = 0.1
-_INTERVAL = "1s"
+_INTERVAL = "2s"  # a scrape may take as long, on a busy machine, too
 
 
 def await_that(condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -85,6 +85,8 @@ def prometheus(
     (home / "metrics-token").write_text(token)
     shipped = yaml.safe_load((home / "prometheus.yml").read_text())
     shipped["global"] = dict.fromkeys(shipped["global"], _INTERVAL)
+    for job in shipped["scrape_configs"]:
+        job["scrape_interval"] = _INTERVAL
     shipped["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager] if alertmanager else []
     if more_rules:
         (home / "more.yml").write_text(more_rules)
