@@ -391,6 +391,12 @@ def test_a_real_erasure_outlives_the_bucket_and_keeps_nobody_else_from_coming_ba
     assert asyncio.run(revisions_of(tmp_path / "fresh", others[0])) == [1]
     with pytest.raises(Unauthenticated):
         asyncio.run(revisions_of(tmp_path / "fresh", gone))
+    beside = ("restore", "latest", "--tenant", gone.context.tenant_id, "--as-new", "Back")
+    for other in ("fresh", "another"):
+        assert here("migrate", **environment, S4_DATA_DIR=str(tmp_path / other)).code == 0
+        alone = here(*beside, **environment, S4_DATA_DIR=str(tmp_path / other))
+        assert alone.code != 0, "and a restore of it alone asks the same"
+        assert "erased" in alone.err
 
 
 async def test_a_restore_into_a_place_that_is_not_empty_is_refused(tmp_path: Path) -> None:
