@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from s4.domains.upkeep.degradation import Change, changes
-from s4.domains.upkeep.queries.hours import Measure
+from s4.domains.upkeep.queries.hours import Measure, errors_of
 from s4.domains.usage.ledger import NOBODY, Grain
 from s4.domains.usage.queries import writing
 from s4.kernel.ids import new_tenant_id
 from s4.platform.database import Connection, Database
+from tests.factories.metering import NOW, new_meter, request
 
 HOUR = timedelta(hours=1)
 DAYS = 8
@@ -106,3 +107,26 @@ async def test_two_days_are_no_baseline(catalog: Database, now: datetime) -> Non
     entries = [(ACME, hour - timedelta(days=day), USUAL) for day in range(3)]
     await catalog.transact(lambda c: writing.add_all(c, [*entries, (ACME, hour, {"store_reads": 90_000})]))
     assert await told(catalog, now) == {}
+
+
+async def test_a_meter_counts_errors_by_code_for_whom_it_knows_and_for_nobody(catalog: Database) -> None:
+    meter = new_meter(catalog, [])
+    for tenant_id, status, code in (
+        (ACME, 200, None),
+        (ACME, 429, "rate_limited"),
+        (ACME, 429, "rate_limited"),
+        (None, 401, "unauthorized"),
+        (BOREL, 404, None),
+        (BOREL, 499, None),
+    ):
+        meter.observe(request(tenant_id, status=status, code=code))
+    await meter.flush()
+
+    hours = [Grain.HOUR.floor(NOW)]
+    async with catalog.read() as connection:
+        found = {
+            code: await errors_of(connection, code, hours) for code in ("rate_limited", "unauthorized", "status_404")
+        }
+        gone = await errors_of(connection, "status_499", hours)
+    assert found == {"rate_limited": {ACME: 2}, "unauthorized": {NOBODY: 1}, "status_404": {BOREL: 1}}
+    assert gone == {}, "who went away was told nothing"

@@ -44,10 +44,7 @@ def whole(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only",
-            metavar="PART",
-            show_default=False,
-            help="Look at this part alone: queue, quotas, store. Repeatable.",
+            "--only", metavar="PART", show_default=False, help="Look at this alone: queue, quotas, store … Repeatable."
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also on warnings.")] = False,
@@ -65,7 +62,7 @@ def whole(
     from s4.entrypoints.doctor.whole import PARTS, Bedside, examine, unreadable
     from s4.kernel.errors import InvalidRequest
 
-    if strange := set(only or ()) - set(PARTS):
+    if strange := set(only or ()) - {*PARTS, *(name.partition(".")[0] for name in PARTS)}:
         raise WrongUsage(f"There is no part {min(strange)!r}; the parts are {', '.join(PARTS)}.")
     try:
         loaded = configuration(context, config, data_dir=data_dir)

@@ -46,6 +46,7 @@ PARTS: dict[str, Part] = {
     "schema": catalog.schema,
     "clock": catalog.clock,
     "redis": catalog.redis,
+    "store.latency": dependencies.latency,
     "store": dependencies.store,
     "embedding": dependencies.embedding,
     "queue": work.queue,
@@ -65,25 +66,31 @@ PARTS: dict[str, Part] = {
     "isolation": isolation.bucket,
 }
 """In the order in which they are shown."""
+_FIRST = ("database", "store.latency")  # they measure how long an answer takes, and so want to be alone
 _OWN_LIMIT = ("store",)  # parts that bound themselves
 
 
 async def examine(bedside: Bedside, *, only: Collection[str] = ()) -> Report:
-    """Never raises for what is wrong with the deployment. `only`: of `PARTS`, by name; all without."""
+    """Never raises for what is wrong with the deployment. `only`: of `PARTS`, by name, or by what stands
+    before the dot; all without."""
     settings = bedside.settings
-    parts = {name: part for name, part in PARTS.items() if not only or name in only}
+    parts = {name: part for name, part in PARTS.items() if not only or {name, name.partition(".")[0]} & set(only)}
     with trusting(settings.ca_file):
         asked = asyncio.gather(*(processes.ask(address, settings) for address in bedside.addresses))
         try:
-            found = await asyncio.gather(*(_carried_out(name, part, bedside) for name, part in parts.items()))
+            found: dict[str, tuple[list[Check], str | None]] = {}
+            for wave in (_FIRST, PARTS.keys() - set(_FIRST)):
+                names = [name for name in parts if name in wave]
+                done = await asyncio.gather(*(_carried_out(name, parts[name], bedside) for name in names))
+                found |= dict(zip(names, done, strict=True))
             running = await asked
         finally:
             asked.cancel()
             await bedside.aclose()
-    checks = [check for each, _ in found for check in each]
+    checks = [check for name in parts for check in found[name][0]]
     lacking: defaultdict[str, list[str]] = defaultdict(list)
-    for name, (_, dependency) in zip(parts, found, strict=True):
-        if dependency is not None:
+    for name in parts:
+        if (dependency := found[name][1]) is not None:
             lacking[dependency].append(name)
     checks += processes.judged(running)
     if running or not only:

@@ -33,9 +33,6 @@ async def store(bedside: Bedside) -> list[Check]:
     except Away as away:
         if away.dependency is not None:
             return [_store_gone(bedside, away)]
-        latency = []
-    else:
-        latency = [await _latency(bedside)]
     try:
         async with asyncio.timeout(bedside.patience.store):
             report = await examine(bedside.loaded)
@@ -44,13 +41,13 @@ async def store(bedside: Bedside) -> list[Check]:
             "store", f"What S4 needs of the store could not all be tried within {bedside.patience.store:g} s.",
             "Let `s4 doctor store` take its time.", needed=False,
         )  # fmt: skip
-        return [*latency, replace(slow, cause=STORE)]
+        return [replace(slow, cause=STORE)]
     checks = [replace(check, name=f"store.{check.name}", cause=_cause(check)) for check in report.checks]
     if report.left:
         checks.append(
             warning("store.left", f"Probes were left behind: {', '.join(report.left)}.", "Remove them.", cause=STORE)
         )
-    return [*latency, *checks]
+    return checks
 
 
 def _cause(check: Check) -> str | None:
@@ -73,8 +70,13 @@ def _store_gone(bedside: Bedside, away: Away) -> Check:
     )  # fmt: skip
 
 
-async def _latency(bedside: Bedside) -> Check:
+async def latency(bedside: Bedside) -> list[Check]:
     """Of small objects, one after the other, as a commit writes its head."""
+    await bedside.store()
+    return [await _latency(bedside)]
+
+
+async def _latency(bedside: Bedside) -> Check:
     name = "store.latency"
     seconds: dict[str, list[float]] = {"write": [], "read": [], "delete": []}
     async with open_bench(bedside.settings) as bench:
@@ -130,6 +132,11 @@ async def embedding(bedside: Bedside) -> list[Check]:
                 cause=provider,
             )
         ]
+    try:
+        async with bedside.any_catalog():  # which is opened once more, and waited for
+            pass
+    except Away:
+        return [answered]
     other = await generation(bedside.settings)
     return [
         answered,
