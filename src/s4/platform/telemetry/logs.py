@@ -45,20 +45,30 @@ _SECRET_NAME = re.compile(
 _PUBLIC_NAMES = frozenset({"object_key"})  # built from ids; an operator needs it to find the object
 
 _SECRET_FORMS = (
-    (re.compile(r"s4_[a-z2-7]{12}_[A-Za-z0-9_-]{16,}"), REDACTED),  # our own keys
+    (re.compile(r"s4a?_[a-z2-7]{12}_[A-Za-z0-9_-]{16,}"), REDACTED),  # our own keys
+    (re.compile(r"\bwhsec_[A-Za-z0-9_-]{8,}"), REDACTED),  # secrets of webhooks
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), REDACTED),  # AWS access key ids
+    (re.compile(r"\bya29\.[A-Za-z0-9_-]{8,}"), REDACTED),  # Google's access tokens
     (re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"), REDACTED),  # keys of embedding providers
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {REDACTED}"),
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{REDACTED}@"),  # passwords in URLs
-    (re.compile(r"(?i)((?:x-amz-)?(?:signature|credential|security-token)=)[^&\s\"']+"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)([?&][^=&\s]*(?:key|token|secret|passw|credential|sig)[^=&\s]*=)[^&\s\"']+"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)((?:signature|credential)=)[^&\s\"']+"), rf"\1{REDACTED}"),
     (
-        re.compile(r"(?i)((?:secret_access_key|password|admin_api_key|secret_key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&)]+"),
+        re.compile(
+            r"(?i)((?:secret_access_key|secret_?key|password|passwd|api[_-]?key|(?:session|security|access)[_-]token|"
+            r"x-(?:admin|tenant)-key)\\*[\"']?\s*[=:]\s*\\*[\"']?)[^\s\"',;&)}\\]+"
+        ),
         rf"\1{REDACTED}",
     ),
     (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL),
+        re.compile(r"-----BEGIN[A-Z0-9 %+]*PRIVATE[ %20+]+KEY-----.*?(?:-----END[A-Z0-9 %+]*KEY-----|$)", re.DOTALL),
         REDACTED,
     ),
+)
+# One look that tells of most texts that none of these is in them.
+_MAY_BE_SECRET = re.compile(
+    r"(?i)s4a?_|whsec_|akia|asia|ya29|sk-|bearer|basic|://|key|token|secret|passw|credential|sig|-----begin"
 )
 _SECRET_CHARS_MIN = 8
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -193,8 +203,9 @@ def redact(text: str) -> str:
     """The text without whatever looks like a secret, or is known as one to this process."""
     if _Known.forms is not None:
         text = _Known.forms.sub(REDACTED, text)
-    for pattern, replacement in _SECRET_FORMS:
-        text = pattern.sub(replacement, text)
+    if _MAY_BE_SECRET.search(text):
+        for pattern, replacement in _SECRET_FORMS:
+            text = pattern.sub(replacement, text)
     return text
 
 

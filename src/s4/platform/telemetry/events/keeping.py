@@ -111,7 +111,8 @@ KEEPING = (
     event("restore.not_sound", "error", "backup_id problems", "A restore is not sound, and was not switched on.",
           "Take another backup."),
     event("restore.erasures_unread", "warning", "backup_id error",
-          "Erasures noted in another place could not be read.", "Compare `s4 erasure list` there with the tenants here, and delete again."),
+          "Erasures noted in another place could not be read.",
+          "Compare `s4 erasure list` there with the tenants here, and delete again."),
     event("rewind.bytes_lost", "error", "document_id", "A former version's bytes are gone; it stays as it is.",
           "Restore it from a backup."),
 )  # fmt: skip
