@@ -214,7 +214,7 @@ class _WorkerChild:
             )
         assert process.stdin is not None
         assert process.stderr is not None
-        self._relay = threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True)
+        self._relay = threading.Thread(target=pass_on_lines, args=(process.stderr,), daemon=True)
         self._relay.start()
         with contextlib.suppress(BrokenPipeError):  # it died at once, and is started anew
             process.stdin.write(handed_on(self._settings))
@@ -232,7 +232,7 @@ class _WorkerChild:
         return {"worker": answer.content}
 
 
-def _pass_on(stderr: IO[bytes]) -> None:
+def pass_on_lines(stderr: IO[bytes]) -> None:
     """Runs in a thread until the child, and whoever inherited its stderr, has ended."""
     with io.BufferedReader(cast(io.RawIOBase, stderr)) as lines:
         while line := lines.readline(_LINE_BYTES_MAX):

@@ -21,6 +21,7 @@ from s4.entrypoints.cli import (
     keeping_commands,
     key_commands,
     lifecycle_commands,
+    logs_commands,
     notice_commands,
     plan_commands,
     rebuild_command,
@@ -86,6 +87,7 @@ def build() -> typer.Typer:
         restore_command,
         upgrade_commands,
         lifecycle_commands,
+        logs_commands,
         secrets_commands,
         verify_command,
     ):
