@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from s4.kernel.settings import LogFormat
 from s4.platform.telemetry.events import CONTEXT, EVENTS, FIELDS, Event
 from s4.platform.telemetry.logs import configure
 
+LOGGING = Path(__file__).parents[2] / "deploy" / "logging"
 TENANT = "ten_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 GUIDES_KEYS = {"event_type", "timestamp", "tenant_id", "details"}
