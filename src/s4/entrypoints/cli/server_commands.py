@@ -12,6 +12,7 @@ import typer
 from s4.entrypoints.cli.failures import in_the_log
 from s4.entrypoints.cli.options import ConfigFile, configuration, examples
 from s4.platform import memory
+from s4.platform.egress import keep_libraries_quiet
 
 if TYPE_CHECKING:
     from s4.entrypoints.configuration import Configuration
@@ -40,6 +41,7 @@ def serve(
 ) -> None:
     """Run the API, and a worker as its child."""
     memory.starting()
+    keep_libraries_quiet()
     with in_the_log("api"):
         from s4.entrypoints.configuration import complete
         from s4.entrypoints.serve import serve as run
@@ -65,6 +67,7 @@ def worker(
 ) -> None:
     """Run jobs until stopped: extract, embed, index, maintain."""
     memory.starting()
+    keep_libraries_quiet()
     with in_the_log("worker"):
         from s4.entrypoints.configuration import complete
 
