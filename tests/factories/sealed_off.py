@@ -20,6 +20,7 @@ import httpx
 
 from tests.factories.deployment import ADMIN_KEY, Deployment
 from tests.factories.formats import samples
+from tests.factories.nursery import until
 
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 CALLS = "connect,sendto,sendmsg,sendmmsg"
@@ -36,7 +37,8 @@ def main(folder: Path) -> None:
     assert [name for _, name in socket.if_nameindex()] == ["lo"], "run it in a namespace of its own"
     _bring_loopback_up()
     trace = folder / "trace"
-    strace = ("/usr/bin/strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={CALLS}", "-o", str(trace))
+    # -D: S4 is our child, and gets our signals; strace is beside it, and ends with its last process.
+    strace = ("/usr/bin/strace", "-D", "-f", "--seccomp-bpf", "-q", "-e", f"trace={CALLS}", "-o", str(trace))
     deployment = Deployment(
         folder / "data",
         {"S4_ADMIN_API_KEY": ADMIN_KEY, "S4_JOB_POLL_SECONDS": "0.1"},  # with the local model, as embedded S4 is
@@ -46,7 +48,7 @@ def main(folder: Path) -> None:
         found = use(deployment)
     finally:
         deployment.stop()
-    lines = trace.read_text().splitlines()
+    lines = until(lambda: _whole(trace, deployment.pid), "strace does not end")
     print(json.dumps({"tried": tried(lines), "found": found, "processes": len({each.split()[0] for each in lines}),
                       "own_port": int(deployment.url.rpartition(":")[2])}))  # fmt: skip
 
@@ -58,7 +60,7 @@ def use(deployment: Deployment) -> list[str]:
         for name, content in files().items():
             answer = tenant.put(f"/documents/by-key/{name}", content=content)
             assert answer.status_code == 201, answer.text
-            ids[name] = answer.json()["id"]
+            ids[name] = answer.json()["document_id"]
         for name, document_id in ids.items():
             ended = _ended(tenant, document_id)
             assert ended["status"] == "ready", (name, ended)
@@ -92,6 +94,12 @@ def _ended(tenant: httpx.Client, document_id: str) -> dict[str, Any]:
         if answer["status"] != "processing":
             return answer
     raise AssertionError(f"{document_id} is not searchable")
+
+
+def _whole(trace: Path, pid: int) -> list[str] | None:
+    """The trace's lines, once it has seen the end of the process."""
+    lines = trace.read_text().splitlines()
+    return lines if any(re.match(rf"{pid} +\+\+\+ exited", line) for line in lines) else None
 
 
 def tried(lines: list[str]) -> list[tuple[str, str, int]]:

@@ -44,10 +44,11 @@ def serve(
     keep_libraries_quiet()
     with in_the_log("api"):
         from s4.entrypoints.configuration import complete
-        from s4.entrypoints.serve import serve as run
 
         loaded = configuration(context, config, host=host, port=port, data_dir=data_dir)
         settings = complete(loaded.settings)
+        from s4.entrypoints.serve import serve as run  # takes seconds, and wrong settings are told before
+
         _begin(settings, "api", loaded)
         import uvloop  # serves about twice the requests of asyncio's own loop
 

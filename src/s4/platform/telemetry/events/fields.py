@@ -24,7 +24,7 @@ FIELDS: Mapping[str, Field] = {
     "kind": Field("Kind of a job, or of a round of maintenance.", "documents.index"),
     "message": Field("A sentence.", "It is larger than memory."),
     "name": Field("Name of what is held.", "backup"),
-    "nearest": Field("The setting that was probably meant.", "S4_DRAIN_SECONDS"),
+    "nearest": Field("The setting that was probably meant.", "S4_…"),
     "operation": Field("Request to the object store.", "get"),
     "outcome": Field("How it ended.", "abandoned"),
     "problem": Field("A sentence.", "Entry 7 does not follow entry 6."),
@@ -33,7 +33,7 @@ FIELDS: Mapping[str, Field] = {
     "state": Field("Where it stands now.", "at_risk"),
     "step": Field("Step of the schema.", "0001"),
     "text": Field("What was said, as it was.", "thread 'lance' panicked"),
-    "variable": Field("Variable of the environment.", "S4_DRAIN_SECOND"),
+    "variable": Field("Variable of the environment.", "S4_…"),
     "where": Field("`main`, `thread` or `destructor`.", "main"),
     # -- which one
     "backup_id": Field("The backup.", "20260102T030405Z"),
