@@ -34,8 +34,9 @@ from s4.kernel.units import human_size, parse_size
 from s4.platform.database import migrate
 from s4.platform.http.routing import S4Route
 from s4.platform.security.sealing import FORM as SEALED_FORM
-from s4.platform.telemetry import metrics
 from s4.platform.telemetry.events import CONTEXT, EVENTS, FIELDS, Event, keeping, serving
+from s4.platform.telemetry.metrics import care, dependencies, pipeline, process, requests, searching, tenants
+from s4.platform.telemetry.metrics.buckets import Read
 
 HERE = Path(__file__).parent
 _SOURCE = Path(s4.__file__).parent
@@ -70,23 +71,21 @@ def metrics_page() -> str:
     """Every metric of the catalogue."""
     page = [
         *_head("Metrics"),
-        *_prose("""`GET /metrics` answers in Prometheus's text format. Every sample bears the label `process` (`api`, or
-            `worker` for the worker that `s4 serve` runs); a worker of its own, started with `--metrics-port`, answers
-            without it. Labels are bounded sets: there is none for a tenant, a key or a path. The client library adds
-            `process_*` and `python_*`."""),
+        *_prose("""`GET /metrics` answers in Prometheus's text format. Of `s4 serve` every sample bears the label
+            `process` (`api`, or `worker` for the worker that it runs); a worker of its own answers without it. Labels
+            are bounded sets: there is none for a key or a path, and tenants are named in `s4_top_tenant_*` and by the
+            exporter only. The client library adds `process_*` and `python_*`. Who answers where, and how several are
+            added up: [metrics](../guide/metrics.md)."""),
     ]
     section: str | None = None
-    names = [name for name, value in vars(metrics).items() if hasattr(value, "describe") and name.isupper()]
-    for name, found in _by_section(metrics, names):
-        if found != section:
-            section = found
-            page += ["", f"## {section.capitalize()}", ""]
-            page += _table_head("metric", "type", "labels", "meaning")
-        metric = vars(metrics)[name]
-        described = metric.describe()[0]
-        suffix = "_total" if described.type == "counter" else ""
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        page.append(_row(f"`{described.name}{suffix}`", described.type, labels, described.documentation))
+    for subject in (process, requests, dependencies, pipeline, searching, tenants, care):
+        names = [name for name, value in vars(subject).items() if hasattr(value, "describe") and name.isupper()]
+        for name, found in _by_section(subject, names):
+            if found != section:
+                section = found
+                page += ["", f"## {section.capitalize()}", ""]
+                page += _table_head("metric", "type", "labels", "meaning")
+            page.append(_metric_row(vars(subject)[name]))
     return _page(page)
 
 
@@ -120,6 +119,14 @@ def events_page() -> str:
         page += ["", *_table_head("field", "type", "meaning")]
         page += [_row(f"`{name}`", _json_type(each.example), each.meaning) for name, each in sorted(glossary.items())]
     return _page(page)
+
+
+def _metric_row(metric: Any) -> str:
+    described = metric.describe()[0]
+    suffix = "_total" if described.type == "counter" else ""
+    labels = metric.labels if isinstance(metric, Read) else metric._labelnames
+    named = ", ".join(f"`{label}`" for label in labels)
+    return _row(f"`{described.name}{suffix}`", described.type, named, described.documentation)
 
 
 def errors_page() -> str:

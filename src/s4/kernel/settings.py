@@ -29,13 +29,21 @@ from s4.kernel.setting_values import (
     refuse_contradictions,
 )
 from s4.kernel.store_settings import StoreSettings
+from s4.kernel.telemetry_settings import TelemetrySettings
 from s4.kernel.units import GIB, KIB, MIB
 
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
 class Settings(
-    LogSettings, RequestSettings, ReplicaSettings, LeavingSettings, StoreSettings, KeepingSettings, BackupSettings
+    LogSettings,
+    RequestSettings,
+    ReplicaSettings,
+    LeavingSettings,
+    StoreSettings,
+    KeepingSettings,
+    TelemetrySettings,
+    BackupSettings,
 ):
     """One value object for a whole process."""
 
@@ -85,9 +93,6 @@ class Settings(
         None,
         description="Another key that opens what is encrypted, while one replaces the other: workers encrypt all of it "
         "anew under `secret_key`, and `s4 secrets status` says when this one is needed no more.",
-    )
-    metrics_token: SecretStr | None = Field(
-        None, description="When set, `GET /metrics` demands `Authorization: Bearer <token>`."
     )
     shutdown_seconds: float = Field(
         25.0,
