@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     strace = ("/usr/bin/strace", "-D", "-f", "--seccomp-bpf", "-q", "-e", f"trace={CALLS}", "-o", str(trace))
     deployment = Deployment(
         folder / "data",
-        {"S4_ADMIN_API_KEY": ADMIN_KEY, "S4_JOB_POLL_SECONDS": "0.1"},  # with the local model, as embedded S4 is
+        {"S4_ADMIN_API_KEY": ADMIN_KEY, "S4_WORKER_NICENESS": "0"},  # with the local model, as embedded S4 is
         program=(*strace, sys.executable, "-m", "s4.entrypoints.cli"),
     ).start()
     try:
