@@ -70,6 +70,7 @@ def test_under_load_with_a_killed_worker_and_a_killed_reader_every_line_is_whole
         for path in ("/health/ready", "/metrics", "/health/live"):
             httpx.get(f"{deployment.url}{path}")
         until(lambda: len(deployment.events("worker.started")) == 2, "the worker is not started anew")
+        until(lambda: deployment.events("documents.indexed"), "nothing is indexed")
         asked = {line["request_id"] for line in deployment.events("http.request_finished")}
 
     lines = assert_lines(deployment.log, services={"api", "worker"})
