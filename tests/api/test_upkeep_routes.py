@@ -1,6 +1,5 @@
 """Schedule and checklist over HTTP and from the command line, on a deployment whose worker really runs them."""
 
-import time
 from pathlib import Path
 
 import httpx
@@ -9,7 +8,7 @@ import pytest
 from s4.entrypoints.cli.app import run
 from s4client import S4AdminClient
 from tests.api.calls import metric
-from tests.factories.deployment import ADMIN_KEY, Deployment
+from tests.factories.deployment import ADMIN_KEY, Deployment, await_worker
 
 PATIENCE_SECONDS = 120  # workers step back where others want the processors
 
@@ -24,11 +23,8 @@ def environment(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 @pytest.mark.usefixtures("environment")
 def test_a_task_is_run_at_once_and_waited_for(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    await_worker(deployment)
     with S4AdminClient(deployment.url, api_key=ADMIN_KEY) as s4:
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while not s4.schedule().tasks:  # the worker is being started
-            assert time.monotonic() < give_up_at
-            time.sleep(0.1)
         code = run(["schedule", "run", "maintenance.recount", "--wait", str(PATIENCE_SECONDS)])
         assert (code, capsys.readouterr().out) == (0, "maintenance.recount has succeeded.\n")
         task = s4.task("maintenance.recount")

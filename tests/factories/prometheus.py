@@ -60,18 +60,18 @@ def program(
 class Prometheus:
     """Asked by its HTTP API."""
 
-    url: str
+    http: httpx.Client
     log: Path
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The samples of now. Raises `AssertionError` with Prometheus' words when it does not understand."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=30)
+        answer = self.http.get("/api/v1/query", params={"query": expression})
         assert answer.status_code == 200, f"{expression}: {answer.text}"
         data = answer.json()["data"]
         return list(data["result"]) if data["resultType"] == "vector" else [data]
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}/api/v1/{path}", timeout=30).raise_for_status().json()["data"]
+        return self.http.get(f"/api/v1/{path}").raise_for_status().json()["data"]
 
 
 @contextlib.contextmanager
@@ -104,10 +104,10 @@ def prometheus(
         "--query.lookback-delta=10s",
         "--log.level=warn",
     ]
-    server = Prometheus(f"http://127.0.0.1:{port}", folder / "prometheus.log")
-    with program(command, server.log, cwd=home):
+    server = Prometheus(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30), folder / "prometheus.log")
+    with server.http, program(command, server.log, cwd=home):
         await_that(
-            lambda: httpx.get(f"{server.url}/-/ready", timeout=5).status_code == 200,
+            lambda: server.http.get("/-/ready").status_code == 200,
             START_SECONDS_MAX,
             "Prometheus is ready",
         )

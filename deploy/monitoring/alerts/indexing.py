@@ -68,7 +68,7 @@ ALERTS = (
         description="{{ $value | humanize }} within an hour ended without being indexed, and not for their content.",
         severity=Severity.TICKET,
         expression='sum by (reason) (increase(s4_documents_indexed_total{outcome="failed",'
-        'reason=~"dependency_unavailable|internal.*|embedding_.*"}[1h])) > 5',
+        'reason=~"dependency_unavailable|internal|data_corrupt"}[1h])) > 5',
         held=5 * MINUTE,
         cause=Cause(
             series={

@@ -17,6 +17,7 @@ from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import DataSourceRef, LegendDisplayMode, LegendPlacement
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 RATE = "$__rate_interval"
 _DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -172,7 +173,7 @@ def _panel(panel: Panel) -> Any:
     for number, (legend, expression) in enumerate(panel.queries.items()):
         query = Dataquery().expr(expression).ref_id(chr(ord("A") + number)).datasource(_DATASOURCE)
         if panel.kind is Kind.TABLE:
-            made = made.with_target(query.instant().format("table"))
+            made = made.with_target(query.instant().format(PromQueryFormat.TABLE))
         else:
             made = made.with_target(query.legend_format(legend) if legend else query)
     return made

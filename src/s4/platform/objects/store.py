@@ -371,7 +371,7 @@ class ObjectStore:
             reading = await self._backend.open(key, start, end)
         if first is not None and (reading.info.etag, reading.info.size) != (first.info.etag, first.info.size):
             await _close(reading)
-            log.error("store.object_changed", key=key)
+            log.error("store.object_changed", object_key=key)
             raise DataCorrupt("An object changed while it was read.")
         return reading
 
@@ -408,7 +408,7 @@ class ObjectStore:
             outcome = error.fault.value
             error.details["operation"] = operation
             metrics.STORE_ERRORS.labels(operation, known_code(error.details.get("code"))).inc()
-            log.warning("store.failed", **error.details)
+            log.warning("store.failed", fault=error.fault.value, operation=operation, code=error.details.get("code"))
             raise
         except S4Error:
             outcome = "missing"
