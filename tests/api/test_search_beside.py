@@ -2,6 +2,7 @@
 that are like one."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -20,7 +21,8 @@ ANIMALS = {
 def long_text(paragraphs: int = 30) -> str:
     """Many chunks; each paragraph has a word of its own."""
     return "\n\n".join(
-        f"In July paragraph marker{number} begins. " + "Filling words follow here. " * 40 for number in range(paragraphs)
+        f"In July paragraph marker{number} begins. " + "Filling words follow here. " * 40
+        for number in range(paragraphs)
     )
 
 
@@ -55,9 +57,7 @@ def test_padding_brings_the_chunks_beside_a_passage_in_the_order_of_the_text(she
     assert [chunk["char_start"] for chunk in chunks] == sorted(chunk["char_start"] for chunk in chunks)
     assert all(text[chunk["char_start"] : chunk["char_end"]] == chunk["text"] for chunk in chunks)
     # Nothing is missing between them.
-    assert all(
-        not text[one["char_end"] : two["char_start"]].strip() for one, two in zip(chunks, chunks[1:], strict=False)
-    )
+    assert all(not text[one["char_end"] : two["char_start"]].strip() for one, two in pairwise(chunks))
 
 
 def test_padding_ends_with_the_document(shelf: httpx.Client) -> None:
@@ -69,10 +69,16 @@ def test_padding_ends_with_the_document(shelf: httpx.Client) -> None:
         assert len(chunk["before"]) + len(chunk["after"]) < 6
 
 
-@pytest.mark.parametrize("body", [{"padding": 11}, {"padding": -1}, {"padding": 10, "limit": 100}, {"facets": [""]},
-                                  {"facets": ["a"] * 11}, {"explain": 1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "body", [{"padding": 11}, {"padding": -1}, {"facets": [""]}, {"facets": ["a"] * 11}, {"explain": 1}]
+)
 def test_too_much_is_refused(shelf: httpx.Client, body: dict[str, Any]) -> None:
     assert_refused(shelf.post("/search", json={"query": "x", **body}), 422, "invalid_request")
+
+
+def test_an_answer_of_nothing_but_neighbours_is_refused(shelf: httpx.Client) -> None:
+    answer = shelf.post("/search", json={"query": "x", "padding": 10, "limit": 100})
+    assert "6000" in assert_refused(answer, 400, "invalid_request")["message"]
 
 
 def test_an_explanation_tells_ranks_scores_and_the_words_that_match(shelf: httpx.Client) -> None:

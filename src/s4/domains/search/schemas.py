@@ -1,8 +1,8 @@
 """HTTP shapes of search."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from s4.domains.search.model import Query
 from s4.engine.ranking import Mode
@@ -15,8 +15,6 @@ CHUNKS_PER_DOCUMENT_MAX = 50
 
 
 PADDING_MAX = 10
-NEIGHBOURS_MAX = 2_000
-"""Chunks in one answer that are there for context only."""
 FACETS_MAX = 10
 FACET_CHARS_MAX = 512
 
@@ -47,15 +45,6 @@ class Selection(BaseModel):
         ]
         | None
     ) = Field(None, description="Metadata fields whose values are counted over the documents found.")
-
-    @model_validator(mode="after")
-    def _few_neighbours(self) -> Self:
-        neighbours = 2 * self.padding * self.limit * self.chunks_per_document
-        if neighbours > NEIGHBOURS_MAX:
-            raise ValueError(
-                f"2 x padding x limit x chunks_per_document may be at most {NEIGHBOURS_MAX}, and is {neighbours}"
-            )
-        return self
 
     def selected(self, text: str = "", mode: Mode = Mode.HYBRID, *, explain: bool = False) -> Query:
         return Query(

@@ -34,7 +34,7 @@ from s4.engine.embedding.base import Embedder, Vectors
 from s4.engine.ranking import Mode
 from s4.engine.vectors import Hit, IndexFault, Sums, TableReader, VectorStore, VersionGone, chunk_id
 from s4.kernel.context import TenantContext
-from s4.kernel.errors import Conflict, S4Error, Unavailable
+from s4.kernel.errors import Conflict, InvalidRequest, S4Error, Unavailable
 from s4.kernel.ids import DocumentId, TenantId
 from s4.kernel.permissions import Permission
 from s4.platform.database import Database
@@ -52,6 +52,7 @@ _CANDIDATES_MAX = 6_400  # bound of the widening: then the page may stay short
 _WIDEN = 4
 _READS_MAX = 4  # of a table whose version keeps moving or vanishing
 _REMADE_AGAIN = timedelta(seconds=5)
+_NEIGHBOURS_MAX = 2_000  # chunks in one answer that are there for context only
 _STEADY_MAX = 4_096  # tenants whose table is remembered
 _CHUNKS_COMPARED_MAX = 2_048  # of a document to which similar ones are looked for: its vectors are averaged
 
@@ -134,6 +135,10 @@ class SearchService:
         degraded: bool = False,
         without: str | None = None,
     ) -> Answer:
+        if (neighbours := 2 * query.padding * query.limit * query.chunks_per_document) > _NEIGHBOURS_MAX:
+            raise InvalidRequest(
+                f"2 × padding × limit × chunks_per_document may be at most {_NEIGHBOURS_MAX}, and is {neighbours}."
+            )
         # The bounds are in every statement; among the conditions they also narrow the search inside the index.
         conditions = [*scope.bounds(context.restriction), *_conditions(query)]
         for _ in range(_READS_MAX):
