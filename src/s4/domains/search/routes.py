@@ -22,6 +22,7 @@ from s4.domains.search.service import SearchService
 from s4.engine.vectors import Hit
 from s4.kernel.ids import DocumentId
 from s4.kernel.permissions import Permission
+from s4.platform.http.errors import error_responses
 from s4.platform.http.places import Load
 from s4.platform.http.routing import CurrentTenant, DomainRouter
 
@@ -55,6 +56,7 @@ def search_router(search: SearchService) -> DomainRouter:
         permission=Permission.SEARCH,
         load=Load.SEARCH,
         response_model=SimilarAnswer,
+        responses=error_responses(409),
         response_model_exclude_unset=True,
     )
     async def similar_documents(
