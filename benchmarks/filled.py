@@ -1,0 +1,107 @@
+"""A deployment of many documents, made in minutes, for whoever measures what grows with them.
+
+1,000 documents, pages of 150 words embedded by hashed words, come into one tenant as everything does: uploaded, and
+indexed by a worker. The others are made of them. There is one more tenant for each further 1,000, which S4 creates; in
+its part of the bucket the objects of the first one's documents and of its index are put, byte for byte, but for the
+heads, which name their tenant. Then the catalog is thrown away, and S4 makes it anew from the bucket, which is how long
+`catalog_seconds` was. So every row of the catalog and every byte in the bucket is S4's own, and each tenant's searches
+find its documents; what such a deployment lacks is a history: each document has one revision.
+"""
+
+import asyncio
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from s4.domains.documents import UploadRequest
+from s4.domains.documents.chain import subject as document_subject
+from s4.kernel import keys
+from s4.kernel.ids import TenantId
+from s4.kernel.keys import KeyKind
+from s4.platform.chains import Head
+from tests.factories.house import House, Tenant, open_house
+from tests.factories.process import chunks
+
+_OF_A_TENANT = 1_000
+_AT_ONCE = 16
+_WORDS = 150
+_VOCABULARY = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Of `catalog_seconds` it took S4 to make the catalog of all of it."""
+
+    tenants: int
+    documents: int
+    catalog_seconds: float
+
+
+async def fill(data_dir: Path, count: int, **settings: Any) -> Filled:
+    """Makes an embedded deployment of `count` documents in `data_dir`, which is closed afterwards."""
+    shares = [min(_OF_A_TENANT, count - done) for done in range(0, count, _OF_A_TENANT)]
+    with tempfile.TemporaryDirectory(dir=_in_memory()) as folder:  # uploads wait for the disk most of their time
+        seed = Path(folder) / "data"
+        async with open_house(seed, **settings) as house:
+            tenants = [await house.tenant(f"Tenant {number}") for number in range(len(shares))]
+            for number in {0, len(shares) - 1}:  # the last one may have fewer
+                if number == 0 or shares[number] < _OF_A_TENANT:
+                    await upload(house, tenants[number], shares[number])
+        whole = [tenant for tenant, share in zip(tenants, shares, strict=True) if share == shares[0]]
+        others = [tenant.context.tenant_id for tenant in whole[1:]]
+        await asyncio.to_thread(_multiply, seed, data_dir, whole[0].context.tenant_id, others)
+    started = time.perf_counter()
+    async with open_house(data_dir, **settings) as house:
+        report = await house.parts.maintenance.rebuild()
+        assert not report.problems, report.problems
+        assert report.counts["attached"] == count, report.counts
+        await house.work()
+        return Filled(len(tenants), count, time.perf_counter() - started)
+
+
+def _in_memory() -> str | None:
+    """A directory without a disk, where there is one."""
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() else None
+
+
+async def upload(house: House, tenant: Tenant, count: int) -> None:
+    """So many documents, until they can be found. Their ids are random, so that other tenants may have the same."""
+    words = [f"word{number}" for number in range(_VOCABULARY)]
+    drawn = random.Random(7)
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def put(number: int) -> None:
+        async with gate:
+            text = f"page{number} " + " ".join(drawn.choices(words, k=_WORDS))
+            request = UploadRequest(filename=f"page-{number}.txt", content_type="text/plain", key=None, metadata=None)
+            await house.core.uploads.receive(tenant.context, request, content=chunks([text.encode()]))
+
+    await asyncio.gather(*map(put, range(count)))
+    await house.work()
+
+
+def _multiply(seed: Path, data_dir: Path, first: TenantId, others: Sequence[TenantId]) -> None:
+    """The whole deployment but for its catalog, with what the first tenant has in the others' places, too."""
+    shutil.copytree(seed, data_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns("catalog.sqlite*"))
+    objects = seed / "objects"
+    areas = keys.documents(first), keys.indices(first)
+    for path in sorted(path for area in areas for path in (objects / area).rglob("*") if path.is_file()):
+        key, data = path.relative_to(objects).as_posix(), path.read_bytes()
+        parsed = keys.parse(key)
+        head = None
+        if parsed is not None and parsed.kind is KeyKind.DOCUMENT_HEAD and parsed.document_id is not None:
+            head = Head.from_bytes(data, expected=document_subject(first, parsed.document_id))
+        for tenant_id in others:
+            target = data_dir / "objects" / key.replace(first, tenant_id, 1)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if head is not None:
+                subject = replace(head.subject, tenant_id=tenant_id)
+                target.write_bytes(replace(head, subject=subject).to_bytes())
+            else:
+                target.write_bytes(data)
