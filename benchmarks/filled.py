@@ -20,9 +20,10 @@ from typing import Any
 
 from s4.domains.documents import UploadRequest
 from s4.domains.documents.chain import subject as document_subject
+from s4.entrypoints.bootstrap import make_backups, open_place
 from s4.kernel import keys
 from s4.kernel.ids import TenantId
-from s4.kernel.keys import KeyKind
+from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Head
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import chunks
@@ -47,14 +48,15 @@ async def fill(data_dir: Path, count: int, **settings: Any) -> Filled:
     shares = [min(_OF_A_TENANT, count - done) for done in range(0, count, _OF_A_TENANT)]
     with tempfile.TemporaryDirectory(dir=_in_memory()) as folder:  # uploads wait for the disk most of their time
         seed = Path(folder) / "data"
-        async with open_house(seed, **settings) as house:
+        async with open_house(seed, backup_url=(Path(folder) / "backups").as_uri(), **settings) as house:
             tenants = [await house.tenant(f"Tenant {number}") for number in range(len(shares))]
-            for number in {0, len(shares) - 1}:  # the last one may have fewer
-                if number == 0 or shares[number] < _OF_A_TENANT:
-                    await upload(house, tenants[number], shares[number])
+            await upload(house, tenants[0], shares[0])
+            if shares[-1] < shares[0]:  # the last one has fewer
+                await upload(house, tenants[-1], shares[-1])
+            wanted = await _backed_up(house)
         whole = [tenant for tenant, share in zip(tenants, shares, strict=True) if share == shares[0]]
         others = [tenant.context.tenant_id for tenant in whole[1:]]
-        await asyncio.to_thread(_multiply, seed, data_dir, whole[0].context.tenant_id, others)
+        await asyncio.to_thread(_multiply, seed, data_dir, wanted, whole[0].context.tenant_id, others)
     started = time.perf_counter()
     async with open_house(data_dir, **settings) as house:
         report = await house.parts.maintenance.rebuild()
@@ -62,6 +64,13 @@ async def fill(data_dir: Path, count: int, **settings: Any) -> Filled:
         assert report.counts["attached"] == count, report.counts
         await house.work()
         return Filled(len(tenants), count, time.perf_counter() - started)
+
+
+async def _backed_up(house: House) -> list[ObjectKey]:
+    """What counts of what is in the bucket: of an index, the files of its newest version."""
+    manifest = await make_backups(house.core).create()
+    async with open_place(house.core.settings) as place:
+        return [entry.key async for entry in place.entries(manifest)]
 
 
 def _in_memory() -> str | None:
@@ -86,13 +95,14 @@ async def upload(house: House, tenant: Tenant, count: int) -> None:
     await house.work()
 
 
-def _multiply(seed: Path, data_dir: Path, first: TenantId, others: Sequence[TenantId]) -> None:
+def _multiply(
+    seed: Path, data_dir: Path, wanted: Sequence[ObjectKey], first: TenantId, others: Sequence[TenantId]
+) -> None:
     """The whole deployment but for its catalog, with what the first tenant has in the others' places, too."""
     shutil.copytree(seed, data_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns("catalog.sqlite*"))
-    objects = seed / "objects"
     areas = keys.documents(first), keys.indices(first)
-    for path in sorted(path for area in areas for path in (objects / area).rglob("*") if path.is_file()):
-        key, data = path.relative_to(objects).as_posix(), path.read_bytes()
+    for key in (key for key in wanted if key.startswith(areas)):
+        data = (seed / "objects" / key).read_bytes()
         parsed = keys.parse(key)
         head = None
         if parsed is not None and parsed.kind is KeyKind.DOCUMENT_HEAD and parsed.document_id is not None:

@@ -181,7 +181,9 @@ class LocalBackend:
             file.close()
             raise beyond_end(info.size)
         file.seek(start)
-        return _LocalReading(self, file, info, start, info.size if end is None else min(end, info.size))
+        reading = _LocalReading(self, file, info, start, info.size if end is None else min(end, info.size))
+        reading.read_if_small()
+        return reading
 
     def _head(self, key: ObjectKey) -> ObjectInfo:
         path = self._root / key
@@ -252,7 +254,8 @@ class LocalBackend:
 
 
 class _LocalReading:
-    """An open file. The lock keeps it open under a read whose caller has gone."""
+    """An open file. The lock keeps it open under a read whose caller has gone. What fits into one chunk is read when it
+    is opened: a hop to a thread takes longer than that."""
 
     def __init__(self, backend: LocalBackend, file: BinaryIO, info: ObjectInfo, start: int, end: int) -> None:
         self.info = info
@@ -262,12 +265,22 @@ class _LocalReading:
         self._file = file
         self._left = end - start
         self._lock = threading.Lock()
+        self._whole: bytes | None = None
+
+    def read_if_small(self) -> None:
+        if self._left <= _READ_BYTES:
+            with self._file:
+                self._whole = self._file.read(self._left)
 
     async def next_chunk(self) -> bytes:
-        return await self._backend.run(self._read)
+        if self._whole is None:
+            return await self._backend.run(self._read)
+        chunk, self._whole = self._whole, b""
+        return chunk
 
     async def close(self) -> None:
-        await self._backend.run(self._close)
+        if self._whole is None:
+            await self._backend.run(self._close)
 
     def _read(self) -> bytes:
         with self._lock:
