@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import shutil
 from collections.abc import AsyncIterator
@@ -144,34 +143,6 @@ async def test_keys_work_and_documents_are_found_after_a_restore(tmp_path: Path)
         (back,) = await fresh.all(again)
         assert (back.key, back.metadata, back.revision) == ("tides", {"year": 2024}, document.revision)
         assert back.uploaded_at == document.uploaded_at
-
-
-async def test_a_recovery_asks_catalog_and_disk_for_many_documents_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What else there is to recover costs its own, so two recoveries are compared."""
-    more, sync, synced = 20, os.fsync, list[int]()
-    asked: list[tuple[float, int]] = []
-    async with open_house(tmp_path / "data", **place_settings("elsewhere", tmp_path)) as house:
-        acme = await house.tenant()
-        for count in (1, more):
-            for number in range(count):
-                await house.put(acme, f"{count}-{number}", f"Tides follow the moon, says {number}.", {"page": number})
-            await house.work()
-            await make_backups(house.core).create()
-            settings = settings_of(tmp_path, f"fresh-{count}", house)
-            with monkeypatch.context() as counting:
-                counting.setattr("os.fsync", lambda file: synced.append(file) or sync(file))
-                await restored(settings)
-            (settings.data_dir / "catalog.sqlite").unlink()
-            async with open_house(settings.data_dir) as fresh:
-                before = metrics.DATABASE_STATEMENTS._value.get()
-                assert (await fresh.parts.maintenance.rebuild()).counts["attached"] == count + (count == more)
-                asked.append((metrics.DATABASE_STATEMENTS._value.get() - before, len(synced)))
-            synced.clear()
-
-    assert asked[1][0] - asked[0][0] < more, "statements"
-    assert asked[1][1] - asked[0][1] < more, "waits for the disk"
 
 
 async def test_what_comes_after_the_point_is_not_in_it_however_long_copying_takes(tmp_path: Path) -> None:
