@@ -121,7 +121,9 @@ async def _requests(core: Core, shelf: Shelf, writer: Writer, sizes: TellingSize
     for middleware in silent_app.user_middleware:
         middleware.kwargs["observers"] = ()
     clients = {"telling": _client(telling_app, shelf), "silent": _client(silent_app, shelf)}
-    document_id = (await clients["silent"].get("/api/v1/documents", params={"limit": 1})).json()["documents"][0]["document_id"]
+    document_id = (await clients["silent"].get("/api/v1/documents", params={"limit": 1})).json()["documents"][0][
+        "document_id"
+    ]
     found = {(kind, who): Durations() for kind in ("POST /search", "GET /documents/{document_id}") for who in clients}
     shuffled = random.Random(SEED)
     for number in range(-sizes.warming, sizes.requests):
