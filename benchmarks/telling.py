@@ -45,7 +45,7 @@ class TellingSizes:
     warming: int
 
 
-FULL = TellingSizes(tenants=10_000, scrapes=20, chunks=10_000, requests=1_000, warming=100)
+FULL = TellingSizes(tenants=10_000, scrapes=20, chunks=10_000, requests=400, warming=40)
 QUICK = TellingSizes(tenants=100, scrapes=2, chunks=200, requests=20, warming=3)
 
 
