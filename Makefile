@@ -128,6 +128,9 @@ lock: setup  ## Compile requirements/*.lock anew
 	  --output-file requirements/dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/clouds.in --output-file requirements/clouds.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements/build.in --constraints requirements/dev.lock \
+	  --output-file requirements/build.lock
 
 build: setup  ## Wheels and source distributions of S4 and of its client alone, in dist/
 	$(BIN)/python -m hatchling build -d "$(abspath $(DIST))"
