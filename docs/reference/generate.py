@@ -34,7 +34,8 @@ from s4.kernel.units import human_size, parse_size
 from s4.platform.database import migrate
 from s4.platform.http.routing import S4Route
 from s4.platform.security.sealing import FORM as SEALED_FORM
-from s4.platform.telemetry import metrics
+from s4.platform.telemetry.metrics import care, dependencies, pipeline, process, requests, searching, tenants
+from s4.platform.telemetry.metrics.buckets import Read
 
 HERE = Path(__file__).parent
 _SOURCE = Path(s4.__file__).parent
@@ -75,18 +76,23 @@ def metrics_page() -> str:
             `process_*` and `python_*`."""),
     ]
     section: str | None = None
-    names = [name for name, value in vars(metrics).items() if hasattr(value, "describe") and name.isupper()]
-    for name, found in _by_section(metrics, names):
-        if found != section:
-            section = found
-            page += ["", f"## {section.capitalize()}", ""]
-            page += _table_head("metric", "type", "labels", "meaning")
-        metric = vars(metrics)[name]
-        described = metric.describe()[0]
-        suffix = "_total" if described.type == "counter" else ""
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        page.append(_row(f"`{described.name}{suffix}`", described.type, labels, described.documentation))
+    for subject in (process, requests, dependencies, pipeline, searching, tenants, care):
+        names = [name for name, value in vars(subject).items() if hasattr(value, "describe") and name.isupper()]
+        for name, found in _by_section(subject, names):
+            if found != section:
+                section = found
+                page += ["", f"## {section.capitalize()}", ""]
+                page += _table_head("metric", "type", "labels", "meaning")
+            page.append(_metric_row(vars(subject)[name]))
     return _page(page)
+
+
+def _metric_row(metric: Any) -> str:
+    described = metric.describe()[0]
+    suffix = "_total" if described.type == "counter" else ""
+    labels = metric.labels if isinstance(metric, Read) else metric._labelnames
+    named = ", ".join(f"`{label}`" for label in labels)
+    return _row(f"`{described.name}{suffix}`", described.type, named, described.documentation)
 
 
 def errors_page() -> str:

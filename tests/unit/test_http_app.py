@@ -381,7 +381,7 @@ def sample(metric: str, **labels: str) -> float:
     ("method", "path", "route", "code"),
     [
         ("GET", "/api/v1/notes/7", "/api/v1/notes/{note_id}", "200"),
-        ("GET", "/api/notes/7", "/api/notes/{note_id}", "200"),
+        ("GET", "/api/notes/7", "/api/v1/notes/{note_id}", "200"),
         ("PUT", "/api/v1/notes/7", "/api/v1/notes/{note_id}", "405"),
         ("GET", "/nowhere/7", "unmatched", "404"),
         ("BREW", "/nowhere/7", "unmatched", "404"),

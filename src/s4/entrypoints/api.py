@@ -32,6 +32,7 @@ from s4.entrypoints.bootstrap import RANDOM, Core, make_backups, make_places, me
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
+from s4.platform.http.promises import Promises
 from s4.platform.http.proxies import TrustedProxies
 from s4.platform.http.routing import DomainRouter, undeclared_routes
 from s4.platform.outbound.addresses import parse_networks
@@ -61,8 +62,16 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     def announced(tenant_id: str) -> list[dict[str, Any]]:
         return core.board.for_profile(tenant_id)
 
+    promises = Promises(
+        availability=settings.slo_availability,
+        latency=settings.slo_latency,
+        search_seconds=settings.slo_search_seconds,
+    )
+
     def metered(finished: Finished) -> None:
-        core.meter.observe(finished, excused=state.draining or finished.exchange.excused)
+        excused = state.draining or finished.exchange.excused
+        core.meter.observe(finished, excused=excused)
+        promises.observe(finished, excused=excused)
 
     def audited(finished: Finished) -> None:
         core.admin_calls.note(finished)

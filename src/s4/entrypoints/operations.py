@@ -1,7 +1,6 @@
 """Routes about the process itself: health, metrics, name. None needs a credential; none says anything of a tenant."""
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +15,8 @@ from s4.domains.backup import service as backups
 from s4.domains.maintenance.deployment import current_state
 from s4.domains.webhooks import queries as webhook_queries
 from s4.entrypoints.bootstrap import Core
+from s4.entrypoints.figures import CatalogFigures, EngineFigures, make_resources
+from s4.entrypoints.scraping import may_scrape
 from s4.kernel.errors import Unauthenticated, Unavailable
 from s4.kernel.permissions import Permission
 from s4.platform.http.routing import DomainRouter
@@ -44,6 +45,8 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
     """`/`, `/health…`, `/metrics`."""
     router = DomainRouter(tags=["operations"])
     public = Permission.PUBLIC
+    catalog = CatalogFigures(core)
+    sources = (make_resources(core.settings, core.embedder), EngineFigures(core), catalog)
 
     @router.get("/", permission=public)
     async def about() -> dict[str, str]:
@@ -77,27 +80,26 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         # balancer without a server would.
         serving = database == "ok"
         metrics.READY.set(serving)
-        catalog = await current_state(core.database) if database == "ok" else "unknown"
+        state_of_catalog = await current_state(core.database) if database == "ok" else "unknown"
         reasons = {} if trouble is None else {"embedding": trouble}
         body = {
             "status": _status(serving, store),
             "dependencies": dependencies,
             "reasons": reasons,
-            "catalog": catalog,
+            "catalog": state_of_catalog,
         }
         return JSONResponse(body) if serving else _not_ready(body)
 
     @router.get("/metrics", permission=public, include_in_schema=False)
     async def scrape(request: Request) -> Response:
         """Prometheus text of this process and its worker."""
-        token = core.settings.metrics_token
-        if token is not None:
-            presented = request.headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(presented.encode(), token.get_secret_value().encode()):
-                raise Unauthenticated("Metrics need their token as Authorization: Bearer.")
+        if not may_scrape(core.settings.metrics_token, request.headers.get("authorization", "")):
+            raise Unauthenticated("Metrics need their token as Authorization: Bearer.")
         await refresh_gauges(core)
+        await catalog.refresh()
         children = await state.child_metrics() if state.child_metrics is not None else {}
-        return Response(exposition.combined("api", children), media_type=exposition.CONTENT_TYPE)
+        texts = {"api": exposition.own(sources), **children}
+        return Response(exposition.combined(texts), media_type=exposition.CONTENT_TYPE)
 
     return router
 

@@ -16,6 +16,7 @@ import uvicorn
 from s4.entrypoints.api import create_app
 from s4.entrypoints.bootstrap import migrate_database, open_core
 from s4.entrypoints.configuration import handed_on
+from s4.entrypoints.listening import listen, url_of
 from s4.entrypoints.operations import ProcessState
 from s4.entrypoints.protocol import S4Protocol
 from s4.kernel.errors import InvalidRequest
@@ -43,7 +44,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
             log.info("catalog.migrated", step=step)
     check_listener(settings.tls_cert, settings.tls_key)
     state = ProcessState()
-    listening = _listen(settings.host, settings.port)
+    listening = listen(settings.host, settings.port)
     async with open_core(settings) as core:
         config = uvicorn.Config(
             create_app(core, state),
@@ -71,10 +72,8 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
                 await stack.enter_async_context(worker)
             await stack.enter_async_context(core.admin_calls.running())
             await stack.enter_async_context(core.board.running())
-            host, port = listening.getsockname()[:2]
             memory.started()
-            scheme = "http" if settings.tls_cert is None else "https"
-            log.info("api.started", url=f"{scheme}://{'[' + host + ']' if ':' in host else host}:{port}")
+            log.info("api.started", url=url_of(listening, "http" if settings.tls_cert is None else "https"))
             await server.serve(sockets=[listening])
     log.info("api.stopped")
 
@@ -90,16 +89,6 @@ class S4Server(uvicorn.Server):
         await super().shutdown(sockets)
         if self.server_state.tasks:  # cancelled, and not awaited by uvicorn
             await asyncio.wait(list(self.server_state.tasks), timeout=_UNWIND_SECONDS_MAX)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    listening.listen(2048)  # connections that wait while the loop is busy
-    listening.set_inheritable(False)
-    return listening
 
 
 def _stop_on_signals(
@@ -136,6 +125,8 @@ class _WorkerChild:
         self._state = state
         self._process: subprocess.Popen[bytes] | None = None
         self._metrics_url = ""
+        token = settings.metrics_token
+        self._authorization = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -191,7 +182,7 @@ class _WorkerChild:
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Not through the event loop: uvloop's fork would run LanceDB's hooks, which may deadlock."""
-        with _listen("127.0.0.1", 0) as listening:
+        with listen("127.0.0.1", 0) as listening:
             self._metrics_url = f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
             process = subprocess.Popen(  # noqa: S603 (our own interpreter and arguments)
                 [
@@ -212,7 +203,7 @@ class _WorkerChild:
             return {}
         try:
             async with httpx.AsyncClient(timeout=_CHILD_METRICS_SECONDS_MAX, trust_env=False) as client:
-                answer = await client.get(self._metrics_url)
+                answer = await client.get(self._metrics_url, headers=self._authorization)
                 answer.raise_for_status()
         except httpx.HTTPError:
             return {}

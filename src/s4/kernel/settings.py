@@ -30,12 +30,21 @@ from s4.kernel.setting_values import (
     refuse_contradictions,
 )
 from s4.kernel.store_settings import StoreSettings
+from s4.kernel.telemetry_settings import TelemetrySettings
 from s4.kernel.units import GIB, KIB, MIB
 
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, ReplicaSettings, LeavingSettings, StoreSettings, KeepingSettings, BackupSettings):
+class Settings(
+    RequestSettings,
+    ReplicaSettings,
+    LeavingSettings,
+    StoreSettings,
+    KeepingSettings,
+    TelemetrySettings,
+    BackupSettings,
+):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,9 +96,6 @@ class Settings(RequestSettings, ReplicaSettings, LeavingSettings, StoreSettings,
     )
     log_format: LogFormat = LogFormat.JSON
     log_level: str = Field("info", description="debug, info, warning or error.")
-    metrics_token: SecretStr | None = Field(
-        None, description="When set, `GET /metrics` demands `Authorization: Bearer <token>`."
-    )
     shutdown_seconds: float = Field(
         25.0,
         gt=0,

@@ -46,6 +46,7 @@ _CODES = {
     416: "range_not_satisfiable",
     422: "invalid_request",
     429: "rate_limited",
+    STATUS_CLIENT_CLOSED: "client_disconnected",
     503: "service_unavailable",
 }
 _MESSAGES = {
@@ -102,6 +103,11 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in statuses
     }
+
+
+def code_of(status: int) -> str:
+    """Of an answer that was made of no error of S4's."""
+    return _CODES.get(status, "server_error" if status >= 500 else "invalid_request")
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -179,7 +185,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         return Response(status_code=status, headers=headers)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    code = _CODES.get(status, "server_error" if status >= 500 else "invalid_request")
+    code = code_of(status)
     message = _MESSAGES.get(status) or (_SERVER_MESSAGE if status == 500 else str(error.detail))
     return error_response(status, code, message, headers=headers)
 

@@ -32,6 +32,7 @@ from s4.platform.objects.base import (
     StoreFault,
     StoreUnavailable,
     Writing,
+    known_code,
 )
 from s4.platform.telemetry import metrics
 
@@ -218,6 +219,7 @@ class ObjectStore:
                         or silence_seconds > self._timeout_seconds * _SILENCE_DEADLINES
                     ):
                         raise
+                    metrics.STORE_RETRIES.labels("get").inc()
                     await _close(reading)
                     reading = None
                     await _pause(breaks)
@@ -322,6 +324,7 @@ class ObjectStore:
         failure = StoreUnavailable(StoreFault.ERROR, operation="create")
         for attempt in range(_CREATE_ATTEMPTS_MAX):
             if attempt > 0:
+                metrics.STORE_RETRIES.labels("create").inc()
                 await _pause(attempt)
             try:
                 async with self._operation("create"):
@@ -404,6 +407,7 @@ class ObjectStore:
         except StoreUnavailable as error:
             outcome = error.fault.value
             error.details["operation"] = operation
+            metrics.STORE_ERRORS.labels(operation, known_code(error.details.get("code"))).inc()
             log.warning("store.failed", **error.details)
             raise
         except S4Error:
