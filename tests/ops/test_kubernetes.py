@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.monitoring.scrape import JOBS
 from s4.kernel.settings import Settings
 from tests.factories.deployed import declared_settings, parse
 from tests.factories.kubernetes import FOLDER, Manifest, of_kind, rendered, templates
@@ -162,8 +163,8 @@ def test_the_database_bears_as_many_as_the_autoscalers_allow(overlays: dict[str,
         each["spec"]["scaleTargetRef"]["name"]: each["spec"]["maxReplicas"] + 1  # maxSurge
         for each in of_kind(overlays[overlay], "HorizontalPodAutoscaler").values()
     }
-    connections = most["s4-api"] * pool + most["s4-worker"] * (pool + 1) + pool + 1
-    assert connections == 76, "as settings.env says"
+    connections = most["s4-api"] * pool + most["s4-worker"] * (pool + 1) + 2 + 1
+    assert connections == 74, "as settings.env says"
     assert connections <= CONNECTIONS_MAX
 
 
@@ -176,6 +177,20 @@ def test_every_command_is_one_of_s4s(overlays: dict[str, list[Manifest]]) -> Non
 def _settings(objects: list[Manifest]) -> dict[str, str]:
     maps = of_kind(objects, "ConfigMap").values()
     return {name: value for each in maps for name, value in each["data"].items()}
+
+
+def test_prometheus_finds_every_process_by_its_services_name(overlays: dict[str, list[Manifest]]) -> None:
+    services = of_kind(overlays["cluster"], "Service")
+    for job in JOBS:
+        assert services[job.name]["spec"]["clusterIP"] == "None", "its name is every address"
+        assert [port["port"] for port in services[job.name]["spec"]["ports"]] == [job.port]
+    monitors = of_kind(overlays["cluster"], "ServiceMonitor")
+    assert monitors.keys() == {job.name for job in JOBS}
+    for name, each in monitors.items():
+        labels = services[name]["metadata"]["labels"]
+        assert each["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        assert {rule["key"] for rule in each["spec"]["selector"]["matchExpressions"]} <= labels.keys()
+        assert [point["port"] for point in each["spec"]["endpoints"]] == [services[name]["spec"]["ports"][0]["name"]]
 
 
 def test_the_adapters_rules_name_what_the_autoscalers_ask(overlays: dict[str, list[Manifest]]) -> None:
