@@ -32,9 +32,8 @@ HERE = {
     "S4_EMBEDDING_PROVIDER": "deterministic",
     "S4_JOB_POLL_SECONDS": "0.1",
     "S4_DRAIN_SECONDS": "3",
-    "S4_FAILPOINTS": "",
 }
-"""What is another value than the manifests': words instead of a model, and a wait that is shorter as `LATE_SECONDS` is."""
+"""Other values than the manifests': words instead of a model, and a drain that is shorter, as `LATE_SECONDS` is."""
 LATE_SECONDS = 1.0
 NAMESPACE = "s4"
 
@@ -197,7 +196,7 @@ def test_the_workers_signal_is_the_age_of_what_waits(cluster: Cluster, watched: 
     with httpx.Client(
         base_url=f"{cluster.service.url}/api/v1", headers={"X-Tenant-Key": cluster.new_tenant("Waits")}, timeout=60
     ) as tenant:
-        document = calls.upload(tenant, "tides.txt", b"Tides rise.")
+        document = calls.stored(calls.put(tenant, "tides.txt", b"Tides rise."))
         first = watched.await_values(query, lambda values: bool(values) and values[0] > 0)
         later = watched.await_values(query, lambda values: values[0] > first[0])
         assert desired("s4-worker", [61.0], current=2) == 5
