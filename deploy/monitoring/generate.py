@@ -1,17 +1,18 @@
-"""Writes the files for Prometheus, Alertmanager and Grafana anew: `make monitoring`.
+"""Writes the files for Prometheus, Alertmanager, Grafana and both clouds anew: `make monitoring`.
 
 `tests/unit/test_monitoring.py` holds the committed files equal to what this writes.
 """
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deploy.monitoring import rules, scrape, unit_tests
+from deploy.monitoring import clouds, rules, scrape, unit_tests
 from deploy.monitoring.dashboards import BOARDS, rendered
 
 HERE = Path(__file__).parent
@@ -74,7 +75,7 @@ def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
     files |= {f"grafana/dashboards/{board.uid}.json": _json(rendered(board)) for board in BOARDS}
     files |= {f"grafana/provisioning/{name}/s4.yml": _yaml(content) for name, content in _PROVISIONING.items()}
     files |= {f"prometheus/tests/{name}.yml": _yaml(test) for name, test in unit_tests.files().items()}
-    return files
+    return files | clouds.written(runbooks, note=_NOTE, dumper=_Dumper)
 
 
 def owned() -> list[Path]:
@@ -85,6 +86,7 @@ def owned() -> list[Path]:
         "alertmanager/*.yml",
         "grafana/**/*.json",
         "grafana/**/*.yml",
+        *clouds.OWNED,
     )
     return sorted(path for pattern in patterns for path in HERE.glob(pattern))
 
@@ -96,7 +98,7 @@ def main() -> int:
     )
     files = written(parser.parse_args().runbooks.rstrip("/"))
     for path in owned():
-        if str(path.relative_to(HERE)) not in files:
+        if os.path.relpath(path, HERE) not in files:
             path.unlink()
     for name, text in files.items():
         path = HERE / name
