@@ -9,7 +9,7 @@ SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
 DOCUMENTS ?= 200
 CLUSTER_PACKAGES := haproxy
-OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 prometheus prometheus-alertmanager systemd $(CLUSTER_PACKAGES)
+OPS_PACKAGES := chromium chromium-driver pgbouncer iproute2 postgresql-15 prometheus prometheus-alertmanager python3-venv systemd $(CLUSTER_PACKAGES)
 DIST ?= dist
 
 .DEFAULT_GOAL := help
@@ -78,6 +78,7 @@ fuzz: setup  ## The server against its OpenAPI document, with many examples and 
 
 test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer and haproxy, which it installs when it may
 	$(call debian,$(OPS_PACKAGES))
+	@kubectl kustomize --help >/dev/null || { echo "kubectl is missing, 1.27 or newer: Debian 12 has none."; exit 2; }
 	$(BIN)/python -m pytest -m ops
 
 check: lint types imports licences  ## Formatting, lint, types, import rules, licences

@@ -19,6 +19,8 @@ from s4.entrypoints.doctor.store.actions import Place, policy
 from s4.kernel.settings import Settings
 from tests.clouds.templates import made, read
 from tests.factories.deployed import declared_settings, parse
+from tests.factories.pages import executed_blocks, page, run_blocks
+from tests.servers import amazon
 
 pytestmark = pytest.mark.ops
 
@@ -342,3 +344,62 @@ def test_cloud_run_has_both_bounds_and_takes_no_larger_upload_than_it_passes_on(
     (process,) = [each for each in cloud_run_processes() if each.arguments[0] == "serve"]
     assert process.settings["S4_UPLOAD_BYTES_MAX"] == "32 MiB"
     assert api["spec"]["containerConcurrency"] > 16, "waiting takes places and no processor"
+
+
+# -- the guide
+
+
+def test_what_the_guide_says_to_aws_is_taken_and_scales(tmp_path: Path) -> None:
+    with amazon(CLOUDS) as endpoint:
+        environment = {
+            "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "an-identity", "AWS_SECRET_ACCESS_KEY": "its-key",
+            "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "PATH": f"{CLOUDS}:/usr/bin:/bin",
+        }  # fmt: skip
+        task = json.dumps([{"name": "s4", "image": "s4", "memory": 512}])
+        before = [
+            "aws ecs create-cluster --cluster-name s4-cluster > made",
+            f"aws ecs register-task-definition --family s4 --container-definitions '{task}' > made",
+            "aws ecs create-service --cluster s4-cluster --service-name s4-service --task-definition s4 > made",
+        ]
+        ask = "aws application-autoscaling describe-scaling-policies --service-namespace ecs --output json"
+        blocks = executed_blocks(page("docs/guide/deploying.md"), "bash")
+        printed = run_blocks(["\n".join(before), *blocks, ask], tmp_path, "", environment)
+    (policy_,) = json.loads(printed[-1])["ScalingPolicies"]
+    assert policy_["ResourceId"] == "service/s4-cluster/s4-service"
+    assert policy_["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 65
+
+
+def test_the_guide_names_every_folder_and_its_arithmetic_is_right() -> None:
+    told = page("docs/guide/deploying.md")
+    for folder in ("docker", "compose", "kubernetes", "aws/beanstalk", "google/cloud-run"):
+        assert folder in told
+    row = re.compile(r"^\| (\d) CPU, \d GiB \| \d+ \| ([\d.]+) \| (\d+) \| (\d+) \|", re.MULTILINE)
+    measured = row.findall(page("docs/guide/operations.md"))
+    assert len(measured) == 2
+    for column, (processors, documents, searches, milliseconds) in enumerate(measured, start=1):
+        rows = {cells[0].strip(): cells[column].strip() for cells in _rows(told)}
+        at_once = int(searches) * int(milliseconds) / 1000
+        assert rows["searches a second, with 8 callers"] == searches
+        assert rows["documents a second that become searchable"] == documents
+        assert float(rows["so in work at once (searches a second × time)"]) == pytest.approx(at_once, abs=0.05)
+        assert float(rows["load (`s4_api_load`) then"]) == pytest.approx(at_once / (8 * int(processors)), abs=0.01)
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    for line in text.splitlines():
+        if line.startswith("| ") and line.count("|") == 4:
+            yield line.strip("|").split("|")
+
+
+@pytest.mark.parametrize("script", ["docker/scan.sh", "compose/secrets.sh"])
+def test_scripts_have_no_fault(script: str) -> None:
+    done = subprocess.run([CLOUDS / "shellcheck", DEPLOY / script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_scan_that_scanned_nothing_says_so() -> None:
+    done = subprocess.run(
+        ["/bin/sh", DEPLOY / "docker" / "scan.sh", "s4:0.1.0"],
+        env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Nothing was scanned" in done.stderr) == (2, True)
