@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 CLOUDS = ROOT / ".venv-clouds" / "bin"
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
-BEANSTALK = [DEPLOY / "aws" / "beanstalk" / part for part in ("api", "worker")]
+BEANSTALK = [DEPLOY / "aws" / "beanstalk" / part for part in ("s4-api", "s4-worker")]
 CLOUD_RUN = DEPLOY / "google" / "cloud-run"
 PORTS = {"serve": 8000, "worker": 9100, "exporter": 9465}
 
@@ -277,7 +277,7 @@ def test_beanstalk_has_bounds_and_a_trigger(folder: Path) -> None:
     group, trigger = whole["aws:autoscaling:asg"], whole["aws:autoscaling:trigger"]
     assert 2 <= int(group["MinSize"]) < int(group["MaxSize"])
     assert all(isinstance(value, str) for options in whole.values() for value in options.values())
-    if folder.name == "api":
+    if folder.name == "s4-api":
         assert int(trigger["LowerThreshold"]) < int(trigger["UpperThreshold"]) < 100
     else:
         (scaling,) = resources.values()
