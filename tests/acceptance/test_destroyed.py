@@ -20,7 +20,7 @@ from tests.servers import PostgresServer, S3Server
 
 pytestmark = pytest.mark.processes
 
-SECRETS = {"S4_SECRET_KEY": "a-secret-key-of-the-tests-0123456789", "S4_WORKER_NICENESS": "0"}
+SECRETS = {"S4_SECRET_KEY": "a-secret-key-of-the-tests-0123456789"}
 
 
 def round_of_load(deployment: Deployment, api_key: str, owners: list[Owner], *, until_acknowledged: int) -> None:

@@ -124,7 +124,7 @@ def test_the_guide_to_coming_and_leaving_does_what_it_says(
     printed = run_blocks(executed_blocks(LEAVING, "bash"), folder, served.url, environment)
     assert "Exported 2 documents of Acme" in printed[1]
     assert "Loaded 2 documents into Acme" in printed[2]
-    assert "nothing was left" in printed[3]
+    assert "nothing was left" in printed[4]
 
 
 def test_the_guide_to_keeping_does_what_it_says(served: Deployment, operator: dict[str, str], folder: Path) -> None:

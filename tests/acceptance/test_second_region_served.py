@@ -29,7 +29,6 @@ QUICK = FAST | {
     "S4_STORE_RETRIES_MAX": "1",
     "S4_REPLICA_READ_SECONDS": "1",
     "S4_TERM_WATCH_SECONDS": "0.2",
-    "S4_WORKER_NICENESS": "0",  # beside busy neighbours a nice worker would hardly work
 }
 PATIENCE_SECONDS = 300  # on a machine that is busy with other tests
 

@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import pytest
 
-from tests.api.calls import upload_ready
-from tests.factories.deployment import Deployment
+from s4.kernel.settings import Settings
+from tests.api.calls import new_tenant, upload_ready
+from tests.factories.deployment import FAST, Deployment, running
 
 
 def children(pid: int) -> Iterator[int]:
@@ -20,12 +21,19 @@ def threads(pid: int) -> set[int]:
     return {os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()}
 
 
-def test_the_worker_and_what_reads_files_step_back_behind_requests(
-    deployment: Deployment, tenant: httpx.Client
-) -> None:
-    upload_ready(tenant, "A text for whose sake a child starts.")
-    (requests,) = threads(deployment.pid)
-    (worker,) = children(deployment.pid)
+@pytest.fixture
+def usual(tmp_path: Path) -> Iterator[Deployment]:
+    """With the niceness that a deployment has, and tests have not."""
+    niceness = str(Settings.model_fields["worker_niceness"].default)
+    with running(tmp_path, **FAST | {"S4_WORKER_NICENESS": niceness}) as deployment:
+        yield deployment
+
+
+def test_the_worker_and_what_reads_files_step_back_behind_requests(usual: Deployment) -> None:
+    with new_tenant(usual) as tenant:
+        upload_ready(tenant, "A text for whose sake a child starts.")
+    (requests,) = threads(usual.pid)
+    (worker,) = children(usual.pid)
     (jobs,) = threads(worker)
     readers = list(children(worker))
 

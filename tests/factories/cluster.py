@@ -26,7 +26,6 @@ QUICK = {
     "S4_EMBEDDING_PROVIDER": "deterministic",
     "S4_JOB_POLL_SECONDS": "0.1",
     "S4_JOB_LEASE_SECONDS": "600",  # what a stopped worker does not hand back is missed
-    "S4_WORKER_NICENESS": "0",  # beside a busy neighbour a nice worker would hardly work
     "S4_DRAIN_SECONDS": "5",  # enough for checks that a busy machine makes late
 }
 

@@ -47,7 +47,6 @@ def replicas(start: Start, postgres_server: PostgresServer, s3_server: S3Server,
     url = postgres_server.new_database()
     migrate.upgrade(url)
     environment = {
-        "S4_WORKER_NICENESS": "0",  # what is asked is whether, not how fast beside others
         "S4_DATABASE_URL": url,
         "S4_STORE_URL": f"s3://{s3_shared_bucket}/{secrets.token_hex(8)}",
         "S4_STORE_ENDPOINT": s3_server.endpoint,

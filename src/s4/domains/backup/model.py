@@ -14,6 +14,8 @@ from s4.kernel.keys import ObjectKey, is_backup_id
 
 FORMAT = 1
 LATEST = "latest"
+LACKING_MAX = 100
+"""Objects that a manifest names as lacking. With so many there may be more."""
 _ID = "%Y%m%dT%H%M%SZ"
 _SUM = re.compile(r"(?:sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})")
 
@@ -197,8 +199,9 @@ class Retention:
 def samples_of(data: bytes) -> Iterator[Sample]:
     """Raises `DataCorrupt`."""
     try:
-        for line in data.decode().splitlines():
-            yield Sample(**json.loads(line))
+        for line in data.decode().split("\n"):  # a text may hold what else ends a line
+            if line:
+                yield Sample(**json.loads(line))
     except (ValueError, TypeError) as error:
         raise DataCorrupt("A backup's samples cannot be read.") from error
 
