@@ -76,7 +76,7 @@ isolation: setup  ## The isolation matrix, and every mutant that it must find ou
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz
 
-test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer and haproxy, which it installs when it may
+test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer, haproxy and Prometheus, which it installs when it may
 	$(call debian,$(OPS_PACKAGES))
 	@kubectl kustomize --help >/dev/null || { echo "kubectl is missing, 1.27 or newer: Debian 12 has none."; exit 2; }
 	$(BIN)/python -m pytest -m ops

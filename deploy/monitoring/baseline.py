@@ -6,7 +6,7 @@ apart in promtool's notation, for as long as any alert's cause takes.
 
 API = 'process="api",job="s4-api",instance="api-1:8000"'
 API_TWO = 'process="api",job="s4-api",instance="api-2:8000"'
-WORKER = 'process="worker",job="s4-worker",instance="worker-1:9100"'
+WORKER = 'process="worker",job="s4-worker",instance="worker-1:9464"'
 EXPORTER = 'process="exporter",job="s4-exporter",instance="exporter-1:9465"'
 MINUTES = 400
 """Longer than any `Cause.minutes`."""
@@ -26,11 +26,11 @@ NOW = f"0+60x{MINUTES}"
 """A moment that is always now: the tests' time begins at 0."""
 
 HEALTHY = {
-    'up{job="s4-api",instance="api-1:8000"}': constant(1),
-    'up{job="s4-api",instance="api-2:8000"}': constant(1),
-    'up{job="s4-worker",instance="worker-1:9100"}': constant(1),
-    'up{job="s4-exporter",instance="exporter-1:9465"}': constant(1),
-    'scrape_samples_scraped{job="s4-api",instance="api-1:8000"}': constant(1500),
+    f"up{{{API}}}": constant(1),
+    f"up{{{API_TWO}}}": constant(1),
+    f"up{{{WORKER}}}": constant(1),
+    f"up{{{EXPORTER}}}": constant(1),
+    f"scrape_samples_scraped{{{API}}}": constant(1500),
     # -- processes
     f"s4_ready{{{API}}}": constant(1),
     f"s4_ready{{{API_TWO}}}": constant(1),
@@ -52,7 +52,7 @@ HEALTHY = {
     f's4_slo_bad_requests_total{{slo="availability",{API}}}': constant(0),
     f's4_slo_bad_requests_total{{slo="latency",{API}}}': constant(0),
     f's4_slo_objective_ratio{{slo="availability",{API}}}': constant(0.999),
-    f's4_slo_objective_ratio{{slo="latency",{API}}}': constant(0.99),
+    f's4_slo_objective_ratio{{slo="latency",{API}}}': constant(0.95),
     f's4_http_requests_total{{method="GET",route="/api/v1/documents",code="200",{API}}}': steady(600),
     f's4_http_places_refused_total{{load="search",reason="full",{API}}}': constant(0),
     f's4_http_places_waiting{{load="search",{API}}}': constant(0),

@@ -12,11 +12,15 @@ from typing import Any
 
 import yaml
 
-from deploy.monitoring import clouds, rules, scrape, unit_tests
+from deploy.monitoring import clouds, rules, scrape, table, unit_tests
 from deploy.monitoring.dashboards import BOARDS, rendered
 
 HERE = Path(__file__).parent
 _NOTE = "# Written by deploy/monitoring/generate.py. Change the code there, then run `make monitoring`.\n"
+
+
+_TOKEN = "put-the-value-of-S4_METRICS_TOKEN-here-or-mount-it-over-this-file"
+"""Prometheus does not start without the file. S4 takes whatever it says where it has no token."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -67,6 +71,9 @@ _PROVISIONING = {
 def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
     """Every file by its path below this folder."""
     files = {
+        table.PATH: table.page(),
+        table.INDEX_PATH: table.index(),
+        "prometheus/metrics-token": _TOKEN,
         "prometheus/prometheus.yml": _yaml(scrape.prometheus()),
         "prometheus/rules.yml": _yaml(rules.recording_rules()),
         "prometheus/alerts.yml": _yaml(rules.alert_rules(runbooks)),
@@ -81,6 +88,9 @@ def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
 def owned() -> list[Path]:
     """The files that were written before."""
     patterns = (
+        table.PATH,
+        table.INDEX_PATH,
+        "prometheus/metrics-token",
         "prometheus/*.yml",
         "prometheus/tests/*.yml",
         "alertmanager/*.yml",

@@ -39,14 +39,16 @@ def share(part: str, whole: str, *, window: str) -> str:
 def _burn(window: str) -> Record:
     """Of each promise; 0 while nothing is asked."""
     bad, all_ = (f"sum by (slo) (rate(s4_slo_{what}_total[{window}]))" for what in ("bad_requests", "requests"))
+    spent = f"(({bad} or 0 * {all_}) / ({all_} > 0) or 0 * {all_})"
+    budget = "(1 - max by (slo) (last_over_time(s4_slo_objective_ratio[10m])))"  # over a scrape that did not come
     return Record(
         f"slo:s4_error_budget:burn_{window}",
-        f"(({bad} or 0 * {all_}) / ({all_} > 0) or 0 * {all_}) / on (slo) (1 - max by (slo) (s4_slo_objective_ratio))",
+        f"{spent} / on (slo) {budget}",
         "times as fast as the month's budget bears",
     )
 
 
-def _quantiles(level: str, metric: str, by: str) -> tuple[Record, ...]:
+def _quantiles(level: str, metric: str, by: str, names: tuple[str, ...] = ("p95",)) -> tuple[Record, ...]:
     """Of a histogram's last five minutes, for each value of the labels `by`."""
     return tuple(
         Record(
@@ -54,7 +56,8 @@ def _quantiles(level: str, metric: str, by: str) -> tuple[Record, ...]:
             f"histogram_quantile({quantile}, sum by ({by}, le) (rate({metric}_bucket[5m])))",
             f"seconds, {name}",
         )
-        for name, quantile in QUANTILES.items()
+        for name in names
+        for quantile in (QUANTILES[name],)
     )
 
 
@@ -87,7 +90,7 @@ _REQUESTS = Group(
             "sum by (method, route, code) (rate(s4_http_requests_total[5m]))",
             "requests a second",
         ),
-        *_quantiles("route", "s4_http_request_duration_seconds", "method, route"),
+        *_quantiles("route", "s4_http_request_duration_seconds", "method, route", tuple(QUANTILES)),
         *_quantiles("stage", "s4_search_stage_duration_seconds", "stage"),
         *_quantiles("load", "s4_http_place_wait_seconds", "load"),
     ),

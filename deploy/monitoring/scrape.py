@@ -21,9 +21,10 @@ class Job:
     port: int
     process: str
     """The label `process`, where a sample does not say it itself."""
+    interval: str = INTERVAL
 
 
-JOBS = (Job("s4-api", 8000, "api"), Job("s4-worker", 9100, "worker"), Job("s4-exporter", 9465, "exporter"))
+JOBS = (Job("s4-api", 8000, "api"), Job("s4-worker", 9464, "worker"), Job("s4-exporter", 9465, "exporter", "60s"))
 
 
 def prometheus() -> dict[str, Any]:
@@ -39,7 +40,7 @@ def prometheus() -> dict[str, Any]:
 def _scrape(job: Job) -> dict[str, Any]:
     return {
         "job_name": job.name,
-        # The file may be empty where S4 has no S4_METRICS_TOKEN.
+        "scrape_interval": job.interval,
         "authorization": {"credentials_file": "metrics-token"},
         "dns_sd_configs": [{"names": [job.name], "type": "A", "port": job.port, "refresh_interval": DNS_REFRESH}],
         "file_sd_configs": [{"files": [f"targets/{job.name}*.yml"]}],

@@ -20,7 +20,8 @@ import yaml
 from s4client import S4AdminClient
 from tests.factories import calls
 from tests.factories.kubernetes import FOLDER, of_kind, rendered, workload
-from tests.factories.prometheus import Prometheus, prometheus
+from tests.factories.pod_scrapes import await_values, scraping
+from tests.factories.prometheus import Prometheus
 from tests.factories.steady_load import steady_load
 from tests.factories.workloads import Replicas, Running, Service, addresses, service
 from tests.servers import PostgresServer, RedisServer, S3Server
@@ -135,7 +136,7 @@ def watched(cluster: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
         }
         for number, each in enumerate(cluster.api.running)
     ]
-    with prometheus(tmp_path, targets, token=cluster.secrets["metrics-token"]) as running:
+    with scraping(tmp_path, targets, token=cluster.secrets["metrics-token"]) as running:
         yield running
 
 
@@ -161,7 +162,7 @@ def desired(name: str, values: list[float], current: int) -> int:
 
 def test_the_apis_signal_rises_under_load_and_asks_for_pods(cluster: Cluster, watched: Prometheus) -> None:
     query = adapted("custom", "s4_api_load")
-    idle = watched.await_values(query, lambda values: len(values) == least("s4-api"))
+    idle = await_values(watched, query, lambda values: len(values) == least("s4-api"))
     assert desired("s4-api", idle, current=2) == 2
     key, ended = cluster.new_tenant("Busy"), threading.Event()
 
@@ -177,7 +178,7 @@ def test_the_apis_signal_rises_under_load_and_asks_for_pods(cluster: Cluster, wa
     for each in uploads:
         each.start()
     try:
-        busy = watched.await_values(query, lambda values: desired("s4-api", values, current=2) > 2)
+        busy = await_values(watched, query, lambda values: desired("s4-api", values, current=2) > 2)
     finally:
         ended.set()
         for each in uploads:
@@ -189,7 +190,7 @@ def test_the_apis_signal_rises_under_load_and_asks_for_pods(cluster: Cluster, wa
 def test_the_workers_signal_is_the_age_of_what_waits(cluster: Cluster, watched: Prometheus) -> None:
     """Nobody works for a moment."""
     query = adapted("external", "s4_queue_oldest_ready_seconds")
-    watched.await_values(query, lambda values: values == [0])
+    await_values(watched, query, lambda values: values == [0])
     assert desired("s4-worker", [0], current=2) == 2
     for each in list(cluster.worker.running):
         cluster.worker.remove(each)
@@ -197,9 +198,9 @@ def test_the_workers_signal_is_the_age_of_what_waits(cluster: Cluster, watched: 
         base_url=f"{cluster.service.url}/api/v1", headers={"X-Tenant-Key": cluster.new_tenant("Waits")}, timeout=60
     ) as tenant:
         document = calls.stored(calls.put(tenant, "tides.txt", b"Tides rise."))
-        first = watched.await_values(query, lambda values: bool(values) and values[0] > 0)
-        later = watched.await_values(query, lambda values: values[0] > first[0])
+        first = await_values(watched, query, lambda values: bool(values) and values[0] > 0)
+        later = await_values(watched, query, lambda values: values[0] > first[0])
         assert desired("s4-worker", [61.0], current=2) == 5
         cluster.worker.start(1)
         assert calls.wait(tenant, document["document_id"])["status"] == "ready"
-    watched.await_values(query, lambda values: values[0] < later[0])
+    await_values(watched, query, lambda values: values[0] < later[0])

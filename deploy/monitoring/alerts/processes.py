@@ -20,7 +20,7 @@ _PRESENCE = (
         expression='absent(up{job="s4-api"} == 1)',
         held=2 * MINUTE,
         cause=Cause(
-            series={'up{job="s4-api",instance="api-1:8000"}': "", 'up{job="s4-api",instance="api-2:8000"}': ""},
+            series={f"up{{{API}}}": "", f"up{{{API_TWO}}}": ""},
             minutes=15,
         ),
         cloudwatch=CloudWatch(
@@ -105,9 +105,9 @@ _PRESENCE = (
         summary="{{ $labels.instance }} of {{ $labels.job }} does not answer Prometheus",
         description="For ten minutes. If it is gone for good, take it out of Prometheus' targets.",
         severity=Severity.TICKET,
-        expression='up{job=~"s4-.+"} == 0',
+        expression='max by (job, instance) (up{job=~"s4-.+"}) == 0',
         held=10 * MINUTE,
-        cause=Cause(series={'up{job="s4-api",instance="api-2:8000"}': constant(0)}, minutes=15, labels=_TWO),
+        cause=Cause(series={f"up{{{API_TWO}}}": constant(0)}, minutes=15, labels=_TWO),
     ),
     Alert(
         name="S4VersionsMixed",
@@ -129,7 +129,7 @@ _PRESENCE = (
         expression='max by (job, instance) (scrape_samples_scraped{job=~"s4-(api|worker)"}) > 4000',
         held=10 * MINUTE,
         cause=Cause(
-            series={'scrape_samples_scraped{job="s4-api",instance="api-1:8000"}': constant(9000)},
+            series={f"scrape_samples_scraped{{{API}}}": constant(9000)},
             minutes=20,
             labels=_ONE,
         ),
@@ -214,7 +214,7 @@ _MACHINE = (
         cause=Cause(
             series={f"s4_cgroup_oom_kills_total{{{WORKER}}}": f"0x5 {constant(1)}"},
             minutes=20,
-            labels={"job": "s4-worker", "instance": "worker-1:9100"},
+            labels={"job": "s4-worker", "instance": "worker-1:9464"},
         ),
         **counted("s4_cgroup_oom_kills_total", more_than=0, within=HOUR),
     ),

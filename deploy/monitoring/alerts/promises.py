@@ -130,14 +130,14 @@ ALERTS = (
         expression=burning("latency", SLOW),
         held=15 * MINUTE,
         cause=Cause(
-            series={f'{_BAD}{{slo="latency",{API}}}': steady(2)},  # 1 in 30, where 1 in 100 may
+            series={f'{_BAD}{{slo="latency",{API}}}': steady(6)},  # 1 in 10, where 1 in 20 may
             minutes=60,
             labels={"slo": "latency"},
         ),
         **share(
             _BAD,
             _ALL,
-            above=0.03,
+            above=0.1,
             labels={"slo": "latency"},
             of={"slo": "latency"},
             held=6 * HOUR,

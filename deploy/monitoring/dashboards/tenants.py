@@ -1,6 +1,8 @@
-"""All tenants in sums, the busiest by name, and one by choice. The row of one asks the tenant exporter."""
+"""All tenants in sums, the busiest by name, and one by choice. The row of one asks the tenant exporter, which is
+scraped once a minute: its rates are of five.
+"""
 
-from deploy.monitoring.dashboards.model import RATE, Board, Choice, Row, figure, graph, listing, or_zero
+from deploy.monitoring.dashboards.model import Board, Choice, Row, figure, graph, listing, or_zero
 
 _ONE = 'tenant_id=~"$tenant"'
 
@@ -61,7 +63,7 @@ _TENANT = Row(
         graph(
             "Calls",
             "A minute. Rising beside others' latency: give its plan a rate.",
-            {"calls": f"60 * sum(rate(s4_tenant_calls_total{{{_ONE}}}[{RATE}]))"},
+            {"calls": f"60 * sum(rate(s4_tenant_calls_total{{{_ONE}}}[5m]))"},
         ),
         graph(
             "Calls this month",
@@ -73,8 +75,8 @@ _TENANT = Row(
             "Share of 5xx. For one tenant only: look for its id in the log.",
             {
                 "failed": or_zero(
-                    f"sum(rate(s4_tenant_failures_total{{{_ONE}}}[{RATE}])) "
-                    f"/ (sum(rate(s4_tenant_requests_total{{{_ONE}}}[{RATE}])) > 0)"
+                    f"sum(rate(s4_tenant_failures_total{{{_ONE}}}[5m])) "
+                    f"/ (sum(rate(s4_tenant_requests_total{{{_ONE}}}[5m])) > 0)"
                 )
             },
             unit="percentunit",

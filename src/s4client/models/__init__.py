@@ -59,6 +59,7 @@ from s4client.models.search import Passage, SearchResult, SearchResults
 from s4client.models.server import Health
 from s4client.models.storage import Balance, Holding, Recount, Storage, TenantStorage
 from s4client.models.tenants import NewTenant, Profile, ProfileUsage, Tenant, TenantPage
+from s4client.models.upkeep import Checklist, ChecklistItem, Schedule, ScheduledTask, TaskRequested
 from s4client.models.usage import (
     CallsShare,
     CostEstimate,
@@ -97,6 +98,8 @@ __all__ = [
     "Balance",
     "BulkDeletion",
     "CallsShare",
+    "Checklist",
+    "ChecklistItem",
     "Contact",
     "ContactList",
     "ContentStat",
@@ -153,6 +156,8 @@ __all__ = [
     "Recount",
     "RetentionDone",
     "RetentionDue",
+    "Schedule",
+    "ScheduledTask",
     "SearchResult",
     "SearchResults",
     "SentMail",
@@ -165,6 +170,7 @@ __all__ = [
     "StorageShare",
     "SystemAnalytics",
     "Tally",
+    "TaskRequested",
     "Tenant",
     "TenantExport",
     "TenantKey",
