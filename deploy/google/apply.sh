@@ -15,63 +15,57 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 : "${PROJECT:?}" "${PAGE_EMAIL:?}" "${TICKET_EMAIL:?}" "${BUCKET:?}"
-API_SERVICE=${API_SERVICE:-s4-api}
-WORKER_SERVICE=${WORKER_SERVICE:-s4-worker}
-DATABASE=${DATABASE:-$PROJECT:s4}
+export PAGE_EMAIL TICKET_EMAIL BUCKET
+export API_SERVICE="${API_SERVICE:-s4-api}"
+export WORKER_SERVICE="${WORKER_SERVICE:-s4-worker}"
+export DATABASE="${DATABASE:-$PROJECT:s4}"
 KEEP_DAYS=${KEEP_DAYS:-400}
 
 filled=$(mktemp -d)
 trap 'rm -rf "$filled"' EXIT
-
-# fill FILE: the path of a copy with everything filled in.
-fill() {
-  sed -e "s|\${api_service}|$API_SERVICE|g" -e "s|\${worker_service}|$WORKER_SERVICE|g" \
-    -e "s|\${database}|$DATABASE|g" -e "s|\${bucket}|$BUCKET|g" \
-    -e "s|\${page_email}|$PAGE_EMAIL|g" -e "s|\${ticket_email}|$TICKET_EMAIL|g" "$1" >"$filled/$(basename "$1")"
-  echo "$filled/$(basename "$1")"
-}
+python3 "$here/files.py" fill "$filled"
 
 # channel SEVERITY: the name of its channel, which it makes if there is none.
 channel() {
   name=$(gcloud beta monitoring channels list --project="$PROJECT" \
-    --filter="userLabels.s4-channel=\"$1\"" --format='value(name)' --limit=1)
+    --filter="userLabels.s4_channel=\"$1\"" --format='value(name)' --limit=1)
   if [ -z "$name" ]; then
     name=$(gcloud beta monitoring channels create --project="$PROJECT" \
-      --channel-content-from-file="$(fill "$here/monitoring/channels/$1.json")" --format='value(name)')
+      --channel-content-from-file="$filled/monitoring/channels/$1.json" --format='value(name)')
   fi
   echo "$name"
 }
 
 # policies FOLDER: those of each severity, which tell its channel.
 policies() {
+  gcloud alpha monitoring policies list --project="$PROJECT" --filter='userLabels.s4_alert:*' \
+    --format='value(userLabels.s4_alert,name)' >"$filled/known"
   for severity in page ticket; do
     [ -d "$1/$severity" ] || continue
     told=$(channel "$severity")
     for file in "$1/$severity"/*.json; do
-      alert=$(basename "$file" .json)
-      name=$(gcloud alpha monitoring policies list --project="$PROJECT" \
-        --filter="userLabels.s4-alert=\"$alert\"" --format='value(name)' --limit=1)
+      name=$(awk -v alert="$(basename "$file" .json)" '$1 == alert {print $2; exit}' "$filled/known")
       if [ -z "$name" ]; then
         gcloud alpha monitoring policies create --project="$PROJECT" \
-          --policy-from-file="$(fill "$file")" --notification-channels="$told"
+          --policy-from-file="$file" --notification-channels="$told"
       else
         gcloud alpha monitoring policies update "$name" --project="$PROJECT" \
-          --policy-from-file="$(fill "$file")" --set-notification-channels="$told"
+          --policy-from-file="$file" --set-notification-channels="$told"
       fi
     done
   done
 }
 
 monitoring() {
-  policies "$here/monitoring/policies"
+  policies "$filled/monitoring/policies"
   name=$(gcloud monitoring dashboards list --project="$PROJECT" --filter='displayName="S4"' --format='value(name)' \
     --limit=1)
-  file=$(fill "$here/monitoring/dashboard.json")
+  file=$filled/monitoring/dashboard.json
   if [ -z "$name" ]; then
     gcloud monitoring dashboards create --project="$PROJECT" --config-from-file="$file"
   else
     etag=$(gcloud monitoring dashboards describe "$name" --project="$PROJECT" --format='value(etag)')
-    python3 "$here/merge.py" etag "$file" "$etag"
+    python3 "$here/files.py" etag "$file" "$etag"
     gcloud monitoring dashboards update "$name" --project="$PROJECT" --config-from-file="$file"
   fi
 }
@@ -79,7 +73,7 @@ monitoring() {
 trails() {
   # The policy comes with an etag: whoever changed it meanwhile makes the setting fail, and nothing of his is lost.
   gcloud projects get-iam-policy "$PROJECT" --format=json >"$filled/policy.json"
-  python3 "$here/merge.py" audit "$filled/policy.json" "$here/audit/audit-configs.json"
+  python3 "$here/files.py" audit "$filled/policy.json" "$filled/audit/audit-configs.json"
   gcloud projects set-iam-policy "$PROJECT" "$filled/policy.json"
 
   locked=$(gcloud logging buckets list --project="$PROJECT" --location=global \
@@ -94,7 +88,7 @@ trails() {
   gcloud logging sinks "$verb" s4-trails \
     "logging.googleapis.com/projects/$PROJECT/locations/global/buckets/s4-trails" --project="$PROJECT" \
     --log-filter='log_id("cloudaudit.googleapis.com/activity") OR log_id("cloudaudit.googleapis.com/data_access") OR log_id("cloudaudit.googleapis.com/policy")'
-  policies "$here/audit/policies"
+  policies "$filled/audit/policies"
   # Last, for it cannot be undone: neither the bucket nor its days.
   case "$locked" in
     *True) ;;

@@ -7,7 +7,13 @@ import yaml
 
 from deploy.monitoring import cloudwatch, google
 
-OWNED = ("../aws/agent/*", "../google/monitoring/**/*.json")
+OWNED = (
+    "../aws/agent/*",
+    "../aws/metrics.yaml",
+    "../aws/monitoring.yaml",
+    "../google/monitoring/**/*.json",
+    "../google/monitoring/*.yaml",
+)
 """Where files lie that nobody else writes, from this folder."""
 
 

@@ -30,7 +30,9 @@ PARAMETERS = {
     "LogGroup": "Where the processes' logs go, as JSON lines.",
     "PageEmail": "Who is woken.",
     "TicketEmail": "Who reads it in the morning.",
+    "MetricsToken": "S4_METRICS_TOKEN, if S4 has one. Whoever may read the agent's parameters may read it.",
 }
+_UNSHOWN = frozenset({"MetricsToken"})
 TOPICS = {Severity.PAGE: "Pages", Severity.TICKET: "Tickets"}
 
 
@@ -50,7 +52,9 @@ def files(runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
             cloudwatch_metrics.OUTPUTS,
         ),
         "aws/agent/agent.json": cloudwatch_metrics.agent("s4", "/etc/cwagentconfig/prometheus.yaml"),
-        "aws/agent/prometheus.yaml": cloudwatch_metrics.scraping("s4"),
+        "aws/agent/prometheus.yaml": cloudwatch_metrics.scraping(
+            "s4", {"credentials_file": "/etc/cwagentconfig/metrics-token"}
+        ),
     }
 
 
@@ -72,7 +76,7 @@ def _template(about: str, resources: Mapping[str, Any], outputs: Mapping[str, tu
                 "AllowedPattern": "[a-z0-9][a-z0-9-]{0,30}",
                 "Description": "A name that all of this begins with, and a dimension of S4's own metrics.",
             },
-            **{name: {"Type": "String", "Default": "", "Description": PARAMETERS[name]} for name in used},
+            **{name: _parameter(name) for name in used},
         },
         **({"Conditions": conditions} if conditions else {}),
         "Resources": dict(resources),
@@ -80,6 +84,11 @@ def _template(about: str, resources: Mapping[str, Any], outputs: Mapping[str, tu
             name: {"Description": told, "Value": {"Ref": resource}} for name, (told, resource) in outputs.items()
         },
     }
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    unshown = {"NoEcho": True} if name in _UNSHOWN else {}
+    return {"Type": "String", "Default": "", **unshown, "Description": PARAMETERS[name]}
 
 
 def _alarms(runbooks: str) -> dict[str, Any]:

@@ -40,6 +40,11 @@ def _own(metric: str, statistic: str = "Sum", by: tuple[str, ...] = ()) -> Line:
     return Line(metric=metric, statistic=statistic, by=by)
 
 
+def _top(what: str) -> Line:
+    """Of ten tenants or so: see S4_METRICS_TENANTS_TOP."""
+    return _own(f"s4_top_tenant_{what}", "Maximum", by=("tenant_id",))
+
+
 def _balancer(metric: str, statistic: str = "Sum") -> Line:
     return Line(
         namespace="AWS/ApplicationELB",
@@ -129,7 +134,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     *_services("NetworkTxBytes", namespace=_INSIGHTS),
                 ),
             ),
-            Panel("Disk, GB of the task's", _services("EphemeralStorageUtilized", "Maximum", namespace=_INSIGHTS)),
+            Panel("Bytes free on disk", (_own("s4_disk_free_bytes", "Minimum", by=("folder",)),)),
         ),
     ),
     (
@@ -164,6 +169,15 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Embedding: tokens, and whether the provider is left alone",
                 (_own("s4_embedding_tokens_total"), _own("s4_embedding_breaker_open", "Maximum")),
             ),
+        ),
+    ),
+    (
+        "Tenants",
+        (
+            Panel("By status", (_own("s4_tenants", "Maximum", by=("status",)),)),
+            Panel("Calls in the running month, of those with most", (_top("calls"),)),
+            Panel("Bytes stored, of those with most", (_top("stored_bytes"),)),
+            Panel("Share of the plan that is used, of those with most", (_top("utilisation_ratio"),)),
         ),
     ),
     (

@@ -82,15 +82,17 @@ def agent(deployment: str, scraping_path: str) -> dict[str, Any]:
     }
 
 
-def scraping(deployment: str) -> dict[str, Any]:
+def scraping(deployment: str, authorization: dict[str, str]) -> dict[str, Any]:
     """What the agent scrapes: the processes beside it, each minute. Of a job that is not there it logs an error, and
-    goes on. What is not read is dropped before it is billed."""
+    goes on. What is not read is dropped before it is billed. `authorization`: in Prometheus' form; empty credentials do
+    where S4 asks for none."""
     kept = sorted({name for names in declarations().values() for name in names})
     return {
         "global": {"scrape_interval": "1m", "scrape_timeout": "10s"},
         "scrape_configs": [
             {
                 "job_name": job.name,
+                "authorization": authorization,
                 "static_configs": [{"targets": [f"localhost:{job.port}"], "labels": {"deployment": deployment}}],
                 "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": "|".join(kept), "action": "keep"}],
             }
@@ -104,7 +106,7 @@ def _agent_resources() -> dict[str, Any]:
     name = f"${{{DEPLOYMENT}}}"
     contents = {
         "AgentConfiguration": agent(name, "env:PROMETHEUS_CONFIG_CONTENT"),
-        "AgentScraping": scraping(name),  # JSON is YAML
+        "AgentScraping": scraping(name, {"credentials": "${MetricsToken}"}),  # JSON is YAML
     }
     return {
         "AgentLogs": {

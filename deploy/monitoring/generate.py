@@ -5,7 +5,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,7 +107,7 @@ def main() -> int:
     )
     files = written(parser.parse_args().runbooks.rstrip("/"))
     for path in owned():
-        if os.path.relpath(path, HERE) not in files:
+        if str(path.relative_to(HERE)) not in files:
             path.unlink()
     for name, text in files.items():
         path = HERE / name

@@ -85,7 +85,7 @@ def _policy(name: str, title: str, about: str, severity: Severity, area: str) ->
         "displayName": f"S4: {title}",
         "documentation": {"content": about, "mimeType": "text/markdown"},
         # By the first of these apply.sh finds what it made before.
-        "userLabels": {"s4-alert": name, "severity": severity.value, "area": area},
+        "userLabels": {"s4_alert": name, "severity": severity.value, "area": area},
         "severity": SEVERITIES[severity],
         "enabled": True,
         "combiner": "OR",
@@ -144,7 +144,7 @@ def channel(severity: Severity) -> dict[str, Any]:
         "type": "email",
         "displayName": f"S4: {severity.value}s",
         "labels": {"email_address": f"${{{severity.value}_email}}"},
-        "userLabels": {"s4-channel": severity.value},
+        "userLabels": {"s4_channel": severity.value},
         "enabled": True,
     }
 

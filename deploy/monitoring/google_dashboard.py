@@ -125,6 +125,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Memory, share of the limit: p99",
                 _run("container/memory/utilizations", "ALIGN_PERCENTILE_99", "REDUCE_MAX"),
             ),
+            Panel("Bytes free on disk", (_gauge("s4_disk_free_bytes", "folder", reducer="REDUCE_MIN"),)),
             Panel("Instances", _run("container/instance_count", "ALIGN_MAX", "REDUCE_SUM")),
             Panel(
                 "Network, bytes a second",
@@ -157,6 +158,18 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Embedding: tokens a second, and whether the provider is left alone",
                 (_counter("s4_embedding_tokens_total"), _gauge("s4_embedding_breaker_open", "provider")),
+            ),
+        ),
+    ),
+    (
+        "Tenants",
+        (
+            Panel("By status", (_gauge("s4_tenants", "status"),)),
+            Panel("Calls in the running month, of those with most", (_gauge("s4_top_tenant_calls", "tenant_id"),)),
+            Panel("Bytes stored, of those with most", (_gauge("s4_top_tenant_stored_bytes", "tenant_id"),)),
+            Panel(
+                "Share of the plan that is used, of those with most",
+                (_gauge("s4_top_tenant_utilisation_ratio", "tenant_id"),),
             ),
         ),
     ),

@@ -1,7 +1,9 @@
 """Reading templates of CloudFormation: the short forms, and what becomes of them with given parameters."""
 
+import copy
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,12 @@ _Loader.add_multi_constructor("!", _short_form)
 
 
 def read(template: Path) -> dict[str, Any]:
-    """A template as it is, with long forms."""
+    """A template as it is, with long forms; the caller's own."""
+    return copy.deepcopy(_read(template))
+
+
+@cache
+def _read(template: Path) -> dict[str, Any]:
     content: dict[str, Any] = yaml.load(template.read_text(), _Loader)
     return content
 

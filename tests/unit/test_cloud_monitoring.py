@@ -2,12 +2,14 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
+from deploy.monitoring import table
 from deploy.monitoring.events import EVENTS
 from tests.clouds import aws_rules, google_rules
 from tests.clouds.catalogue import ROOT, own_metrics
@@ -58,13 +60,16 @@ def test_the_dashboard_shows_what_is_published_and_every_alarm(published: aws_ru
 
 def test_the_template_carries_the_agents_own_configuration() -> None:
     """The files beside it are the same, for other places than ECS."""
-    resources = made(read(AWS / "metrics.yaml"))
+    resources = made(read(AWS / "metrics.yaml"), MetricsToken="a-token")
     carried = json.loads(resources["AgentConfiguration"]["Properties"]["Value"])
     prometheus = carried["logs"]["metrics_collected"]["prometheus"]
     assert prometheus["prometheus_config_path"] == "env:PROMETHEUS_CONFIG_CONTENT"
     prometheus["prometheus_config_path"] = "/etc/cwagentconfig/prometheus.yaml"
     assert carried == json.loads((AWS / "agent" / "agent.json").read_text())
     scraping = json.loads(resources["AgentScraping"]["Properties"]["Value"])
+    for job in scraping["scrape_configs"]:
+        assert job["authorization"] == {"credentials": "a-token"}
+        job["authorization"] = {"credentials_file": "/etc/cwagentconfig/metrics-token"}
     assert scraping == yaml.safe_load((AWS / "agent" / "prometheus.yaml").read_text())
 
 
@@ -74,6 +79,14 @@ def test_what_is_not_there_is_not_watched() -> None:
     alarms = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
     assert {each.get("Namespace", "S4") for each in alarms} == {"S4"}
     assert not [each for each in resources.values() if each["Type"] == "AWS::SNS::Subscription"]
+
+
+def test_the_guide_says_how_many_alarms_are_billed() -> None:
+    resources = made(read(AWS / "monitoring.yaml"), **EVERYTHING)
+    alarms = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    metrics = sum(sum("MetricStat" in each for each in alarm.get("Metrics", ())) or 1 for alarm in alarms)
+    guide = (ROOT / "docs" / "guide" / "clouds.md").read_text()
+    assert f"{len(alarms)} alarms, which read {metrics} metrics" in " ".join(guide.split())
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
@@ -172,7 +185,7 @@ def test_a_wrong_dashboard_is_found_out(published: aws_rules.Published) -> None:
 def test_a_policy_compares_what_can_be_compared(path: Any) -> None:
     policy = json.loads(path.read_text())
     assert google_rules.policy_faults(policy, own_metrics()) == []
-    assert policy["userLabels"]["s4-alert"] == path.stem  # by it the script finds what it made before
+    assert policy["userLabels"]["s4_alert"] == path.stem  # by it the script finds what it made before
     assert policy["userLabels"]["severity"] == path.parent.name
 
 
@@ -269,6 +282,15 @@ def test_a_wrong_policy_is_found_out(fault: str) -> None:
 
 
 # -- both
+
+
+def test_what_the_table_says_of_cloudwatch_is_published(published: aws_rules.Published) -> None:
+    """Of S4's own metrics under their own names, one at least of each line."""
+    for each in table.WATCHED:
+        if each.cloudwatch == table.OWN:
+            assert set(each.metrics) & set(published), each.subject
+        named = re.findall(r"`(s4_\w+)`", each.cloudwatch)
+        assert set(named) <= set(published), each.subject
 
 
 def test_events_that_somebody_is_told_of_are_logged() -> None:
