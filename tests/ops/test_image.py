@@ -65,8 +65,8 @@ def test_it_runs_as_nobody_in_particular_and_can_change_nothing(container: Conta
 
 def test_the_health_check_tells_who_answers(container: Container) -> None:
     assert container.execute("s4-health", "8000", "/health/ready").returncode == 0
-    nobody = container.execute("s4-health", "9100")
-    assert (nobody.returncode, "port 9100 does not answer" in nobody.stderr) == (1, True)
+    nobody = container.execute("s4-health", "9464")
+    assert (nobody.returncode, "port 9464 does not answer" in nobody.stderr) == (1, True)
     nowhere = container.execute("s4-health", "8000", "/nowhere")
     assert (nowhere.returncode, nowhere.stderr) == (1, "/nowhere answers 404\n")
 

@@ -30,7 +30,7 @@ CLOUDS = ROOT / ".venv-clouds" / "bin"
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
 BEANSTALK = [DEPLOY / "aws" / "beanstalk" / part for part in ("s4-api", "s4-worker")]
 CLOUD_RUN = DEPLOY / "google" / "cloud-run"
-PORTS = {"serve": 8000, "worker": 9100, "exporter": 9465}
+PORTS = {"serve": 8000, "worker": 9464, "exporter": 9465}
 
 
 @dataclass(frozen=True)
