@@ -9,8 +9,8 @@ SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
 DOCUMENTS ?= 200
 CLUSTER_PACKAGES := haproxy
-OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 prometheus prometheus-alertmanager strace \
-  syslog-ng-core syslog-ng-mod-http systemd $(CLUSTER_PACKAGES)
+OPS_PACKAGES := chromium chromium-driver pgbouncer iproute2 postgresql-15 prometheus prometheus-alertmanager python3-venv \
+  strace syslog-ng-core syslog-ng-mod-http systemd $(CLUSTER_PACKAGES)
 DIST ?= dist
 
 .DEFAULT_GOAL := help
@@ -79,6 +79,7 @@ fuzz: setup  ## The server against its OpenAPI document, with many examples and 
 
 test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer, haproxy, Prometheus, syslog-ng, strace; installed when it may
 	$(call debian,$(OPS_PACKAGES))
+	@kubectl kustomize --help >/dev/null || { echo "kubectl is missing, 1.27 or newer: Debian 12 has none."; exit 2; }
 	$(BIN)/python -m pytest -m ops
 
 check: lint types imports licences  ## Formatting, lint, types, import rules, licences
@@ -132,6 +133,9 @@ lock: setup  ## Compile requirements/*.lock anew
 	  --output-file requirements/dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/clouds.in --output-file requirements/clouds.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements/build.in --constraints requirements/dev.lock \
+	  --output-file requirements/build.lock
 
 build: setup  ## Wheels and source distributions of S4 and of its client alone, in dist/
 	$(BIN)/python -m hatchling build -d "$(abspath $(DIST))"

@@ -15,6 +15,7 @@ _ACCOUNT = {
     "AWS::AccountId": "123456789012",
     "AWS::Region": "us-east-1",
     "AWS::Partition": "aws",
+    "AWS::StackName": "s4",
     "AWS::NoValue": NOTHING,
 }
 _CONDITIONS = frozenset({"Fn::Equals", "Fn::Not", "Fn::And"})
@@ -97,6 +98,6 @@ def _substituted(text: str, values: Mapping[str, Any]) -> str:
 
     def one(found: re.Match[str]) -> str:
         name = found[1]
-        return f"${{{name[1:]}}}" if name.startswith("!") else str(values[name.removesuffix(".Arn")])
+        return f"${{{name[1:]}}}" if name.startswith("!") else str(values[name.partition(".")[0]])
 
     return re.sub(r"\$\{([^}]*)\}", one, text)
