@@ -11,6 +11,7 @@ from s4.entrypoints.cli.output import print_json, print_line, print_note
 
 if TYPE_CHECKING:
     from s4.entrypoints.doctor import Check, Report
+    from s4.kernel.settings import LogFormat
 
 Processes = Annotated[
     list[str] | None,
@@ -122,7 +123,7 @@ def store(
     raise typer.Exit(report.exit_code)
 
 
-def _examined(examination: Coroutine[Any, Any, "Report"], log_format: str) -> "Report":
+def _examined(examination: Coroutine[Any, Any, "Report"], log_format: "LogFormat") -> "Report":
     import asyncio
 
     from s4.platform.telemetry import logs
