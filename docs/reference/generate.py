@@ -70,10 +70,11 @@ def metrics_page() -> str:
     """Every metric of the catalogue."""
     page = [
         *_head("Metrics"),
-        *_prose("""`GET /metrics` answers in Prometheus's text format. Every sample bears the label `process` (`api`, or
-            `worker` for the worker that `s4 serve` runs); a worker of its own, started with `--metrics-port`, answers
-            without it. Labels are bounded sets: there is none for a tenant, a key or a path. The client library adds
-            `process_*` and `python_*`."""),
+        *_prose("""`GET /metrics` answers in Prometheus's text format. Of `s4 serve` every sample bears the label
+            `process` (`api`, or `worker` for the worker that it runs); a worker of its own answers without it. Labels
+            are bounded sets: there is none for a key or a path, and tenants are named in `s4_top_tenant_*` and by the
+            exporter only. The client library adds `process_*` and `python_*`. Who answers where, and how several are
+            added up: [metrics](../guide/metrics.md)."""),
     ]
     section: str | None = None
     for subject in (process, requests, dependencies, pipeline, searching, tenants, care):

@@ -24,7 +24,7 @@ from tests.servers import free_ports
 
 pytestmark = pytest.mark.processes
 
-SERVERS = ("s4 serve", "s4 worker")
+SERVERS = ("s4 serve", "s4 worker", "s4 exporter")
 ELSEWHERE = ("s4 verify-isolation",)
 """Takes as long as a suite, and is one: tests/isolation runs what it runs, and `make isolation` the command."""
 COLOURS = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
@@ -101,14 +101,16 @@ def test_the_examples_of_servers_start_and_stop(folder: Path, environment: dict[
     running = []
     for line in lines:
         port = str(free_ports(1)[0])
-        arguments = shlex.split(re.sub(r"\b(8080|9100)\b", port, line))
+        arguments = shlex.split(re.sub(r"\b(8080|9100|9465)\b", port, line))
         quick = {"S4_EMBEDDING_PROVIDER": "deterministic"}
         process = subprocess.Popen(
             arguments, cwd=folder, env=environment | quick, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         assert process.stderr is not None
         running.append(process)
-        started = next((event for event in process.stderr if re.search(r'"(api|worker)\.started"', event)), None)
+        started = next(
+            (event for event in process.stderr if re.search(r'"(api|worker|exporter)\.started"', event)), None
+        )
         assert started is not None, line
     for process in reversed(running):
         process.send_signal(signal.SIGTERM)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from s4.kernel.errors import Unavailable
 from s4.platform.telemetry.exposition import CONTENT_TYPE
 
 Exposed = Callable[[], Awaitable[bytes]]
@@ -41,7 +42,10 @@ async def answer_scrapes(listening: socket.socket, *, token: SecretStr | None, e
         if not may_scrape(token, request.headers.get("authorization", "")):
             challenge = {"WWW-Authenticate": 'Bearer realm="s4"'}
             return PlainTextResponse("Metrics need their token as Authorization: Bearer.\n", 401, headers=challenge)
-        return Response(await exposed(), media_type=CONTENT_TYPE)
+        try:
+            return Response(await exposed(), media_type=CONTENT_TYPE)
+        except Unavailable as error:
+            return PlainTextResponse(f"{error.message}\n", 503)
 
     routes = [Route("/health/live", live), Route("/health/ready", readiness), Route("/metrics", scrape)]
     config = uvicorn.Config(

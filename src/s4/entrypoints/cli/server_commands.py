@@ -1,4 +1,5 @@
-"""The server half of the command line: `serve`, `worker`, `migrate`. Imports the server only when a command runs."""
+"""The server half of the command line: `serve`, `worker`, `exporter`, `migrate`. Imports the server only when a
+command runs."""
 
 import asyncio
 import os
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(epilog=examples("s4 serve --data-dir s4-data --port 8080"))(serve)
     app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9100"))(worker)
+    app.command(epilog=examples("s4 exporter --data-dir s4-data --port 9465"))(exporter)
     app.command(epilog=examples("s4 migrate --data-dir s4-data", "s4 migrate --pre"))(migrate)
 
 
@@ -91,6 +93,28 @@ def worker(
     parent_pipe = sys.stdin.fileno() if exit_with_parent else None
     # Not on uvloop: it starts children by a fork that runs LanceDB's hooks, which may deadlock; asyncio does not.
     asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
+
+
+def exporter(
+    context: typer.Context,
+    config: ConfigFile = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Answer health and metrics on this port of S4_HOST; 0 takes a free one.", show_default="9465"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Tell Prometheus some figures of every tenant, read from the catalog."""
+    loaded = configuration(context, config, data_dir=data_dir, exporter_port=port)
+    settings = loaded.settings
+    from s4.entrypoints.exporter import check_exposure, run_exporter
+    from s4.entrypoints.listening import listen
+
+    check_exposure(settings)
+    _begin(settings, "exporter", loaded)
+    asyncio.run(run_exporter(settings, listen(settings.host, settings.exporter_port)))
 
 
 def migrate(

@@ -17,7 +17,12 @@ _FAMILY = re.compile(r"^# HELP (\S+) ")
 
 def own(sources: Sequence[Source] = ()) -> bytes:
     """This process's metrics, unlabelled: what a child hands to its parent."""
-    return generate_latest(_Collected(sources))
+    return generate_latest(_Collected([REGISTRY.collect, *sources]))
+
+
+def only(families: Iterable[Metric]) -> bytes:
+    """These, and nothing of what is counted."""
+    return generate_latest(_Collected([lambda: families]))
 
 
 def combined(texts: Mapping[str, bytes]) -> bytes:
@@ -50,6 +55,5 @@ class _Collected:
         self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
-        yield from REGISTRY.collect()
         for source in self._sources:
             yield from source()

@@ -85,7 +85,8 @@ BACKUP_RUNS = Counter(
     ["kind", "outcome"],
 )
 DRILL_LAST = Gauge(
-    "s4_backup_drill_timestamp_seconds", "When the last drill ended, as Unix time, however it ended; 0: there was none."
+    "s4_backup_drill_timestamp_seconds",
+    "When the last drill ended, as Unix time, however it ended; 0: there was none. Months ago: run `s4 backup drill`.",
 )
 DRILL_FAILED = Gauge(
     "s4_backup_drill_failed",
@@ -94,9 +95,10 @@ DRILL_FAILED = Gauge(
 )
 DRILL_RTO = Gauge(
     "s4_backup_drill_rto_seconds",
-    "How long the last drill took from nothing to a verified deployment. Beyond its target "
-    "`s4_backup_drill_failed` is 1.",
+    "How long the last drill took from nothing to a verified deployment. Beyond its target `s4_backup_drill_failed` "
+    "is 1: see there.",
 )
 DRILL_RPO = Gauge(
-    "s4_backup_drill_rpo_seconds", "How old the backup was when the last drill began to restore it. As above."
+    "s4_backup_drill_rpo_seconds",
+    "How old the backup was when the last drill began to restore it. Beyond its target: see `S4_BACKUP_EVERY_HOURS`.",
 )

@@ -58,7 +58,8 @@ STAGE_SECONDS = Histogram(
 )
 DOCUMENTS_INDEXED = Counter(
     "s4_documents_indexed_total",
-    "Documents that reached an end state. `failed` by reason: `corrupt` is the tenant's file, the rest may be ours.",
+    "Documents that reached an end state. `failed` by reason: `corrupt` is the tenant's file; the rest may be ours, "
+    "see the log.",
     ["outcome", "reason"],
 )
 FRESHNESS_SECONDS = Histogram(
@@ -90,7 +91,8 @@ EMBEDDING_REQUESTS = Counter(
 )
 EMBEDDING_SECONDS = Histogram(
     "s4_embedding_request_duration_seconds",
-    "Duration of a request to the provider, or of a batch of the local model. When it rises, searches and indexing do.",
+    "Duration of a request to the provider, or of a batch of the local model. When it rises, searches and indexing "
+    "do: look at the provider, or add processors.",
     ["provider"],
     buckets=STAGE_BUCKETS_SECONDS,
 )
@@ -115,8 +117,8 @@ EMBEDDING_BREAKER_OPEN = Gauge(
 )
 EMBEDDING_CACHE = Counter(
     "s4_embedding_cache_chunks_total",
-    "Chunks whose vector was found in the bucket (`hit`) or had to be made (`miss`). `miss` where nothing is new: the "
-    "embedder or the chunking was changed.",
+    "Chunks whose vector was found in the bucket (`hit`) or had to be made (`miss`). `miss` where nothing is new: "
+    "look whether the embedder or the chunking was changed.",
     ["outcome"],
 )
 EMBEDDING_CACHE_BYTES = Counter(

@@ -7,7 +7,7 @@ from s4.platform.telemetry.metrics.buckets import HTTP_BUCKETS_SECONDS, Read
 # -- search and index
 SEARCHES = Counter(
     "s4_searches_total",
-    "Searches by mode and whether they were degraded to keywords. Degraded: the embedding provider does not answer.",
+    "Searches by mode and whether they were degraded to keywords. Degraded: see `s4_embedding_breaker_open`.",
     ["mode", "degraded"],
 )
 SEARCH_SECONDS = Histogram(
@@ -19,7 +19,7 @@ SEARCH_SECONDS = Histogram(
 INDEX_COMMITS = Counter(
     "s4_index_commits_total",
     "Writes to index tables by outcome (ok, conflict, lost_lease). Many conflicts: two "
-    "deployments write to one bucket; lost leases: workers stall.",
+    "deployments write to one bucket; lost leases: workers stall, look at their processors.",
     ["outcome"],
 )
 INDEX_CHECKS = Counter(
@@ -43,7 +43,8 @@ INDEX_COPIES = Counter(
     ["outcome"],
 )
 INDEX_COPIED_BYTES = Counter(
-    "s4_index_copied_bytes_total", "Bytes of index tables fetched to local disk. As `s4_index_copies_total`."
+    "s4_index_copied_bytes_total",
+    "Bytes of index tables fetched to local disk. Rising all the time: raise `S4_INDEX_COPIES_BYTES`.",
 )
 INDEX_COPIES_BYTES = Gauge(
     "s4_index_copies_bytes", "Bytes of index tables on local disk. Its limit is `S4_INDEX_COPIES_BYTES`."
@@ -54,8 +55,8 @@ INDEX_CACHE_BYTES = Read(
     "at it with slow searches (`fetch`): raise that.",
 )
 INDEX_HANDLES = Read(
-    "s4_index_handles",
-    "Tables that this process holds open, at most `S4_INDEX_HANDLES_MAX`. As `s4_index_handles_total`.",
+    "s4_index_handles_open",
+    "Tables that this process holds open, at most `S4_INDEX_HANDLES_MAX`. At it: see `s4_index_handles_total`.",
 )
 INDEX_HANDLES_ASKED = Counter(
     "s4_index_handles_total",
@@ -66,7 +67,7 @@ INDEX_HANDLES_ASKED = Counter(
 INDEX_TABLES = Read(
     "s4_index_tables",
     "Index tables, one for each tenant with documents and each generation. Twice the tenants: a change of the embedder "
-    "is under way, see `s4 index`.",
+    "is under way, see `s4 index status`.",
 )
 INDEX_BYTES = Read(
     "s4_index_bytes",
@@ -81,7 +82,7 @@ INDEX_FRAGMENTS = Read(
 )
 INDEX_UNOPTIMIZED = Read(
     "s4_index_commits_since_optimize",
-    "Commits of index tables since they were compacted: of `all`, and of the table with most (`most`). As "
+    "Commits of index tables since they were compacted: of `all`, and of the table with most (`most`). Growing: see "
     "`s4_index_fragments`.",
     ("of",),
 )

@@ -9,7 +9,7 @@ from s4.platform.telemetry.metrics.buckets import Read
 # `S4_METRICS_TOKEN`: without one `/metrics` is for everybody who reaches the port, tenants too.
 TENANTS = Read(
     "s4_tenants",
-    "Tenants by status (active, suspended, deleting). `suspended` jumps: `s4 tenant list --status suspended`.",
+    "Tenants by status (active, suspended, deleting). `suspended` jumps: `s4 tenant list --status suspended` says who.",
     ("status",),
 )
 TENANTS_SEEN = Read(
@@ -84,7 +84,7 @@ TENANT_LAST_SEEN = Read(
 )
 EXPORTER_READ = Read(
     "s4_exporter_read_timestamp_seconds",
-    "When the exporter last read the catalog (`S4_EXPORTER_SECONDS`). Long ago: the catalog does not answer, and all "
+    "When the exporter last read the catalog (`S4_EXPORTER_SECONDS`). Long ago: look at the database; all "
     "other figures are as old.",
 )
 EXPORTER_SECONDS = Read(
