@@ -15,7 +15,7 @@ DIST ?= dist
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clouds demo cluster test test-processes faults storm hostile isolation fuzz test-ops check format types lint imports licences \
-  docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
+  docs docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -101,8 +101,12 @@ format: setup  ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: setup  ## The documentation as a site, in build/site; fails at links that lead nowhere
+	$(BIN)/python docs/site/build.py
+
 docs-reference: setup  ## Write the generated pages of docs/reference anew
 	$(BIN)/python docs/reference/generate.py
+	$(BIN)/python docs/reference/coverage.py
 
 monitoring: setup  ## Write the files of deploy/monitoring anew: rules, alerts, dashboards; RUNBOOKS=https://… where docs/runbooks is
 	$(BIN)/python -m deploy.monitoring.generate $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
