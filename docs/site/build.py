@@ -25,6 +25,7 @@ def build(source: Path, site: Path) -> int:
             link = laid_out / path.relative_to(source)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
+    (laid_out / "site.css").symlink_to(HERE / "site.css")
     text = (HERE / "properdocs.yml").read_text(encoding="utf-8")
     for name, path in {"docs_dir": laid_out, "site_dir": site, "hooks": [str(HERE / "hooks.py")]}.items():
         text = re.sub(rf"^{name}: .*$", f"{name}: {json.dumps(path, default=str)}", text, flags=re.MULTILINE)

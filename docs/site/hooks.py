@@ -12,6 +12,7 @@ GUIDE = "docs/guide"
 STARTING = ("README.md", *(f"{GUIDE}/{name}.md" for name in ("install", "configuration", "documents", "search")))
 CONCEPTS = ("ARCHITECTURE.md", f"{GUIDE}/guarantees.md", "docs/decisions/README.md", "SECURITY.md", "CONTRIBUTING.md")
 PROOF = (f"{GUIDE}/handbook.md", "docs/reference/coverage.md", "benchmarks/RESULTS.md", "CHANGELOG.md")
+_NOTE = re.compile(r"\A<!--.*?-->\s*", re.DOTALL)
 _TO_A_FOLDER = re.compile(r"\]\(([\w./-]+)\)")
 
 
@@ -39,7 +40,7 @@ def navigation(source: Path) -> list[dict[str, list[str]]]:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     """What readers of the repository take and this one does not: a link to a folder leads to its page; what belongs to
-    an item of a list is indented by four."""
+    an item of a list is indented by four; a page is named by its heading though a note stands before it."""
     here = Path(config.docs_dir) / page.file.src_uri
 
     def lead(match: re.Match[str]) -> str:
@@ -48,7 +49,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
 
     if re.search(r"^ +```", markdown, re.MULTILINE):
         log.warning("%s has a block of code within a list, which this reader does not know", page.file.src_uri)
-    return _TO_A_FOLDER.sub(lead, "\n".join(_indented(markdown)))
+    return _TO_A_FOLDER.sub(lead, "\n".join(_indented(_NOTE.sub("", markdown))))
 
 
 def _indented(markdown: str) -> Iterator[str]:
