@@ -12,7 +12,7 @@ import pytest
 
 from s4.kernel.settings import LogFormat
 from tests.factories.command_line import documents
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, clean_environment
+from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, await_worker, clean_environment
 from tests.factories.events import every_event
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
@@ -30,6 +30,7 @@ BACKUP = page("docs/guide/backup.md")
 LEAVING = page("docs/guide/leaving.md")
 KEEPING = page("docs/guide/keeping.md")
 UPGRADING = page("docs/guide/upgrading.md")
+DOCTOR = page("docs/guide/doctor.md")
 
 
 @pytest.fixture
@@ -239,3 +240,25 @@ def test_the_guide_to_quotas_does_what_it_says(served: Deployment, folder: Path)
     figures = {"resource": "storage", "limit": 1_000_000, "used": 700_000, "reserved": 0, "requested": 400_000}
     assert refused == str(figures)
     assert (recounted, quota) == ("False 700000", "700000 1000000")
+
+
+def test_the_guide_to_trouble_does_what_it_says(served: Deployment, folder: Path) -> None:
+    """On a deployment that is well but for backups: there are none."""
+    environment = served.environment | {"S4_URL": served.url, "S4_DATA_DIR": str(served.data_dir)}
+    await_worker(served)
+
+    whole, slow, waiting, storage, isolation, regular, ticked = run_blocks(
+        executed_blocks(DOCTOR, "bash"), folder, served.url, environment
+    )
+
+    found = json.loads((folder / "doctor.json").read_text())
+    assert {check["name"]: check["verdict"] for check in found["checks"]} == {"queue": "ok", "quotas": "ok"}
+    assert "Nobody makes backups by the clock." in whole
+    assert "Sound: nothing is in S4's way." in whole
+    assert "degradation" in slow
+    assert "embedding" in waiting
+    assert "maintenance.recount has succeeded." in storage
+    assert "isolation.keys, isolation.refusals" in isolation
+    assert "maintenance.reconcile\t" in regular
+    assert "there is no backup yet" in regular
+    assert "security-patches is done" in ticked

@@ -25,6 +25,8 @@ from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.service_levels.routes import service_levels_router
 from s4.domains.tenants.routes import profile_router, tenants_router
+from s4.domains.upkeep import Checklist, ScheduleService
+from s4.domains.upkeep.routes import upkeep_router
 from s4.domains.usage.routes import usage_router
 from s4.domains.webhooks.routes import webhooks_router
 from s4.entrypoints.admissions import PlanRates, call_admission, take_back_refused
@@ -113,6 +115,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         administrators_router(core.administrators),
         audit_router(core.audit),
         backups_router(make_backups(core)),
+        upkeep_router(ScheduleService(core.database, core.queue), Checklist(core.database)),
         notices_router(core.notices),
         mail_router(core.contacts, core.mailbox),
         webhooks_router(core.webhooks),

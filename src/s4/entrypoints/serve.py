@@ -25,8 +25,8 @@ from s4.entrypoints.protocol import S4Protocol
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings
 from s4.platform import memory
-from s4.platform.telemetry import logs
-from s4.platform.trust import check_listener
+from s4.platform.telemetry import logs, metrics
+from s4.platform.trust import check_listener, expires_at
 
 log = structlog.get_logger()
 
@@ -49,6 +49,8 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         for step in await asyncio.to_thread(migrate_database, settings):
             log.info("catalog.migrated", step=step)
     check_listener(settings.tls_cert, settings.tls_key)
+    if settings.tls_cert is not None:
+        metrics.CERTIFICATE_EXPIRES.set(expires_at(settings.tls_cert).timestamp())
     state = ProcessState()
     listening = listen(settings.host, settings.port)
     async with open_core(settings) as core:

@@ -135,6 +135,7 @@ def configure_process(settings: Settings, *, service: str) -> None:
     )
     faults.arm(faults.parse(settings.failpoints))
     metrics.BUILD_INFO.labels(__version__).set(1)
+    metrics.BACKUP_AGE_TARGET.set(settings.rpo_target_seconds or 2 * settings.backup_every_hours * 3600)
 
 
 def migrate_database(settings: Settings, *, pre_only: bool = False) -> list[str]:

@@ -79,8 +79,13 @@ def pending(url: str) -> bool:
 
 def lacks_steps(connection: sa.Connection) -> bool:
     """`pending`, on a connection that is open."""
+    return any(not step.is_post for step in missing_steps(connection))
+
+
+def missing_steps(connection: sa.Connection) -> list[Step]:
+    """`missing`, on a connection that is open."""
     _require_supported(connection)
-    return any(not step.is_post for step in _missing(connection))
+    return _missing(connection)
 
 
 def server_name(connection: sa.Connection) -> str:

@@ -8,7 +8,7 @@ from s4.domains.indexing.models import index_tables
 from s4.platform.database import Connection
 
 _PAGE_ROWS = 500  # their lists of files are a few MB at most
-_DATA = "data/"  # where LanceDB keeps fragments; a file each
+DATA = "data/"  # where LanceDB keeps fragments; a file each
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ async def index_sizes(connection: Connection) -> IndexSizes:
         for _, _, files, since in rows:
             known = files or {}
             size_bytes += sum(described[0] for described in known.values())
-            fragments.append(sum(name.startswith(_DATA) for name in known))
+            fragments.append(sum(name.startswith(DATA) for name in known))
             commits, commits_most = commits + since, max(commits_most, since)
         tables += len(rows)
         if len(rows) < _PAGE_ROWS:

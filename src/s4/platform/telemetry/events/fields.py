@@ -54,6 +54,7 @@ FIELDS: Mapping[str, Field] = {
     # -- requests
     "bytes_in": Field("Of the request's body.", 5),
     "bytes_out": Field("Of the answer's body.", 11),
+    "administrator": Field("The name of an administrator.", "ada"),
     "client_address": Field("Who asked, as far as trusted proxies say.", "192.0.2.1"),
     "duration_ms": Field("To the last byte of the answer, in milliseconds.", 12.5),
     "logged_share": Field("Where a share of such requests is logged: that share. Count the line 1/share times.", 0.1),

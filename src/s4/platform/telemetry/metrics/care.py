@@ -41,7 +41,7 @@ RECONCILED = Counter(
 )
 OWN_ROWS = Gauge(
     "s4_own_data_rows",
-    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, idempotency, "
+    "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, errors, idempotency, "
     "creations, audit), as the last hourly purge counted them. Growing without end: the purge does not run, see "
     "`s4_schedule_last_success_timestamp_seconds`, or its days are more than the database bears.",
     ["kind"],
@@ -63,6 +63,11 @@ BACKUP_LAST_POINT = Gauge(
     "The moment that the last good backup holds, as Unix time; 0: there is none. `time() -` this is what a lost bucket "
     "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs. The API tells "
     "it; take the greatest of all processes.",
+)
+BACKUP_AGE_TARGET = Gauge(
+    "s4_backup_age_target_seconds",
+    "How old the last good backup may be: `S4_RPO_TARGET_SECONDS`, else twice `S4_BACKUP_EVERY_HOURS`; 0: neither is "
+    "set, nobody is told. It moves when somebody changes the settings.",
 )
 BACKUP_SECONDS = Gauge(
     "s4_backup_duration_seconds",

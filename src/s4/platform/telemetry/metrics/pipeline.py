@@ -38,8 +38,13 @@ QUEUE_OLDEST_SECONDS = Gauge(
 )
 SCHEDULE_LAST_SUCCESS = Gauge(
     "s4_schedule_last_success_timestamp_seconds",
-    "When a regular task last succeeded in this process; take the greatest of all. Long ago: look for its kind among "
-    "the failed jobs.",
+    "When a regular task last succeeded, as Unix time; of one that never has, since when it is regular. `time() -` it "
+    "beyond twice `s4_schedule_interval_seconds`, take the greatest of all processes: `s4 schedule list` says why.",
+    ["task"],
+)
+SCHEDULE_INTERVAL = Gauge(
+    "s4_schedule_interval_seconds",
+    "How often a regular task is to run; beside `s4_schedule_last_success_timestamp_seconds` it says what is overdue.",
     ["task"],
 )
 
