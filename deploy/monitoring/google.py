@@ -1,7 +1,7 @@
-"""What Cloud Monitoring is given: alert policies, channels, a dashboard, and who scrapes S4's own metrics.
+"""What Cloud Monitoring is given: alert policies, channels and a dashboard.
 
-S4's own metrics come by Managed Service for Prometheus, with all their labels and their histograms: on Kubernetes its
-collectors read `pod-monitoring.yaml`, on Cloud Run its sidecar reads `run-monitoring.yaml`.
+S4's own metrics come by Managed Service for Prometheus, with all their labels and their histograms. What its collectors
+are told lies beside what they collect from: `deploy/kubernetes/overlays/gke`, `deploy/google/cloud-run`.
 
 `${…}` stands for what only the operator knows; `deploy/google/apply.sh` fills it in. A policy's folder says whom it
 tells.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from deploy.monitoring import google_dashboard, rules, scrape
+from deploy.monitoring import google_dashboard, rules
 from deploy.monitoring.alerts import ALERTS, Alert, Google, Severity
 from deploy.monitoring.events import EVENTS, LoggedEvent
 from deploy.monitoring.names import kebab, plain
@@ -23,7 +23,6 @@ GUIDE_SERVICE = "s4-service"
 GUIDE_THRESHOLD = 0.8
 _AUTO_CLOSE = timedelta(minutes=30)
 _LOGGED_PERIOD = timedelta(minutes=5)
-_SCRAPE_INTERVAL = "30s"
 
 
 def files(runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
@@ -39,8 +38,6 @@ def files(runbooks: str = rules.RUNBOOKS) -> dict[str, Any]:
         **{f"{here}/policies/{event.severity.value}/{event.name}-logged.json": logged(event) for event in EVENTS},
         f"{here}/policy.yaml": _guides(watched["S4MemoryHigh"], runbooks),
         f"{here}/dashboard.json": google_dashboard.dashboard(),
-        f"{here}/pod-monitoring.yaml": pod_monitoring(),
-        f"{here}/run-monitoring.yaml": run_monitoring(),
     }
 
 
@@ -146,36 +143,4 @@ def channel(severity: Severity) -> dict[str, Any]:
         "labels": {"email_address": f"${{{severity.value}_email}}"},
         "userLabels": {"s4_channel": severity.value},
         "enabled": True,
-    }
-
-
-# -- scraping
-
-
-def pod_monitoring() -> dict[str, Any]:
-    """For Kubernetes: each process by its label, the port by its name."""
-    return {
-        "apiVersion": "monitoring.googleapis.com/v1",
-        "kind": "PodMonitoring",
-        "metadata": {"name": "s4"},
-        "spec": {
-            "selector": {"matchLabels": {"app.kubernetes.io/name": "s4"}},
-            "endpoints": [{"port": "metrics", "path": "/metrics", "interval": _SCRAPE_INTERVAL}],
-            # The label `process` is S4's own; the collectors add pod, container and instance.
-            "targetLabels": {"metadata": ["pod", "container"]},
-        },
-    }
-
-
-def run_monitoring() -> dict[str, Any]:
-    """For the sidecar of Cloud Run, which reads it as /etc/rungmp/config.yaml."""
-    ports = [job.port for job in scrape.JOBS if job.name != "s4-exporter"]
-    return {
-        "apiVersion": "monitoring.googleapis.com/v1beta",
-        "kind": "RunMonitoring",
-        "metadata": {"name": "s4"},
-        "spec": {
-            "endpoints": [{"port": port, "path": "/metrics", "interval": _SCRAPE_INTERVAL} for port in ports],
-            "targetLabels": {"metadata": ["service", "revision", "instance"]},
-        },
     }

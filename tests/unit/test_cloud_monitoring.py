@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from deploy.monitoring import table
-from deploy.monitoring.events import EVENTS
+from deploy.monitoring.events import EVENTS, LoggedEvent
 from tests.clouds import aws_rules, google_rules
 from tests.clouds.catalogue import ROOT, own_metrics
+from tests.clouds.log_filters import logging_filter, metric_filter
 from tests.clouds.templates import made, read
 
 AWS = ROOT / "deploy" / "aws"
@@ -296,3 +297,21 @@ def test_what_the_table_says_of_cloudwatch_is_published(published: aws_rules.Pub
 def test_events_that_somebody_is_told_of_are_logged() -> None:
     source = "".join(path.read_text() for path in (ROOT / "src" / "s4").rglob("*.py"))
     assert [event.event_type for event in EVENTS if f'("{event.event_type}"' not in source] == []
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
+def test_a_line_of_the_log_opens_its_alarm_alone(event: LoggedEvent) -> None:
+    """The formats `json` and `google` both have the event's type at the top of a line."""
+    line = {"event_type": event.event_type, "level": "error", "details": {}}
+    filters = {
+        name: each["Properties"]["FilterPattern"]
+        for name, each in made(read(AWS / "monitoring.yaml"), **EVERYTHING).items()
+        if each["Type"] == "AWS::Logs::MetricFilter"
+    }
+    seen = [name for name, pattern in filters.items() if metric_filter(pattern)(line)]
+    assert [name.lower() for name in seen] == [f"{event.name}-filter".replace("-", "")]
+    policy = GOOGLE / "monitoring" / "policies" / event.severity.value / f"{event.name}-logged.json"
+    (condition,) = json.loads(policy.read_text())["conditions"]
+    passes = logging_filter(condition["conditionMatchedLog"]["filter"])
+    assert passes({"jsonPayload": line})
+    assert not passes({"jsonPayload": line | {"event_type": "documents.uploaded"}})
