@@ -9,12 +9,13 @@ SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
 DOCUMENTS ?= 200
 CLUSTER_PACKAGES := haproxy
-OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 systemd $(CLUSTER_PACKAGES)
+OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 prometheus prometheus-alertmanager strace \
+  syslog-ng-core syslog-ng-mod-http systemd $(CLUSTER_PACKAGES)
 DIST ?= dist
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clouds demo cluster test test-processes faults storm hostile isolation fuzz test-ops check format types lint imports licences \
-  docs-reference eval drill bench bench-scale soak lock build package-test clean
+  docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -76,7 +77,7 @@ isolation: setup  ## The isolation matrix, and every mutant that it must find ou
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz
 
-test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer and haproxy, which it installs when it may
+test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer, haproxy, Prometheus, syslog-ng, strace; installed when it may
 	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m ops
 
@@ -101,6 +102,9 @@ format: setup  ## Format and mend what can be mended
 
 docs-reference: setup  ## Write the generated pages of docs/reference anew
 	$(BIN)/python docs/reference/generate.py
+
+monitoring: setup  ## Write the files of deploy/monitoring anew: rules, alerts, dashboards; RUNBOOKS=https://… where docs/runbooks is
+	$(BIN)/python -m deploy.monitoring.generate $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
 
 eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
 	@test -n "$(DATA)" || { echo "Say where the collection is: make eval DATA=path/to/cranfield"; exit 2; }

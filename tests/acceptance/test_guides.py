@@ -1,5 +1,6 @@
 """The guides' examples, executed as they stand there."""
 
+import gzip
 import json
 import os
 import re
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from s4.kernel.settings import LogFormat
 from tests.factories.command_line import documents
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, await_worker, clean_environment
+from tests.factories.events import every_event
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 pytestmark = pytest.mark.processes
@@ -165,6 +168,17 @@ def test_the_guide_to_the_store_does_what_it_says(folder: Path) -> None:
     assert (folder / "s4-policy.json").read_text() == shown
     (shown,) = re.findall(r"^<!-- role -->\n```json\n(.*?)^```$", STORE, re.MULTILINE | re.DOTALL)
     assert (folder / "s4-role.json").read_text() == shown
+
+
+def test_the_guide_to_logs_finds_what_went_wrong(folder: Path) -> None:
+    line = every_event(LogFormat.JSON)["store.failed"] + "\n"
+    (folder / "s4.log").write_text(line * 3)
+    (folder / "s4.log.1.gz").write_bytes(gzip.compress(every_event(LogFormat.ECS)["job.failed"].encode()))
+    (printed,) = run_blocks(executed_blocks(page("docs/guide/logs.md"), "bash"), folder, ADDRESS)
+    assert "3  warning  store.failed  timeout" in printed
+    assert [each["event_type"] for each in json.loads((folder / "errors.json").read_text())["patterns"]] == [
+        "job.failed"
+    ]
 
 
 @pytest.fixture

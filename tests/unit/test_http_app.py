@@ -300,8 +300,8 @@ async def test_a_failure_of_ours_is_logged_in_full_and_shown_in_none(client: htt
 
     assert "secret" not in answer.text
     assert "checksum" not in answer.text
-    failed = [entry for entry in logs if entry["event"] == "http.request_failed"]
-    assert [entry["exc_info"] for entry in failed] == [ERRORS[how]]
+    (line,) = logs
+    assert (line["event"], line["log_level"], line["exc_info"]) == ("http.request_finished", "error", ERRORS[how])
 
 
 async def test_an_answer_that_breaks_off_is_not_completed(client: httpx.AsyncClient) -> None:

@@ -132,6 +132,8 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             request_body_seconds_max=settings.upload_idle_seconds_max,
             api_version=API_VERSION,
             quiet_routes=_QUIET,
+            logged_share=settings.log_requests_share,
+            slow_seconds=settings.log_slow_seconds,
             proxies=TrustedProxies(parse_networks(settings.trusted_proxies), settings.forwarded_header.value),
         ),
         random=RANDOM,

@@ -96,7 +96,8 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         """Prometheus text of this process and its worker."""
         if not may_scrape(core.settings.metrics_token, request.headers.get("authorization", "")):
             raise Unauthenticated("Metrics need their token as Authorization: Bearer.")
-        await refresh_gauges(core)
+        answers = await refresh_gauges(core)
+        metrics.READY.set(answers and not state.draining)  # nobody may have asked for readiness
         await catalog.refresh()
         children = await state.child_metrics() if state.child_metrics is not None else {}
         texts = {"api": exposition.own(sources), **children}
@@ -115,8 +116,9 @@ def _not_ready(body: Mapping[str, Any]) -> Response:
     return JSONResponse(body, status_code=503, headers={"Retry-After": str(int(_NOT_READY_RETRY.total_seconds()))})
 
 
-async def refresh_gauges(core: Core) -> None:
-    """Figures that are read from the catalog when asked for. An absent catalog leaves the old ones."""
+async def refresh_gauges(core: Core) -> bool:
+    """Figures that are read from the catalog when asked for. An absent catalog leaves the old ones; whether it is
+    there."""
     try:
         async with core.database.read() as connection:
             depth = await core.queue.depth(connection)
@@ -127,12 +129,13 @@ async def refresh_gauges(core: Core) -> None:
             await backups.refresh_gauges(connection)
             await schedule.refresh_gauges(connection, now)
     except Unavailable:
-        return
+        return False
     metrics.QUEUE_DEPTH.clear()
     for kind, job_state, count in depth:
         metrics.QUEUE_DEPTH.labels(kind, job_state).set(count)
     metrics.QUEUE_OLDEST_SECONDS.set((now - oldest).total_seconds() if oldest is not None else 0)
     metrics.WEBHOOK_OLDEST_SECONDS.set((now - undelivered).total_seconds() if undelivered is not None else 0)
+    return True
 
 
 async def _check(ping: Callable[[], Awaitable[None]]) -> str:

@@ -13,17 +13,16 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 from s4.kernel.backup_settings import BackupSettings
 from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.leaving_settings import LeavingSettings
+from s4.kernel.log_settings import LogFormat, LogSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
 from s4.kernel.setting_values import (
     EmbeddingProvider,
     Environment,
     ForwardedHeader,
-    LogFormat,
     Secret,
     Size,
     hard_to_guess,
-    known_level,
     names_a_database,
     names_a_mail_server,
     names_networks,
@@ -37,6 +36,7 @@ __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings"
 
 
 class Settings(
+    LogSettings,
     RequestSettings,
     ReplicaSettings,
     LeavingSettings,
@@ -94,8 +94,6 @@ class Settings(
         description="Another key that opens what is encrypted, while one replaces the other: workers encrypt all of it "
         "anew under `secret_key`, and `s4 secrets status` says when this one is needed no more.",
     )
-    log_format: LogFormat = LogFormat.JSON
-    log_level: str = Field("info", description="debug, info, warning or error.")
     shutdown_seconds: float = Field(
         25.0,
         gt=0,
@@ -474,7 +472,6 @@ class Settings(
     )
 
     _smtp_url = field_validator("smtp_url")(names_a_mail_server)
-    _log_level = field_validator("log_level")(known_level)
     _secret_key = field_validator("secret_key", "previous_secret_key")(hard_to_guess)
     _networks = field_validator("trusted_proxies", "webhooks_allowed_networks")(names_networks)
     _database_url = field_validator("database_url")(names_a_database)

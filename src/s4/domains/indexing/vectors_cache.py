@@ -110,7 +110,7 @@ class VectorsCache:
         except ObjectMissing:
             return None
         except DataCorrupt:
-            log.warning("embedding_cache.corrupt", key=key)
+            log.warning("embedding_cache.corrupt", object_key=key)
             return None
 
     async def _count(self, texts: Sequence[str]) -> int:

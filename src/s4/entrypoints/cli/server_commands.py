@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from s4.entrypoints.cli.failures import in_the_log
 from s4.entrypoints.cli.options import ConfigFile, configuration, examples
 from s4.platform import memory
 
@@ -43,16 +44,18 @@ def serve(
 ) -> None:
     """Run the API, and a worker as its child."""
     memory.starting()
-    from s4.entrypoints.configuration import complete
-    from s4.entrypoints.serve import serve as run
+    with in_the_log("api"):
+        from s4.entrypoints.configuration import complete
 
-    loaded = configuration(context, config, host=host, port=port, data_dir=data_dir)
-    settings = complete(loaded.settings)
-    _begin(settings, "api", loaded)
-    import uvloop  # serves about twice the requests of asyncio's own loop
+        loaded = configuration(context, config, host=host, port=port, data_dir=data_dir)
+        settings = complete(loaded.settings)
+        from s4.entrypoints.serve import serve as run  # takes seconds, and wrong settings are told before
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings, with_worker=not no_worker))
+        _begin(settings, "api", loaded)
+        import uvloop  # serves about twice the requests of asyncio's own loop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings, with_worker=not no_worker))
 
 
 def worker(
@@ -70,29 +73,30 @@ def worker(
 ) -> None:
     """Run jobs until stopped: extract, embed, index, maintain."""
     memory.starting()
-    from s4.entrypoints.configuration import complete
+    with in_the_log("worker"):
+        from s4.entrypoints.configuration import complete
 
-    loaded = (
-        None
-        if exit_with_parent
-        else configuration(context, config, data_dir=data_dir, worker_metrics_port=metrics_port)
-    )
-    settings = _of_the_parent() if loaded is None else complete(loaded.settings)
-    # Before anything is imported that starts threads: niceness is a thread's, and what it starts inherits it.
-    os.nice(settings.worker_niceness)
-    from s4.entrypoints.listening import listen, listen_near
-    from s4.entrypoints.worker import WorkerListener, run_worker
+        loaded = (
+            None
+            if exit_with_parent
+            else configuration(context, config, data_dir=data_dir, worker_metrics_port=metrics_port)
+        )
+        settings = _of_the_parent() if loaded is None else complete(loaded.settings)
+        # Before anything is imported that starts threads: niceness is a thread's, and what it starts inherits it.
+        os.nice(settings.worker_niceness)
+        from s4.entrypoints.listening import listen, listen_near
+        from s4.entrypoints.worker import WorkerListener, run_worker
 
-    _begin(settings, "worker", loaded)
-    if listen_fd is not None:
-        listening = socket.socket(fileno=listen_fd)
-    elif settings.worker_metrics_port is not None:
-        listening = listen(settings.host, settings.worker_metrics_port)
-    else:
-        listening = listen_near(settings.host, _WORKER_PORT)
-    parent_pipe = sys.stdin.fileno() if exit_with_parent else None
-    # Not on uvloop: it starts children by a fork that runs LanceDB's hooks, which may deadlock; asyncio does not.
-    asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
+        _begin(settings, "worker", loaded)
+        if listen_fd is not None:
+            listening = socket.socket(fileno=listen_fd)
+        elif settings.worker_metrics_port is not None:
+            listening = listen(settings.host, settings.worker_metrics_port)
+        else:
+            listening = listen_near(settings.host, _WORKER_PORT)
+        parent_pipe = sys.stdin.fileno() if exit_with_parent else None
+        # Not on uvloop: it starts children by a fork that runs LanceDB's hooks, which may deadlock; asyncio does not.
+        asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
 
 
 def exporter(
@@ -107,14 +111,15 @@ def exporter(
     data_dir: DataDir = None,
 ) -> None:
     """Tell Prometheus some figures of every tenant, read from the catalog."""
-    loaded = configuration(context, config, data_dir=data_dir, exporter_port=port)
-    settings = loaded.settings
-    from s4.entrypoints.exporter import check_exposure, run_exporter
-    from s4.entrypoints.listening import listen
+    with in_the_log("exporter"):
+        loaded = configuration(context, config, data_dir=data_dir, exporter_port=port)
+        settings = loaded.settings
+        from s4.entrypoints.exporter import check_exposure, run_exporter
+        from s4.entrypoints.listening import listen
 
-    check_exposure(settings)
-    _begin(settings, "exporter", loaded)
-    asyncio.run(run_exporter(settings, listen(settings.host, settings.exporter_port)))
+        check_exposure(settings)
+        _begin(settings, "exporter", loaded)
+        asyncio.run(run_exporter(settings, listen(settings.host, settings.exporter_port)))
 
 
 def migrate(

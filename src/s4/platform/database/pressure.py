@@ -61,5 +61,5 @@ def log_bytes(url: str) -> int:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return 0
-    log = Path(f"{parsed.database}-wal")
-    return log.stat().st_size if log.exists() else 0
+    ahead = Path(f"{parsed.database}-wal")
+    return ahead.stat().st_size if ahead.exists() else 0

@@ -10,7 +10,6 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
@@ -21,8 +20,6 @@ from starlette.responses import JSONResponse, Response
 
 from s4.kernel.errors import S4Error, Unavailable
 from s4.platform.http.exchange import exchange_of
-
-log = structlog.get_logger(__name__)
 
 STATUS_CLIENT_CLOSED = 499
 """The caller went away before the answer; nobody reads this status but our own log and metrics."""
@@ -163,9 +160,8 @@ async def _on_s4_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, S4Error)
     exchange = exchange_of(request)
     exchange.error_code = error.code
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not exchange.overloaded:
-        event = log.error if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else log.warning
-        event("http.request_failed", code=error.code, message=error.message, exc_info=error)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        exchange.failure = error
     return answer_to(error)
 
 

@@ -104,13 +104,17 @@ class ObjectStore:
                 metrics.COMMITS.labels(outcome).inc()
         return CreateOutcome.TAKEN if outcome == "taken" else CreateOutcome.CREATED
 
-    async def put(self, key: ObjectKey, data: bytes) -> None:
-        """Writes a whole small object over whatever is there. For what can be made again."""
+    async def put(self, key: ObjectKey, data: bytes, *, lasting: bool = True) -> None:
+        """Writes a whole small object over whatever is there. For what can be made again. Not `lasting`: a power cut
+        may still undo or damage it, until `make_last` has returned."""
         _check(key)
         self._refuse_if_closed()
         async with self._operation("put"):
-            await self._backend.put(key, data)
+            await self._backend.put(key, data, lasting=lasting)
         self._written(key, len(data))
+
+    async def make_last(self) -> None:
+        await self._backend.make_last()
 
     def upload(self, key: ObjectKey) -> AbstractAsyncContextManager["Upload"]:
         """Streams an object of unknown length; nothing is visible before its `commit`.
@@ -371,7 +375,7 @@ class ObjectStore:
             reading = await self._backend.open(key, start, end)
         if first is not None and (reading.info.etag, reading.info.size) != (first.info.etag, first.info.size):
             await _close(reading)
-            log.error("store.object_changed", key=key)
+            log.error("store.object_changed", object_key=key)
             raise DataCorrupt("An object changed while it was read.")
         return reading
 
@@ -408,7 +412,7 @@ class ObjectStore:
             outcome = error.fault.value
             error.details["operation"] = operation
             metrics.STORE_ERRORS.labels(operation, known_code(error.details.get("code"))).inc()
-            log.warning("store.failed", **error.details)
+            log.warning("store.failed", fault=error.fault.value, operation=operation, code=error.details.get("code"))
             raise
         except S4Error:
             outcome = "missing"

@@ -64,6 +64,11 @@ BACKUP_LAST_POINT = Gauge(
     "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs. The API tells "
     "it; take the greatest of all processes.",
 )
+BACKUP_AGE_TARGET = Gauge(
+    "s4_backup_age_target_seconds",
+    "How old the last good backup may be: `S4_RPO_TARGET_SECONDS`, else twice `S4_BACKUP_EVERY_HOURS`; 0: neither is "
+    "set, nobody is told. It moves when somebody changes the settings.",
+)
 BACKUP_SECONDS = Gauge(
     "s4_backup_duration_seconds",
     "How long the last good backup took. It must stay well below `S4_BACKUP_EVERY_HOURS`.",

@@ -41,6 +41,17 @@ AUTH_THROTTLED = Counter(
     "grows somebody is guessing, and is slowed: look at the addresses in the log, and close the proxy to them.",
 )
 
+ADMIN_NEW_ADDRESSES = Counter(
+    "s4_admin_new_addresses_total",
+    "Times that an administrator's key was used from an address where its holder never was, as the audit trail has it. "
+    "Ask the holder; if it was somebody else, `s4 admin revoke`. The log's `access.admin_from_new_address` names both.",
+)
+CERTIFICATE_EXPIRES = Gauge(
+    "s4_tls_certificate_expiry_timestamp_seconds",
+    "When the listener's certificate expires, as Unix time; 0: this process speaks no TLS itself. Days from now: renew "
+    "it, then restart one process after the other.",
+)
+
 SLO_REQUESTS = Counter(
     "s4_slo_requests_total",
     "Requests that a promise is about: `availability` (of tenants, and those that failed before it was known whose), "
