@@ -1,4 +1,4 @@
-"""Writes the files for Prometheus, Alertmanager and Grafana anew: `make monitoring`.
+"""Writes the files for Prometheus, Alertmanager, Grafana and both clouds anew: `make monitoring`.
 
 `tests/unit/test_monitoring.py` holds the committed files equal to what this writes.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from deploy.monitoring import rules, scrape, table, unit_tests
+from deploy.monitoring import clouds, rules, scrape, table, unit_tests
 from deploy.monitoring.dashboards import BOARDS, rendered
 
 HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ def written(runbooks: str = rules.RUNBOOKS) -> dict[str, str]:
     files |= {f"grafana/dashboards/{board.uid}.json": _json(rendered(board)) for board in BOARDS}
     files |= {f"grafana/provisioning/{name}/s4.yml": _yaml(content) for name, content in _PROVISIONING.items()}
     files |= {f"prometheus/tests/{name}.yml": _yaml(test) for name, test in unit_tests.files().items()}
-    return files
+    return files | clouds.written(runbooks, note=_NOTE, dumper=_Dumper)
 
 
 def owned() -> list[Path]:
@@ -95,6 +95,7 @@ def owned() -> list[Path]:
         "alertmanager/*.yml",
         "grafana/**/*.json",
         "grafana/**/*.yml",
+        *clouds.OWNED,
     )
     return sorted(path for pattern in patterns for path in HERE.glob(pattern))
 

@@ -15,7 +15,7 @@ INDEX_PATH = "../../docs/runbooks/README.md"
 
 _RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
 
-_OWN = "`S4`: the same name"
+OWN = "`S4`: the same name"
 _MANAGED = "`prometheus.googleapis.com/…`: the same name"
 
 
@@ -28,7 +28,7 @@ class Watched:
     panel: tuple[str, str]
     """A board's uid and a panel's title."""
     alerts: tuple[str, ...]
-    cloudwatch: str = _OWN
+    cloudwatch: str = OWN
     google: str = _MANAGED
 
 
@@ -60,6 +60,7 @@ WATCHED = (
         ("s4_http_requests_total",),
         ("s4-api", "Routes of the last hour"),
         (),
+        "by code only, each route is billed: `s4 usage endpoints`",
     ),
     Watched(
         "CPU usage",
@@ -83,14 +84,21 @@ WATCHED = (
         ("s4-system", "Disk free"),
         ("S4DiskLow", "S4DiskFull"),
     ),
-    Watched("Network I/O", ("s4_network_bytes_total",), ("s4-system", "Network traffic"), ()),
+    Watched(
+        "Network I/O",
+        ("s4_network_bytes_total",),
+        ("s4-system", "Network traffic"),
+        (),
+        "`ECS/ContainerInsights` NetworkRxBytes, NetworkTxBytes",
+        "`run.googleapis.com/container/network/sent_bytes_count`, …received_bytes_count",
+    ),
     Watched(
         "Storage consumption (per tenant)",
         ("s4_tenant_stored_bytes", "s4_top_tenant_stored_bytes"),
         ("s4-tenants", "Stored"),
         ("S4StorageDrift", "S4QuotaDrift"),
         "`AWS/S3` BucketSizeBytes; per tenant `s4_top_tenant_stored_bytes`",
-        "`storage.googleapis.com/storage/total_bytes`; per tenant as beside",
+        "`storage.googleapis.com/storage/v2/total_bytes`; per tenant as beside",
     ),
     Watched(
         "Store: request count and latency",
@@ -118,18 +126,24 @@ WATCHED = (
         ("s4_tenant_calls_total", "s4_top_tenant_calls"),
         ("s4-tenants", "Calls this month"),
         ("S4TenantNoisy", "S4TenantFails"),
+        "`S4`: `s4_top_tenant_calls`",
+        "`prometheus.googleapis.com/s4_top_tenant_calls/gauge`",
     ),
     Watched(
         "File count and storage used per tenant",
         ("s4_tenant_documents", "s4_tenant_stored_bytes"),
         ("s4-tenants", "Documents over time"),
         (),
+        "`S4`: `s4_top_tenant_stored_bytes`; documents: `s4 usage tenant`",
+        "`prometheus.googleapis.com/s4_top_tenant_stored_bytes/gauge`; documents: `s4 usage tenant`",
     ),
     Watched(
         "Tenant plan utilization percentage",
         ("s4_tenant_utilisation_ratio", "s4_top_tenant_utilisation_ratio"),
         ("s4-tenants", "Nearest to their bounds"),
         ("S4TenantFull",),
+        "`S4`: `s4_top_tenant_utilisation_ratio`",
+        "`prometheus.googleapis.com/s4_top_tenant_utilisation_ratio/gauge`",
     ),
 )
 

@@ -258,7 +258,7 @@ def test_the_guide_to_trouble_does_what_it_says(served: Deployment, folder: Path
     assert "degradation" in slow
     assert "embedding" in waiting
     assert "maintenance.recount has succeeded." in storage
-    assert "isolation.keys, isolation.refusals" in isolation
+    assert "ok  isolation.keys, processes, isolation.refusals" in isolation
     assert "maintenance.reconcile\t" in regular
     assert "there is no backup yet" in regular
     assert "security-patches is done" in ticked

@@ -205,7 +205,7 @@ def test_figures_under_load_agree_with_the_kernels_for_api_worker_and_extraction
         assert lies_between(value(families, "s4_process_resident_memory_bytes", **of), least, most), of
         written = value(families, "s4_process_disk_bytes", direction="written", **of)
         assert lies_between(written, was.written_bytes, now.written_bytes), of
-    assert value(families, "s4_extraction_children", process="worker") == len(children)
+    assert value(families, "s4_extraction_processes", process="worker") == len(children)
 
 
 def is_serving(pid: int) -> bool:

@@ -217,7 +217,7 @@ _SAFETY = (
     Alert(
         name="S4BackupFails",
         area="store",
-        summary="A {{ $labels.kind }} of backups failed",
+        summary="Backups fail: {{ $labels.kind }}",
         description="{{ $value | humanize }} within six hours.",
         severity=Severity.TICKET,
         expression='sum by (kind) (increase(s4_backup_runs_total{outcome="failed"}[6h])) > 0.5',

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 QUIET: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime's wheels of Linux report to Microsoft since 1.29, from their import on
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",  # the tokenizer's library comes with a client of the hub
     "TRANSFORMERS_OFFLINE": "1",

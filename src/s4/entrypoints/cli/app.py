@@ -44,6 +44,7 @@ from s4.entrypoints.cli import (
 from s4.entrypoints.cli.failures import EXIT_FAILED, EXIT_INTERRUPTED, explain
 from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error, stand_in_for_closed_streams
+from s4.platform.egress import keep_libraries_quiet
 
 EXIT_USAGE = 2
 
@@ -115,6 +116,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
+    keep_libraries_quiet()
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     as_json = JSON_FLAG in flags
     try:

@@ -13,7 +13,6 @@ import typer
 from s4.entrypoints.cli.failures import in_the_log
 from s4.entrypoints.cli.options import ConfigFile, configuration, examples
 from s4.platform import memory
-from s4.platform.egress import keep_libraries_quiet
 
 if TYPE_CHECKING:
     from s4.entrypoints.configuration import Configuration
@@ -30,7 +29,7 @@ DataDir = Annotated[
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(epilog=examples("s4 serve --data-dir s4-data --port 8080"))(serve)
-    app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9100"))(worker)
+    app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9464"))(worker)
     app.command(epilog=examples("s4 exporter --data-dir s4-data --port 9465"))(exporter)
     app.command(epilog=examples("s4 migrate --data-dir s4-data", "s4 migrate --pre"))(migrate)
 
@@ -45,7 +44,6 @@ def serve(
 ) -> None:
     """Run the API, and a worker as its child."""
     memory.starting()
-    keep_libraries_quiet()
     with in_the_log("api"):
         from s4.entrypoints.configuration import complete
 
@@ -75,7 +73,6 @@ def worker(
 ) -> None:
     """Run jobs until stopped: extract, embed, index, maintain."""
     memory.starting()
-    keep_libraries_quiet()
     with in_the_log("worker"):
         from s4.entrypoints.configuration import complete
 
@@ -114,7 +111,6 @@ def exporter(
     data_dir: DataDir = None,
 ) -> None:
     """Tell Prometheus some figures of every tenant, read from the catalog."""
-    keep_libraries_quiet()
     with in_the_log("exporter"):
         loaded = configuration(context, config, data_dir=data_dir, exporter_port=port)
         settings = loaded.settings

@@ -51,7 +51,7 @@ def upgrade(url: str, *, pre_only: bool = False) -> list[str]:
             connection.exec_driver_sql("PRAGMA busy_timeout=30000")
             connection.exec_driver_sql("BEGIN EXCLUSIVE")
         wanted = _missing(connection)
-        if pre_only:
+        if pre_only and len(wanted) < len(steps()):  # no older release has lived with a catalog that is new
             wanted = _before_the_first_post(wanted)
         if wanted:
             config = _config()

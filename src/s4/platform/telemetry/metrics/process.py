@@ -39,7 +39,7 @@ PROCESS_DISK_BYTES = Read(
     ("part", "direction"),
 )
 EXTRACTION_PROCESSES = Read(
-    "s4_extraction_children",
+    "s4_extraction_processes",
     "Extraction children that live, as Linux sees them. 0 while files wait: `extraction` in the log says why.",
 )
 EMBEDDING_CPU_SECONDS = Read(

@@ -55,7 +55,7 @@ INDEX_CACHE_BYTES = Read(
     "at it with slow searches (`fetch`): raise that.",
 )
 INDEX_HANDLES = Read(
-    "s4_index_handles",
+    "s4_index_handles_open",
     "Tables that this process holds open, at most `S4_INDEX_HANDLES_MAX`. At it: see `s4_index_handles_total`.",
 )
 INDEX_HANDLES_ASKED = Counter(
