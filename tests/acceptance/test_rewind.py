@@ -11,7 +11,7 @@ import pytest
 
 from s4.domains.backup import BackupSource, ChainSource, Erased, Rewound
 from s4.domains.backup.model import Sample
-from s4.domains.backup.rewinder import Counted
+from s4.domains.backup.rewound import Counted
 from s4.domains.documents.chain import subject
 from s4.domains.tenants import TenantStatus
 from s4.entrypoints.bootstrap import make_backups, make_rewinder, open_place

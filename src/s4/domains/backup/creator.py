@@ -23,7 +23,8 @@ import structlog
 
 from s4 import __version__
 from s4.domains.audit.model import Batch
-from s4.domains.backup.model import Entry, Manifest, Part, Sample, Work, backup_id, point_of
+from s4.domains.backup import model
+from s4.domains.backup.model import Entry, Manifest, Part, Sample, Work, backup_id, is_head, point_of
 from s4.domains.backup.place import Place, Traffic
 from s4.domains.backup.reading import read_together
 from s4.domains.backup.samples import Finds, choose
@@ -55,7 +56,6 @@ _PACK_BYTES = 8 * MIB
 _WINDOW = 256  # objects looked at together; so many are read ahead at most
 _PARALLEL = 16  # of them at once
 _PART_ENTRIES = 10_000  # some 2 MB of text
-_LACKING_SHOWN = 100
 
 Progress = Callable[[str, int, int], None]
 """What is being done, objects and bytes of it so far."""
@@ -308,7 +308,7 @@ class Creator:
             parts=tuple(run.parts),
             counts=replace(run.snapshot.counts, objects=run.objects, object_bytes=run.object_bytes),
             samples=listed_samples,
-            lacking=tuple(lacking[:_LACKING_SHOWN]),
+            lacking=tuple(sorted(lacking, key=lambda key: not is_head(key))[: model.LACKING_NAMED_MAX]),
             work=work,
         )
         failpoint("backup.ready")
