@@ -59,7 +59,7 @@ async def table_rows(connection: Connection) -> list[sa.Row[Any]]:
 
 async def tenant_row(connection: Connection, tenant_id: str) -> sa.Row[Any] | None:
     """As `tenant_rows`, of one."""
-    columns = (tenants.c.tenant_id, tenants.c.revision, tenants.c.state)
+    columns = [tenants.c.tenant_id, tenants.c.revision, tenants.c.state]
     found = await connection.execute(sa.select(*columns).where(tenants.c.tenant_id == tenant_id))
     return found.one_or_none()
 

@@ -268,9 +268,7 @@ class Rewinder:
         if is_held and (is_sound or not has_its_bytes):
             done.held += 1
             if not is_sound:
-                said = (
-                    "It is under a legal hold and its bytes are damaged, and what there was then has others: it stays."
-                )
+                said = "It is under a legal hold, its bytes are damaged, and there were others then: it stays so."
                 self._tell(job, was.document_id, said)
             return
         body = live_body(rows.document(live)) if is_held and live is not None else _body_by(job, was.head, live)
