@@ -36,6 +36,8 @@ class Rewound:
     problems: list[str] = field(default_factory=list)
     """In sentences: what stays as it is, since nobody can say what it was, or its bytes are others. With any of them a
     new tenant stays suspended."""
+    is_untouched: bool = False
+    """Nobody can say what the tenant was: none of its documents was looked at."""
     suspended: bool = False
     api_key: str | None = field(default=None, repr=False)
     """Of a new tenant; shown once."""

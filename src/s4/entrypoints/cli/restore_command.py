@@ -198,7 +198,7 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
             except DataCorrupt as error:
                 if way.tenant is not None:
                     raise
-                rewound.append(Rewound(tenant_id, tenant_id, problems=[error.message]))
+                rewound.append(Rewound(tenant_id, tenant_id, problems=[error.message], is_untouched=True))
     return rewound
 
 
@@ -292,8 +292,9 @@ def _show_tenants(rewound: "list[Rewound]", way: _Way, *, as_json: bool) -> None
         said = (
             f"{one.brought_back} brought back, {one.changed} changed, {one.removed} removed, {one.unchanged} as before"
         )
-        print_line(f"{one.tenant_id} into {one.into}: {said}; {human_size(one.bytes_copied)}.")
-        if not way.dry_run:
+        if not one.is_untouched:
+            print_line(f"{one.tenant_id} into {one.into}: {said}; {human_size(one.bytes_copied)}.")
+        if not way.dry_run and not one.is_untouched:
             then, now = one.then, one.now
             print_line(
                 f"Counted: {now.documents} documents, {human_size(now.stored_bytes)}; there were {then.documents}, "
