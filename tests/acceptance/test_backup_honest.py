@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from s4.domains.audit import Sealer
-from s4.domains.backup import BackupService, Retention, queries
+from s4.domains.backup import BackupService, Retention, erased_by_place, queries
 from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.maintenance.deployment import write
 from s4.domains.maintenance.holds import Holds
@@ -217,3 +217,24 @@ async def test_a_clock_that_was_wrong_once_neither_stops_backups_nor_passes_a_dr
         shutil.rmtree(tmp_path / "elsewhere/backups" / early.backup_id)
         found = await backups.verify("latest")
         assert (found.backup_id, found.problems) == (later.backup_id, [])
+
+
+@pytest.mark.parametrize(("kind", "said"), [("beside", "S4's own backups"), ("elsewhere", "backups in file://")])
+async def test_a_receipt_names_backups_that_the_server_was_not_told_of(tmp_path: Path, kind: str, said: str) -> None:
+    """Made by hand, by `s4 backup create` or its `--to`; those in its own store know who was erased, too."""
+    async with small(tmp_path, kind) as (_, backups, acme):
+        manifest = await backups.create()
+    tenant_id = acme.context.tenant_id
+    async with open_house(tmp_path / "data", erasure_settle_seconds=0) as house:
+        await house.core.lifecycle.delete(OWNER, tenant_id)
+        await house.core.lifecycle.finish_deletion(OWNER, tenant_id)
+        await house.work()
+        receipt = (await house.core.erasures.get(OWNER, tenant_id)).receipt
+        settings = house.core.settings
+
+    assert receipt is not None
+    (named,) = [each for each in receipt["remains"] if each["what"].startswith(said)]
+    assert named["until"] is None
+    if kind == "beside":
+        async with open_place(settings) as place:
+            assert (await erased_by_place(place, manifest)).erased.covers(tenant_id, None)

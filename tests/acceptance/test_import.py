@@ -109,7 +109,32 @@ def test_what_cannot_be_had_is_named_and_keeps_nothing_else_back(
     bad.write_text("file,year\ntides.txt,2024\n")
     done = command("import", tmp_path, "--manifest", bad)
     assert (done.code, "is no manifest" in done.err) == (2, True)
+    bad.write_text(f"path,note\ntides.txt,{'x' * 1_000_001}\n")
+    done = command("import", tmp_path, "--manifest", bad)
+    assert (done.code, "is no manifest" in done.err) == (2, True)
     assert documents(tenant) == {}
+
+
+def test_a_manifest_means_names_and_tells_of_those_that_nothing_has(
+    command: Command, tenant: dict[str, str], served: Deployment, tmp_path: Path
+) -> None:
+    """As another system composes their accents, and as tools write paths."""
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    for name in ("u\u0308bung.txt", "plain.txt"):
+        (papers / name).write_text(name)
+    table = tmp_path / "papers.csv"
+    table.write_text(f"path,year,note\n\u00fcbung.txt,2024,{'x' * 200_000}\n./plain.txt,2023,\nnever.txt,2022,\n")
+
+    done = command("import", papers, "--manifest", table, "--dry-run")
+
+    assert "names 1 that were not looked at: never.txt" in done.err
+    table.write_text(table.read_text().replace("x" * 200_000, "short"))
+    done = command("import", papers, "--manifest", table, "--no-wait", "--json")
+    assert json.loads(done.out.splitlines()[-1])["summary"]["manifest_unmatched"] == 1
+    with S4Client(served.url, api_key=tenant["S4_TENANT_KEY"]) as s4:
+        assert s4.get_by_key("\u00fcbung.txt").metadata == {"year": 2024, "note": "short"}
+        assert s4.get_by_key("plain.txt").metadata == {"year": 2023}
 
 
 def test_a_directory_comes_in_with_a_table_of_metadata(

@@ -98,7 +98,8 @@ async def test_a_document_whose_head_the_backup_lacks_is_named_and_stays(tmp_pat
 async def test_a_backup_that_may_lack_more_heads_than_it_names_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s4.domains.backup.model.LACKING_NAMED_MAX", 2)
+    for room in ("model", "creator"):
+        monkeypatch.setattr(f"s4.domains.backup.{room}.LACKING_MAX", 2)
     async with past(tmp_path) as was:
         backups, store = make_backups(was.house.core), was.house.core.store
         new, kept, patched = [await named(was, key) for key in ("new", "kept", "patched")]

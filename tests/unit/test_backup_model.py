@@ -1,5 +1,7 @@
 """A backup's own formats: golden files of format 1, and what retention keeps."""
 
+import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -121,3 +123,10 @@ def test_what_is_old_goes_if_enough_newer_ones_stay(ages_days: list[int], count_
     points = [POINT - timedelta(days=age) for age in ages_days]
     expired = Retention(timedelta(days=30), count_min).expired(points, POINT)
     assert sorted((POINT - point).days for point in expired) == gone
+
+
+def test_samples_hold_any_text() -> None:
+    """What else than a line feed ends a line, stands in documents."""
+    sample = Sample("ten_a", "doc_a", "one\u2028two\u0085three")
+    written = json.dumps(asdict(sample), ensure_ascii=False) + "\n"
+    assert list(samples_of(written.encode() * 2)) == [sample, sample]

@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from s4.entrypoints.cli.app import run
+from s4.entrypoints.cli.tenant_import import Keys
 from s4.entrypoints.cli.transfer.documents import KnownDocument, KnownDocuments
 from s4.entrypoints.cli.transfer.extras import extra_documents
 from s4.entrypoints.cli.transfer.files import Finder, LocalFile, UnfitKey, folder_prefix, key_for
@@ -303,3 +304,12 @@ def test_a_listing_of_other_keys_than_were_asked_for_deletes_none_of_them(
 
     assert lines(capsys)[1]["deleted"] == 0
     assert [seen.method for seen in server.requests] == ["GET", "PUT"]
+
+
+def test_the_file_of_keys_bears_any_name(tmp_path: Path) -> None:
+    """What else than a line feed ends a line."""
+    path = tmp_path / "keys"
+    with Keys(path) as keys:
+        keys.add("theirs", "ten_a", "one\u2028two", "s4_key")
+    with Keys(path) as keys:
+        assert keys.external_ids == {"theirs": "ten_a"}

@@ -55,7 +55,17 @@ from s4client.models.notices import (
     ServiceStatus,
 )
 from s4client.models.plans import Plan, PlanList, ServiceLevel
-from s4client.models.search import Passage, SearchResult, SearchResults
+from s4client.models.search import (
+    Explanation,
+    FacetValue,
+    Found,
+    Neighbour,
+    Passage,
+    SearchResult,
+    SearchResults,
+    SimilarDocuments,
+    Standing,
+)
 from s4client.models.server import Health
 from s4client.models.storage import Balance, Holding, Recount, Storage, TenantStorage
 from s4client.models.tenants import NewTenant, Profile, ProfileUsage, Tenant, TenantPage
@@ -118,8 +128,11 @@ __all__ = [
     "EndpointUse",
     "Erasure",
     "ErasureList",
+    "Explanation",
     "ExportedDocument",
     "ExportedPage",
+    "FacetValue",
+    "Found",
     "Granularity",
     "Health",
     "HeldDocument",
@@ -139,6 +152,7 @@ __all__ = [
     "MeasuredLevel",
     "MetadataUpdate",
     "Model",
+    "Neighbour",
     "NewAdministrator",
     "NewKey",
     "NewTenant",
@@ -161,6 +175,8 @@ __all__ = [
     "ServiceLevelReport",
     "ServiceLevels",
     "ServiceStatus",
+    "SimilarDocuments",
+    "Standing",
     "Storage",
     "StorageShare",
     "SystemAnalytics",

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from s4client.flow import Flow, Request, operation
-from s4client.models import Granularity, Profile, SearchResults, Usage
+from s4client.models import Granularity, Profile, SearchResults, SimilarDocuments, Usage
 from s4client.operations.common import API, given
 from s4client.operations.keys import KeysOperations
 from s4client.operations.waiting import WaitingOperations
@@ -34,15 +34,49 @@ class TenantOperations(WaitingOperations, KeysOperations, WebhooksOperations):
         include_metadata: bool = True,
         include_chunks: bool = True,
         chunks_per_document: int = 3,
+        padding: int = 0,
+        facets: Sequence[str] | None = None,
+        explain: bool = False,
     ) -> Flow[SearchResults]:
-        """The documents that speak of `query`, best first, with the passages that do."""
+        """The documents that speak of `query`, best first, with the passages that do.
+
+        `padding`: so many chunks before and after each passage come with it. `facets`: metadata fields whose values
+        are counted over the documents found. `explain`: each passage says why it is where it is.
+        """
         question = given(
             query=query, mode=mode, limit=limit, offset=offset, min_score=min_score, categories=categories,
             document_ids=document_ids, filters=filters, include_metadata=include_metadata,
-            include_chunks=include_chunks, chunks_per_document=chunks_per_document,
+            include_chunks=include_chunks, chunks_per_document=chunks_per_document, padding=padding or None,
+            facets=facets, explain=explain or None,
         )  # fmt: skip
         reply = yield from self.send(Request(method="POST", path=f"{API}/search", json=question, repeatable=True))
         return reply.parse(SearchResults)
+
+    @operation
+    def similar(
+        self,
+        document_id: str,
+        *,
+        limit: int = 5,
+        offset: int = 0,
+        min_score: float = 0.0,
+        categories: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+        include_metadata: bool = True,
+        include_chunks: bool = True,
+        chunks_per_document: int = 3,
+    ) -> Flow[SimilarDocuments]:
+        """The documents that are most like this one in meaning. Raises `NotFound`, and `Conflict` for one that is not
+        searchable (yet)."""
+        asked = given(
+            limit=limit, offset=offset, min_score=min_score, categories=categories, document_ids=document_ids,
+            filters=filters, include_metadata=include_metadata, include_chunks=include_chunks,
+            chunks_per_document=chunks_per_document,
+        )  # fmt: skip
+        path = f"{API}/documents/{document_id}/similar"
+        reply = yield from self.send(Request(method="POST", path=path, json=asked, repeatable=True))
+        return reply.parse(SimilarDocuments)
 
     @operation
     def profile(self) -> Flow[Profile]:

@@ -42,7 +42,8 @@ class ErasedSince:
 
 
 async def erased_by_place(place: Place, wanted: Manifest, *, others_tell: bool = False) -> ErasedSince:
-    """By what is noted beside the backups, by `wanted`, which is to be restored, and by every newer one. Raises
+    """By what is noted beside the backups, by `wanted`, which is to be restored, by every newer one, and by the list of
+    the deployment in whose own store the backups lie, if they do. Raises
     `Conflict`, which names it, when one of those cannot be read, unless somebody else knows the whole list
     (`others_tell`); `Unavailable` when the place is away."""
     known = ErasedSince(await _beside(place))
@@ -61,6 +62,7 @@ async def erased_by_place(place: Place, wanted: Manifest, *, others_tell: bool =
                     f"{error.message} {_way_on(error)}"
                 ) from error
             log.warning("restore.erasures_unread", backup_id=identifier, error=error.message)
+    known.add(await _list_in(place.store))
     return known
 
 
@@ -70,7 +72,7 @@ async def erased_in(store: ObjectStore, *, reads: bool = False) -> ErasedSince:
         raise NotFound("There is no deployment in the store that is to say who was erased: check its URL.")
     known = ErasedSince(Erased(await erased_tenants(store)))
     if reads:
-        known.add({info.key: await store.get(info.key) async for info in store.list(_LIST)})
+        known.add(await _list_in(store))
     return known
 
 
@@ -82,6 +84,10 @@ def together(*said: Erased) -> Erased:
 
 
 # -- inside
+
+
+async def _list_in(store: ObjectStore) -> dict[ObjectKey, bytes]:
+    return {info.key: await store.get(info.key) async for info in store.list(_LIST)}
 
 
 async def _beside(place: Place) -> Erased:

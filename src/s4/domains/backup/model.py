@@ -15,8 +15,8 @@ from s4.kernel.keys import KeyKind, ObjectKey, is_backup_id
 
 FORMAT = 1
 LATEST = "latest"
-LACKING_NAMED_MAX = 100
-"""Objects that a manifest names as lacking; heads come first."""
+LACKING_MAX = 100
+"""Objects that a manifest names as lacking, heads first. With so many there may be more."""
 _ID = "%Y%m%dT%H%M%SZ"
 _SUM = re.compile(r"(?:sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})")
 
@@ -136,7 +136,7 @@ class Manifest:
     @property
     def may_lack_more_heads(self) -> bool:
         """Than `lacking` has room for."""
-        return len(self.lacking) >= LACKING_NAMED_MAX and is_head(self.lacking[-1])
+        return len(self.lacking) >= LACKING_MAX and is_head(self.lacking[-1])
 
     def to_bytes(self) -> bytes:
         said = _canonical(asdict(self) | {"format": FORMAT, "point": rfc3339(self.point)})
@@ -212,8 +212,9 @@ class Retention:
 def samples_of(data: bytes) -> Iterator[Sample]:
     """Raises `DataCorrupt`."""
     try:
-        for line in data.decode().splitlines():
-            yield Sample(**json.loads(line))
+        for line in data.decode().split("\n"):  # a text may hold what else ends a line
+            if line:
+                yield Sample(**json.loads(line))
     except (ValueError, TypeError) as error:
         raise DataCorrupt("A backup's samples cannot be read.") from error
 

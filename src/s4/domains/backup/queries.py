@@ -112,6 +112,13 @@ async def newest_made(connection: Connection, place: str, *, now: datetime) -> s
     return next((row.backup_id for row in rows if row.said.get("place") == place), None)
 
 
+async def places(connection: Connection) -> list[str]:
+    """Where backups of this deployment were made, as far as runs are remembered."""
+    r = backup_runs.c
+    rows = await connection.execute(sa.select(r.said).where(r.kind == "backup", r.outcome == "ok"))
+    return sorted({str(row.said["place"]) for row in rows if row.said.get("place")})
+
+
 async def forget_runs(connection: Connection, *, before: datetime) -> int:
     return (await connection.execute(sa.delete(backup_runs).where(backup_runs.c.ended_at < before))).rowcount
 

@@ -20,6 +20,7 @@ from typing import Protocol
 import structlog
 
 from s4.domains.backup.creator import Progress, silent
+from s4.domains.backup.lost import Lost
 from s4.domains.backup.model import Counts, Entry, Erased, Manifest, Sample
 from s4.domains.backup.place import Place, Traffic
 from s4.domains.backup.reading import checked, digest_of, is_sum, require_sum
@@ -143,13 +144,14 @@ class Restorer:
         requests_before = self._traffic.requests + self._place.traffic.requests
         done.epoch = await begin_restore(self._target, manifest.backup_id, clock=self._clock, random=self._random)
         failpoint("restore.begun")
-        await self._copy(manifest, erased, besides or {}, done, progress)
+        lost = Lost.of(manifest, erased)
+        await self._copy(manifest, erased, besides or {}, done, progress, lost)
         failpoint("restore.copied")
         async with open_restored() as opened:
             progress("rebuilding", done.objects, done.bytes_written)
             done.damaged = [*manifest.lacked, *await opened.rebuild()]
             progress("verifying", done.objects, done.bytes_written)
-            await self._verify(manifest, erased, opened, done)
+            await self._verify(manifest, erased, opened, done, lost)
         done.requests = self._traffic.requests + self._place.traffic.requests - requests_before
         if done.ok:
             failpoint("restore.verified")
@@ -174,12 +176,14 @@ class Restorer:
         besides: Mapping[ObjectKey, bytes],
         done: Restored,
         progress: Progress,
+        lost: Lost,
     ) -> None:
         for key, data in besides.items():
             await self._target.put(key, data)
         there = {info.key: info.size async for info in self._target.list(keys.EVERYTHING)}
         by_data: dict[str, list[Entry]] = defaultdict(list)
         async for entry in self._place.entries(manifest):
+            lost.note(entry)
             if entry.key in besides:
                 done.objects_there += 1
             elif _is_erased(entry.key, erased):
@@ -198,6 +202,7 @@ class Restorer:
             progress("copying", done.objects, done.bytes_written)
 
         await side_by_side(by_data.items(), one, at_once=_DATA_PARALLEL)
+        await self._target.make_last()  # before that a power cut may damage any: whoever repeats this looks at each
 
     async def _copy_data(self, name: str, entries: list[Entry], *, encrypted: bool) -> None:
         if len(entries) == 1 and entries[0].offset == 0:
@@ -210,7 +215,7 @@ class Restorer:
                 raise DataCorrupt(f"{keys.backup_data(name)} is larger than any pack.")
 
         async def write(entry: Entry) -> None:
-            await self._target.put(entry.key, checked(entry, packed))
+            await self._target.put(entry.key, checked(entry, packed), lasting=False)
             failpoint("restore.written")
 
         await side_by_side(entries, write, at_once=_WRITES_PARALLEL)
@@ -236,20 +241,22 @@ class Restorer:
             digest.update(chunk)
         return is_sum(entry, digest.hexdigest())
 
-    async def _verify(self, manifest: Manifest, erased: Erased, opened: Opened, done: Restored) -> None:
+    async def _verify(self, manifest: Manifest, erased: Erased, opened: Opened, done: Restored, lost: Lost) -> None:
         done.counts = counts = await opened.counts()
         for what in ("tenants", "documents", "stored_bytes"):
             if what == "tenants" and done.left_out.tenants:
                 continue  # whether those were alive then, nobody has read
             was, now = getattr(manifest.counts, what) - getattr(done.left_out, what), getattr(counts, what)
             if was != now:
-                done.problems.append(f"There are {now} {what.replace('_', ' ')}, and there were {was}.")
+                said = f"There are {now} {what.replace('_', ' ')}, and there were {was}."
+                (done.damaged if lost.explains(what, was - now) else done.problems).append(said)
         for sample in await self._place.samples(manifest):
             if erased.covers(sample.tenant_id, sample.document_id):
                 continue
             done.samples += 1
             if not await opened.finds(sample):
-                done.problems.append(f"A search does not find {sample.document_id} of {sample.tenant_id} any more.")
+                said = f"A search does not find {sample.document_id} of {sample.tenant_id} any more."
+                (done.damaged if lost.explains_silence(sample) else done.problems).append(said)
 
 
 def _is_erased(key: ObjectKey, erased: Erased) -> bool:

@@ -1,5 +1,6 @@
 """Finds passages by meaning and by keyword, and answers only with what the catalog vouches for."""
 
-from s4.domains.search.service import SearchLimits, SearchService
+from s4.domains.search.model import SearchLimits
+from s4.domains.search.service import SearchService
 
 __all__ = ["SearchLimits", "SearchService"]

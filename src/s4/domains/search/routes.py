@@ -1,10 +1,28 @@
-"""`POST /search`."""
+"""`POST /search`, and what is like a document."""
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
-from s4.domains.search.schemas import ChunkOut, ResultOut, SearchAnswer, SearchRequest
-from s4.domains.search.service import Query, Result, SearchService
+from s4.domains.search.model import Answer, Explanation, Passage, Result, Standing
+from s4.domains.search.schemas import (
+    ChunkOut,
+    ExplanationOut,
+    FacetValueOut,
+    NeighbourOut,
+    ResultOut,
+    SearchAnswer,
+    SearchRequest,
+    Selection,
+    SimilarAnswer,
+    SimilarRequest,
+    StandingOut,
+)
+from s4.domains.search.service import SearchService
+from s4.engine.vectors import Hit
+from s4.kernel.ids import DocumentId
 from s4.kernel.permissions import Permission
+from s4.platform.http.errors import error_responses
 from s4.platform.http.places import Load
 from s4.platform.http.routing import CurrentTenant, DomainRouter
 
@@ -24,35 +42,51 @@ def search_router(search: SearchService) -> DomainRouter:
     async def search_documents(context: CurrentTenant, request: SearchRequest) -> SearchAnswer:
         """Documents by meaning and keyword, best first, with the passages that match."""
         started = time.perf_counter()
-        answer = await search.search(
-            context,
-            Query(
-                text=request.query,
-                mode=request.mode,
-                limit=request.limit,
-                offset=request.offset,
-                min_score=request.min_score,
-                categories=request.categories,
-                document_ids=request.document_ids,
-                filters=request.filters,
-                chunks_per_document=request.chunks_per_document,
-                with_passages=request.include_chunks,
-            ),
-        )
+        query = request.selected(request.query, request.mode, explain=request.explain)
+        answer = await search.search(context, query)
         return SearchAnswer(
-            results=[_result(result, request) for result in answer.results],
             query=request.query,
             mode=request.mode,
-            total_results=answer.total,
-            execution_time_ms=round((time.perf_counter() - started) * 1000, 2),
             degraded=answer.degraded,
-            next_offset=answer.next_offset,
+            **_found(answer, request, started),
         )
+
+    @router.post(
+        "/documents/{document_id}/similar",
+        permission=Permission.SEARCH,
+        load=Load.SEARCH,
+        response_model=SimilarAnswer,
+        responses=error_responses(409),
+        response_model_exclude_unset=True,
+    )
+    async def similar_documents(
+        context: CurrentTenant, document_id: DocumentId, request: SimilarRequest
+    ) -> SimilarAnswer:
+        """Documents that are most like this one in meaning, most alike first. Nothing is embedded for it."""
+        started = time.perf_counter()
+        answer = await search.similar(context, document_id, request.selected())
+        return SimilarAnswer(document_id=document_id, **_found(answer, request, started))
 
     return router
 
 
-def _result(result: Result, request: SearchRequest) -> ResultOut:
+def _found(answer: Answer, request: Selection, started: float) -> dict[str, Any]:
+    """The fields of `FoundOut`; without `facets` where none were asked for."""
+    found: dict[str, Any] = {
+        "results": [_result(result, request) for result in answer.results],
+        "total_results": answer.total,
+        "execution_time_ms": round((time.perf_counter() - started) * 1000, 2),
+        "next_offset": answer.next_offset,
+    }
+    if request.facets is not None:
+        found["facets"] = {
+            name: [FacetValueOut(value=each.value, count=each.count) for each in values]
+            for name, values in answer.facets.items()
+        }
+    return found
+
+
+def _result(result: Result, request: Selection) -> ResultOut:
     out = ResultOut(
         document_id=result.document.document_id,
         key=result.document.key,
@@ -62,16 +96,43 @@ def _result(result: Result, request: SearchRequest) -> ResultOut:
     if request.include_metadata:
         out.metadata = result.document.metadata
     if request.include_chunks:
-        out.chunks = [
-            ChunkOut(
-                text=passage.hit.text,
-                score=round(passage.score, _SCORE_DIGITS),
-                page=passage.hit.page,
-                char_start=passage.hit.char_start,
-                char_end=passage.hit.char_end,
-                heading=passage.hit.heading,
-                highlights=passage.highlights,
-            )
-            for passage in result.passages
-        ]
+        out.chunks = [_chunk(passage, padded=request.padding > 0) for passage in result.passages]
     return out
+
+
+def _chunk(passage: Passage, *, padded: bool) -> ChunkOut:
+    out = ChunkOut(score=round(passage.score, _SCORE_DIGITS), highlights=passage.highlights, **_place(passage.hit))
+    if padded:
+        out.before, out.after = _neighbours(passage.before), _neighbours(passage.after)
+    if passage.explanation is not None:
+        out.explanation = _explanation(passage.explanation)
+    return out
+
+
+def _neighbours(hits: Sequence[Hit]) -> list[NeighbourOut]:
+    return [NeighbourOut(**_place(hit)) for hit in hits]
+
+
+def _place(hit: Hit) -> dict[str, Any]:
+    return {
+        "text": hit.text,
+        "page": hit.page,
+        "char_start": hit.char_start,
+        "char_end": hit.char_end,
+        "heading": hit.heading,
+    }
+
+
+def _explanation(explanation: Explanation) -> ExplanationOut:
+    return ExplanationOut(
+        semantic=_standing(explanation.semantic),
+        keyword=_standing(explanation.keyword),
+        matched_terms=explanation.matched_terms,
+    )
+
+
+def _standing(standing: Standing | None) -> StandingOut | None:
+    if standing is None:
+        return None
+    score, raw = (round(value, _SCORE_DIGITS) for value in (standing.score, standing.raw))
+    return StandingOut(score=score, rank=standing.rank, raw=raw)

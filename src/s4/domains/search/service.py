@@ -12,32 +12,37 @@ more candidates are fetched than needed and checked, until the page is full or t
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import structlog
 
+from s4.domains.documents.model import missing
 from s4.domains.documents.queries import filters as document_filters
-from s4.domains.documents.queries import scope
+from s4.domains.documents.queries import rows, scope
 from s4.domains.indexing import Generation, Suspicions
 from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries.tables import TableState
 from s4.domains.search import queries
+from s4.domains.search.answers import answer_of
+from s4.domains.search.model import Answer, Passage, Query, SearchLimits
 from s4.domains.search.queries import Condition, Found
 from s4.engine.embedding.base import Embedder, Vectors
-from s4.engine.ranking import DocumentHit, Highlighter, Mode, fuse, group, query_terms
-from s4.engine.vectors import Hit, IndexFault, Sums, VectorStore, VersionGone
+from s4.engine.ranking import Mode
+from s4.engine.vectors import Hit, IndexFault, Sums, TableReader, VectorStore, VersionGone, chunk_id
 from s4.kernel.context import TenantContext
-from s4.kernel.errors import S4Error, Unavailable
-from s4.kernel.ids import TenantId
+from s4.kernel.errors import Conflict, InvalidRequest, S4Error, Unavailable
+from s4.kernel.ids import DocumentId, TenantId
 from s4.kernel.permissions import Permission
 from s4.platform.database import Database
 from s4.platform.telemetry import metrics
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 NoteFound = Callable[[TenantId, Sequence[str]], None]
 """Is told which documents of a tenant a search answered with."""
@@ -47,55 +52,18 @@ _CANDIDATES_MAX = 6_400  # bound of the widening: then the page may stay short
 _WIDEN = 4
 _READS_MAX = 4  # of a table whose version keeps moving or vanishing
 _REMADE_AGAIN = timedelta(seconds=5)
+_NEIGHBOURS_MAX = 2_000  # chunks in one answer that are there for context only
 _STEADY_MAX = 4_096  # tenants whose table is remembered
+_CHUNKS_COMPARED_MAX = 2_048  # of a document to which similar ones are looked for: its vectors are averaged
 
 
 @dataclass(frozen=True, slots=True)
-class SearchLimits:
-    candidates: int
-    query_timeout: timedelta
+class _Truth:
+    """Hits that the catalog confirmed, their documents, and the table in which they were found."""
 
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What to find. `filters` is the HTTP contract's tree."""
-
-    text: str
-    mode: Mode = Mode.HYBRID
-    limit: int = 5
-    offset: int = 0
-    min_score: float = 0.0
-    categories: Sequence[str] | None = None
-    document_ids: Sequence[str] | None = None
-    filters: dict[str, Any] | None = None
-    chunks_per_document: int = 3
-    with_passages: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A chunk in an answer."""
-
-    hit: Hit
-    score: float
-    highlights: list[tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A document in an answer, best passages first."""
-
-    document: Found
-    score: float
-    passages: list[Passage]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    results: list[Result] = field(default_factory=list)
-    total: int = 0
-    degraded: bool = False
-    next_offset: int | None = None
+    hits: list[Hit]
+    found: dict[str, Found]
+    table: TableState | None
 
 
 class SearchService:
@@ -130,16 +98,94 @@ class SearchService:
         the embedding provider does not answer, and while the index is made anew: a part of it would pass for all."""
         context.require(Permission.SEARCH)
         started = time.perf_counter()
-        # The bounds are in every statement; among the conditions they also narrow the search inside the index.
-        conditions = [*scope.bounds(context.restriction), *_conditions(query)]
         vector, degraded = await self._vector(query)
         mode = Mode.KEYWORD if degraded else query.mode
-        hits, found = await self._true_hits(context, query, mode, vector, conditions)
-        answer = _rank(query, mode, hits, found, degraded=degraded)
-        self._note_found(context.tenant_id, [result.document.document_id for result in answer.results])
+        answer = await self._answer(context, query, mode, vector, degraded=degraded)
         metrics.SEARCHES.labels(query.mode.value, str(degraded).lower()).inc()
         metrics.SEARCH_SECONDS.labels("total").observe(time.perf_counter() - started)
         return answer
+
+    async def similar(self, context: TenantContext, document_id: DocumentId, query: Query) -> Answer:
+        """The documents that are most like one in meaning, it not among them. `query` has no text. Raises as `search`
+        does, `NotFound`, and `Conflict` for a document that is not searchable (yet)."""
+        context.require(Permission.SEARCH)
+        for _ in range(_READS_MAX):
+            async with self._database.read() as connection:
+                if await rows.get(connection, context, document_id) is None:
+                    raise missing()
+                verdict = await queries.judge(connection, context, self._generation.id, {document_id}, None)
+            table, document = _opened(verdict.table), verdict.found.get(document_id)
+            if table is None or document is None:
+                raise Conflict("The document is not searchable: see its status.")
+            vector = await self._mean_vector(context.tenant_id, table, document)
+            if vector is not None:
+                asked = replace(query, mode=Mode.SEMANTIC)
+                answer = await self._answer(context, asked, Mode.SEMANTIC, vector, without=document_id)
+                metrics.SEARCHES.labels("similar", "false").inc()
+                return answer
+        raise _replaced()
+
+    async def _answer(
+        self,
+        context: TenantContext,
+        query: Query,
+        mode: Mode,
+        vector: Vectors | None,
+        *,
+        degraded: bool = False,
+        without: str | None = None,
+    ) -> Answer:
+        if (neighbours := 2 * query.padding * query.limit * query.chunks_per_document) > _NEIGHBOURS_MAX:
+            raise InvalidRequest(
+                f"2 × padding × limit × chunks_per_document may be at most {_NEIGHBOURS_MAX}, and is {neighbours}."
+            )
+        # The bounds are in every statement; among the conditions they also narrow the search inside the index.
+        conditions = [*scope.bounds(context.restriction), *_conditions(query)]
+        for _ in range(_READS_MAX):
+            truth = await self._true_hits(context, query, mode, vector, conditions, without)
+            answer = answer_of(query, mode, truth.hits, truth.found, degraded=degraded)
+            padded = await self._padded(context.tenant_id, truth.table, query, answer)
+            if padded is not None:
+                self._note_found(context.tenant_id, [result.document.document_id for result in padded.results])
+                return padded
+        raise _replaced()
+
+    async def _padded(
+        self, tenant_id: TenantId, table: TableState | None, query: Query, answer: Answer
+    ) -> Answer | None:
+        """The answer with the neighbours of its passages, of the same version; None when that is no longer there."""
+        if not query.padding or table is None:
+            return answer
+        wanted: set[str] = set()
+        for result in answer.results:
+            for passage in result.passages:
+                before, after = _around(passage.hit, query.padding)
+                wanted |= {*before, *after}
+        chunks = await self._reading(tenant_id, table, lambda reader: reader.chunks(wanted))
+        if chunks is None:
+            return None
+        known = {chunk.chunk_id: chunk for chunk in chunks}
+
+        def padded(passage: Passage) -> Passage:
+            before, after = _around(passage.hit, query.padding)
+            return replace(
+                passage,
+                before=[known[name] for name in before if name in known],
+                after=[known[name] for name in after if name in known],
+            )
+
+        results = [replace(each, passages=[padded(passage) for passage in each.passages]) for each in answer.results]
+        return replace(answer, results=results)
+
+    async def _mean_vector(self, tenant_id: TenantId, table: TableState, document: Found) -> Vectors | None:
+        """None when this version of the table is no longer there."""
+        return await self._reading(
+            tenant_id,
+            table,
+            lambda reader: reader.mean_vector(
+                document.document_id, document.searchable_revision, chunks_max=_CHUNKS_COMPARED_MAX
+            ),
+        )
 
     async def _vector(self, query: Query) -> tuple[Vectors | None, bool]:
         """The query's vector, and whether it is missing although the mode wants it."""
@@ -167,15 +213,17 @@ class SearchService:
         mode: Mode,
         vector: Vectors | None,
         conditions: list[Condition],
-    ) -> tuple[list[Hit], dict[str, Found]]:
-        """Hits that the catalog confirms, widened until the page is full or nothing more is to be had."""
+        without: str | None,
+    ) -> _Truth:
+        """Hits that the catalog confirms, widened until the page is full or nothing more is to be had; none of the
+        document `without`."""
         condition = queries.all_of(conditions)
         table, narrowed = (self._likely(context.tenant_id) if condition is None else None), None
         is_guessed = table is not None
         if table is None:
             table, narrowed = await self._prepare(context, condition)
         if table is None or narrowed == []:
-            return [], {}
+            return _Truth([], {}, None)
         wanted = query.offset + query.limit
         candidates = max(self._limits.candidates, 2 * wanted)
         reads = 0
@@ -202,14 +250,14 @@ class SearchService:
             self._note(context.tenant_id, table if verdict.table == table else None)
             present = _opened(verdict.table)
             if hits is None and present is None:
-                return [], {}
+                return _Truth([], {}, None)
             if (hits is None or present != table) and reads < _READS_MAX:
                 metrics.INDEX_REREADS.inc()
                 table = present or table
                 if hits is None or reads == 1 or _outdated(hits, verdict.found):
                     continue
             if hits is None:
-                gone = VersionGone("The index is being replaced; try again.")
+                gone = _replaced()
                 await self._suspicions.tell(context.tenant_id, gone)
                 raise gone
             true = [
@@ -217,10 +265,11 @@ class SearchService:
                 for hit in hits
                 if (document := verdict.found.get(hit.document_id)) is not None
                 and document.searchable_revision == hit.revision
+                and hit.document_id != without
             ]
             more = len(hits) >= candidates and candidates < _CANDIDATES_MAX
             if len({hit.document_id for hit in true}) > wanted or not more:
-                return true, verdict.found
+                return _Truth(true, verdict.found, table)
             candidates *= _WIDEN
 
     def _likely(self, tenant_id: TenantId) -> TableState | None:
@@ -266,6 +315,21 @@ class SearchService:
         narrowed: list[str] | None,
     ) -> list[Hit] | None:
         """The index's proposal; None when this version of the table is no longer there."""
+        return await self._reading(
+            tenant_id,
+            table,
+            lambda reader: reader.search(
+                query_text=query.text if mode is not Mode.SEMANTIC else None,
+                vector=vector,
+                limit=candidates,
+                document_ids=narrowed,
+            ),
+        )
+
+    async def _reading(
+        self, tenant_id: TenantId, table: TableState, read: Callable[[TableReader], Awaitable[T]]
+    ) -> T | None:
+        """None when this version of the table is no longer there."""
         started = time.perf_counter()
         try:
             prefix = self._generation.prefix(tenant_id, table.incarnation)
@@ -275,12 +339,7 @@ class SearchService:
                 return None
             metrics.SEARCH_SECONDS.labels("open").observe(time.perf_counter() - started)
             started = time.perf_counter()
-            return await reader.search(
-                query_text=query.text if mode is not Mode.SEMANTIC else None,
-                vector=vector,
-                limit=candidates,
-                document_ids=narrowed,
-            )
+            return await read(reader)
         except VersionGone:
             return None
         finally:
@@ -291,6 +350,19 @@ class SearchService:
         async with self._database.read() as connection:
             known = await index_queries.table_record(connection, tenant_id, self._generation.id)
         return known.sums if known is not None and known.state.incarnation == table.incarnation else {}
+
+
+def _replaced() -> VersionGone:
+    return VersionGone("The index is being replaced; try again.")
+
+
+def _around(hit: Hit, padding: int) -> tuple[list[str], list[str]]:
+    """Ids of the chunks before and after; behind the end there may be none of that name."""
+    first, last = max(0, hit.ordinal - padding), hit.ordinal + padding
+    return (
+        [chunk_id(hit.document_id, hit.revision, ordinal) for ordinal in range(first, hit.ordinal)],
+        [chunk_id(hit.document_id, hit.revision, ordinal) for ordinal in range(hit.ordinal + 1, last + 1)],
+    )
 
 
 def _opened(state: TableState | None) -> TableState | None:
@@ -317,24 +389,3 @@ def _conditions(query: Query) -> list[Condition]:
     if query.filters is not None:
         conditions.append(document_filters.compile_filter(query.filters))
     return conditions
-
-
-def _rank(query: Query, mode: Mode, hits: list[Hit], found: dict[str, Found], *, degraded: bool) -> Answer:
-    terms = query_terms(query.text)
-    # A score of 0 says that neither meaning nor words have anything in common with the query.
-    scored = [hit for hit in fuse(hits, mode=mode, terms=len(terms)) if hit.score >= query.min_score and hit.score > 0]
-    documents: list[DocumentHit[Hit]] = group(scored, chunks_per_document=query.chunks_per_document)
-    highlighter = Highlighter(terms)
-    page = documents[query.offset : query.offset + query.limit]
-    results = [
-        Result(
-            found[document.document_id],
-            document.score,
-            [Passage(chunk.hit, chunk.score, highlighter.spans(chunk.hit.text)) for chunk in document.chunks]
-            if query.with_passages
-            else [],
-        )
-        for document in page
-    ]
-    end = query.offset + len(page)
-    return Answer(results, len(documents), degraded, end if page and end < len(documents) else None)

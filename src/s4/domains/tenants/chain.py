@@ -1,6 +1,7 @@
 """How a tenant's head moves the catalog. What a body holds says `model.Body`; a tombstone's says status, created_at and
 deleted_at, and nothing of whom it was."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from s4.domains import usage
@@ -36,6 +37,9 @@ class TenantChain:
 
     async def revision(self, connection: Connection, subject: Subject) -> int:
         return await queries.revision(connection, subject.tenant_id)
+
+    async def apply_new(self, connection: Connection, chains: Sequence[Sequence[Head]]) -> set[Subject]:  # noqa: ARG002
+        return set()
 
     async def apply(self, connection: Connection, head: Head) -> None:
         tenant_id = TenantId(head.subject.tenant_id)

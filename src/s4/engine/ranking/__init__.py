@@ -16,7 +16,7 @@ from s4.engine.ranking.fusion import (
     semantic_score,
 )
 from s4.engine.ranking.highlights import Highlighter
-from s4.engine.ranking.words import query_terms
+from s4.engine.ranking.words import query_terms, query_words
 
 __all__ = [
     "DocumentHit",
@@ -28,6 +28,7 @@ __all__ = [
     "group",
     "keyword_score",
     "query_terms",
+    "query_words",
     "reciprocal_rank",
     "semantic_score",
 ]

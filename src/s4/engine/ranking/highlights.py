@@ -34,6 +34,11 @@ class Highlighter:
                     break
         return found
 
+    def matched(self, text: str) -> set[str]:
+        """The terms of which the text has a form."""
+        words = (normalise(match[0]) for match in self._likely(text))
+        return {stem(word) for word in words if self._is_term(word)}
+
     def _likely(self, text: str) -> Iterator[re.Match[str]]:
         """Words, in order, all that match a term among them."""
         if not self._terms:

@@ -59,10 +59,21 @@ def stem(word: str) -> str:
     return _DOUBLED.sub(r"\1", word)
 
 
+def query_words(text: str) -> dict[str, str]:
+    """A query's words without stop words, as they stand there, by their stems, in order; empty for a query of nothing
+    else."""
+    words: dict[str, str] = {}
+    for match in WORD.finditer(text):
+        if (word := normalise(match[0])) not in STOP_WORDS:
+            words.setdefault(stem(word), match[0])
+            if len(words) == TERMS_MAX:
+                break
+    return words
+
+
 def query_terms(text: str) -> frozenset[str]:
-    """Stems of a query's words without stop words; empty for a query of nothing else."""
-    words = (normalise(match.group()) for match in WORD.finditer(text))
-    return frozenset(list(dict.fromkeys(stem(word) for word in words if word not in STOP_WORDS))[:TERMS_MAX])
+    """Their stems."""
+    return frozenset(query_words(text))
 
 
 def _without_suffix(word: str, suffixes: tuple[str, ...], stem_chars_min: int) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from s4.engine.vectors.errors import IndexFault, VersionGone, reading
 from s4.engine.vectors.handles import HandlePool
 from s4.engine.vectors.model import ChunkRow, Hit, Vector, parse_chunk_id
-from s4.engine.vectors.schema import HIT_COLUMNS, PARTITIONS_SEARCHED, ROW_COLUMNS, LanceTable, any_of, exactly
+from s4.engine.vectors.schema import HIT_COLUMNS, PARTITIONS_SEARCHED, ROW_COLUMNS, LanceTable, any_of, exactly, named
 from s4.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -71,6 +71,29 @@ class TableReader:
                 _matching(table, query_text, limit, where, vector),
             )
         return list({hit.chunk_id: hit for hit in (*nearest, *matching)}.values())
+
+    async def chunks(self, chunk_ids: Collection[str]) -> list[Hit]:
+        """The chunks of these ids that there are, in no order, without scores."""
+        if not chunk_ids:
+            return []
+        where = f"{any_of({parse_chunk_id(name)[0] for name in chunk_ids})} AND {named(chunk_ids)}"
+        async with self._table("chunks") as table:
+            found = await table.query().where(where).select([*HIT_COLUMNS]).to_arrow()
+        nothing = [None] * found.num_rows
+        return _hits(found, semantic=nothing, keyword=nothing)
+
+    async def mean_vector(self, document_id: str, revision: int, *, chunks_max: int) -> Vector:
+        """The mean of the directions of a document's chunks, of at most so many; zero where it has none."""
+        async with self._table("document") as table:
+            query = table.query().where(exactly([(document_id, revision)])).limit(chunks_max).select(["vector"])
+            found = await query.to_arrow()
+            if not found.num_rows:
+                dimension = (await table.schema()).field("vector").type.list_size
+                return np.zeros(dimension, np.float32)
+        stored = _matrix(found)
+        norms = np.linalg.norm(stored, axis=1, keepdims=True)
+        mean: Vector = (stored / np.where(norms > 0, norms, 1)).mean(axis=0, dtype=np.float32)
+        return mean
 
     async def document_rows(self, document_id: str) -> list[ChunkRow]:
         """Every row of a document, all its revisions, by revision and ordinal. For checks and repair."""
@@ -212,10 +235,16 @@ async def _run(query: Any, limit: int, where: str | None, extra: list[str]) -> "
 def _cosines(found: "pa.Table", vector: Vector | None) -> Sequence[float | None]:
     if vector is None or not found.num_rows:
         return [None] * found.num_rows
-    stored = found.column("vector").combine_chunks().flatten().to_numpy().reshape(found.num_rows, -1)
+    stored = _matrix(found)
     norms = np.linalg.norm(stored, axis=1) * np.linalg.norm(vector)
     with np.errstate(divide="ignore", invalid="ignore"):
         return [_finite(value) for value in stored @ vector / norms]
+
+
+def _matrix(found: "pa.Table") -> Vector:
+    """The column of vectors, a row each. `found` has a row at least."""
+    matrix: Vector = found.column("vector").combine_chunks().flatten().to_numpy().reshape(found.num_rows, -1)
+    return matrix
 
 
 def _finite(value: float) -> float:

@@ -110,6 +110,11 @@ def any_of(document_ids: Iterable[str]) -> str:
     return f"document_id IN ({', '.join(map(quoted, document_ids))})"
 
 
+def named(chunk_ids: Iterable[str]) -> str:
+    """Selects rows by their ids. No index serves that: a condition on documents belongs beside it."""
+    return f"chunk_id IN ({', '.join(map(quoted, chunk_ids))})"
+
+
 def older_than(revisions_below: Mapping[str, int]) -> str:
     """Selects rows of each document whose revision is lower than the one given. The mapping is not empty."""
     return _by_revision(revisions_below.items(), "<")

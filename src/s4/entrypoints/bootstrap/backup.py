@@ -21,7 +21,7 @@ from s4.domains.backup.restorer import OpenRestored
 from s4.domains.backup.service import BackupLimits, Means
 from s4.domains.maintenance.holds import Holds
 from s4.domains.maintenance.queries import read_deployment
-from s4.domains.search.service import Query
+from s4.domains.search.model import Query
 from s4.engine.ranking import Mode
 from s4.entrypoints.bootstrap.core import Core, migrate_database, open_core
 from s4.entrypoints.bootstrap.parts import RANDOM, database_url

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from s4.domains.announcements.smtp import MailServer
 from s4.domains.audit import Verifier
+from s4.domains.backup import queries as backup_queries
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.events import EventKind, Events
 from s4.domains.indexing import Generation
@@ -165,8 +166,15 @@ def make_erasures(
                 erased_at + timedelta(days=settings.erasure_backups_days),
             ),
         ]
-        if settings.backup_every_hours > 0 or settings.backup_url is not None:
+        async with database.read() as connection:
+            places = set(await backup_queries.places(connection))
+        looked_after = (settings.backup_url or settings.store_url or "").rstrip("/")
+        if settings.backup_every_hours > 0 or settings.backup_url is not None or looked_after in places:
             found.append(Remaining("S4's own backups", _backups_until(settings, erased_at)))
+        found += [
+            Remaining(f"backups in {place}, made by `s4 backup create --to`: restore them with --erased-in", None)
+            for place in sorted(places - {looked_after})
+        ]
         if settings.index_copies_bytes and store.local_root is None:
             idle = erased_at + timedelta(hours=settings.index_copies_idle_hours)
             found.append(Remaining("copies of the index on the disks of API machines", idle))

@@ -174,9 +174,13 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
     from s4.kernel.ids import parse_tenant_id
 
     rewound = []
-    async with open_core(settings) as core, _source(core, way) as source:
+    by_url = await _erased_at(settings, erased_url)
+    async with (
+        open_core(settings) as core,
+        _source(core, way, others_tell=erased_url is not None) as (source, by_place),
+    ):
         context = await operator_context(core)
-        erased = together((await erased_in(core.store)).erased, (await _erased_at(settings, erased_url)).erased)
+        erased = together((await erased_in(core.store)).erased, by_url.erased, by_place.erased)
         if way.tenant is not None:
             tenants = [parse_tenant_id(way.tenant)]
         else:
@@ -235,8 +239,9 @@ async def _one(
 
 
 @asynccontextmanager
-async def _source(core: "Core", way: _Way) -> "AsyncIterator[Source]":
-    from s4.domains.backup import BackupSource, ChainSource
+async def _source(core: "Core", way: _Way, *, others_tell: bool) -> "AsyncIterator[tuple[Source, ErasedSince]]":
+    """And who must not come back from it. This deployment's own list is whole as far as its own backups go."""
+    from s4.domains.backup import BackupSource, ChainSource, ErasedSince, erased_by_place
     from s4.entrypoints.bootstrap import open_place
     from s4.kernel.clock import rfc3339
     from s4.kernel.errors import InvalidRequest
@@ -245,11 +250,13 @@ async def _source(core: "Core", way: _Way) -> "AsyncIterator[Source]":
         async with core.database.read() as connection:
             if way.at > await core.database.now(connection):
                 raise InvalidRequest(f"{rfc3339(way.at)} has not come yet: nothing is known of it.")
-        yield ChainSource(core.database, core.store, core.chains, way.at)
+        yield ChainSource(core.database, core.store, core.chains, way.at), ErasedSince()
         return
     assert way.wanted is not None, "checked"
     async with open_place(core.settings) as place:
-        yield BackupSource(place, await place.find(way.wanted))
+        manifest = await place.find(way.wanted)
+        is_own = manifest.epoch == core.deployment.epoch
+        yield BackupSource(place, manifest), await erased_by_place(place, manifest, others_tell=is_own or others_tell)
 
 
 async def _erased_at(settings: "Settings", url: str | None, *, reads: bool = False) -> "ErasedSince":

@@ -134,7 +134,7 @@ class Keys:
         whole, _, torn = text.rpartition("\n")
         if torn:  # a crash in the middle of a line: its tenant's key is asked for again
             self._file.truncate(len(whole.encode()) + bool(whole))
-        for line in whole.splitlines():
+        for line in filter(None, whole.split("\n")):  # a name may hold what else ends a line
             said = json.loads(line)
             self.external_ids[said["external_id"]] = said["id"]
         return self

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from s4.entrypoints.cli.transfer.engine import TransferOptions
     from s4.entrypoints.cli.transfer.extras import Extra
     from s4.entrypoints.cli.transfer.files import Finder
+    from s4.entrypoints.cli.transfer.manifest import Manifest
     from s4.entrypoints.cli.transfer.report import Report
     from s4.entrypoints.cli.transfer.selection import Selection
     from s4.entrypoints.cli.transfer.stores import StoreFinder
@@ -226,6 +227,7 @@ def import_existing(
         finder.manifest = said
         with _reporting(as_json=as_json, dry_run=dry_run) as report:
             asyncio.run(_transfer(server, finder, report, options))
+            report.unmatched = said.unmatched()
     else:
         access = {
             "store_endpoint": endpoint,
@@ -239,11 +241,12 @@ def import_existing(
                     server, source, access, report, options, said, state, _selection(include, exclude, hidden)
                 )
             )
+            report.unmatched = said.unmatched()
     _exit(report)
 
 
-def _manifest(path: Path | None) -> "dict[str, dict[str, Any]]":
-    from s4.entrypoints.cli.transfer.stores import read_manifest
+def _manifest(path: Path | None) -> "Manifest":
+    from s4.entrypoints.cli.transfer.manifest import read_manifest
 
     return read_manifest(path)
 
@@ -254,7 +257,7 @@ async def _import_objects(
     access: dict[str, Any],
     report: "Report",
     options: "TransferOptions",
-    manifest: "dict[str, dict[str, Any]]",
+    manifest: "Manifest",
     state: Path | None,
     selection: "Selection",
 ) -> None:

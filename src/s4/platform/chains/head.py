@@ -1,7 +1,7 @@
 """What a head is, in memory and in the bucket."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -111,4 +111,10 @@ class ChainKind(Protocol):
 
     async def apply(self, connection: Connection, head: Head) -> None:
         """Moves the catalog to `head`, with everything that follows from it; nothing when it is not newer."""
+        ...
+
+    async def apply_new(self, connection: Connection, chains: Sequence[Sequence[Head]]) -> set[Subject]:
+        """The same at once, instead of one by one, for subjects of which the catalog has nothing yet; each of `chains`
+        is what `Chains.read_back` found of one. Answers with those that it was done for. Others are as they were, and
+        their rows are locked where this locks any."""
         ...

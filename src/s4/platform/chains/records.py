@@ -7,7 +7,7 @@ and what it said counts again once it can be read.
 A record that never had a head has revision 0: it came with the schema (the default plans).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -82,6 +82,9 @@ class RecordChain:
             sa.select(records.c.revision).where(*_is(self._collection, subject.subject_id)).with_for_update()
         )
         return found.scalar_one_or_none() or 0
+
+    async def apply_new(self, connection: Connection, chains: Sequence[Sequence[Head]]) -> set[Subject]:  # noqa: ARG002
+        return set()
 
     async def apply(self, connection: Connection, head: Head) -> None:
         name = head.subject.subject_id

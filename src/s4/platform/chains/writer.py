@@ -123,10 +123,15 @@ class Chains:
         subjects = sorted(chains, key=lambda subject: subject.ticket_key)
 
         async def move(connection: Connection) -> None:
-            for subject in subjects:
-                await self._database.exclude(connection, subject.ticket_key)
+            await self._database.exclude(connection, *(subject.ticket_key for subject in subjects))
+            new: set[Subject] = set()
+            for kind in {subject.kind for subject in subjects}:
+                of_kind = [chains[subject] for subject in subjects if subject.kind == kind]
+                new |= await self._kinds[kind].apply_new(connection, of_kind)
+            known = [subject for subject in subjects if subject not in new]
+            for subject in known:
                 await self._kinds[subject.kind].revision(connection, subject)  # locks its row
-            for subject in subjects:
+            for subject in known:
                 for head in chains[subject]:
                     await self._kinds[subject.kind].apply(connection, head)
             if and_then is not None:

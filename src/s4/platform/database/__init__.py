@@ -4,7 +4,16 @@ Public face: `Database` (short read and write transactions), `metadata` (the tab
 """
 
 from s4.platform.database.engine import Connection, Database, end_what_falls_silent, is_there, open_database
-from s4.platform.database.schema import JsonValue, PlainText, UtcDateTime, adding, metadata, newer, upsert
+from s4.platform.database.schema import (
+    JsonValue,
+    PlainText,
+    UtcDateTime,
+    adding,
+    merging,
+    metadata,
+    newer,
+    upsert,
+)
 
 __all__ = [
     "Connection",
@@ -15,6 +24,7 @@ __all__ = [
     "adding",
     "end_what_falls_silent",
     "is_there",
+    "merging",
     "metadata",
     "newer",
     "open_database",

@@ -99,11 +99,14 @@ class Database:
             return moment.astimezone(UTC)
         return datetime.now(UTC)  # SQLite runs in this machine's processes: their clock is its clock
 
-    async def exclude(self, connection: Connection, name: str) -> None:
-        """Until this transaction ends, no other that excludes `name` goes on. On SQLite writers are alone anyway."""
+    async def exclude(self, connection: Connection, *names: str) -> None:
+        """Until this transaction ends, no other that excludes one of `names` goes on; they are taken in this order. On
+        SQLite writers are alone anyway."""
         if self.dialect == "postgresql":
-            lock = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
-            await connection.execute(lock, {"name": name})
+            locks = (
+                "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(CAST(:names AS text[])) AS name"
+            )
+            await connection.execute(sa.text(locks), {"names": list(names)})
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless a statement is answered."""

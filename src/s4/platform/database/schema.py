@@ -1,6 +1,6 @@
 """What all tables share: one `MetaData`, names for constraints, and two column types that behave alike everywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,3 +90,17 @@ def newer(connection: AsyncConnection, table: sa.Table, *, conflict: Sequence[st
     changes = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in conflict}
     grows = insert.excluded[by] > table.c[by]
     return insert.on_conflict_do_update(index_elements=list(conflict), set_=changes, where=grows)
+
+
+def merging(
+    connection: AsyncConnection,
+    table: sa.Table,
+    *,
+    conflict: Sequence[str],
+    merged: Callable[[Any], Mapping[str, Any]],
+) -> sa.Insert:
+    """`INSERT … ON CONFLICT (conflict) DO UPDATE` of what `merged` makes of the columns of the row that could not be
+    inserted. For many rows at once, as above."""
+    postgres = connection.dialect.name == "postgresql"
+    insert = postgresql.insert(table) if postgres else sqlite.insert(table)
+    return insert.on_conflict_do_update(index_elements=list(conflict), set_=dict(merged(insert.excluded)))

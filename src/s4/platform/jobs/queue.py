@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.kernel.ids import JobId, RandomBytes, base32, new_job_id
-from s4.platform.database import Connection, Database, upsert
+from s4.platform.database import Connection, Database, merging, upsert
 from s4.platform.jobs.kinds import broad, narrowed, narrowed_to
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.models import job_turns, jobs
@@ -52,44 +52,45 @@ class Queue:
         self._database = database
         self._random = random
 
-    async def enqueue(self, connection: Connection, request: JobRequest, *, not_before: datetime | None = None) -> None:
+    async def enqueue(self, connection: Connection, *requests: JobRequest, not_before: datetime | None = None) -> None:
         """Part of the caller's transaction. A job that runs at this moment runs once more afterwards; one that waits
-        keeps its place, or whoever is asked for again and again would never have a turn."""
+        keeps its place, or whoever is asked for again and again would never have a turn. Many at once: in one order
+        everywhere, or two transactions may wait for each other's."""
         now = await self._database.now(connection)
-        run_at = not_before or now
-        fresh = {
-            "payload": dict(request.payload),
-            "run_at": run_at,
-            "attempts": 0,
-            "crashes": 0,
-            "last_error": None,
-        }
-        identity = {"kind": request.kind, "tenant_id": request.tenant_id, "subject": request.subject}
+        identity = ("kind", "tenant_id", "subject")
         running = jobs.c.state == "running"
         overdue = sa.and_(jobs.c.state == "ready", jobs.c.run_at < now)
+
+        def merged(new: Any) -> dict[str, Any]:
+            return {
+                "payload": new.payload,
+                "again": running,
+                "state": sa.case((running, "running"), else_="ready"),
+                "run_at": sa.case((overdue, jobs.c.run_at), else_=new.run_at),
+                "attempts": sa.case((running, jobs.c.attempts), else_=0),
+                "crashes": sa.case((running, jobs.c.crashes), else_=0),
+                "created_at": new.created_at,
+            }
+
         await connection.execute(
-            upsert(
-                connection,
-                jobs,
+            merging(connection, jobs, conflict=identity, merged=merged),
+            [
                 {
                     "job_id": new_job_id(self._random),
+                    "kind": request.kind,
+                    "tenant_id": request.tenant_id,
+                    "subject": request.subject,
+                    "payload": dict(request.payload),
                     "state": "ready",
+                    "run_at": not_before or now,
                     "again": False,
+                    "attempts": 0,
+                    "crashes": 0,
+                    "last_error": None,
                     "created_at": now,
-                    **identity,
-                    **fresh,
-                },
-                conflict=list(identity),
-                update={
-                    "payload": fresh["payload"],
-                    "again": running,
-                    "state": sa.case((running, "running"), else_="ready"),
-                    "run_at": sa.case((overdue, jobs.c.run_at), else_=sa.literal(run_at, jobs.c.run_at.type)),
-                    "attempts": sa.case((running, jobs.c.attempts), else_=0),
-                    "crashes": sa.case((running, jobs.c.crashes), else_=0),
-                    "created_at": now,
-                },
-            )
+                }
+                for request in requests
+            ],
         )
 
     async def claim(

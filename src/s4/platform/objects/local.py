@@ -4,7 +4,8 @@ Every write goes to a file of its own in `.tmp/`, is synced, and only then gets 
 replace, by `link` where it must not, since `link` fails when the name exists and the kernel decides the race. Then
 the directory is synced, and each of its parents, because another process may have made one of them a moment ago
 and not synced it yet; a clean directory costs microseconds. So whatever was acknowledged survives a power cut, and a
-crash at any step leaves nothing but a file in `.tmp/`, which the next start sweeps once it is a day old.
+crash at any step leaves nothing but a file in `.tmp/`, which the next start sweeps once it is a day old. Whoever writes
+many objects and can look at each of them again, as a restore does, has them synced together at the end.
 
 The engine's tables live under the same root and are written by the engine itself.
 """
@@ -69,8 +70,11 @@ class LocalBackend:
     async def create(self, key: ObjectKey, data: bytes) -> bool:
         return await self.run(lambda: self._create(key, data))
 
-    async def put(self, key: ObjectKey, data: bytes) -> None:
-        await self.run(lambda: self._put(key, data))
+    async def put(self, key: ObjectKey, data: bytes, *, lasting: bool = True) -> None:
+        await self.run(lambda: self._put(key, data, lasting=lasting))
+
+    async def make_last(self) -> None:
+        await self.run(os.sync)  # of everything at once: some thousand objects one by one take longer by far
 
     async def storage_class(self, key: ObjectKey) -> str | None:  # noqa: ARG002 - a directory has none
         return None
@@ -115,10 +119,10 @@ class LocalBackend:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _put(self, key: ObjectKey, data: bytes) -> None:
-        temporary = self._write_temporary(data)
+    def _put(self, key: ObjectKey, data: bytes, *, lasting: bool) -> None:
+        temporary = self._write_temporary(data, lasting=lasting)
         try:
-            self.publish(temporary, self._root / key, os.replace)
+            self.publish(temporary, self._root / key, os.replace, lasting=lasting)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -136,25 +140,29 @@ class LocalBackend:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def publish(self, temporary: Path, target: Path, give_name: Callable[[Path, Path], None]) -> bool:
+    def publish(
+        self, temporary: Path, target: Path, give_name: Callable[[Path, Path], None], *, lasting: bool = True
+    ) -> bool:
         """Gives the synced `temporary` its name, for good. True, or what `give_name` raises."""
         for _ in range(_PUBLISH_ATTEMPTS_MAX):
             with suppress(FileNotFoundError):  # pruned under us
                 if _made(target.parent):
                     give_name(temporary, target)
-                    self._sync_up(target.parent)
+                    if lasting:
+                        self._sync_up(target.parent)
                     return True
         raise NotADirectoryError(errno.ENOTDIR, "The directory of an object cannot be made", str(target.parent))
 
     def target(self, key: ObjectKey) -> Path:
         return self._root / key
 
-    def _write_temporary(self, data: bytes) -> Path:
+    def _write_temporary(self, data: bytes, *, lasting: bool = True) -> Path:
         file = _open_for_writing(self._temporary_path())
         try:
             with file:
                 file.write(data)
-                _sync_file(file)
+                if lasting:
+                    _sync_file(file)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
@@ -173,7 +181,9 @@ class LocalBackend:
             file.close()
             raise beyond_end(info.size)
         file.seek(start)
-        return _LocalReading(self, file, info, start, info.size if end is None else min(end, info.size))
+        reading = _LocalReading(self, file, info, start, info.size if end is None else min(end, info.size))
+        reading.read_if_small()
+        return reading
 
     def _head(self, key: ObjectKey) -> ObjectInfo:
         path = self._root / key
@@ -244,7 +254,8 @@ class LocalBackend:
 
 
 class _LocalReading:
-    """An open file. The lock keeps it open under a read whose caller has gone."""
+    """An open file. The lock keeps it open under a read whose caller has gone. What fits into one chunk is read when it
+    is opened: a hop to a thread takes longer than that."""
 
     def __init__(self, backend: LocalBackend, file: BinaryIO, info: ObjectInfo, start: int, end: int) -> None:
         self.info = info
@@ -254,12 +265,22 @@ class _LocalReading:
         self._file = file
         self._left = end - start
         self._lock = threading.Lock()
+        self._whole: bytes | None = None
+
+    def read_if_small(self) -> None:
+        if self._left <= _READ_BYTES:
+            with self._file:
+                self._whole = self._file.read(self._left)
 
     async def next_chunk(self) -> bytes:
-        return await self._backend.run(self._read)
+        if self._whole is None:
+            return await self._backend.run(self._read)
+        chunk, self._whole = self._whole, b""
+        return chunk
 
     async def close(self) -> None:
-        await self._backend.run(self._close)
+        if self._whole is None:
+            await self._backend.run(self._close)
 
     def _read(self) -> bytes:
         with self._lock:

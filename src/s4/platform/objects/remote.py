@@ -82,9 +82,12 @@ class RemoteBackend:
             return False
         return True
 
-    async def put(self, key: ObjectKey, data: bytes) -> None:
+    async def put(self, key: ObjectKey, data: bytes, *, lasting: bool = True) -> None:  # noqa: ARG002 - it always is
         with _errors_told(key):
             await obstore.put_async(self._store, self._path(key), data, use_multipart=False)
+
+    async def make_last(self) -> None:
+        """A store answers when it is."""
 
     async def open_upload(self, key: ObjectKey, *, storage_class: str | None = None) -> "_RemoteWriting":
         attributes: Attributes = {"Storage-Class": storage_class} if storage_class is not None else {}

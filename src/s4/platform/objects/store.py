@@ -103,13 +103,17 @@ class ObjectStore:
                 metrics.COMMITS.labels(outcome).inc()
         return CreateOutcome.TAKEN if outcome == "taken" else CreateOutcome.CREATED
 
-    async def put(self, key: ObjectKey, data: bytes) -> None:
-        """Writes a whole small object over whatever is there. For what can be made again."""
+    async def put(self, key: ObjectKey, data: bytes, *, lasting: bool = True) -> None:
+        """Writes a whole small object over whatever is there. For what can be made again. Not `lasting`: a power cut
+        may still undo or damage it, until `make_last` has returned."""
         _check(key)
         self._refuse_if_closed()
         async with self._operation("put"):
-            await self._backend.put(key, data)
+            await self._backend.put(key, data, lasting=lasting)
         self._written(key, len(data))
+
+    async def make_last(self) -> None:
+        await self._backend.make_last()
 
     def upload(self, key: ObjectKey) -> AbstractAsyncContextManager["Upload"]:
         """Streams an object of unknown length; nothing is visible before its `commit`.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from s4.domains.documents.models import idempotency_keys
 from s4.kernel.ids import DocumentId, TenantId
 from s4.platform.chains import Head
-from s4.platform.database import Connection, upsert
+from s4.platform.database import Connection, adding
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +24,27 @@ class RememberedAnswer:
     created_at: datetime
 
 
-async def remember(connection: Connection, head: Head) -> None:
-    """From the head, so that it survives a crash between commit and settlement."""
-    said = head.body["idempotency"]
-    values = {
-        "fingerprint": said["fingerprint"],
-        "document_id": head.subject.subject_id,
-        "revision": head.revision,
-        "answer": {name: value for name, value in head.body.items() if name != "idempotency"}
-        | {"created": said["created"]},
-        "created_at": head.committed_at,
-    }
-    identity = {"tenant_id": head.subject.tenant_id, "key_hash": said["key_hash"]}
-    await connection.execute(
-        upsert(connection, idempotency_keys, identity | values, conflict=list(identity), update=values)
-    )
+async def remember(connection: Connection, *heads: Head) -> None:
+    """From the heads, so that it survives a crash between commit and settlement."""
+    values = [
+        {
+            "tenant_id": head.subject.tenant_id,
+            "key_hash": said["key_hash"],
+            "fingerprint": said["fingerprint"],
+            "document_id": head.subject.subject_id,
+            "revision": head.revision,
+            "answer": {name: value for name, value in head.body.items() if name != "idempotency"}
+            | {"created": said["created"]},
+            "created_at": head.committed_at,
+        }
+        for head in heads
+        for said in [head.body["idempotency"]]
+    ]
+    if values:
+        identity = ("tenant_id", "key_hash")
+        replaced = [name for name in values[0] if name not in identity]
+        statement = adding(connection, idempotency_keys, conflict=identity, added=[], replaced=replaced)
+        await connection.execute(statement, sorted(values, key=itemgetter("key_hash")))
 
 
 async def find(connection: Connection, tenant_id: TenantId, key_hash: str) -> RememberedAnswer | None:

@@ -57,13 +57,14 @@ async def change(connection: Connection, version_id: VersionId, room: Room) -> N
     )
 
 
-async def drop(connection: Connection, version_id: VersionId) -> Room:
+async def drop(connection: Connection, *version_ids: VersionId) -> Room:
     """Answers with the room that was reserved, which is none when there was no reservation."""
-    held = await lock(connection, version_id)
-    if held is None:
-        return Room(0)
-    await connection.execute(sa.delete(upload_reservations).where(_OF.version_id == version_id))
-    return held
+    of_them = _OF.version_id.in_(version_ids)
+    found = sa.select(upload_reservations).where(of_them).order_by(_OF.version_id).with_for_update()
+    held = [_room(row) for row in await connection.execute(found)]
+    if held:
+        await connection.execute(sa.delete(upload_reservations).where(of_them))
+    return Room(sum(room.size_bytes for room in held), sum(room.documents for room in held))
 
 
 async def is_under_way(connection: Connection, tenant_id: TenantId, key_hash: str, *, other_than: VersionId) -> bool:

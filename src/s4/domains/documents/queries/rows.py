@@ -1,6 +1,6 @@
 """The catalog's row of a document, and its flattened metadata."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,6 +54,14 @@ async def lock(connection: Connection, tenant_id: str, document_id: str) -> sa.R
     return found.one_or_none()
 
 
+async def lock_all(connection: Connection, tenant_id: str, document_ids: Collection[str]) -> set[str]:
+    """Locks the rows of those that have one, in the order of their ids, and answers with these."""
+    d = documents.c
+    of_them = d.tenant_id == tenant_id, d.document_id.in_(document_ids)
+    found = sa.select(d.document_id).where(*of_them).order_by(d.document_id).with_for_update()
+    return set((await connection.execute(found)).scalars())
+
+
 async def find(connection: Connection, tenant_id: str, document_id: str) -> sa.Row[Any] | None:
     """The row in whatever state."""
     found = await connection.execute(
@@ -91,6 +99,17 @@ async def put(connection: Connection, values: dict[str, Any]) -> None:
     await connection.execute(upsert(connection, documents, PROCESSING | values, conflict=identity, update=update))
 
 
+async def add_all(
+    connection: Connection, rows: Sequence[dict[str, Any]], fields: Mapping[str, Sequence[FieldValue]]
+) -> None:
+    """Of documents that have no row yet, all of one tenant. `fields`: their metadata, flattened."""
+    await connection.execute(sa.insert(documents), [PROCESSING | row for row in rows])
+    tenant_id = rows[0]["tenant_id"]
+    flat = [row for document_id, values in fields.items() for row in _field_rows(tenant_id, document_id, values)]
+    if flat:
+        await connection.execute(sa.insert(document_fields), flat)
+
+
 async def update(connection: Connection, tenant_id: str, document_id: str, **values: Any) -> None:
     await connection.execute(
         sa.update(documents)
@@ -120,21 +139,24 @@ async def replace_fields(
         )
     )
     if values:
-        rows = [
-            {
-                "tenant_id": tenant_id,
-                "document_id": document_id,
-                "field": value.field,
-                "ordinal": ordinal,
-                "type": value.type,
-                "in_list": value.in_list,
-                "text_value": value.text,
-                "text_prefix": value.text[:TEXT_PREFIX_CHARS] if value.text is not None else None,
-                "number_value": value.number,
-            }
-            for ordinal, value in enumerate(values)
-        ]
-        await connection.execute(sa.insert(document_fields), rows)
+        await connection.execute(sa.insert(document_fields), _field_rows(tenant_id, document_id, values))
+
+
+def _field_rows(tenant_id: str, document_id: str, values: Sequence[FieldValue]) -> list[dict[str, Any]]:
+    return [
+        {
+            "tenant_id": tenant_id,
+            "document_id": document_id,
+            "field": value.field,
+            "ordinal": ordinal,
+            "type": value.type,
+            "in_list": value.in_list,
+            "text_value": value.text,
+            "text_prefix": value.text[:TEXT_PREFIX_CHARS] if value.text is not None else None,
+            "number_value": value.number,
+        }
+        for ordinal, value in enumerate(values)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s4.entrypoints.cli.transfer.manifest import Manifest
 from s4.entrypoints.cli.transfer.outcomes import Action, Failure, Outcome, failure_of
 from s4.entrypoints.cli.transfer.selection import Selection
 
@@ -91,8 +92,7 @@ class Finder:
     selection: Selection = field(default_factory=Selection)
     name: str | None = None
     """In place of the name of the only path, a file."""
-    manifest: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Metadata by path below the directory."""
+    manifest: Manifest = field(default_factory=Manifest)
     covered: list[str] = field(default_factory=list)
     files_found: int = 0
 
@@ -163,7 +163,7 @@ class Finder:
 
     def _file(self, path: Path, relative: str) -> LocalFile | Outcome:
         try:
-            return LocalFile(path, key_for(self.prefix, relative), self.manifest.get(relative, {}))
+            return LocalFile(path, key_for(self.prefix, relative), self.manifest.of(relative))
         except UnfitKey as unfit:
             return Outcome(path=str(path), action=Action.REFUSED, failure=unfit.failure)
 

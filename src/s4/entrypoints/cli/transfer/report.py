@@ -11,6 +11,7 @@ from s4.kernel.units import human_size
 
 LISTED_FAILURES_MAX = 100
 """A screen or two; `--json` names all, and `s4 ls --status failed` those of the server."""
+UNMATCHED_SHOWN_MAX = 5
 _WORDS = {
     Action.UPLOADED: "uploaded",
     Action.REPLACED: "replaced",
@@ -38,6 +39,8 @@ class Report:
         """Whether something that was asked for was not done, with a note that says so."""
         self.stopped: Failure | None = None
         """Why not everything was tried."""
+        self.unmatched: list[str] = []
+        """Paths that a manifest names, and the source has not."""
         self._counts: Counter[Action] = Counter()
         self._named: list[Outcome] = []
         self._unsaid = 0
@@ -80,6 +83,9 @@ class Report:
             print_note(f"… and {self._unsaid} more: --json names all.")
         if self.stopped is not None:
             print_note(f"Stopped, and the rest was not tried: {self.stopped.message}")
+        if self.unmatched:
+            shown = ", ".join(self.unmatched[:UNMATCHED_SHOWN_MAX])
+            print_note(f"The manifest names {len(self.unmatched)} that were not looked at: {shown}.")
         sent = "to send" if self._dry_run else "sent"
         print_line(f"{self._numbers().capitalize()}; {human_size(self._sent_bytes)} {sent} in {seconds:.1f} s.")
         if self._unfinished and not self._dry_run:
@@ -106,6 +112,7 @@ class Report:
             "failed": self.failed,
             "not_searchable_yet": self._unfinished,
             "extra": self.extra,
+            "manifest_unmatched": len(self.unmatched),
             "sent_bytes": self._sent_bytes,
             "seconds": round(seconds, 3),
             "dry_run": self._dry_run,

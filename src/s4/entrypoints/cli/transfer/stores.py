@@ -1,22 +1,21 @@
-"""Objects of a bucket as files to upload, and what a manifest says of them.
+"""Objects of a bucket as files to upload.
 
 An object is listed with its size and its ETag, and no SHA-256. So one whose size is that of its document is fetched and
 hashed before it counts as the same, unless a record of an earlier run says which ETag had which hash.
 """
 
 import asyncio
-import csv
 import errno
 import hashlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s4.entrypoints.cli.options import WrongUsage, scalar
 from s4.entrypoints.cli.transfer.files import UnfitKey, key_for
+from s4.entrypoints.cli.transfer.manifest import Manifest
 from s4.entrypoints.cli.transfer.outcomes import Action, Failure, Outcome
 from s4.entrypoints.cli.transfer.selection import Selection
 from s4.kernel.errors import S4Error as StoreError
@@ -25,9 +24,6 @@ from s4.kernel.keys import EVERYTHING, ObjectKey
 if TYPE_CHECKING:
     from s4.entrypoints.cli.transfer.documents import KnownDocument
     from s4.platform.objects import ObjectInfo, ObjectStore
-
-MANIFEST_PATH = "path"
-"""The column, or the field, that says of which file a line speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +41,9 @@ class Record:
         self._path = path
         self._seen: dict[str, Seen] = {}
         if path is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n"):  # one that was cut off is found out again
-                    said = json.loads(line)
-                    self._seen[said["object"]] = Seen(said["etag"], said["sha256"])
+            for line in path.read_text(encoding="utf-8").split("\n")[:-1]:  # one that was cut off is found out again
+                said = json.loads(line)
+                self._seen[said["object"]] = Seen(said["etag"], said["sha256"])
 
     def sha256(self, info: "ObjectInfo") -> str | None:
         seen = self._seen.get(info.key)
@@ -70,7 +65,7 @@ class StoreFile:
     info: "ObjectInfo"
     path: str
     key: str
-    metadata: Mapping[str, Any]
+    metadata: dict[str, Any]
     record: Record
     _fetched: Path | None = None
     _sha256: str | None = None
@@ -121,7 +116,7 @@ class StoreFinder:
     url: str
     prefix: str
     record: Record
-    manifest: Mapping[str, Mapping[str, Any]]
+    manifest: Manifest
     selection: Selection = field(default_factory=Selection)
 
     async def __aiter__(self) -> AsyncIterator[StoreFile | Outcome]:
@@ -142,30 +137,4 @@ class StoreFinder:
                 failure = Failure("bad_name", "Its key has an empty part, such as `a//b`: rename it.")
                 yield Outcome(path=path, action=Action.REFUSED, failure=failure)
                 continue
-            yield StoreFile(self.store, info, path, key, self.manifest.get(info.key, {}), self.record)
-
-
-def read_manifest(path: Path | None) -> dict[str, dict[str, Any]]:
-    """Metadata by path below the source: CSV with a column `path`, or JSON lines with `path` and `metadata`. Raises
-    `WrongUsage`."""
-    if path is None:
-        return {}
-    if not path.is_file():
-        raise WrongUsage(f"There is no file {path}.")
-    found: dict[str, dict[str, Any]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                for row in csv.DictReader(file):
-                    name = row.pop(MANIFEST_PATH)
-                    found[name] = {field: scalar(value) for field, value in row.items() if field and value}
-            else:
-                for line in file:
-                    if line.strip():
-                        said = json.loads(line)
-                        found[said[MANIFEST_PATH]] = dict(said.get("metadata") or {})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WrongUsage(
-            f"{path} is no manifest: CSV with a column `path`, or JSON lines with `path` and `metadata`."
-        ) from error
-    return found
+            yield StoreFile(self.store, info, path, key, self.manifest.of(info.key), self.record)
