@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,11 @@ async def test_a_document_whose_head_the_backup_lacks_is_named_and_stays(tmp_pat
         async with was.source("backup") as source:
             done = await in_place(was, source)
             new = await beside(was, source)
+            tenant_id = was.acme.context.tenant_id
+            source._manifest = replace(source._manifest, lacking=(keys.tenant_head(tenant_id, 2),))
+            assert await source.tenants() == [tenant_id], "whoever goes back to it hears of it"
+            with pytest.raises(DataCorrupt, match="lacks its head"):
+                await source.tenant(tenant_id)
 
         assert await was.contents(was.acme) == before
         everything = Counted(4, sum(map(len, before.values())))
