@@ -184,7 +184,7 @@ class Creator:
                 except ObjectMissing:
                     return None  # it went between listing and copying; whether it may, `_lacking` decides
                 except DataCorrupt as error:
-                    log.error("backup.object_damaged", key=info.key, error=error.message)
+                    log.error("backup.object_damaged", object_key=info.key, error=error.message)
                 # The rest is worth keeping all the more, and so is what was copied while it was sound.
                 return former if former is not None and has_former and await self._was_sound(run, former) else None
 
@@ -277,7 +277,7 @@ class Creator:
         now = await take(self._database)
         lacking = [key for key in missing if now.still_expects(key)]
         for key in lacking:
-            log.error("backup.object_lacking", key=key)
+            log.error("backup.object_lacking", object_key=key)
         return lacking
 
     async def _finish(
