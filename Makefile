@@ -9,12 +9,12 @@ SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
 DOCUMENTS ?= 200
 CLUSTER_PACKAGES := haproxy
-OPS_PACKAGES := chromium chromium-driver pgbouncer iproute2 postgresql-15 prometheus prometheus-alertmanager python3-venv \
+OPS_PACKAGES := chromium chromium-driver iproute2 pgbouncer postgresql-15 prometheus prometheus-alertmanager python3-venv \
   strace syslog-ng-core syslog-ng-mod-http systemd $(CLUSTER_PACKAGES)
 DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clouds demo cluster test test-processes faults storm hostile isolation fuzz test-ops check format types lint imports licences \
+.PHONY: help setup clouds demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
   docs docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
@@ -79,8 +79,12 @@ fuzz: setup  ## The server against its OpenAPI document, with many examples and 
 
 test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer, haproxy, Prometheus, syslog-ng, strace; installed when it may
 	$(call debian,$(OPS_PACKAGES))
-	@kubectl kustomize --help >/dev/null || { echo "kubectl is missing, 1.27 or newer: Debian 12 has none."; exit 2; }
 	$(BIN)/python -m pytest -m ops
+
+test-kubernetes: setup clouds  ## The manifests of deploy/kubernetes: against the API's schemas, and run. Needs kubectl, which Debian 12 has not
+	@kubectl kustomize --help >/dev/null || { echo "kubectl is missing, 1.27 or newer: Debian 12 has none."; exit 2; }
+	$(call debian,$(OPS_PACKAGES))
+	$(BIN)/python -m pytest -m kubernetes
 
 check: lint types imports licences  ## Formatting, lint, types, import rules, licences
 

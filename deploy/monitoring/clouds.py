@@ -29,8 +29,9 @@ def written(runbooks: str, *, note: str, dumper: type[yaml.SafeDumper]) -> dict[
         if path.endswith(".json"):
             return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         # Leaves on one line: there is a bound for a template's size.
-        shape = {"sort_keys": False, "width": 10_000, "allow_unicode": True, "default_flow_style": None}
-        return note + yaml.dump(content, Dumper=Short, **shape)
+        shape: dict[str, Any] = {"sort_keys": False, "width": 10_000, "allow_unicode": True, "default_flow_style": None}
+        said: str = yaml.dump(content, Dumper=Short, **shape)
+        return note + said
 
     files = cloudwatch.files(runbooks) | google.files(runbooks)
     return {f"../{path}": text(path, content) for path, content in files.items()}

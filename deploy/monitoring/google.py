@@ -118,7 +118,8 @@ def _guides(memory: Alert, runbooks: str) -> dict[str, Any]:
     """The guide's example, with its service and its threshold."""
     assert memory.google is not None
     theirs = replace(memory, google=replace(memory.google, threshold=GUIDE_THRESHOLD))
-    return _filled(policy(theirs, runbooks), {"api_service": GUIDE_SERVICE})
+    filled: dict[str, Any] = _filled(policy(theirs, runbooks), {"api_service": GUIDE_SERVICE})
+    return filled
 
 
 def _filled(value: Any, names: Mapping[str, str]) -> Any:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.queries import write_deployment
 from s4.domains.tenants.models import tenants
 from s4.domains.usage import open_balance
-from s4.domains.usage.ledger import Grain
+from s4.domains.usage.ledger import Call, Grain
 from s4.domains.usage.models import usage_balances
 from s4.domains.usage.queries import writing
 from s4.entrypoints.configuration import Configuration, read_configuration
@@ -87,7 +88,7 @@ async def settled(catalog: Database, configuration: Configuration) -> Patient:
                 created_at=now, updated_at=now,
             )
         )  # fmt: skip
-        await catalog.transact(lambda c, each=tenant: open_balance(c, each))
+        await catalog.transact(partial(open_balance, tenant_id=tenant))
     patient.acme, *rest = names.values()
     patient.others = tuple(rest)
     leases = Leases(catalog, owner="scheduler", duration=HOUR)
@@ -231,7 +232,7 @@ async def searches_that_are_slow(patient: Patient) -> None:
             slow = tenant == patient.acme and back < 3
             amounts = {"requests": 50, "microseconds": 50 * (900_000 if slow else 40_000)}
             amounts |= dict.fromkeys(("refusals", "failures", "bytes_in", "bytes_out"), 0)
-            calls[writing.Call(tenant, hour - back * HOUR, "POST", "/search")] = amounts
+            calls[Call(tenant, hour - back * HOUR, "POST", "/search")] = amounts
     await patient.catalog.transact(lambda c: writing.add_endpoints(c, calls))
 
 

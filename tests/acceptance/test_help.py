@@ -107,7 +107,7 @@ def test_the_examples_of_servers_start_and_stop(folder: Path, environment: dict[
     running = []
     for line in lines:
         port = str(free_ports(1)[0])
-        arguments = shlex.split(re.sub(r"\b(8080|9100|9465)\b", port, line))
+        arguments = shlex.split(re.sub(r"\b(8080|9464|9465)\b", port, line))
         quick = {"S4_EMBEDDING_PROVIDER": "deterministic"}
         process = subprocess.Popen(
             arguments, cwd=folder, env=environment | quick, stderr=subprocess.PIPE, text=True, start_new_session=True

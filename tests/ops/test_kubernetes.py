@@ -16,7 +16,7 @@ from tests.factories.deployed import declared_settings, parse
 from tests.factories.kubernetes import FOLDER, Manifest, of_kind, rendered, templates
 from tests.factories.pages import page
 
-pytestmark = pytest.mark.ops
+pytestmark = pytest.mark.kubernetes
 
 CLOUDS = Path(__file__).parents[2] / ".venv-clouds" / "bin"
 OVERLAYS = sorted(path.name for path in (FOLDER / "overlays").iterdir())

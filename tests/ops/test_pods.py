@@ -26,7 +26,7 @@ from tests.factories.steady_load import steady_load
 from tests.factories.workloads import Replicas, Running, Service, addresses, service
 from tests.servers import PostgresServer, RedisServer, S3Server
 
-pytestmark = [pytest.mark.ops, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
 OBJECTS = rendered(FOLDER / "overlays" / "cluster")
 HERE = {

@@ -3,6 +3,8 @@ and never fed."""
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +154,22 @@ def test_a_metric_that_is_read_takes_values_by_each_of_its_labels() -> None:
     assert disk.samples[0].labels == {"part": "self", "direction": "read"}
     with pytest.raises(ValueError, match="zip"):
         metrics.PROCESS_DISK_BYTES.of({"self": 1})
+
+
+RARE = (
+    's4_index_checks_total{outcome="damaged"}',
+    's4_backup_runs_total{kind="drill",outcome="failed"}',
+    's4_sla_told_total{state="breached"}',
+    's4_webhook_deliveries_total{outcome="dead"}',
+    's4_reconciled_total{action="adopted"}',
+)
+
+
+def test_what_an_alert_waits_for_is_there_before_it_first_happens() -> None:
+    """A series that begins at 1 has not increased, for Prometheus."""
+    program = (
+        "from s4.platform.telemetry import metrics; from prometheus_client import generate_latest;"
+        "print(generate_latest().decode())"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert [f"{name} 0.0" in said for name in RARE] == [True] * len(RARE)

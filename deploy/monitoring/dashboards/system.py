@@ -111,7 +111,7 @@ _PROCESSES = Row(
         graph(
             "Extraction children",
             "0 while files wait: look for `extraction` in the log.",
-            {"{{instance}}": f"sum by (instance) (s4_extraction_children{{{_HERE}}})"},
+            {"{{instance}}": f"sum by (instance) (s4_extraction_processes{{{_HERE}}})"},
         ),
         graph(
             "Network errors",

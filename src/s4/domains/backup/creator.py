@@ -23,7 +23,7 @@ import structlog
 
 from s4 import __version__
 from s4.domains.audit.model import Batch
-from s4.domains.backup.model import LACKING_MAX, Entry, Manifest, Part, Sample, Work, backup_id, point_of
+from s4.domains.backup.model import LACKING_MAX, Entry, Manifest, Part, Sample, Work, backup_id, is_head, point_of
 from s4.domains.backup.place import Place, Traffic
 from s4.domains.backup.reading import read_together
 from s4.domains.backup.samples import Finds, choose
@@ -307,7 +307,7 @@ class Creator:
             parts=tuple(run.parts),
             counts=replace(run.snapshot.counts, objects=run.objects, object_bytes=run.object_bytes),
             samples=listed_samples,
-            lacking=tuple(lacking[:LACKING_MAX]),
+            lacking=tuple(sorted(lacking, key=lambda key: not is_head(key))[:LACKING_MAX]),
             work=work,
         )
         failpoint("backup.ready")

@@ -29,7 +29,7 @@ DataDir = Annotated[
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(epilog=examples("s4 serve --data-dir s4-data --port 8080"))(serve)
-    app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9100"))(worker)
+    app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9464"))(worker)
     app.command(epilog=examples("s4 exporter --data-dir s4-data --port 9465"))(exporter)
     app.command(epilog=examples("s4 migrate --data-dir s4-data", "s4 migrate --pre"))(migrate)
 

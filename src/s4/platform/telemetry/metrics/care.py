@@ -39,6 +39,8 @@ RECONCILED = Counter(
     "trickle means crashes; `recounted` at all means a bug.",
     ["action"],
 )
+for _action in ("adopted", "abandoned", "released", "requeued"):
+    RECONCILED.labels(_action)  # from 0 on: a series that begins at 1 has not increased
 OWN_ROWS = Gauge(
     "s4_own_data_rows",
     "Rows that S4 keeps of its own, by kind (jobs, events, deliveries, mails, ledger, endpoints, errors, idempotency, "
@@ -89,6 +91,8 @@ BACKUP_RUNS = Counter(
     "in the log.",
     ["kind", "outcome"],
 )
+for _kind in ("backup", "verify", "drill"):
+    BACKUP_RUNS.labels(_kind, "failed")
 DRILL_LAST = Gauge(
     "s4_backup_drill_timestamp_seconds",
     "When the last drill ended, as Unix time, however it ended; 0: there was none. Months ago: run `s4 backup drill`.",

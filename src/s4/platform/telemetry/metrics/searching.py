@@ -29,6 +29,8 @@ INDEX_CHECKS = Counter(
     "deletes or changes objects below `indices/`, or whether the store loses them.",
     ["outcome"],
 )
+for _outcome in ("damaged", "deferred"):
+    INDEX_CHECKS.labels(_outcome)  # from 0 on: a series that begins at 1 has not increased
 INDEX_REREADS = Counter(
     "s4_search_rereads_total",
     "Searches repeated because the table's version moved meanwhile. Most of them: raise `S4_INDEX_GRACE_SECONDS`.",

@@ -105,6 +105,7 @@ SLA_TOLD = Counter(
     "Tenants that were told that their month is `at_risk` or `breached`: `s4 sla` says whose, `s4 sla report` why.",
     ["state"],
 )
+SLA_TOLD.labels("breached")  # from 0 on: a series that begins at 1 has not increased
 
 # -- webhooks
 WEBHOOK_DELIVERIES = Counter(
@@ -113,6 +114,7 @@ WEBHOOK_DELIVERIES = Counter(
     "(took longer than its claim). `dead` rising: tenants' endpoints are away; the log names the webhooks.",
     ["outcome"],
 )
+WEBHOOK_DELIVERIES.labels("dead")
 WEBHOOK_OLDEST_SECONDS = Gauge(
     "s4_webhook_oldest_pending_seconds",
     "Age of the oldest event that is still to be delivered. Hours: an endpoint is away; of all webhooks at once: the "
