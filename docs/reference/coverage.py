@@ -41,8 +41,8 @@ def _head(said: Table) -> list[str]:
         f"S4 answers an operations guide. This is what it asks for, by {len(said['requirement'])} requirements, by its",
         f"lines and by its {len(said['block'])} code blocks: where each is, and what shows it. Tests are files below",
         "`tests`. `make test` runs those of `unit`, `api` and `contracts` and most others; `make test-processes` what",
-        "starts and kills processes; `make test-ops` and `make test-kubernetes` those of `ops`;",
-        "`make faults` and `make isolation` the rest. The guide's chapters with commands: [handbook](../guide/handbook.md).",
+        "starts and kills processes; `make test-ops` and `make test-kubernetes` those of `ops`; `make faults` and",
+        "`make isolation` the rest. The guide's chapters with commands: [handbook](../guide/handbook.md).",
     ]
 
 
