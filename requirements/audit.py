@@ -1,4 +1,4 @@
-"""The audit of what is locked: `make audit`. Asks a vulnerability service about every pin and says what it could not ask.
+"""The audit of what is locked: `make audit`. Asks a service about every pin, and says what it could not ask.
 
 pip-audit ends with 0 and "No known vulnerabilities found" when its service knew none of the packages, which is what a
 mirror or a proxy without that data answers. So the answer is believed only if the same service, asked in the same run,

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 from s4.kernel.backup_settings import BackupSettings
 from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.leaving_settings import LeavingSettings
+from s4.kernel.price_settings import PriceSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
 from s4.kernel.setting_values import (
@@ -35,7 +36,9 @@ from s4.kernel.units import GIB, KIB, MIB
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
-class Settings(RequestSettings, ReplicaSettings, LeavingSettings, StoreSettings, KeepingSettings, BackupSettings):
+class Settings(
+    RequestSettings, ReplicaSettings, LeavingSettings, StoreSettings, KeepingSettings, BackupSettings, PriceSettings
+):
     """One value object for a whole process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
