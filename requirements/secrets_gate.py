@@ -1,4 +1,4 @@
-"""The gate for secrets: `make secrets`. No file that is tracked holds something that looks like a credential.
+"""Looks for credentials: `make secrets`. No file that is tracked holds something that looks like one.
 
 The forms are detect-secrets'. Each finding is either a secret, which is then to be revoked and not only removed, or a
 line of `requirements/known-secrets.toml`, with the reason why it is none. Files are told by their path, findings by
