@@ -10,14 +10,15 @@ SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
 DOCUMENTS ?= 200
 CLUSTER_PACKAGES := haproxy
-OPS_PACKAGES := chromium chromium-driver pgbouncer postgresql-15 systemd $(CLUSTER_PACKAGES)
+OPS_PACKAGES := chromium chromium-driver iproute2 pgbouncer postgresql-15 prometheus prometheus-alertmanager python3-venv \
+  strace syslog-ng-core syslog-ng-mod-http systemd $(CLUSTER_PACKAGES)
 DIST ?= dist
 AUDIT_FLAGS ?=
 LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clouds auditing demo cluster test test-processes faults storm hostile isolation fuzz test-ops check format types lint imports licences secrets \
-  audit sbom docs-reference eval drill bench bench-scale soak lock build package-test clean
+.PHONY: help setup clouds auditing demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
+  secrets audit sbom docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -86,9 +87,14 @@ isolation: setup  ## The isolation matrix, and every mutant that it must find ou
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz
 
-test-ops: setup clouds auditing  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer and haproxy, which it installs when it may
+test-ops: setup clouds auditing  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer, haproxy, Prometheus, syslog-ng, strace; installed when it may
 	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m ops
+
+test-kubernetes: setup clouds  ## The manifests of deploy/kubernetes: against the API's schemas, and run. Needs kubectl, which Debian 12 has not
+	@kubectl kustomize --help >/dev/null || { echo "kubectl is missing, 1.27 or newer: Debian 12 has none."; exit 2; }
+	$(call debian,$(OPS_PACKAGES))
+	$(BIN)/python -m pytest -m kubernetes
 
 check: lint types imports licences secrets  ## Formatting, lint and static security, types, import rules, licences, secrets
 
@@ -123,6 +129,9 @@ format: setup  ## Format and mend what can be mended
 docs-reference: setup  ## Write the generated pages of docs/reference anew
 	$(BIN)/python docs/reference/generate.py
 
+monitoring: setup  ## Write the files of deploy/monitoring anew: rules, alerts, dashboards; RUNBOOKS=https://… where docs/runbooks is
+	$(BIN)/python -m deploy.monitoring.generate $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
+
 eval: setup  ## Retrieval quality: make eval DATA=path/to/cranfield
 	@test -n "$(DATA)" || { echo "Say where the collection is: make eval DATA=path/to/cranfield"; exit 2; }
 	$(BIN)/python benchmarks/evaluate.py $(DATA)
@@ -149,6 +158,9 @@ lock: setup  ## Compile requirements/*.lock anew
 	  --output-file requirements/dev.lock
 	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/clouds.in --output-file requirements/clouds.lock
+	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements/build.in --constraints requirements/dev.lock \
+	  --output-file requirements/build.lock
 	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/audit.in --output-file requirements/audit.lock
 

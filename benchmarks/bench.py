@@ -29,6 +29,7 @@ import rolling
 import scaling
 import searching
 import suffering
+import telling
 import uploading
 import uvloop
 from figures import print_facts, print_heading, print_text
@@ -61,6 +62,7 @@ PARTS: dict[str, Run] = {
     "pipeline": _part(uploading.pipeline, uploading.FULL, uploading.QUICK),
     "search": _part(_on_our_loop(searching.searches), searching.FULL, searching.QUICK),
     "overhead": _part(_on_our_loop(overhead.overhead), overhead.FULL, overhead.QUICK),
+    "telling": _part(_on_our_loop(telling.telling), telling.FULL, telling.QUICK),
     "neighbours": _part(neighbours.neighbours, neighbours.FULL, neighbours.QUICK),
     "suffering": _part(suffering.suffering, suffering.FULL, suffering.QUICK),
     "pressure": _part(pressure.pressure, pressure.FULL, pressure.QUICK),

@@ -11,6 +11,7 @@ from tests.factories.control_groups import ControlGroup, control_group
 from tests.factories.files import docx, pdf, pptx, zipped
 from tests.factories.provider import proxy_in_thread
 from tests.factories.steady_load import Answered, steady_load
+from tests.factories.tenantry import settle
 from tests.fault_proxy import Fault, FaultProxy, Mode
 from tests.servers import PostgresServer, S3Server, postgres, seaweedfs
 
@@ -30,6 +31,7 @@ __all__ = [
     "proxy_in_thread",
     "running_cluster",
     "seaweedfs",
+    "settle",
     "steady_load",
     "zipped",
 ]

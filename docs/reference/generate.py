@@ -34,7 +34,9 @@ from s4.kernel.units import human_size, parse_size
 from s4.platform.database import migrate
 from s4.platform.http.routing import S4Route
 from s4.platform.security.sealing import FORM as SEALED_FORM
-from s4.platform.telemetry import metrics
+from s4.platform.telemetry.events import CONTEXT, EVENTS, FIELDS, Event, keeping, serving
+from s4.platform.telemetry.metrics import care, dependencies, pipeline, process, requests, searching, tenants
+from s4.platform.telemetry.metrics.buckets import Read
 
 HERE = Path(__file__).parent
 _SOURCE = Path(s4.__file__).parent
@@ -69,24 +71,62 @@ def metrics_page() -> str:
     """Every metric of the catalogue."""
     page = [
         *_head("Metrics"),
-        *_prose("""`GET /metrics` answers in Prometheus's text format. Every sample bears the label `process` (`api`, or
-            `worker` for the worker that `s4 serve` runs); a worker of its own, started with `--metrics-port`, answers
-            without it. Labels are bounded sets: there is none for a tenant, a key or a path. The client library adds
-            `process_*` and `python_*`."""),
+        *_prose("""`GET /metrics` answers in Prometheus's text format. Of `s4 serve` every sample bears the label
+            `process` (`api`, or `worker` for the worker that it runs); a worker of its own answers without it. Labels
+            are bounded sets: there is none for a key or a path, and tenants are named in `s4_top_tenant_*` and by the
+            exporter only. The client library adds `process_*` and `python_*`. Who answers where, and how several are
+            added up: [metrics](../guide/metrics.md)."""),
     ]
     section: str | None = None
-    names = [name for name, value in vars(metrics).items() if hasattr(value, "describe") and name.isupper()]
-    for name, found in _by_section(metrics, names):
-        if found != section:
-            section = found
-            page += ["", f"## {section.capitalize()}", ""]
-            page += _table_head("metric", "type", "labels", "meaning")
-        metric = vars(metrics)[name]
-        described = metric.describe()[0]
-        suffix = "_total" if described.type == "counter" else ""
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        page.append(_row(f"`{described.name}{suffix}`", described.type, labels, described.documentation))
+    for subject in (process, requests, dependencies, pipeline, searching, tenants, care):
+        names = [name for name, value in vars(subject).items() if hasattr(value, "describe") and name.isupper()]
+        for name, found in _by_section(subject, names):
+            if found != section:
+                section = found
+                page += ["", f"## {section.capitalize()}", ""]
+                page += _table_head("metric", "type", "labels", "meaning")
+            page.append(_metric_row(vars(subject)[name]))
     return _page(page)
+
+
+def events_page() -> str:
+    """Every event of the log, and the glossary of their fields."""
+    page = [
+        *_head("Events of the log"),
+        *_prose("""Each is one line: `event_type` is its name, and what is named under *details* stands in `details`, as
+            far as it is known. What a line is, in which formats it comes, and where it goes:
+            [the guide](../guide/logs.md). What libraries say is filed under their logger's name, with `message` and
+            `exception`."""),
+    ]
+    section: str | None = None
+    for module in (serving, keeping):
+        for each, found in _events(module):
+            if found != section:
+                section = found
+                page += ["", f"## {section.capitalize()}", ""]
+                page += _table_head("event", "level", "details", "meaning", "what to do")
+            named = ", ".join(f"`{name}`" for name in each.fields)
+            page.append(_row(f"`{each.name}`", ", ".join(each.levels), named, each.meaning, each.do))
+    page += [
+        "",
+        "## Fields",
+        "",
+        *_prose("""A name has the same type in every event. These may stand in any event of a
+        job or a request, beside `tenant_id`, `request_id` and `trace_id`:"""),
+        "",
+    ]
+    for glossary in (CONTEXT, FIELDS):
+        page += ["", *_table_head("field", "type", "meaning")]
+        page += [_row(f"`{name}`", _json_type(each.example), each.meaning) for name, each in sorted(glossary.items())]
+    return _page(page)
+
+
+def _metric_row(metric: Any) -> str:
+    described = metric.describe()[0]
+    suffix = "_total" if described.type == "counter" else ""
+    labels = metric.labels if isinstance(metric, Read) else metric._labelnames
+    named = ", ".join(f"`{label}`" for label in labels)
+    return _row(f"`{described.name}{suffix}`", described.type, named, described.documentation)
 
 
 def errors_page() -> str:
@@ -189,6 +229,7 @@ def formats_page() -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
+    "events.md": events_page,
     "errors.md": errors_page,
     "routes.md": routes_page,
     "cli.md": cli_page,
@@ -258,6 +299,21 @@ def _meaning(field: FieldInfo) -> str:
     is_enum = isinstance(field.annotation, type) and issubclass(field.annotation, enum.Enum)
     said = (field.annotation.__doc__ or "") if is_enum and field.annotation is not None else ""
     return said if "`" in said else ""
+
+
+def _events(module: types.ModuleType) -> Iterator[tuple[Event, str]]:
+    """In the order of the source, each with its section."""
+    section = ""
+    for line in inspect.getsource(module).splitlines():
+        if match := _SECTION.match(line):
+            section = match[1]
+        elif match := re.match(r'    event\("([a-z_.]+)"', line):
+            yield EVENTS[match[1]], section
+
+
+def _json_type(example: object) -> str:
+    names = {str: "text", int: "whole number", float: "number", list: "list", dict: "object"}
+    return names[type(example)]
 
 
 # -- errors

@@ -13,12 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from s4.domains.audit import Sealer
-from s4.domains.backup import BackupService, Retention, erased_by_place, queries
+from s4.domains.backup import BackupService, Erased, Retention, erased_by_place, queries
 from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.maintenance.deployment import write
 from s4.domains.maintenance.holds import Holds
 from s4.domains.maintenance.model import REBUILDING
 from s4.domains.plans import Plan
+from s4.domains.tenants import NewTenant
 from s4.entrypoints.bootstrap import RANDOM, make_backups, open_place, open_worker
 from s4.kernel import keys
 from s4.kernel.errors import Unavailable
@@ -27,7 +28,7 @@ from s4.kernel.settings import Settings
 from s4.platform.database import Connection, Database
 from s4.platform.jobs.models import jobs
 from tests.acceptance.conftest import Command, Done
-from tests.acceptance.test_backup import KEY, LaterClock, place_settings
+from tests.acceptance.test_backup import KEY, LaterClock, filled, place_settings, restored, settings_of
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER
 
@@ -238,3 +239,71 @@ async def test_a_receipt_names_backups_that_the_server_was_not_told_of(tmp_path:
     if kind == "beside":
         async with open_place(settings) as place:
             assert (await erased_by_place(place, manifest)).erased.covers(tenant_id, None)
+
+
+LOSSES = ("document", "tenant", "plan")
+
+
+@pytest.mark.parametrize("what", LOSSES)
+async def test_what_was_lost_before_it_was_backed_up_is_told_and_keeps_nothing_else_back(
+    tmp_path: Path, what: str
+) -> None:
+    """Its only head is gone: the rest can be served, whatever was counted then."""
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        await house.core.plans.create(OWNER, Plan("gold", "Gold"))
+        _, key = await house.core.tenants.create(OWNER, NewTenant("Initech", None, None, "gold"))
+        lone = await house.known(key)
+        document = await house.put(lone, "one", "Initech's only text.")
+        await house.work()
+        tenant_id = lone.context.tenant_id
+        heads = {
+            "document": keys.document_head(tenant_id, document.document_id, 1),
+            "tenant": keys.tenant_head(tenant_id, 1),
+            "plan": keys.system_head(Collection.PLANS, "gold", 1),
+        }
+        await house.core.store.delete([heads[what]])
+        manifest = await backups.create()
+        settings = settings_of(tmp_path, "fresh", house)
+
+    assert manifest.lacking == (heads[what],)
+    done = await restored(settings)
+
+    assert done.ok, done.problems
+    assert any(heads[what] in said for said in done.damaged)
+    async with open_house(tmp_path / "fresh") as fresh:
+        assert (await fresh.core.tenants.ids()) != []
+
+
+async def test_more_than_was_lost_is_missing_and_nothing_is_switched_on(tmp_path: Path) -> None:
+    """What the backup lacked explains one document, not two."""
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        acme = await house.tenant("Initech")
+        lost = await house.put(acme, "one", "a text")
+        await house.work()
+        await house.core.store.delete([keys.document_head(acme.context.tenant_id, lost.document_id, 1)])
+        made = await backups.create()
+        settings = settings_of(tmp_path, "fresh", house)
+        async with open_place(house.core.settings) as place:
+            counts = replace(made.counts, documents=made.counts.documents + 1)
+            await place.put_manifest(replace(made, counts=counts))
+
+    done = await restored(settings)
+
+    assert any("documents, and there were" in said for said in done.problems)
+
+
+async def test_bytes_that_an_erased_tenant_had_lost_keep_nobody_else_back(tmp_path: Path) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        gone = await house.tenant("Erased")
+        document = await house.put(gone, "secret", "nobody may read this")
+        await house.work()
+        async for info in house.core.store.list(keys.tenant(gone.context.tenant_id)):
+            if info.key.endswith("/content"):
+                await house.core.store.delete([info.key])
+        manifest = await backups.create()
+        settings = settings_of(tmp_path, "fresh", house)
+
+    assert any(document.document_id in key for key in manifest.lacking)
+    done = await restored(settings, Erased(frozenset({gone.context.tenant_id})))
+
+    assert done.ok, done.problems

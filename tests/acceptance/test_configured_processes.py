@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
+from tests.factories.events import assert_lines
 from tests.faults.test_processes import worker_of
 from tests.servers import PostgresServer, free_ports
 
@@ -86,8 +87,10 @@ def s4(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_a_start_with_a_wrong_setting_ends_with_a_sentence(tmp_path: Path) -> None:
     done = s4("serve", "--config", str(tmp_path / "none.toml"), S4_DATA_DIR=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == (
-        f"Error: The configuration does not work: The configuration file {tmp_path / 'none.toml'} does not exist.\n"
+    (line,) = assert_lines(done.stderr.splitlines(keepends=True), services={"api"})
+    assert line["event_type"] == "process.failed"
+    assert line["details"]["error"] == (
+        f"The configuration does not work: The configuration file {tmp_path / 'none.toml'} does not exist."
     )
 
 
@@ -96,8 +99,13 @@ def test_without_its_database_no_process_starts_and_the_sentence_says_why(comman
     (dead,) = free_ports(1)
     done = s4(*command, S4_DATA_DIR=str(tmp_path), S4_DATABASE_URL=f"postgresql://s4:hush-hush@127.0.0.1:{dead}/s4")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: The catalog database does not answer: connection failed: ")
-    assert str(dead) in done.stderr
+    if command == ["migrate"]:  # a command, which speaks to a person
+        said = done.stderr.removeprefix("Error: ")
+    else:
+        lines = assert_lines(done.stderr.splitlines(keepends=True), services={"api", "worker"})
+        said = lines[-1]["details"]["error"]
+    assert said.startswith("The catalog database does not answer: connection failed: ")
+    assert str(dead) in said
     assert "hush" not in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -576,4 +576,4 @@ def test_the_command_speaks_to_programs(
     assert document["exit_code"] == 1
     failed = [check for check in document["checks"] if check["verdict"] == "failed"]
     assert [check["name"] for check in failed] == ["s3:ListBucket"]
-    assert set(failed[0]) == {"name", "verdict", "needed", "message", "advice"}
+    assert set(failed[0]) == {"name", "verdict", "needed", "cause", "message", "advice"}

@@ -1,5 +1,6 @@
 """The guides' examples, executed as they stand there."""
 
+import gzip
 import json
 import os
 import re
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from s4.kernel.settings import LogFormat
 from tests.factories.command_line import documents
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, clean_environment
+from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, await_worker, clean_environment
+from tests.factories.events import every_event
 from tests.factories.pages import ADDRESS, REPOSITORY, executed_blocks, page, run_blocks
 
 pytestmark = pytest.mark.processes
@@ -27,6 +30,7 @@ BACKUP = page("docs/guide/backup.md")
 LEAVING = page("docs/guide/leaving.md")
 KEEPING = page("docs/guide/keeping.md")
 UPGRADING = page("docs/guide/upgrading.md")
+DOCTOR = page("docs/guide/doctor.md")
 
 
 @pytest.fixture
@@ -178,6 +182,17 @@ def test_the_guide_to_the_store_does_what_it_says(folder: Path) -> None:
     assert (folder / "s4-role.json").read_text() == shown
 
 
+def test_the_guide_to_logs_finds_what_went_wrong(folder: Path) -> None:
+    line = every_event(LogFormat.JSON)["store.failed"] + "\n"
+    (folder / "s4.log").write_text(line * 3)
+    (folder / "s4.log.1.gz").write_bytes(gzip.compress(every_event(LogFormat.ECS)["job.failed"].encode()))
+    (printed,) = run_blocks(executed_blocks(page("docs/guide/logs.md"), "bash"), folder, ADDRESS)
+    assert "3  warning  store.failed  timeout" in printed
+    assert [each["event_type"] for each in json.loads((folder / "errors.json").read_text())["patterns"]] == [
+        "job.failed"
+    ]
+
+
 @pytest.fixture
 def program(folder: Path) -> Path:
     """The client's guide as one program."""
@@ -237,3 +252,25 @@ def test_the_guide_to_quotas_does_what_it_says(served: Deployment, folder: Path)
     figures = {"resource": "storage", "limit": 1_000_000, "used": 700_000, "reserved": 0, "requested": 400_000}
     assert refused == str(figures)
     assert (recounted, quota) == ("False 700000", "700000 1000000")
+
+
+def test_the_guide_to_trouble_does_what_it_says(served: Deployment, folder: Path) -> None:
+    """On a deployment that is well but for backups: there are none."""
+    environment = served.environment | {"S4_URL": served.url, "S4_DATA_DIR": str(served.data_dir)}
+    await_worker(served)
+
+    whole, slow, waiting, storage, isolation, regular, ticked = run_blocks(
+        executed_blocks(DOCTOR, "bash"), folder, served.url, environment
+    )
+
+    found = json.loads((folder / "doctor.json").read_text())
+    assert {check["name"]: check["verdict"] for check in found["checks"]} == {"queue": "ok", "quotas": "ok"}
+    assert "Nobody makes backups by the clock." in whole
+    assert "Sound: nothing is in S4's way." in whole
+    assert "degradation" in slow
+    assert "embedding" in waiting
+    assert "maintenance.recount has succeeded." in storage
+    assert "ok  isolation.keys, processes, isolation.refusals" in isolation
+    assert "maintenance.reconcile\t" in regular
+    assert "there is no backup yet" in regular
+    assert "security-patches is done" in ticked

@@ -1,5 +1,6 @@
 """What the command line says of itself: examples that work, completion, colours, and output that nobody reads."""
 
+import gzip
 import json
 import os
 import pty
@@ -16,15 +17,17 @@ import typer.main
 
 import s4
 from s4.entrypoints.cli import app
+from s4.kernel.settings import LogFormat
 from s4.platform.security.signing import Signer
 from tests.acceptance.conftest import Command
 from tests.factories.command_line import S4
 from tests.factories.deployment import ADMIN_KEY, Deployment, clean_environment
+from tests.factories.events import every_event
 from tests.servers import free_ports
 
 pytestmark = pytest.mark.processes
 
-SERVERS = ("s4 serve", "s4 worker")
+SERVERS = ("s4 serve", "s4 worker", "s4 exporter")
 ELSEWHERE = ("s4 verify-isolation",)
 """Takes as long as a suite, and is one: tests/isolation runs what it runs, and `make isolation` the command."""
 COLOURS = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
@@ -59,6 +62,9 @@ def folder(tmp_path: Path, served: Deployment) -> Path:
     headings = "service.description,sku.description,usage_start_time,cost,currency"
     (tmp_path / "bill.csv").write_text(f"{headings}\nCloud Storage,Standard Storage,2026-01-01,1.5,USD\n")
     (tmp_path / "papers.csv").write_text("path,year\ntides.txt,2024\n")
+    line = every_event(LogFormat.JSON)["job.failed"] + "\n"
+    (tmp_path / "s4.log").write_text(line)
+    (tmp_path / "s4.log.1.gz").write_bytes(gzip.compress(line.encode()))
     signer = Signer("of the examples " * 2)
     erased = {"tenant_id": "ten_1", "proved_empty_at": "2026-01-01T00:00:00Z", "removed": {"objects": {}, "rows": {}}}
     (tmp_path / "receipt.json").write_text(json.dumps(signer.signed({**erased, "remains": []})))
@@ -103,14 +109,16 @@ def test_the_examples_of_servers_start_and_stop(folder: Path, environment: dict[
     running = []
     for line in lines:
         port = str(free_ports(1)[0])
-        arguments = shlex.split(re.sub(r"\b(8080|9100)\b", port, line))
+        arguments = shlex.split(re.sub(r"\b(8080|9464|9465)\b", port, line))
         quick = {"S4_EMBEDDING_PROVIDER": "deterministic"}
         process = subprocess.Popen(
             arguments, cwd=folder, env=environment | quick, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         assert process.stderr is not None
         running.append(process)
-        started = next((event for event in process.stderr if re.search(r'"(api|worker)\.started"', event)), None)
+        started = next(
+            (event for event in process.stderr if re.search(r'"(api|worker|exporter)\.started"', event)), None
+        )
         assert started is not None, line
     for process in reversed(running):
         process.send_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ import pytest
 
 from s4.domains.backup import BackupSource, ChainSource, Erased, Rewound
 from s4.domains.backup.model import Sample
-from s4.domains.backup.rewinder import Counted
+from s4.domains.backup.rewound import Counted
 from s4.domains.documents.chain import subject
 from s4.domains.tenants import TenantStatus
 from s4.entrypoints.bootstrap import make_backups, make_rewinder, open_place
@@ -353,12 +353,19 @@ async def test_bytes_that_the_bucket_lost_are_brought_back_from_a_backup(tmp_pat
 
 
 async def test_a_tenant_that_was_not_there_is_not_found(tmp_path: Path) -> None:
+    """Nor who was erased since, of whom the tombstone is left."""
     async with past(tmp_path) as was:
         rewinder = make_rewinder(was.house.core)
         core = was.house.core
         early = ChainSource(core.database, core.store, core.chains, was.point - timedelta(days=1))
         with pytest.raises(NotFound):
             await rewinder.in_place(OWNER, early, was.acme.context.tenant_id, Erased())
+        gone = (await was.house.tenant("Gone")).context.tenant_id
+        await core.lifecycle.delete(OWNER, gone)
+        await core.lifecycle.finish_deletion(OWNER, gone)
+        await core.store.delete([keys.tenant_head(gone, 1), keys.tenant_head(gone, 2)])
+        async with was.source("moment") as source:
+            assert await source.tenants() == [was.acme.context.tenant_id]
 
 
 def test_all_tenants_go_back_to_a_moment_that_has_been_and_who_came_later_is_left_alone(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import httpx
 from tests.leash import leashed
 
 START_SECONDS_MAX = 60
+WORKER_SECONDS_MAX = 180  # workers step back where others want the processors
 ADMIN_KEY = "test-admin-key-0123456789-abcdefghij"
 
 
@@ -142,6 +144,15 @@ FAST = {
 }
 """Settings that make tests quick without changing what they prove: words instead of meaning, a quick poll, a ledger
 that is current, and no throttle for the many wrong keys that all come from here."""
+
+
+def await_worker(deployment: Deployment) -> None:
+    """Returns when its worker has begun to schedule what is regular."""
+    give_up_at = time.monotonic() + WORKER_SECONDS_MAX
+    with deployment.admin() as admin:
+        while not admin.get("/admin/schedule").json()["tasks"]:
+            assert time.monotonic() < give_up_at, f"no worker runs:\n{deployment.tail()}"
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager

@@ -107,8 +107,9 @@ def test_a_release_does_not_serve_without_a_pre_step_of_its_own(catalog_url: str
 
 
 def test_the_command_says_which_steps_it_left(tmp_path: Path, release: Release) -> None:
-    release("pre", "post")
     command = ["migrate", "--data-dir", str(tmp_path / "data")]
+    CliRunner().invoke(app.build(), command)
+    release("pre", "post")
 
     first, second, third = (CliRunner().invoke(app.build(), command + more) for more in (["--pre"], ["--pre"], []))
 
@@ -118,6 +119,12 @@ def test_the_command_says_which_steps_it_left(tmp_path: Path, release: Release) 
     assert second.output.startswith("nothing to do\nleft for ")
     assert third.output.startswith("migrated: ")
     assert "left" not in third.output
+
+
+def test_a_new_catalog_gets_every_step_since_no_older_release_has_it(catalog_url: str, release: Release) -> None:
+    release("post", "pre")
+    assert len(migrate.upgrade(catalog_url, pre_only=True)) == len(migrate.steps())
+    assert not migrate.pending(catalog_url)
 
 
 def test_every_steps_revision_says_what_an_older_release_must_know() -> None:

@@ -19,7 +19,7 @@ def units(tmp_path: Path) -> list[Path]:
     program = Path(sys.executable).with_name("s4")
     for unit in UNITS.glob("*.service"):
         text = unit.read_text(encoding="utf-8").replace("/opt/s4/bin/s4", str(program))
-        (tmp_path / unit.name.replace("@.", "@9100.")).write_text(text, encoding="utf-8")
+        (tmp_path / unit.name.replace("@.", "@9464.")).write_text(text, encoding="utf-8")
     return sorted(tmp_path.glob("*.service"))
 
 

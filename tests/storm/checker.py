@@ -92,22 +92,18 @@ def check_no_drift(logs: Iterable[Path]) -> None:
 
 
 def check_logs(logs: Iterable[Path], secrets: Sequence[str], texts: Sequence[str]) -> int:
-    """Every line is JSON, and none holds a secret or a document's text. Answers with the number of lines.
-
-    A process that cannot begin ends with one sentence to the person who started it.
-    """
+    """Every line is JSON, and none holds a secret or a document's text. Answers with the number of lines."""
     lines = 0
     for log in logs:
         text = log.read_text(errors="replace")
         for line in text.splitlines():
             lines += 1
             shown = f"{log.name}: {line[:1000]}"
-            if not (line.startswith("Error: ") and text.endswith(f"{line}\n") and '.started"' not in text):
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    raise AssertionError(f"not JSON in {shown}") from None
-                assert isinstance(event, dict), f"not an event in {shown}"
+            try:
+                event = json.loads(line)
+            except ValueError:
+                raise AssertionError(f"not JSON in {shown}") from None
+            assert isinstance(event, dict), f"not an event in {shown}"
             assert not any(secret in line for secret in secrets), f"a secret in {shown}"
             assert not any(text in line for text in texts), f"a document's text in {shown}"
     return lines

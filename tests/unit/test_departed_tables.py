@@ -13,6 +13,7 @@ STAYS = {
     "usage_ledger": "what it used is still to be billed",
     "usage_rollups": "with the ledger",
     "usage_endpoints": "forgotten with its hours",
+    "usage_errors": "the same",
     "storage_classes": "what the bucket holds of it, until it is erased",
     "mails": "what was written to whom, forgotten with the others",
     "notices_told": "as long as the notice itself",

@@ -35,6 +35,6 @@ def test_a_program_reads_all_that_a_person_does() -> None:
     told = Report("a store", (UNTOLD_AND_UNNEEDED,), ("system/probes/x",)).as_json()
 
     assert told["checks"] == [
-        {"name": "e", "verdict": "unknown", "needed": False, "message": "Untold.", "advice": "Look."}
+        {"name": "e", "verdict": "unknown", "needed": False, "cause": None, "message": "Untold.", "advice": "Look."}
     ]
     assert (told["subject"], told["exit_code"], told["left_behind"]) == ("a store", 0, ["system/probes/x"])

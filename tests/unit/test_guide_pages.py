@@ -20,7 +20,7 @@ GUIDE = REPOSITORY / "docs" / "guide"
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "samples").glob("*.md"),
                 *(REPOSITORY / "packaging").rglob("*.md"), *(REPOSITORY / "deploy").rglob("*.md")])  # fmt: skip
 SHOWN = re.compile(r"<!-- configuration -->\n```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CALLED = re.compile(r"/api/(?!v1/|v1\b)[a-z{]")
+CALLED = re.compile(r"(?<!\.com)/api/(?!v1/|v1\b)[a-z{]")  # clouds name their own so
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 
 

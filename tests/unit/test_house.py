@@ -152,7 +152,10 @@ def test_nobody_reads_the_environment_past_the_configuration() -> None:
     }
     allowed = {
         # the libraries' own switches
-        ("s4/engine/vectors/store.py", "os.environ.setdefault('LANCEDB_LOG', 'error')"),
+        ("s4/engine/vectors/store.py", "os.environ.setdefault('LANCEDB_LOG', 'off')"),
+        ("s4/platform/egress.py", "os.environ.setdefault(name, value)"),
+        # in which format it is told that the settings cannot be read
+        ("s4/entrypoints/configuration.py", "os.environ.get(f'{_PREFIX}LOG_FORMAT', '')"),
         ("s4/engine/vectors/store.py", "os.environ.setdefault('ARROW_DEFAULT_MEMORY_POOL', 'system')"),
         ("s4/engine/vectors/store.py", "os.environ.setdefault(variable, str(self._threads))"),
         ("s4/platform/objects/factory.py", "os.environ.pop(variable, None)"),

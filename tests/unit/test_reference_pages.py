@@ -11,7 +11,7 @@ from s4.kernel.settings import secret_settings
 
 REPOSITORY = Path(__file__).parents[2]
 REFERENCE = REPOSITORY / "docs" / "reference"
-PAGES = ("settings.md", "metrics.md", "errors.md", "routes.md", "cli.md", "formats.md")
+PAGES = ("settings.md", "metrics.md", "events.md", "errors.md", "routes.md", "cli.md", "formats.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SETTING = re.compile(r"\bS4_[A-Z][A-Z0-9_]*[A-Z0-9]\b")
 METRIC = re.compile(r"`(s4_[a-z0-9_]+)")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from s4.kernel.errors import InvalidRequest
-from s4.platform.trust import check_listener, trusting
+from s4.platform.trust import check_listener, expires_at, trusting
 from tests.factories.tls import Authority
 
 
@@ -78,3 +78,8 @@ def test_a_key_of_another_certificate_or_under_a_password_is_refused_without_ask
     encrypted.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hush")))
     with pytest.raises(InvalidRequest, match="are no certificate and its unencrypted key"):
         check_listener(authority.certificate, encrypted)
+
+
+def test_it_is_known_when_the_listeners_certificate_expires(authority: Authority) -> None:
+    said = ssl._ssl._test_decode_cert(str(authority.certificate))["notAfter"]  # type: ignore[attr-defined]
+    assert expires_at(authority.certificate).timestamp() == ssl.cert_time_to_seconds(said)

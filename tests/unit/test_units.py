@@ -31,7 +31,7 @@ def test_there_is_a_unit_for_each_way_to_run() -> None:
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
 def test_a_unit_starts_a_command_that_exists_with_options_that_it_takes(unit: Path) -> None:
     (line,) = values(unit, "ExecStart")
-    program, command, *arguments = shlex.split(line.replace("%i", "9100"))
+    program, command, *arguments = shlex.split(line.replace("%i", "9464"))
     assert program == PROGRAM
     commands = typer.main.get_command(build()).commands  # type: ignore[attr-defined]
     commands[command].make_context(command, arguments)

@@ -25,6 +25,8 @@ from s4.domains.plans.routes import plans_router
 from s4.domains.search.routes import search_router
 from s4.domains.service_levels.routes import service_levels_router
 from s4.domains.tenants.routes import profile_router, tenants_router
+from s4.domains.upkeep import Checklist, ScheduleService
+from s4.domains.upkeep.routes import upkeep_router
 from s4.domains.usage.routes import usage_router
 from s4.domains.webhooks.routes import webhooks_router
 from s4.entrypoints.admissions import PlanRates, call_admission, take_back_refused
@@ -32,6 +34,7 @@ from s4.entrypoints.bootstrap import RANDOM, Core, make_backups, make_places, me
 from s4.entrypoints.operations import ProcessState, operations_router
 from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
+from s4.platform.http.promises import Promises
 from s4.platform.http.proxies import TrustedProxies
 from s4.platform.http.routing import DomainRouter, undeclared_routes
 from s4.platform.outbound.addresses import parse_networks
@@ -61,8 +64,16 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     def announced(tenant_id: str) -> list[dict[str, Any]]:
         return core.board.for_profile(tenant_id)
 
+    promises = Promises(
+        availability=settings.slo_availability,
+        latency=settings.slo_latency,
+        search_seconds=settings.slo_search_seconds,
+    )
+
     def metered(finished: Finished) -> None:
-        core.meter.observe(finished, excused=state.draining or finished.exchange.excused)
+        excused = state.draining or finished.exchange.excused
+        core.meter.observe(finished, excused=excused)
+        promises.observe(finished, excused=excused)
 
     def audited(finished: Finished) -> None:
         core.admin_calls.note(finished)
@@ -104,6 +115,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         administrators_router(core.administrators),
         audit_router(core.audit),
         backups_router(make_backups(core)),
+        upkeep_router(ScheduleService(core.database, core.queue), Checklist(core.database)),
         notices_router(core.notices),
         mail_router(core.contacts, core.mailbox),
         webhooks_router(core.webhooks),
@@ -120,6 +132,8 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
             request_body_seconds_max=settings.upload_idle_seconds_max,
             api_version=API_VERSION,
             quiet_routes=_QUIET,
+            logged_share=settings.log_requests_share,
+            slow_seconds=settings.log_slow_seconds,
             proxies=TrustedProxies(parse_networks(settings.trusted_proxies), settings.forwarded_header.value),
         ),
         random=RANDOM,

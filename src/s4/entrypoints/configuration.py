@@ -29,7 +29,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from s4.entrypoints.fitting import fit
 from s4.kernel.errors import InvalidRequest
-from s4.kernel.settings import Environment, Settings, secret_settings
+from s4.kernel.settings import Environment, LogFormat, Settings, secret_settings
 from s4.platform.machine import read_machine
 
 ADMIN_KEY_FILE = "admin.key"
@@ -157,6 +157,13 @@ def complete(settings: Settings, *, mints: bool = True) -> Settings:
         minted["secret_key"] = _embedded_key(settings.data_dir / SECRET_KEY_FILE, "s4secret_", mints=mints)
     known = {name: SecretStr(key) for name, key in minted.items() if key is not None}
     return settings.model_copy(update=known)
+
+
+def early_log_format() -> LogFormat:
+    """In which format a process tells that its settings cannot be read: as its environment says, if that can be."""
+    with contextlib.suppress(ValueError):
+        return LogFormat(os.environ.get(f"{_PREFIX}LOG_FORMAT", ""))
+    return LogFormat.JSON
 
 
 def handed_on(settings: Settings) -> bytes:

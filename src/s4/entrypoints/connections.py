@@ -13,8 +13,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from s4.entrypoints.bootstrap import database_url, make_embedder
+from s4.entrypoints.configuration import Configuration, unknown_sentence
+from s4.entrypoints.fitting import misfits
 from s4.kernel.errors import S4Error
 from s4.kernel.settings import Environment, Settings
+from s4.platform import faults, trust
 from s4.platform.database import is_there, migrate, open_database
 from s4.platform.objects import NO_CONDITIONS, StoreUnavailable, open_store
 from s4.platform.telemetry.logs import redact
@@ -32,9 +35,25 @@ class Finding:
     message: str
 
 
+def doubts(loaded: Configuration) -> tuple[list[str], list[str]]:
+    """Sentences about what is wrong with settings, and about what may go wrong. Asks nobody."""
+    problems = [unknown_sentence(name, nearest) for name, nearest in loaded.unknown.items()]
+    settings = loaded.settings
+    for look_at in (
+        lambda: faults.parse(settings.failpoints),
+        lambda: trust.check_authorities(settings.ca_file),
+        lambda: trust.check_listener(settings.tls_cert, settings.tls_key),
+    ):
+        try:
+            look_at()
+        except (S4Error, ValueError) as error:
+            problems.append(str(error))
+    return problems, list(misfits(settings))
+
+
 async def look(settings: Settings, *, within: timedelta) -> list[Finding]:
     """All of them at once, each for at most `within`."""
-    looks = {"database": _database, "object_store": _store, "embedding": _embedding}
+    looks = {"database": _database, "object_store": _store, "embedding": embedding}
     with trusting(settings.ca_file):
         return list(await asyncio.gather(*(_bounded(name, ask, settings, within) for name, ask in looks.items())))
 
@@ -104,7 +123,8 @@ def _exists(path: str) -> bool:
     return Path(path).exists()
 
 
-async def _embedding(settings: Settings) -> str:
+async def embedding(settings: Settings) -> str:
+    """Has a sentence embedded, and says what answered. Raises as the embedder does."""
     embedder = make_embedder(settings)
     try:
         await embedder.prepare()

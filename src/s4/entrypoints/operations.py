@@ -1,7 +1,6 @@
 """Routes about the process itself: health, metrics, name. None needs a credential; none says anything of a tenant."""
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,8 +13,11 @@ from s4 import __version__
 from s4.domains.audit import service as audit
 from s4.domains.backup import service as backups
 from s4.domains.maintenance.deployment import current_state
+from s4.domains.upkeep import schedule
 from s4.domains.webhooks import queries as webhook_queries
 from s4.entrypoints.bootstrap import Core
+from s4.entrypoints.figures import CatalogFigures, EngineFigures, make_resources
+from s4.entrypoints.scraping import may_scrape
 from s4.kernel.errors import Unauthenticated, Unavailable
 from s4.kernel.permissions import Permission
 from s4.platform.http.routing import DomainRouter
@@ -44,6 +46,8 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
     """`/`, `/health…`, `/metrics`."""
     router = DomainRouter(tags=["operations"])
     public = Permission.PUBLIC
+    catalog = CatalogFigures(core)
+    sources = (make_resources(core.settings, core.embedder), EngineFigures(core), catalog)
 
     @router.get("/", permission=public)
     async def about() -> dict[str, str]:
@@ -77,27 +81,27 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         # balancer without a server would.
         serving = database == "ok"
         metrics.READY.set(serving)
-        catalog = await current_state(core.database) if database == "ok" else "unknown"
+        state_of_catalog = await current_state(core.database) if database == "ok" else "unknown"
         reasons = {} if trouble is None else {"embedding": trouble}
         body = {
             "status": _status(serving, store),
             "dependencies": dependencies,
             "reasons": reasons,
-            "catalog": catalog,
+            "catalog": state_of_catalog,
         }
         return JSONResponse(body) if serving else _not_ready(body)
 
     @router.get("/metrics", permission=public, include_in_schema=False)
     async def scrape(request: Request) -> Response:
         """Prometheus text of this process and its worker."""
-        token = core.settings.metrics_token
-        if token is not None:
-            presented = request.headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(presented.encode(), token.get_secret_value().encode()):
-                raise Unauthenticated("Metrics need their token as Authorization: Bearer.")
-        await refresh_gauges(core)
+        if not may_scrape(core.settings.metrics_token, request.headers.get("authorization", "")):
+            raise Unauthenticated("Metrics need their token as Authorization: Bearer.")
+        answers = await refresh_gauges(core)
+        metrics.READY.set(answers and not state.draining)  # nobody may have asked for readiness
+        await catalog.refresh()
         children = await state.child_metrics() if state.child_metrics is not None else {}
-        return Response(exposition.combined("api", children), media_type=exposition.CONTENT_TYPE)
+        texts = {"api": exposition.own(sources), **children}
+        return Response(exposition.combined(texts), media_type=exposition.CONTENT_TYPE)
 
     return router
 
@@ -112,8 +116,9 @@ def _not_ready(body: Mapping[str, Any]) -> Response:
     return JSONResponse(body, status_code=503, headers={"Retry-After": str(int(_NOT_READY_RETRY.total_seconds()))})
 
 
-async def refresh_gauges(core: Core) -> None:
-    """Figures that are read from the catalog when asked for. An absent catalog leaves the old ones."""
+async def refresh_gauges(core: Core) -> bool:
+    """Figures that are read from the catalog when asked for. An absent catalog leaves the old ones; whether it is
+    there."""
     try:
         async with core.database.read() as connection:
             depth = await core.queue.depth(connection)
@@ -122,13 +127,15 @@ async def refresh_gauges(core: Core) -> None:
             now = await core.database.now(connection)
             await audit.refresh_gauges(core.database, connection)
             await backups.refresh_gauges(connection)
+            await schedule.refresh_gauges(connection, now)
     except Unavailable:
-        return
+        return False
     metrics.QUEUE_DEPTH.clear()
     for kind, job_state, count in depth:
         metrics.QUEUE_DEPTH.labels(kind, job_state).set(count)
     metrics.QUEUE_OLDEST_SECONDS.set((now - oldest).total_seconds() if oldest is not None else 0)
     metrics.WEBHOOK_OLDEST_SECONDS.set((now - undelivered).total_seconds() if undelivered is not None else 0)
+    return True
 
 
 async def _check(ping: Callable[[], Awaitable[None]]) -> str:

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import io
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import IO, cast
 
 import httpx
 import structlog
@@ -16,12 +19,14 @@ import uvicorn
 from s4.entrypoints.api import create_app
 from s4.entrypoints.bootstrap import migrate_database, open_core
 from s4.entrypoints.configuration import handed_on
+from s4.entrypoints.listening import listen, url_of
 from s4.entrypoints.operations import ProcessState
 from s4.entrypoints.protocol import S4Protocol
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings
 from s4.platform import memory
-from s4.platform.trust import check_listener
+from s4.platform.telemetry import logs, metrics
+from s4.platform.trust import check_listener, expires_at
 
 log = structlog.get_logger()
 
@@ -29,6 +34,8 @@ _RESTART_SECONDS = 1.0  # first pause before a dead worker is started anew; doub
 _RESTART_SECONDS_MAX = 30.0
 _CHILD_METRICS_SECONDS_MAX = 2.0
 _KEEP_ALIVE_SECONDS = 75  # longer than common balancers keep idle connections, so that they close first
+_RELAY_SECONDS_MAX = 2.0  # for the last lines of a worker that has ended
+_LINE_BYTES_MAX = 1 << 20  # of a child's log: a longer one comes in pieces
 _UNWIND_SECONDS_MAX = 2.0  # for requests that ran out of patience, to answer and to give back what they hold
 
 
@@ -42,8 +49,10 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         for step in await asyncio.to_thread(migrate_database, settings):
             log.info("catalog.migrated", step=step)
     check_listener(settings.tls_cert, settings.tls_key)
+    if settings.tls_cert is not None:
+        metrics.CERTIFICATE_EXPIRES.set(expires_at(settings.tls_cert).timestamp())
     state = ProcessState()
-    listening = _listen(settings.host, settings.port)
+    listening = listen(settings.host, settings.port)
     async with open_core(settings) as core:
         config = uvicorn.Config(
             create_app(core, state),
@@ -71,10 +80,8 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
                 await stack.enter_async_context(worker)
             await stack.enter_async_context(core.admin_calls.running())
             await stack.enter_async_context(core.board.running())
-            host, port = listening.getsockname()[:2]
             memory.started()
-            scheme = "http" if settings.tls_cert is None else "https"
-            log.info("api.started", url=f"{scheme}://{'[' + host + ']' if ':' in host else host}:{port}")
+            log.info("api.started", url=url_of(listening, "http" if settings.tls_cert is None else "https"))
             await server.serve(sockets=[listening])
     log.info("api.stopped")
 
@@ -90,16 +97,6 @@ class S4Server(uvicorn.Server):
         await super().shutdown(sockets)
         if self.server_state.tasks:  # cancelled, and not awaited by uvicorn
             await asyncio.wait(list(self.server_state.tasks), timeout=_UNWIND_SECONDS_MAX)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    listening.listen(2048)  # connections that wait while the loop is busy
-    listening.set_inheritable(False)
-    return listening
 
 
 def _stop_on_signals(
@@ -135,7 +132,10 @@ class _WorkerChild:
         self._settings = settings
         self._state = state
         self._process: subprocess.Popen[bytes] | None = None
+        self._relay: threading.Thread | None = None
         self._metrics_url = ""
+        token = settings.metrics_token
+        self._authorization = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -158,9 +158,9 @@ class _WorkerChild:
         self._keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._keeper
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             return
-        if not told:
+        if not told and self._process.poll() is None:
             self._process.terminate()
         try:
             await asyncio.to_thread(self._process.wait, self._settings.shutdown_seconds + 5)
@@ -168,6 +168,8 @@ class _WorkerChild:
             log.warning("worker.killed", reason="it did not stop in time")
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+        if self._relay is not None:
+            await asyncio.to_thread(self._relay.join, _RELAY_SECONDS_MAX)
 
     async def _keep(self) -> None:
         pause_seconds = _RESTART_SECONDS
@@ -191,7 +193,7 @@ class _WorkerChild:
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Not through the event loop: uvloop's fork would run LanceDB's hooks, which may deadlock."""
-        with _listen("127.0.0.1", 0) as listening:
+        with listen("127.0.0.1", 0) as listening:
             self._metrics_url = f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
             process = subprocess.Popen(  # noqa: S603 (our own interpreter and arguments)
                 [
@@ -199,10 +201,14 @@ class _WorkerChild:
                     *("--listen-fd", str(listening.fileno()), "--exit-with-parent"),
                 ],
                 stdin=subprocess.PIPE,  # brings the settings; its end tells the child that this process is gone
+                stderr=subprocess.PIPE,  # two processes that write long lines into one pipe would mix them
                 pass_fds=[listening.fileno()],
                 bufsize=0,
             )
         assert process.stdin is not None
+        assert process.stderr is not None
+        self._relay = threading.Thread(target=pass_on_lines, args=(process.stderr,), daemon=True)
+        self._relay.start()
         with contextlib.suppress(BrokenPipeError):  # it died at once, and is started anew
             process.stdin.write(handed_on(self._settings))
         return process
@@ -212,8 +218,15 @@ class _WorkerChild:
             return {}
         try:
             async with httpx.AsyncClient(timeout=_CHILD_METRICS_SECONDS_MAX, trust_env=False) as client:
-                answer = await client.get(self._metrics_url)
+                answer = await client.get(self._metrics_url, headers=self._authorization)
                 answer.raise_for_status()
         except httpx.HTTPError:
             return {}
         return {"worker": answer.content}
+
+
+def pass_on_lines(stderr: IO[bytes]) -> None:
+    """Runs in a thread until the child, and whoever inherited its stderr, has ended."""
+    with io.BufferedReader(cast(io.RawIOBase, stderr)) as lines:
+        while line := lines.readline(_LINE_BYTES_MAX):
+            logs.pass_on(line)

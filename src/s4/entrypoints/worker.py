@@ -9,18 +9,16 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from s4.entrypoints.bootstrap import Core, WorkerParts, make_backups, open_core, open_worker
+from s4.entrypoints.figures import EngineFigures, make_resources
+from s4.entrypoints.listening import url_of
+from s4.entrypoints.scraping import answer_scrapes
 from s4.kernel.errors import Unavailable
 from s4.kernel.settings import Settings
 from s4.platform import memory
@@ -35,10 +33,25 @@ _SCHEDULER_SECONDS = 1.0  # between looks at what is due; one small transaction 
 
 @dataclass(frozen=True, slots=True)
 class WorkerListener:
-    """Where health and metrics are answered: an open socket, or None for nowhere."""
+    """Where health and metrics are answered."""
 
-    listening: socket.socket | None
+    listening: socket.socket
     parent_pipe: int | None = None
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """What the worker's own port answers with."""
+
+    ready: bool = False
+    sources: list[exposition.Source] = field(default_factory=list)
+
+    async def exposed(self) -> bytes:
+        return exposition.own(self.sources)
+
+    def set_ready(self, ready: bool) -> None:
+        self.ready = ready
+        metrics.READY.set(ready)
 
 
 async def run_worker(settings: Settings, listener: WorkerListener) -> None:
@@ -49,14 +62,18 @@ async def run_worker(settings: Settings, listener: WorkerListener) -> None:
         loop.add_signal_handler(number, stop.set)
     if listener.parent_pipe is not None:
         loop.add_reader(listener.parent_pipe, _on_parent_pipe, listener.parent_pipe, stop)
-    async with open_core(settings) as core, _answering(listener):
+    state = WorkerState()
+    async with open_core(settings) as core, _answering(settings, listener.listening, state):
+        resources = make_resources(settings, core.embedder)
+        state.sources += [resources, EngineFigures(core)]
         memory.started()
         if not await _generation_known(core, stop):
             return
         async with open_worker(core, backups=make_backups(core)) as parts:
+            resources.children = lambda: parts.extraction.pids
             await parts.maintenance.ensure_adopted()
             async with core.terms.running(stop.set):
-                await _run(core, parts, stop)
+                await _run(core, parts, stop, state)
 
 
 async def _generation_known(core: Core, stop: asyncio.Event) -> bool:
@@ -75,18 +92,18 @@ async def _generation_known(core: Core, stop: asyncio.Event) -> bool:
     return False
 
 
-async def _run(core: Core, parts: WorkerParts, stop: asyncio.Event) -> None:
+async def _run(core: Core, parts: WorkerParts, stop: asyncio.Event, state: WorkerState) -> None:
     parts.heartbeat.start()
     running = asyncio.create_task(parts.worker.run())
     scheduling = asyncio.create_task(_schedule(parts.scheduler))
     delivering = asyncio.create_task(parts.pump.run())
-    metrics.READY.set(1)
+    state.set_ready(True)
     log.info("worker.started", generation=core.generation.id)
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({stopping, running, scheduling, delivering}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        metrics.READY.set(0)
+        state.set_ready(False)
         log.info("worker.stopping")
         stopping.cancel()
         within = timedelta(seconds=core.settings.shutdown_seconds)
@@ -111,33 +128,11 @@ async def _schedule(scheduler: Scheduler) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _answering(listener: WorkerListener) -> AsyncIterator[None]:
+async def _answering(settings: Settings, listening: socket.socket, state: WorkerState) -> AsyncIterator[None]:
     """Health and metrics, from before the first job to after the last."""
-    if listener.listening is None:
-        yield
-        return
-    async with in_background(_answer(listener.listening)):
-        yield
-
-
-async def _answer(listening: socket.socket) -> None:
-    async def live(_: Request) -> Response:
-        return JSONResponse({"status": "alive"})
-
-    async def scrape(_: Request) -> Response:
-        return Response(exposition.own(), media_type=exposition.CONTENT_TYPE)
-
-    app = Starlette(routes=[Route("/health/live", live), Route("/metrics", scrape)])
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
-    server = _QuietServer(config)
-    await server.serve(sockets=[listening])
-
-
-class _QuietServer(uvicorn.Server):
-    """Leaves signals to the worker."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    log.info("worker.listening", url=url_of(listening))
+    answers = answer_scrapes(listening, token=settings.metrics_token, exposed=state.exposed, ready=lambda: state.ready)
+    async with in_background(answers):
         yield
 
 

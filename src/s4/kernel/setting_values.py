@@ -33,11 +33,6 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class LogFormat(StrEnum):
-    JSON = "json"
-    CONSOLE = "console"
-
-
 class ForwardedHeader(StrEnum):
     """`forwarded` is that of RFC 7239."""
 

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 from s4.kernel.backup_settings import BackupSettings
 from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.leaving_settings import LeavingSettings
+from s4.kernel.log_settings import LogFormat, LogSettings
 from s4.kernel.price_settings import PriceSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
@@ -20,24 +21,31 @@ from s4.kernel.setting_values import (
     EmbeddingProvider,
     Environment,
     ForwardedHeader,
-    LogFormat,
     Secret,
     Size,
     hard_to_guess,
-    known_level,
     names_a_database,
     names_a_mail_server,
     names_networks,
     refuse_contradictions,
 )
 from s4.kernel.store_settings import StoreSettings
+from s4.kernel.telemetry_settings import TelemetrySettings
 from s4.kernel.units import GIB, KIB, MIB
 
 __all__ = ["EmbeddingProvider", "Environment", "LogFormat", "Secret", "Settings", "secret_settings"]
 
 
 class Settings(
-    RequestSettings, ReplicaSettings, LeavingSettings, StoreSettings, KeepingSettings, BackupSettings, PriceSettings
+    LogSettings,
+    RequestSettings,
+    ReplicaSettings,
+    LeavingSettings,
+    StoreSettings,
+    KeepingSettings,
+    TelemetrySettings,
+    BackupSettings,
+    PriceSettings,
 ):
     """One value object for a whole process."""
 
@@ -87,11 +95,6 @@ class Settings(
         None,
         description="Another key that opens what is encrypted, while one replaces the other: workers encrypt all of it "
         "anew under `secret_key`, and `s4 secrets status` says when this one is needed no more.",
-    )
-    log_format: LogFormat = LogFormat.JSON
-    log_level: str = Field("info", description="debug, info, warning or error.")
-    metrics_token: SecretStr | None = Field(
-        None, description="When set, `GET /metrics` demands `Authorization: Bearer <token>`."
     )
     shutdown_seconds: float = Field(
         25.0,
@@ -471,7 +474,6 @@ class Settings(
     )
 
     _smtp_url = field_validator("smtp_url")(names_a_mail_server)
-    _log_level = field_validator("log_level")(known_level)
     _secret_key = field_validator("secret_key", "previous_secret_key")(hard_to_guess)
     _networks = field_validator("trusted_proxies", "webhooks_allowed_networks")(names_networks)
     _database_url = field_validator("database_url")(names_a_database)

@@ -39,7 +39,7 @@ def read_machine(
     """`proc`, `affinity` (processors that this process may run on) and `physical_bytes` are for tests."""
     affinity = affinity or _usable_processors()
     physical_bytes = physical_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    folders = list(_folders(proc))
+    folders = list(group_folders(proc))
     quotas = [(quota, place) for folder in folders for quota, place in _quotas(folder)]
     sizes = [(size, place) for folder in folders for size, place in _sizes(folder)]
     processors, processors_by = min([*quotas, (float(affinity), "the processors that this process may run on")])
@@ -53,8 +53,8 @@ def _usable_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _folders(proc: Path) -> Iterator[Path]:
-    """Those of this process's groups that it can see, each with those above it."""
+def group_folders(proc: Path) -> Iterator[Path]:
+    """Those of this process's groups that it can see, each followed by those above it."""
     paths = {
         controller: path
         for _, controllers, path in (line.split(":", 2) for line in _lines(proc / "cgroup") if line.count(":") >= 2)

@@ -11,6 +11,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from s4.kernel.errors import InvalidRequest
@@ -73,6 +74,13 @@ def check_listener(certificate: Path | None, key: Path | None) -> None:
             f"S4_TLS_CERT and S4_TLS_KEY: {certificate} and {key} are no certificate and its unencrypted key in PEM "
             f"form ({error.reason or error})."
         ) from error
+
+
+def expires_at(certificate: Path) -> datetime:
+    """When the first certificate of a file in PEM form expires, which is the listener's own."""
+    from cryptography import x509  # here: a megabyte that most processes do not need
+
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
 
 
 def _of_the_system() -> bytes:

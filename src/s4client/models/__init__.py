@@ -69,6 +69,7 @@ from s4client.models.search import (
 from s4client.models.server import Health
 from s4client.models.storage import Balance, Holding, Recount, Storage, TenantStorage
 from s4client.models.tenants import NewTenant, Profile, ProfileUsage, Tenant, TenantPage
+from s4client.models.upkeep import Checklist, ChecklistItem, Schedule, ScheduledTask, TaskRequested
 from s4client.models.usage import (
     CallsShare,
     CostEstimate,
@@ -107,6 +108,8 @@ __all__ = [
     "Balance",
     "BulkDeletion",
     "CallsShare",
+    "Checklist",
+    "ChecklistItem",
     "Contact",
     "ContactList",
     "ContentStat",
@@ -167,6 +170,8 @@ __all__ = [
     "Recount",
     "RetentionDone",
     "RetentionDue",
+    "Schedule",
+    "ScheduledTask",
     "SearchResult",
     "SearchResults",
     "SentMail",
@@ -181,6 +186,7 @@ __all__ = [
     "StorageShare",
     "SystemAnalytics",
     "Tally",
+    "TaskRequested",
     "Tenant",
     "TenantExport",
     "TenantKey",

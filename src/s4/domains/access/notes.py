@@ -1,6 +1,7 @@
-"""What authentication remembers to write down later, so that no request waits for it: when a key was last used, and who
-was refused. Once a minute, and when the process ends in good order, both go to the catalog; the refusals also to the
-log, one line for each reason and address with their number. What `kill -9` takes is at most a minute of it.
+"""What authentication remembers to write down later, so that no request waits for it: when a key was last used, who
+was refused, and from where administrators came. Once a minute, and when the process ends in good order, all go to the
+catalog; the refusals also to the log, one line for each reason and address with their number. What `kill -9` takes is
+at most a minute of it.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import structlog
 
 from s4.domains import audit
 from s4.domains.access import queries
+from s4.domains.access.whereabouts import Whereabouts
 from s4.kernel.context import Actor, Origin
 from s4.kernel.errors import S4Error
 from s4.platform.background import in_background
@@ -42,6 +44,7 @@ class Notes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.whereabouts = Whereabouts()
         self._uses: dict[str, datetime] = {}
         self._refusals: Counter[Refusal] = Counter()
         self._unwritten: Counter[Refusal] = Counter()
@@ -80,6 +83,7 @@ class Notes:
                 tenant_id=refusal.tenant_id,
                 attempts=attempts,
             )
+        await self._judge()
         if not uses and not events:
             return
 
@@ -94,6 +98,12 @@ class Notes:
             log.warning("access.notes_kept_back", error=error.message, uses=len(uses), refusals=len(events))
             self._uses = uses | self._uses
             self._unwritten.update(dict(events.most_common(_REFUSALS_MAX)))
+
+    async def _judge(self) -> None:
+        try:
+            await self.whereabouts.judge(self._database)
+        except S4Error as error:
+            log.warning("access.whereabouts_unknown", error=error.message)
 
     async def _keep(self) -> None:
         while True:

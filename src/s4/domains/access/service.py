@@ -96,6 +96,7 @@ class AccessService:
             self._missing("Send the administrator's key in X-Admin-Key.", presented)
         if credentials.admin_key_matches(plaintext, self._admin_api_key):
             self.notes.used(ENVIRONMENT, SystemClock().now())  # a stamp: not worth a look into the catalog
+            self.notes.whereabouts.seen(ENVIRONMENT, presented.origin.address)
             return AdminContext(ENVIRONMENT, AdminRole.OWNER, presented.origin)
         parsed = credentials.parse_admin(plaintext)
         if parsed is None:
@@ -111,6 +112,7 @@ class AccessService:
             self._count("expired", presented)
             raise Unauthenticated("This key has expired.")
         self.notes.used(parsed.prefix, now)
+        self.notes.whereabouts.seen(administrator.name, presented.origin.address)
         return AdminContext(administrator.name, administrator.role, presented.origin)
 
     async def for_job(self, tenant_id: str) -> TenantContext:

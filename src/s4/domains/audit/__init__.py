@@ -11,9 +11,9 @@ this helps.
 """
 
 from s4.domains.audit.calls import CallRecorder
-from s4.domains.audit.queries import record
+from s4.domains.audit.queries import been, record
 from s4.domains.audit.sealer import Sealer
 from s4.domains.audit.service import AuditService
 from s4.domains.audit.verifier import Verifier
 
-__all__ = ["AuditService", "CallRecorder", "Sealer", "Verifier", "record"]
+__all__ = ["AuditService", "CallRecorder", "Sealer", "Verifier", "been", "record"]

@@ -60,6 +60,25 @@ async def add(connection: Connection, entries: Sequence[Entry]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Been:
+    """Whether somebody acted before: from an address, from any."""
+
+    here: bool
+    anywhere: bool
+
+
+async def been(connection: Connection, administrator: str, address: str, *, before: datetime, told_as: str) -> Been:
+    """As the trail has it. An entry of the action `told_as` counts whenever it was made: another process was first."""
+    theirs = sa.and_(audit_entries.c.actor_kind == "admin", audit_entries.c.actor == administrator)
+    earlier = audit_entries.c.at < before
+    here = sa.and_(theirs, audit_entries.c.address == address, sa.or_(earlier, audit_entries.c.action == told_as))
+    found = await connection.execute(
+        sa.select(sa.exists().where(here), sa.exists().where(theirs, earlier, audit_entries.c.address.is_not(None)))
+    )
+    return Been(*found.one())
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """Which entries. `since` is included, `until` is not."""
 

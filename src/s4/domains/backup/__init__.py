@@ -14,7 +14,8 @@ from s4.domains.backup.model import LATEST, Erased, Manifest, Retention
 from s4.domains.backup.place import Place
 from s4.domains.backup.pruner import Pruner
 from s4.domains.backup.restorer import Restored, Restorer
-from s4.domains.backup.rewinder import Rewinder, Rewound
+from s4.domains.backup.rewinder import Rewinder
+from s4.domains.backup.rewound import Rewound
 from s4.domains.backup.service import BackupService
 from s4.domains.backup.sources import BackupSource, ChainSource
 from s4.domains.backup.verifier import Verification, Verifier

@@ -23,7 +23,7 @@ import structlog
 
 from s4 import __version__
 from s4.domains.audit.model import Batch
-from s4.domains.backup.model import LACKING_MAX, Entry, Manifest, Part, Sample, Work, backup_id, point_of
+from s4.domains.backup.model import LACKING_MAX, Entry, Manifest, Part, Sample, Work, backup_id, is_head, point_of
 from s4.domains.backup.place import Place, Traffic
 from s4.domains.backup.reading import read_together
 from s4.domains.backup.samples import Finds, choose
@@ -184,7 +184,7 @@ class Creator:
                 except ObjectMissing:
                     return None  # it went between listing and copying; whether it may, `_lacking` decides
                 except DataCorrupt as error:
-                    log.error("backup.object_damaged", key=info.key, error=error.message)
+                    log.error("backup.object_damaged", object_key=info.key, error=error.message)
                 # The rest is worth keeping all the more, and so is what was copied while it was sound.
                 return former if former is not None and has_former and await self._was_sound(run, former) else None
 
@@ -277,7 +277,7 @@ class Creator:
         now = await take(self._database)
         lacking = [key for key in missing if now.still_expects(key)]
         for key in lacking:
-            log.error("backup.object_lacking", key=key)
+            log.error("backup.object_lacking", object_key=key)
         return lacking
 
     async def _finish(
@@ -307,7 +307,7 @@ class Creator:
             parts=tuple(run.parts),
             counts=replace(run.snapshot.counts, objects=run.objects, object_bytes=run.object_bytes),
             samples=listed_samples,
-            lacking=tuple(lacking[:LACKING_MAX]),
+            lacking=tuple(sorted(lacking, key=lambda key: not is_head(key))[:LACKING_MAX]),
             work=work,
         )
         failpoint("backup.ready")

@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from s4.kernel import keys
 from s4.kernel.clock import parse_rfc3339, rfc3339
 from s4.kernel.errors import DataCorrupt, InvalidRequest
-from s4.kernel.keys import ObjectKey, is_backup_id
+from s4.kernel.keys import KeyKind, ObjectKey, is_backup_id
 
 FORMAT = 1
 LATEST = "latest"
 LACKING_MAX = 100
-"""Objects that a manifest names as lacking. With so many there may be more."""
+"""Objects that a manifest names as lacking, heads first. With so many there may be more."""
 _ID = "%Y%m%dT%H%M%SZ"
 _SUM = re.compile(r"(?:sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})")
 
@@ -123,13 +124,19 @@ class Manifest:
     samples: Part
     """A list of `Sample`, as it lies in the place."""
     lacking: tuple[str, ...]
-    """Keys of objects that the catalog named and the bucket did not have. Bounded; not empty is a reason to look."""
+    """Keys of objects that the catalog named and the bucket did not have, heads first. Bounded; not empty is a reason
+    to look."""
     work: Work = field(default_factory=Work)
 
     @property
     def lacked(self) -> list[str]:
         """`lacking`, in sentences."""
         return [f"The bucket lacked {key} when the backup was made." for key in self.lacking]
+
+    @property
+    def may_lack_more_heads(self) -> bool:
+        """Than `lacking` has room for."""
+        return len(self.lacking) >= LACKING_MAX and is_head(self.lacking[-1])
 
     def to_bytes(self) -> bytes:
         said = _canonical(asdict(self) | {"format": FORMAT, "point": rfc3339(self.point)})
@@ -160,6 +167,12 @@ class Manifest:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DataCorrupt("A backup's manifest cannot be read.") from error
+
+
+def is_head(key: str) -> bool:
+    """Of a tenant or a document."""
+    parsed = keys.parse(key)
+    return parsed is not None and parsed.kind in (KeyKind.TENANT_HEAD, KeyKind.DOCUMENT_HEAD)
 
 
 def superseded(manifest: Manifest, newest_made: str | None) -> str | None:

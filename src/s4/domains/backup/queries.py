@@ -57,13 +57,20 @@ async def table_rows(connection: Connection) -> list[sa.Row[Any]]:
     return list(await connection.execute(sa.select(*columns).where(t.lance_version > 0)))
 
 
-async def document_ids(connection: Connection, tenant_id: str, *, changed_since: datetime | None = None) -> list[str]:
-    """Of every document that the catalog knows, also of those that are gone; or of those with a newer head."""
+async def tenant_row(connection: Connection, tenant_id: str) -> sa.Row[Any] | None:
+    """As `tenant_rows`, of one."""
+    columns = [tenants.c.tenant_id, tenants.c.revision, tenants.c.state]
+    found = await connection.execute(sa.select(*columns).where(tenants.c.tenant_id == tenant_id))
+    return found.one_or_none()
+
+
+async def revisions(connection: Connection, tenant_id: str, *, changed_since: datetime | None = None) -> dict[str, int]:
+    """By id, of every document that the catalog knows, also of those that are gone; or of those with a newer head."""
     d = documents.c
-    wanted = sa.select(d.document_id).where(d.tenant_id == tenant_id).order_by(d.document_id)
+    wanted = sa.select(d.document_id, d.revision).where(d.tenant_id == tenant_id).order_by(d.document_id)
     if changed_since is not None:
         wanted = wanted.where(d.updated_at > changed_since)
-    return list((await connection.execute(wanted)).scalars())
+    return {row.document_id: row.revision for row in await connection.execute(wanted)}
 
 
 async def live_documents(connection: Connection, tenant_id: str) -> dict[str, int]:

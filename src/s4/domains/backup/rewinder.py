@@ -15,7 +15,11 @@ backup's searches of the live one are asked of it. In place they are counted, to
 What was archived then is archived again, and nothing else is: what was live comes out of the archive as for a reader.
 
 A tenant's own settings, plan and keys stay as they are: a key that was revoked since stays revoked. A document under a
-legal hold stays as it is, too, unless its bytes are damaged.
+legal hold stays as it is, too; damaged bytes of it are replaced by the same ones, never by others. Holds themselves are
+those of today: none is lifted or placed. A new tenant has the days and the holds that there were then.
+
+What nobody can say of a document, since its head is lost or damaged, is no reason to change it: it is named and stays,
+and keeps no other from going back.
 """
 
 import asyncio
@@ -32,9 +36,12 @@ from s4.domains import audit
 from s4.domains.backup import queries
 from s4.domains.backup.creator import Progress, silent
 from s4.domains.backup.model import Erased, Sample
+from s4.domains.backup.rewound import Counted, Rewound
 from s4.domains.backup.samples import Finds
 from s4.domains.backup.sources import Source, Was, content_of, text_of
+from s4.domains.documents.chain import live_body
 from s4.domains.documents.chain import subject as document_subject
+from s4.domains.documents.queries import holds as legal_holds
 from s4.domains.documents.queries import rows
 from s4.domains.maintenance.holds import Holds
 from s4.domains.tenants import NewTenant, TenantService, TenantStatus
@@ -44,7 +51,7 @@ from s4.domains.tenants.model import Body
 from s4.kernel import keys
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import AdminContext
-from s4.kernel.errors import DataCorrupt, InvalidRequest
+from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest
 from s4.kernel.ids import (
     DocumentId,
     RandomBytes,
@@ -68,48 +75,8 @@ _INDEXED_EVERY_SECONDS = 0.5  # between two looks at how far workers are
 _PARALLEL = 8  # documents in work: each is a copy and two small transactions
 _SAID = ("key", "filename", "content_type", "sha256", "size", "metadata")
 """What makes two states of a document the same to its owner, with whether it is archived."""
-_COMES_BACK = (*_SAID, "uploaded_at", "archived_at", "holds")
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    documents: int = 0
-    stored_bytes: int = 0
-
-    def and_one(self, size_bytes: int) -> "Counted":
-        return Counted(self.documents + 1, self.stored_bytes + size_bytes)
-
-
-@dataclass(slots=True)
-class Rewound:
-    """What going back did with one tenant's documents, or would do. `lost`: their bytes are not kept any more."""
-
-    tenant_id: str
-    into: str
-    unchanged: int = 0
-    changed: int = 0
-    brought_back: int = 0
-    removed: int = 0
-    erased: int = 0
-    held: int = 0
-    """Under a legal hold, and left as they are."""
-    changed_meanwhile: int = 0
-    lost: list[str] = field(default_factory=list)
-    bytes_copied: int = 0
-    then: Counted = Counted()
-    """At the point, without what was erased since."""
-    now: Counted = Counted()
-    """When this was done; in place with what was held, or changed meanwhile."""
-    searches: int = 0
-    problems: list[str] = field(default_factory=list)
-    """Of a new tenant, in sentences: with any of them it stays suspended."""
-    suspended: bool = False
-    api_key: str | None = field(default=None, repr=False)
-    """Of a new tenant; shown once."""
-
-    @property
-    def ok(self) -> bool:
-        return not self.lost and not self.changed_meanwhile and not self.problems
+_COMES_BACK = (*_SAID, "uploaded_at", "archived_at")
+_PROBLEMS_NOTED = 20  # in the audit trail
 
 
 @dataclass(slots=True)
@@ -174,8 +141,11 @@ class Rewinder:
     ) -> Rewound:
         """`heals`: the bytes of documents that are as they were are read, too, and brought back where they are gone or
         damaged. Raises `NotFound` when the tenant was not there at the point or is not here now, `InvalidRequest` when
-        it was erased, `Unavailable` while another restore runs, too, `DataCorrupt`."""
+        it was erased, `Unavailable` while another restore runs, too, `DataCorrupt` when nobody can say what was there.
+        """
         await self._require(source, tenant_id, erased)
+        if source.doubt is not None:
+            raise DataCorrupt(source.doubt)
         await self._tenants.get(tenant_id)
         job = _Job(source, tenant_id, tenant_id, erased, Rewound(tenant_id, tenant_id), heals, dry_run)
         async with self._holds.placed("restore"):
@@ -200,19 +170,23 @@ class Rewinder:
         erased: Erased,
         *,
         name: str,
+        plan_id: str | None = None,
         dry_run: bool = False,
         progress: Progress = silent,
     ) -> Rewound:
         """As `in_place`, into a new tenant with a key of its own, which is active once it was found to be whole.
-        Repeated with the same name within a day, it goes on with the same one."""
+        Repeated with the same name within a day, it goes on with the same one. `plan_id`: instead of the plan that it
+        was on, which there may not be any more (`InvalidRequest`)."""
         head = await self._require(source, tenant_id, erased)
         job = _Job(source, tenant_id, TenantId(""), erased, Rewound(tenant_id, "a new tenant"), False, dry_run)
+        if source.doubt is not None:
+            job.done.problems.append(source.doubt)
         async with self._holds.placed("restore"):
             if not dry_run:
-                new = NewTenant(name, head.body["email"], head.body["company"], head.body["plan_id"])
-                once = f"s4/restore/{tenant_id}/{rfc3339(source.point)}/{name}"
+                new = NewTenant(name, head.body["email"], head.body["company"], plan_id or head.body["plan_id"])
+                once = f"s4/restore/{tenant_id}/{rfc3339(source.point)}/{new.plan_id}/{name}"
                 created = await self._tenants.create_once(
-                    context, new, idempotency_key=once, suspended_for=BEING_RESTORED
+                    context, new, idempotency_key=once, suspended_for=BEING_RESTORED, kept_as=head.body
                 )
                 job.into = job.done.into = created.tenant.tenant_id
                 job.done.api_key = created.api_key
@@ -242,6 +216,11 @@ class Rewinder:
                 if job.erased.covers(job.tenant_id, was.document_id):
                     job.done.erased += 1
                     continue
+                if was.problem is not None:
+                    self._tell(job, was.document_id, was.problem)
+                    if was.size_bytes is not None:
+                        job.done.then = job.done.then.and_one(was.size_bytes)
+                    continue
                 if was.head is not None:
                     job.done.then = job.done.then.and_one(was.head.body["size"])
                 if (sample := job.samples.get(was.document_id)) is not None:
@@ -260,13 +239,23 @@ class Rewinder:
         return named
 
     async def _one(self, job: "_Job", was: Was) -> None:
+        try:
+            await self._go_back(job, was)
+        except ObjectMissing:
+            job.done.lost.append(was.document_id)
+            log.error("rewind.bytes_lost", tenant_id=job.tenant_id, document_id=was.document_id)
+        except DataCorrupt as error:
+            self._tell(job, was.document_id, error.message)
+
+    async def _go_back(self, job: "_Job", was: Was) -> None:
         into, done = job.into, job.done
         target = was.document_id if into == job.tenant_id else _beside(into, was)
         async with self._database.read() as connection:
             row = await rows.find(connection, into, target)
-        live = row if row is not None and row.state == "live" else None
+            live = row if row is not None and row.state == "live" else None
+            is_held = live is not None and await _is_held(connection, live)
         if was.head is None:
-            if live is not None and await self._is_held(job, live):
+            if is_held:
                 done.held += 1
             elif live is not None and await self._commit(job, target, row, "tombstone", {"key": live.key}):
                 done.removed += 1
@@ -275,35 +264,27 @@ class Rewinder:
         if live is not None and is_sound and _said(live) == _said_by(was.head):
             done.unchanged += 1
             return
-        if live is not None and is_sound and await self._is_held(job, live):
+        has_its_bytes = live is not None and _bytes_of(live) == _bytes_by(was.head)
+        if is_held and (is_sound or not has_its_bytes):
             done.held += 1
+            if not is_sound:
+                said = "It is under a legal hold, its bytes are damaged, and there were others then: it stays so."
+                self._tell(job, was.document_id, said)
             return
-        body = {name: was.head.body[name] for name in _COMES_BACK if name in was.head.body}
-        if live is not None and is_sound and (live.sha256, live.size_bytes) == (body["sha256"], body["size"]):
+        body = live_body(rows.document(live)) if is_held and live is not None else _body_by(job, was.head, live)
+        if live is not None and is_sound and has_its_bytes:
             body |= _with_its_bytes(live, is_archived="archived_at" in body)
         elif job.dry_run:
             done.bytes_copied += body["size"]
         else:
-            try:
-                body |= await self._bring(job, was.head, target, row)
-            except ObjectMissing:
-                done.lost.append(was.document_id)
-                log.error("rewind.bytes_lost", tenant_id=job.tenant_id, document_id=was.document_id)
-                return
+            body |= await self._bring(job, was.head, target, row)
         if await self._commit(job, target, row, "live", body):
             done.changed += live is not None
             done.brought_back += live is None
 
-    async def _is_held(self, job: "_Job", live: Any) -> bool:
-        """Whether a document, or its whole tenant, is under a legal hold now: then it is neither deleted nor replaced.
-        One that is placed from here on is a newer head, and the commit refuses."""
-        async with self._database.read() as connection:
-            tenant = await tenant_queries.body(connection, job.into)
-            now = await self._database.now(connection)
-        if tenant is not None and tenant.get("hold"):
-            return True
-        head = await self._chains.at(document_subject(job.into, DocumentId(live.document_id)), now)
-        return head is not None and bool(head.body.get("holds"))
+    def _tell(self, job: "_Job", document_id: str, problem: str) -> None:
+        job.done.problems.append(f"{document_id}: {problem}")
+        log.error("rewind.document_in_doubt", tenant_id=job.tenant_id, document_id=document_id, problem=problem)
 
     async def _is_damaged(self, into: TenantId, live: Any) -> bool:
         """Whether the bytes of a live document are gone, or others."""
@@ -344,7 +325,8 @@ class Rewinder:
         await side_by_side(source.derived(tenant_id), one, at_once=_PARALLEL)
 
     async def _commit(self, job: "_Job", target: DocumentId, looked_at: Any, state: str, body: dict[str, Any]) -> bool:
-        """False when somebody else changed it since it was looked at; nothing is committed in a dry run."""
+        """False when somebody else changed it since it was looked at, or placed a hold; nothing is committed in a dry
+        run. What comes back counts as read, so that it is not archived again for having been away."""
         if job.dry_run:
             return True
         revision = looked_at.revision if looked_at is not None else 0
@@ -353,15 +335,21 @@ class Rewinder:
             row = await rows.lock(connection, job.into, target)
             if (row.revision if row is not None else 0) != revision:
                 raise _Meanwhile
+            if row is not None and row.state == "live" and body.get("sha256") != row.sha256:
+                await legal_holds.require_free(connection, rows.document(row))
             return Draft(state, body)
 
-        async def settled(_connection: Connection, _head: Head) -> None:
-            return None
+        async def settled(connection: Connection, head: Head) -> None:
+            if state == "live":
+                await rows.touch(connection, job.into, [target], head.committed_at)
 
         try:
             await self._chains.commit(document_subject(job.into, target), seal=seal, settled=settled)
         except _Meanwhile:
             job.done.changed_meanwhile += 1
+            return False
+        except Conflict:
+            job.done.held += 1
             return False
         failpoint("rewind.committed")
         return True
@@ -394,9 +382,7 @@ class Rewinder:
             done.searches += 1
             if not await self._finds(sample):
                 done.problems.append(f"A search does not find {sample.document_id}, which it found then.")
-        done.suspended = not done.ok
-        if done.ok:
-            await self._activate(context, job.into)
+        done.suspended = not done.ok or not await self._activate(context, job.into)
 
     async def _is_indexed(self, job: "_Job", progress: Progress) -> bool:
         """Waits until workers have indexed what will be searched for, as long as they index anything."""
@@ -414,18 +400,23 @@ class Rewinder:
             progress("to be indexed", left, 0)
             await asyncio.sleep(_INDEXED_EVERY_SECONDS)
 
-    async def _activate(self, context: AdminContext, tenant_id: TenantId) -> None:
+    async def _activate(self, context: AdminContext, tenant_id: TenantId) -> bool:
+        """False when it was suspended for another reason meanwhile."""
+
         async def decide(_c: Connection, _n: datetime, body: Body) -> Body | None:
             if (body["status"], body.get("status_reason")) != (TenantStatus.SUSPENDED, BEING_RESTORED):
                 return None
             return {**body, "status": TenantStatus.ACTIVE, "status_reason": None}
 
-        await self._tenants.change(tenant_id, decide, noted=audited(context.actor, "tenant.activate", tenant_id))
+        noted = audited(context.actor, "tenant.activate", tenant_id)
+        tenant = await self._tenants.change(tenant_id, decide, noted=noted)
+        return tenant is not None and tenant.status == TenantStatus.ACTIVE
 
     async def _note(self, context: AdminContext, action: str, job: "_Job") -> None:
         done = job.done
         said = {name: value for name, value in asdict(done).items() if name not in ("api_key", "lost")}
-        said |= {"point": rfc3339(job.source.point), "lost": len(done.lost)}
+        said |= {"point": rfc3339(job.source.point), "lost": len(done.lost), "problems": len(done.problems)}
+        said["first_problems"] = done.problems[:_PROBLEMS_NOTED]
 
         async def note(connection: Connection) -> None:
             await audit.record(
@@ -444,11 +435,32 @@ def _beside(into: TenantId, was: Was) -> DocumentId:
     return DocumentId(derived_id("doc", into, was.document_id))
 
 
+async def _is_held(connection: Connection, live: Any) -> bool:
+    """Whether a document, or its whole tenant, is under a legal hold: then it is neither deleted nor replaced."""
+    return bool(live.holds) or await tenant_queries.is_held(connection, live.tenant_id)
+
+
+def _body_by(job: "_Job", head: Head, live: Any) -> dict[str, Any]:
+    """What the next head says, but for its bytes. In place holds are those of today."""
+    body = {name: head.body[name] for name in _COMES_BACK if name in head.body}
+    of_today = live.holds if live is not None else None
+    holds = of_today if job.tenant_id == job.into else head.body.get("holds")
+    return body | ({"holds": holds} if holds else {})
+
+
 def _with_its_bytes(live: Any, *, is_archived: bool) -> dict[str, Any]:
     """What the next head says of bytes that are there. Out of the archive, they are indexed anew."""
     if live.archived_at is not None and not is_archived:
         return {"version_id": live.version_id, "content_revision": live.revision + 1, "restores": True}
     return {"version_id": live.version_id, "content_revision": live.content_revision}
+
+
+def _bytes_of(row: Any) -> tuple[str, int]:
+    return row.sha256, row.size_bytes
+
+
+def _bytes_by(head: Head) -> tuple[str, int]:
+    return head.body["sha256"], head.body["size"]
 
 
 def _said_by(head: Head) -> dict[str, Any]:

@@ -222,7 +222,11 @@ class BackupService:
             yield run
         except S4Error as error:
             run.ok, run.said = False, {"error": error.message}
-            log.error(f"{kind}.failed" if kind == "backup" else f"backup.{kind}_failed", error=error.message)
+            log.error(
+                "backup.failed" if kind == "backup"
+                else "backup.drill_failed" if kind == "drill" else "backup.verify_failed",
+                error=error.message,
+            )  # fmt: skip
             raise
         finally:
             if run.ok is not None:

@@ -1,10 +1,11 @@
 """Where a tenant's former state is read from: a backup, or the chains of heads that are still in the bucket."""
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import structlog
 
 from s4.domains.backup import queries
 from s4.domains.backup.model import Entry, Manifest, Sample
@@ -13,12 +14,14 @@ from s4.domains.backup.reading import bytes_of, read_together, summed
 from s4.domains.documents.chain import subject as document_subject
 from s4.domains.tenants.chain import subject as tenant_subject
 from s4.kernel import keys
-from s4.kernel.errors import NotFound
+from s4.kernel.errors import DataCorrupt, NotFound
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import ABANDONED, Chains, Head, Subject
 from s4.platform.database import Database
 from s4.platform.objects import ObjectMissing, ObjectStore
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class Was:
 
     document_id: DocumentId
     head: Head | None
+    problem: str | None = None
+    """Why nobody can say what it was, and whether it was."""
+    size_bytes: int | None = None
+    """Of its bytes, where they are all that is known."""
 
 
 class Source(Protocol):
@@ -35,12 +42,17 @@ class Source(Protocol):
     @property
     def point(self) -> datetime: ...
 
+    @property
+    def doubt(self) -> str | None:
+        """Why `documents` may name some as what they were not, or leave out some that were there; None if it cannot."""
+        ...
+
     async def tenants(self) -> list[TenantId]:
-        """Those that were alive at the point."""
+        """Those that were alive at the point, and those of which nobody can say it."""
         ...
 
     async def tenant(self, tenant_id: TenantId) -> Head:
-        """Its head. Raises `NotFound` when it was not there, or was a tombstone."""
+        """Its head. Raises `NotFound` when it was not there, or was a tombstone, `DataCorrupt` when nobody can say."""
         ...
 
     def documents(self, tenant_id: TenantId, *, if_changed: bool) -> AsyncIterator[Was]:
@@ -84,24 +96,24 @@ class BackupSource:
     def names_all(self) -> bool:
         return True
 
+    @property
+    def doubt(self) -> str | None:
+        if not self._manifest.may_lack_more_heads:
+            return None
+        return f"Backup {self._manifest.backup_id} may lack more heads than it names: go back to another one."
+
     async def tenants(self) -> list[TenantId]:
-        newest: dict[TenantId, Entry] = {}
-        async for entry in self._place.entries(self._manifest):
-            parsed = keys.parse(entry.key)
+        known: dict[TenantId, None] = {}
+        named = [entry.key async for entry in self._place.entries(self._manifest)]
+        for key in (*named, *self._manifest.lacking):
+            parsed = keys.parse(key)
             if parsed is not None and parsed.kind is KeyKind.TENANT_HEAD and parsed.tenant_id is not None:
-                newest[parsed.tenant_id] = entry  # in the order of revisions
-        found = []
-        for tenant_id in newest:
-            try:
-                await self.tenant(tenant_id)
-            except NotFound:
-                continue
-            found.append(tenant_id)
-        return found
+                known[parsed.tenant_id] = None
+        return [tenant_id for tenant_id in known if await _may_have_been(self, tenant_id)]
 
     async def tenant(self, tenant_id: TenantId) -> Head:
         await self._load(tenant_id)
-        heads = [key for key in self._entries if key.startswith(keys.tenant_heads(tenant_id))]
+        heads = [key for key in self._known(tenant_id) if key.startswith(keys.tenant_heads(tenant_id))]
         head = await self._newest(heads, tenant_subject(tenant_id))
         if head is None or head.state != "live":
             raise NotFound(f"The backup has no tenant {tenant_id}.")
@@ -110,19 +122,24 @@ class BackupSource:
     async def documents(self, tenant_id: TenantId, *, if_changed: bool) -> AsyncIterator[Was]:  # noqa: ARG002 (it has all)
         await self._load(tenant_id)
         heads: dict[DocumentId, list[ObjectKey]] = {}
-        for key in self._entries:
+        sizes: dict[DocumentId, int] = {}
+        for key in self._known(tenant_id):
             parsed = keys.parse(key)
-            if parsed is not None and parsed.kind is KeyKind.DOCUMENT_HEAD and parsed.document_id is not None:
+            if parsed is None or parsed.document_id is None:
+                continue
+            if parsed.kind is KeyKind.DOCUMENT_HEAD:
                 heads.setdefault(parsed.document_id, []).append(key)
-        newest = await read_together(
-            self._place, [self._entries[of[-1]] for of in heads.values()], encrypted=self._encrypted
-        )
+            elif parsed.kind is KeyKind.CONTENT and key in self._entries:
+                sizes[parsed.document_id] = self._entries[key].size_bytes
+        last = [self._entries[of[-1]] for of in heads.values() if of[-1] in self._entries]
+        read = await read_together(self._place, last, encrypted=self._encrypted)
         for document_id, of in heads.items():
-            subject = document_subject(tenant_id, document_id)
-            head: Head | None = Head.from_bytes(newest[of[-1]], expected=subject)
-            if head is not None and head.state == ABANDONED:
-                head = await self._newest(of[:-1], subject)
-            yield Was(document_id, head if head is not None and head.state == "live" else None)
+            try:
+                head = await self._newest(of, document_subject(tenant_id, document_id), read)
+            except DataCorrupt as error:
+                yield Was(document_id, None, error.message, sizes.get(document_id))
+            else:
+                yield Was(document_id, head if head is not None and head.state == "live" else None)
 
     async def read(self, key: ObjectKey) -> AsyncIterator[bytes]:
         entry = self._entries.get(key)
@@ -152,10 +169,21 @@ class BackupSource:
         }
         self._of = tenant_id
 
-    async def _newest(self, heads: list[ObjectKey], subject: Subject) -> Head | None:
-        """The newest that happened."""
+    def _known(self, tenant_id: TenantId) -> list[ObjectKey]:
+        """Keys of what the backup has of the tenant, and of what it says that it lacks, in order."""
+        lacking = {ObjectKey(key) for key in self._manifest.lacking if keys.owner(key) == tenant_id}
+        return sorted({*self._entries, *lacking})
+
+    async def _newest(
+        self, heads: list[ObjectKey], subject: Subject, read: Mapping[ObjectKey, bytes] | None = None
+    ) -> Head | None:
+        """The newest that happened. `read`: those that were read already. Raises `DataCorrupt` when the backup lacks
+        it, or one that may be it."""
         for key in reversed(heads):
-            head = Head.from_bytes(b"".join([chunk async for chunk in self.read(key)]), expected=subject)
+            if key not in self._entries:
+                raise DataCorrupt(f"The backup lacks its head, {key}, as the bucket did when it was made.")
+            data = (read or {}).get(key) or b"".join([chunk async for chunk in self.read(key)])
+            head = Head.from_bytes(data, expected=subject)
             if head.state != ABANDONED:
                 return head
         return None
@@ -178,19 +206,26 @@ class ChainSource:
     def names_all(self) -> bool:
         return False
 
+    @property
+    def doubt(self) -> str | None:
+        return None
+
     async def tenants(self) -> list[TenantId]:
         """Also those that are gone by now, as far as the bucket still knows them."""
         async with self._database.read() as connection:
             known = [TenantId(row.tenant_id) for row in await queries.tenant_rows(connection)]
-        found = []
-        for tenant_id in sorted(known):
-            with suppress(NotFound):
-                await self.tenant(tenant_id)
-                found.append(tenant_id)
-        return found
+        return [tenant_id for tenant_id in sorted(known) if await _may_have_been(self, tenant_id)]
 
     async def tenant(self, tenant_id: TenantId) -> Head:
-        head = await self._chains.at(tenant_subject(tenant_id), self._point)
+        async with self._database.read() as connection:
+            row = await queries.tenant_row(connection, tenant_id)
+        try:
+            known = row.revision if row is not None else 0
+            head = await self._chains.at(tenant_subject(tenant_id), self._point, known=known)
+        except DataCorrupt:
+            if row is None or row.state != "tombstone":
+                raise
+            head = None  # of who was erased, the tombstone is left
         if head is None or head.state != "live":
             raise NotFound(f"There was no tenant {tenant_id} at that time.")
         return head
@@ -198,11 +233,16 @@ class ChainSource:
     async def documents(self, tenant_id: TenantId, *, if_changed: bool) -> AsyncIterator[Was]:
         async with self._database.read() as connection:
             since = self._point if if_changed else None
-            known = await queries.document_ids(connection, tenant_id, changed_since=since)
-        for text in known:
+            known = await queries.revisions(connection, tenant_id, changed_since=since)
+        for text, revision in known.items():
             document_id = DocumentId(text)
-            head = await self._chains.at(document_subject(tenant_id, document_id), self._point)
-            yield Was(document_id, head if head is not None and head.state == "live" else None)
+            try:
+                subject = document_subject(tenant_id, document_id)
+                head = await self._chains.at(subject, self._point, known=revision)
+            except DataCorrupt as error:
+                yield Was(document_id, None, error.message)
+            else:
+                yield Was(document_id, head if head is not None and head.state == "live" else None)
 
     def read(self, key: ObjectKey) -> AsyncIterator[bytes]:
         return self._store.stream(key)
@@ -213,6 +253,16 @@ class ChainSource:
     async def derived(self, tenant_id: TenantId) -> AsyncIterator[ObjectKey]:
         async for info in self._store.list(keys.embeddings(tenant_id)):
             yield info.key
+
+
+async def _may_have_been(source: Source, tenant_id: TenantId) -> bool:
+    try:
+        await source.tenant(tenant_id)
+    except NotFound:
+        return False
+    except DataCorrupt as error:  # whoever goes back to it hears of it
+        log.error("rewind.tenant_in_doubt", tenant_id=tenant_id, error=error.message)
+    return True
 
 
 def content_of(tenant_id: TenantId, head: Head) -> ObjectKey:

@@ -195,7 +195,7 @@ class Attachments:
                 await self._database.transact(note)
                 failpoint("attach.noted")
                 log.info("index.attached", tenant_id=tenant_id, generation=generation, version=sound.version,
-                         incarnation=sound.incarnation, documents=len({name for name, _ in rows}))  # fmt: skip
+                         incarnation=sound.incarnation, count=len({name for name, _ in rows}))  # fmt: skip
                 return Attached(generation, rows)
         return None
 

@@ -95,18 +95,22 @@ class VectorsCache:
             metrics.EMBEDDING_CACHE.labels("miss").inc(len(texts))
             vectors = await self._ask(key, texts, tokens)
             failpoint("index.group_answered")
-            await self._store.put(key, encode_vectors(vectors))
+            data = encode_vectors(vectors)
+            await self._store.put(key, data)
+            metrics.EMBEDDING_CACHE_BYTES.labels("written").inc(len(data))
             self._answered.pop(key, None)
             failpoint("index.group_embedded")
             return vectors
 
     async def _kept(self, key: ObjectKey, count: int) -> Vectors | None:
         try:
-            return decode_vectors(await self._store.get(key), count, self._embedder.dimension)
+            data = await self._store.get(key)
+            metrics.EMBEDDING_CACHE_BYTES.labels("read").inc(len(data))
+            return decode_vectors(data, count, self._embedder.dimension)
         except ObjectMissing:
             return None
         except DataCorrupt:
-            log.warning("embedding_cache.corrupt", key=key)
+            log.warning("embedding_cache.corrupt", object_key=key)
             return None
 
     async def _count(self, texts: Sequence[str]) -> int:

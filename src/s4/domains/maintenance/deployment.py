@@ -18,7 +18,7 @@ from typing import Any
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.model import FIRST_TERM, REBUILDING, SERVING, Deployment
 from s4.kernel import keys
-from s4.kernel.clock import Clock, rfc3339
+from s4.kernel.clock import Clock, parse_moment, rfc3339
 from s4.kernel.errors import Conflict, DataCorrupt
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.keys import ObjectKey
@@ -154,6 +154,14 @@ async def mark_of(store: ObjectStore) -> Mark | None:
     epoch = str(drawn["epoch"])
     term = await newest_term(store, epoch, since=FIRST_TERM)
     return Mark(epoch, term, int(replica["term"]) if replica is not None else None)
+
+
+async def copied_as_of(copy: ObjectStore) -> datetime | None:
+    """When a bucket was last a whole copy of another."""
+    try:
+        return parse_moment(json.loads(await copy.get(keys.REPLICA))["as_of"])
+    except (ObjectMissing, ValueError, KeyError):
+        return None
 
 
 async def is_own_copy(replica: ObjectStore, deployment: Deployment) -> bool:

@@ -20,13 +20,13 @@ import structlog
 
 from s4.domains.leaving import erased_tenants
 from s4.domains.maintenance import guarded
-from s4.domains.maintenance.deployment import create_term, mark_of, promotion_of, write
+from s4.domains.maintenance.deployment import copied_as_of, create_term, mark_of, promotion_of, write
 from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.rebuild import Rebuild
 from s4.domains.maintenance.replication import Copied, Replicator
 from s4.domains.maintenance.report import Progress, Report
 from s4.kernel import keys
-from s4.kernel.clock import parse_moment, parse_rfc3339, rfc3339
+from s4.kernel.clock import parse_rfc3339, rfc3339
 from s4.kernel.errors import Conflict, DataCorrupt, Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.keys import KeyKind, ObjectKey
@@ -88,7 +88,7 @@ class Promotions:
         assert mark is not None, "it was opened"
         if not mark.is_copy and self._deployment.state == SERVING:
             raise Conflict("This bucket is no copy: it serves already.")
-        as_of = await self._as_of()
+        as_of = await copied_as_of(self._store)
         term = mark.term + 1 if mark.is_copy else mark.term  # a promotion that was broken off is ended
         now = await self._now()
         if mark.is_copy:
@@ -161,7 +161,7 @@ class Promotions:
     async def _only_there(self) -> AsyncIterator[ObjectInfo]:
         """What the former bucket took since it was last copied and this one has not, or has otherwise."""
         former = self._required()
-        as_of = await self._as_of()
+        as_of = await copied_as_of(self._store)
         since = as_of - _CLOCKS_APART if as_of is not None else None
         for area in (keys.INDICES, keys.SYSTEM, keys.TENANTS):
             async for info in former.list(area):
@@ -200,13 +200,6 @@ class Promotions:
         if self._former is None:
             raise Conflict("The former first bucket is not named: set S4_REPLICA_STORE_URL to it.")
         return self._former
-
-    async def _as_of(self) -> datetime | None:
-        """As of when this bucket was last a whole copy."""
-        try:
-            return parse_moment(json.loads(await self._store.get(keys.REPLICA))["as_of"])
-        except (ObjectMissing, ValueError, KeyError):
-            return None
 
     async def _now(self) -> datetime:
         async with self._database.read() as connection:

@@ -29,6 +29,11 @@ async def deployment_since(connection: Connection, state: str) -> datetime | Non
     return found.scalar_one_or_none()
 
 
+async def deployment_made(connection: Connection) -> datetime | None:
+    """When this catalog was made; None while it is new."""
+    return (await connection.execute(sa.select(deployment.c.created_at))).scalar_one_or_none()
+
+
 async def write_deployment(connection: Connection, said: Deployment, *, now: datetime) -> None:
     values = {"epoch": said.epoch, "state": said.state, "term": said.term}
     await connection.execute(

@@ -99,6 +99,8 @@ TABLES: Mapping[str, Rebuilt] = {
     "call_blocks": _forgotten("The processes that held them are gone."),
     "usage_flushes": _forgotten("They tell batches of processes apart that are gone."),
     "usage_endpoints": _forgotten("Figures by endpoint and hour, for looking at patterns; no bill rests on them."),
+    "usage_errors": _forgotten("The same."),
+    "checklist": _forgotten("When somebody said that a thing was done: the audit trail has it."),
     "credential_uses": _forgotten("When a key was last used: noted anew with its next use."),
     "audit_checks": _forgotten("What the last verification found: the next one looks at everything."),
     "events": _forgotten("The outbox. Endpoints are told of what happens from now on; what was under way is lost."),

@@ -187,8 +187,6 @@ class Repairs:
         await self._database.transact(note)
 
     async def _begin_anew(self, tenant_id: TenantId, table: TableRecord, lease: Lease, damaged: list[str]) -> None:
-        told = {"tenant_id": tenant_id, "version": table.state.version, "files": damaged[:_NAMES_SHOWN],
-                "files_damaged": len(damaged), "repairs": table.repairs}  # fmt: skip
         failpoint("repair.proven")
         incarnation = new_incarnation(self._random)
 
@@ -204,10 +202,12 @@ class Repairs:
 
         if pause := await self._database.transact(begin):
             metrics.INDEX_CHECKS.labels("deferred").inc()
-            log.error("index.repair_deferred", pause_seconds=round(pause.total_seconds()), **told)
+            log.error("index.repair_deferred", tenant_id=tenant_id, repairs=table.repairs,
+                      pause_seconds=round(pause.total_seconds()))  # fmt: skip
             raise Unavailable("This index is damaged, and was made anew a short while ago.", retry_after=pause)
         metrics.INDEX_CHECKS.labels("damaged").inc()
-        log.error("index.repair_begun", incarnation=incarnation, **told)
+        log.error("index.repair_begun", tenant_id=tenant_id, incarnation=incarnation, repairs=table.repairs,
+                  version=table.state.version, files=damaged[:_NAMES_SHOWN], count=len(damaged))  # fmt: skip
         failpoint("repair.begun")
         await self._remove(tenant_id, table.state.incarnation)
         failpoint("repair.removed")

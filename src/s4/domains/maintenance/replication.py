@@ -353,7 +353,7 @@ def _note_copied(info: ObjectInfo, copied: Copied) -> None:
 
 def _note_differing(key: ObjectKey, copied: Copied) -> None:
     copied.differing.append(key)
-    log.error("replication.differs", key=key)
+    log.error("replication.differs", object_key=key)
 
 
 def _sibling(folder: str, revision: int) -> ObjectKey:

@@ -62,5 +62,5 @@ class TermWatch:
                 self._superseded = superseded
                 self._store.close_for_writing(Unavailable("Another region serves now; ask there."))
                 metrics.SUPERSEDED.set(1)
-                log.error("deployment.superseded", **superseded.details)
+                log.error("deployment.superseded", error=superseded.message)
                 stop()

@@ -276,6 +276,11 @@ async def names(connection: Connection, tenant_ids: Sequence[str]) -> dict[str, 
     return {row.tenant_id: row.name for row in found}
 
 
+async def known_among(connection: Connection, tenant_ids: Sequence[str]) -> set[str]:
+    """Those of these few that there are or were."""
+    return set(await names(connection, tenant_ids))
+
+
 async def created_between(connection: Connection, start: datetime, end: datetime) -> int:
     """How many of the live tenants were made from `start` up to, not including, `end`."""
     found = await connection.execute(

@@ -86,10 +86,16 @@ class TenantService:
         return created.tenant, created.api_key
 
     async def create_once(
-        self, context: AdminContext, new: NewTenant, *, idempotency_key: str | None, suspended_for: str | None = None
+        self,
+        context: AdminContext,
+        new: NewTenant,
+        *,
+        idempotency_key: str | None,
+        suspended_for: str | None = None,
+        kept_as: Body | None = None,
     ) -> Created:
         """Commits the tenant's first head with a first key that may do everything a tenant may; with `suspended_for`,
-        the reason, once it is activated.
+        the reason, once it is activated. `kept_as`: it has the days and the hold of that one from its first moment.
 
         Answers with the tenant and the key, which is stored only as a hash. Ids are never reused, so a namesake is
         somebody else. Repeated with the same `idempotency_key` it answers with the same tenant and the same key
@@ -114,6 +120,7 @@ class TenantService:
             if new.external_id is not None:
                 await queries.require_free(connection, new.external_id, tenant_id)
             body = _first_body(new, key, created_at=rfc3339(now), suspended_for=suspended_for)
+            body |= {name: kept_as[name] for name in ("keeping", "hold") if kept_as and kept_as.get(name)}
             if claim is not None:
                 body["idempotency"] = {"key_hash": claim.key_hash, "fingerprint": claim.fingerprint}
             return Draft(LIVE, body)

@@ -30,6 +30,7 @@ from s4.platform.telemetry.metrics import HTTP_BUCKETS_SECONDS
 
 log = structlog.get_logger()
 
+_ERRORS_BELOW = 499  # who went away before the answer was told nothing; from 500 on it is a failure
 _TENANTS_MAX = 250  # of one transaction: 1,500 rows, a tenth of a second in which SQLite's other writers wait
 
 CallLimits = Callable[[Connection, Sequence[str]], Awaitable[Mapping[str, int]]]
@@ -45,20 +46,26 @@ class Batch:
     amounts: defaultdict[tuple[str, datetime], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """By tenant and hour."""
     endpoints: defaultdict[Call, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    errors: defaultdict[tuple[str, datetime], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Codes, by tenant and hour."""
     seen: dict[str, datetime] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.amounts or self.endpoints)
+        return bool(self.amounts or self.endpoints or self.errors)
 
     def parts(self) -> "list[Batch]":
         """The same in batches of a bounded number of tenants."""
-        owners = sorted({owner for owner, _ in self.amounts} | {call.tenant_id for call in self.endpoints})
+        owners = sorted(
+            {owner for owner, _ in (*self.amounts, *self.errors)} | {call.tenant_id for call in self.endpoints}
+        )
         number = {owner: place // _TENANTS_MAX for place, owner in enumerate(owners)}
         parts = [Batch() for _ in range(-(-len(owners) // _TENANTS_MAX))]
         for key, amounts in self.amounts.items():
             parts[number[key[0]]].amounts[key] = amounts
         for call, counted in self.endpoints.items():
             parts[number[call.tenant_id]].endpoints[call] = counted
+        for place, codes in self.errors.items():
+            parts[number[place[0]]].errors[place] = codes
         for owner, at in self.seen.items():
             parts[number[owner]].seen[owner] = at
         return parts
@@ -98,6 +105,8 @@ class Meter:
         exchange = finished.exchange
         failed = finished.status >= 500 and not excused
         tenant_id = exchange.tenant_id
+        if failed or 400 <= finished.status < _ERRORS_BELOW:
+            self._error(tenant_id, finished)
         if tenant_id is None:
             if failed and exchange.administrator is None:
                 self._endpoint(NOBODY, finished, plain_route(finished.route), failed)
@@ -136,6 +145,12 @@ class Meter:
         noted["bytes_in"] += finished.exchange.bytes_in
         noted["bytes_out"] += finished.exchange.bytes_out
         return now
+
+    def _error(self, tenant_id: str | None, finished: Finished) -> None:
+        if tenant_id is None and finished.exchange.administrator is not None:
+            return
+        code = finished.exchange.error_code or f"status_{finished.status}"
+        self._noted.errors[tenant_id or NOBODY, Grain.HOUR.floor(self._clock.now())][code] += 1
 
     # -- flushing
 
@@ -186,6 +201,7 @@ class Meter:
         entries = [(tenant_id, hour, amounts) for (tenant_id, hour), amounts in batch.amounts.items()]
         await writing.add_all(connection, entries)
         await writing.add_endpoints(connection, batch.endpoints)
+        await writing.add_errors(connection, batch.errors)
         await writing.mark_activity(connection, batch.seen)
         months: defaultdict[datetime, set[str]] = defaultdict(set)
         for tenant_id, hour, amounts in entries:

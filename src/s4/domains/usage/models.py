@@ -64,6 +64,16 @@ usage_endpoints = sa.Table(
     sa.Index("ix_usage_endpoints_hour", "hour"),
 )
 
+usage_errors = sa.Table(
+    "usage_errors",
+    metadata,
+    sa.Column("tenant_id", sa.String(40), primary_key=True, comment="Or everybody: `*`; nobody, not proved: `-`."),
+    sa.Column("hour", UtcDateTime, primary_key=True),
+    sa.Column("code", sa.String(64), primary_key=True, comment="Of the answer's error, such as rate_limited."),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Index("ix_usage_errors_hour", "hour"),
+)
+
 usage_marks = sa.Table(
     "usage_marks",
     metadata,

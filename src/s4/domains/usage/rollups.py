@@ -132,7 +132,7 @@ class RollUps:
             mark = _timed(said["mark"], "month", "last_activity_at") if said["mark"] is not None else None
             as_of, sampled = parse_rfc3339(said["as_of"]), parse_moment(said["sampled"])
         except (ValueError, KeyError, TypeError, DataCorrupt) as error:
-            log.error("usage.rollup_unreadable", key=key, error=str(error))
+            log.error("usage.rollup_unreadable", object_key=key, error=str(error))
             return
 
         async def bring_back(connection: Connection) -> None:

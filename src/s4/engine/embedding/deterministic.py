@@ -13,6 +13,7 @@ import numpy as np
 
 from s4.engine.embedding import approximate
 from s4.engine.embedding.base import Answered, Vectors, normalised, unheard
+from s4.platform.telemetry.metrics import EMBEDDING_TEXTS
 
 _WORD = re.compile(r"\w+")
 
@@ -42,12 +43,15 @@ class DeterministicEmbedder:
         for row, text in zip(rows, texts, strict=True):
             self._add_words(row, text)
         vectors = normalised(rows) if len(texts) else rows
+        EMBEDDING_TEXTS.labels(self.provider, "documents").inc(len(texts))
         answered(texts, vectors)
         return vectors
 
     async def embed_query(self, text: str) -> Vectors:
-        row: Vectors = (await self.embed_documents([text]))[0]
-        return row
+        row = np.zeros(self.dimension, dtype=np.float32)
+        self._add_words(row, text)
+        EMBEDDING_TEXTS.labels(self.provider, "queries").inc()
+        return normalised(row)
 
     async def aclose(self) -> None:
         """Nothing to give back."""

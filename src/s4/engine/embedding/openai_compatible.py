@@ -51,7 +51,7 @@ from s4.engine.embedding.openai_answers import (
     wordless,
 )
 from s4.kernel.errors import Conflict, DocumentRejected, Unavailable
-from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TOKENS
+from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TEXTS, EMBEDDING_TOKENS
 
 OPENAI_URL = "https://api.openai.com/v1"
 _TOKENS_MAX = 8191  # of OpenAI's models; chunks are far smaller, and a server with less refuses or cuts by itself
@@ -240,6 +240,7 @@ class OpenAICompatibleEmbedder:
             async with asyncio.timeout(self._query_timeout.total_seconds()):
                 dialect = await self._prepared()
                 row: Vectors = (await self._repeat([text], dialect, wait_max=_QUERY_WAIT_MAX))[0]
+                EMBEDDING_TEXTS.labels(self.provider, "queries").inc()
                 return row
         except TimeoutError as error:
             self._breaker.failed("timeout")
@@ -282,6 +283,7 @@ class OpenAICompatibleEmbedder:
             if len(texts) == 1:
                 await self._blame_text_or_provider(dialect, refusal)
         else:
+            EMBEDDING_TEXTS.labels(self.provider, "documents").inc(len(texts))
             answered(texts, vectors)
             return vectors
         middle = len(texts) // 2

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import s4
 from s4.engine.extraction import frames
 from s4.kernel.errors import Unavailable
+from s4.platform import egress
 
 Reason = Literal["timeout", "memory", "crashed"]
 
@@ -151,6 +152,7 @@ class ExtractionChild:
 def _environment(folder: Path) -> dict[str, str]:
     """Built from nothing, so that no secret of S4 can leak into a process that reads hostile files."""
     return {
+        **egress.QUIET,
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         "PYTHONUTF8": "1",

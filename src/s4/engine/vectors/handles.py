@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from s4.engine.vectors.schema import LanceTable
+from s4.platform.telemetry import metrics
 
 OpenTable = Callable[[str], Awaitable[LanceTable | None]]
 """Opens the latest version under a prefix; None when the table was never written."""
@@ -81,10 +82,12 @@ class HandlePool:
                     raise
                 if prefix in self._handles:
                     self._handles.move_to_end(prefix)
+                metrics.INDEX_HANDLES_ASKED.labels("hit").inc()
                 return handle
             return await self._open(prefix, version)
 
     async def _open(self, prefix: str, version: int) -> _Handle | None:
+        metrics.INDEX_HANDLES_ASKED.labels("miss").inc()
         table = await self._open_table(prefix)
         if table is None:
             return None
@@ -101,6 +104,7 @@ class HandlePool:
         self.forget(prefix)
         self._handles[prefix] = handle
         while len(self._handles) > self._handles_max:
+            metrics.INDEX_HANDLES_ASKED.labels("evicted").inc()
             self.forget(next(iter(self._handles)))
         return handle
 

@@ -70,7 +70,9 @@ class VectorStore:
 
     async def preload(self) -> None:
         """Imports LanceDB, which takes seconds, so that the first search does not."""
-        os.environ.setdefault("LANCEDB_LOG", "error")  # it warns on stderr otherwise; read at import
+        os.environ.setdefault(
+            "LANCEDB_LOG", "off"
+        )  # it writes to stderr itself, and raises what matters; read at import
         # Arrow's own allocator, mimalloc, keeps a heap per thread. Rows are made in one thread and freed in LanceDB's,
         # so it came to hold 57 MiB of which nothing was in use. Read when Arrow first takes memory.
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -126,9 +126,16 @@ class Core:
 
 def configure_process(settings: Settings, *, service: str) -> None:
     """Logs and constant metrics of this process."""
-    logs.configure(level=settings.log_level, log_format=settings.log_format, service=service)
+    logs.configure(
+        level=settings.log_level,
+        log_format=settings.log_format,
+        service=service,
+        google_project=settings.log_google_project,
+        secrets=logs.known_secrets(settings),
+    )
     faults.arm(faults.parse(settings.failpoints))
     metrics.BUILD_INFO.labels(__version__).set(1)
+    metrics.BACKUP_AGE_TARGET.set(settings.rpo_target_seconds or 2 * settings.backup_every_hours * 3600)
 
 
 def migrate_database(settings: Settings, *, pre_only: bool = False) -> list[str]:

@@ -13,6 +13,7 @@ from s4.domains.leaving import Kept, OwnData
 from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Repairs
 from s4.domains.usage import LedgerKeeper
 from s4.domains.webhooks import DeliveryPump
+from s4.engine.extraction import ExtractionPool
 from s4.entrypoints.bootstrap.core import Core
 from s4.entrypoints.bootstrap.parts import (
     RANDOM,
@@ -39,6 +40,7 @@ class WorkerParts:
     worker: Worker
     scheduler: Scheduler
     heartbeat: Heartbeat
+    extraction: ExtractionPool
     indexing: IndexingService
     pump: DeliveryPump
     maintenance: MaintenanceService
@@ -140,7 +142,7 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     pump = DeliveryPump(core.database, core.webhooks, outbound, RANDOM, make_pump_limits(settings))
     try:
         async with core.generations.in_use(works=True):
-            yield WorkerParts(worker, scheduler, heartbeat, indexing, pump, maintenance)
+            yield WorkerParts(worker, scheduler, heartbeat, extraction, indexing, pump, maintenance)
     finally:
         await publisher.aclose()
         with contextlib.suppress(Unavailable):  # then they expire

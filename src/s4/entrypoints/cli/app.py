@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed, or nobody read the output to its end, 2 wrong usag
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from s4.entrypoints.cli import (
     admin_commands,
     audit_commands,
     backup_commands,
+    checklist_commands,
     config_commands,
     doctor_commands,
     document_commands,
@@ -21,12 +22,14 @@ from s4.entrypoints.cli import (
     keeping_commands,
     key_commands,
     lifecycle_commands,
+    logs_commands,
     notice_commands,
     plan_commands,
     rebuild_command,
     region_commands,
     report_commands,
     restore_command,
+    schedule_commands,
     search_command,
     secrets_commands,
     server_commands,
@@ -39,12 +42,12 @@ from s4.entrypoints.cli import (
     verify_command,
     webhook_commands,
 )
+from s4.entrypoints.cli.failures import EXIT_FAILED, EXIT_INTERRUPTED, explain
 from s4.entrypoints.cli.options import examples
 from s4.entrypoints.cli.output import JSON_FLAG, print_error, stand_in_for_closed_streams
+from s4.platform.egress import keep_libraries_quiet
 
-EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 def _say_version(wanted: bool) -> None:
@@ -85,10 +88,13 @@ def build() -> typer.Typer:
         status_commands,
         config_commands,
         doctor_commands,
+        schedule_commands,
+        checklist_commands,
         backup_commands,
         restore_command,
         upgrade_commands,
         lifecycle_commands,
+        logs_commands,
         secrets_commands,
         verify_command,
     ):
@@ -112,6 +118,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
+    keep_libraries_quiet()
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     as_json = JSON_FLAG in flags
     try:
@@ -125,8 +132,8 @@ def run(arguments: Sequence[str]) -> int:
         if said := error.format_message():  # else the help was shown, because nothing was asked for
             print_error(_usage(error, said), code="usage", as_json=as_json)
         return error.exit_code
-    except Exception as error:  # told apart in `_explain`, which raises on what it does not know
-        print_error(**_explain(error), as_json=as_json)
+    except Exception as error:  # told apart in `explain`, which raises on what it does not know
+        print_error(**explain(error), as_json=as_json)
         return EXIT_FAILED
     if code == EXIT_INTERRUPTED:
         print_error("Interrupted.", code="interrupted", as_json=as_json)
@@ -138,35 +145,3 @@ def _usage(error: typer.TyperException, said: str) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "s4"
     return f"{said.rstrip('.')}. See `{path} --help`."
-
-
-def _explain(error: Exception) -> dict[str, Any]:
-    """The message and code of a foreseen failure. A defect is raised again, with its trace."""
-    import s4client
-    from s4.kernel.errors import S4Error
-
-    match error:
-        case s4client.S4ApiError():
-            return {
-                "message": error.message,
-                "code": error.code,
-                "details": error.details,
-                "request_id": error.request_id,
-            }
-        case S4Error():
-            from s4.entrypoints.connections import explained
-
-            return {"message": explained(error), "code": error.code, "details": error.details}
-        case OverflowError():
-            return {"message": "A number or a time is out of range.", "code": "usage"}
-        case s4client.S4ConnectionError():
-            return {"message": str(error), "code": "connection_failed"}
-        case s4client.S4WaitTimeout():
-            return {"message": str(error), "code": "timeout"}
-        case s4client.S4Error():
-            return {"message": str(error), "code": "client_error"}
-        case OSError():
-            reason = error.strerror or str(error)
-            return {"message": f"{error.filename}: {reason}" if error.filename else reason, "code": "file_error"}
-        case _:
-            raise error

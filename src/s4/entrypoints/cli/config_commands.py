@@ -82,27 +82,15 @@ def _checked(
     to."""
     import asyncio
 
-    from s4.entrypoints.configuration import unknown_sentence
-    from s4.entrypoints.fitting import misfits
-    from s4.kernel.errors import InvalidRequest, S4Error
-    from s4.platform import faults, trust
+    from s4.entrypoints.connections import doubts
+    from s4.kernel.errors import InvalidRequest
 
     try:
         loaded = configuration(context, config, data_dir=data_dir)
     except InvalidRequest as error:
         return list(error.details["problems"]), [], []
-    problems = [unknown_sentence(name, nearest) for name, nearest in loaded.unknown.items()]
     settings = loaded.settings
-    for look_at in (
-        lambda: faults.parse(settings.failpoints),
-        lambda: trust.check_authorities(settings.ca_file),
-        lambda: trust.check_listener(settings.tls_cert, settings.tls_key),
-    ):
-        try:
-            look_at()
-        except (S4Error, ValueError) as error:
-            problems.append(str(error))
-    warnings = list(misfits(settings))
+    problems, warnings = doubts(loaded)
     if problems or not connect:
         return problems, warnings, []
     from s4.entrypoints.connections import look

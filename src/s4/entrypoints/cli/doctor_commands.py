@@ -1,7 +1,8 @@
-"""`s4 doctor …`: what S4 stands on, examined before it stands there."""
+"""`s4 doctor`: a whole deployment, as it runs; `s4 doctor store`: what S4 stands on, before it stands there."""
 
 import signal
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,13 +10,24 @@ from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsa
 from s4.entrypoints.cli.output import print_json, print_line, print_note
 
 if TYPE_CHECKING:
-    from s4.entrypoints.doctor import Report
+    from s4.entrypoints.doctor import Check, Report
+    from s4.kernel.settings import LogFormat
+
+Processes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--process",
+        metavar="URL",
+        show_default=False,
+        help="Address of a running process, API or worker, whose health and metrics are looked at. Repeatable.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    doctor = typer.Typer(help="Examine what S4 stands on, before it does.", no_args_is_help=True)
-    doctor.callback()(_group)
+    doctor = typer.Typer(invoke_without_command=True, epilog=examples("s4 doctor", "s4 doctor --json"))
+    doctor.callback()(whole)
     lines = (
         "s4 doctor store",
         "s4 doctor store --json",
@@ -25,8 +37,49 @@ def register(app: typer.Typer) -> None:
     app.add_typer(doctor, name="doctor")
 
 
-def _group() -> None:
-    """One command alone would otherwise be no group."""
+def whole(
+    context: typer.Context,
+    config: ConfigFile = None,
+    data_dir: ServerDataDir = None,
+    processes: Processes = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="PART", show_default=False, help="Look at this alone: queue, quotas, store … Repeatable."
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also on warnings.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also what is well, a line each.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Examine a whole deployment: what is wrong, which tenant or dependency it comes from, what to do next.
+
+    With the server's settings, beside it, also while parts of it are down. Changes nothing but probes that it writes to
+    the store and removes. Exits with 0 when nothing is in S4's way (there may be warnings), 1 when something is, 2 when
+    something that it needs could not be told.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from s4.entrypoints.doctor.whole import PARTS, Bedside, examine, unreadable
+    from s4.kernel.errors import InvalidRequest
+
+    if strange := set(only or ()) - {*PARTS, *(name.partition(".")[0] for name in PARTS)}:
+        raise WrongUsage(f"There is no part {min(strange)!r}; the parts are {', '.join(PARTS)}.")
+    try:
+        loaded = configuration(context, config, data_dir=data_dir)
+    except InvalidRequest as error:
+        problems = error.details.get("problems", [error.message])
+        report = unreadable([str(each) for each in problems])
+    else:
+        bedside = Bedside(loaded, addresses=tuple(processes or ()))
+        report = _examined(examine(bedside, only=only or ()), loaded.settings.log_format)
+    if as_json:
+        print_json(report.as_json())
+    elif verbose:
+        show(report)
+    else:
+        show_trouble(report)
+    raise typer.Exit(report.exit_code or int(strict and bool(report.warnings)))
 
 
 def store(
@@ -51,10 +104,7 @@ def store(
     missing. Exits with 0 when nothing is in S4's way, 1 when something is, 2 when something that it needs could not be
     told.
     """
-    import asyncio
-
     from s4.entrypoints.doctor.store import examine, policy
-    from s4.platform.telemetry import logs
 
     loaded = configuration(context, config, data_dir=data_dir, store_url=store_url)
     if print_policy:
@@ -65,12 +115,7 @@ def store(
             )
         print_json(allowed)
         return
-    # What the parts would log on the way is in the sentences.
-    logs.configure(level="critical", log_format=loaded.settings.log_format, service="doctor")
-    signal.signal(
-        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
-    )  # like Ctrl-C: what it wrote is removed
-    report = asyncio.run(examine(loaded))
+    report = _examined(examine(loaded), loaded.settings.log_format)
     if as_json:
         print_json(report.as_json())
     else:
@@ -78,13 +123,55 @@ def store(
     raise typer.Exit(report.exit_code)
 
 
+def _examined(examination: Coroutine[Any, Any, "Report"], log_format: "LogFormat") -> "Report":
+    import asyncio
+
+    from s4.platform.telemetry import logs
+
+    # What the parts would log on the way is in the sentences.
+    logs.configure(level="critical", log_format=log_format, service="doctor")
+    signal.signal(
+        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
+    )  # like Ctrl-C: what it wrote is removed
+    return asyncio.run(examination)
+
+
 def show(report: "Report") -> None:
+    """Every check, in the order in which they were made."""
     print_line(f"{report.subject}:")
     width = max(len(check.name) for check in report.checks)
     for check in report.checks:
-        print_line(f"{check.verdict.value:>7}  {check.name:<{width}}  {check.message}")
-        if check.advice is not None:
-            print_line(f"{'':>{width + 11}}-> {check.advice}")
+        _show(check, width)
+    _end(report)
+
+
+def show_trouble(report: "Report") -> None:
+    """What is not well, the worst first; the rest by name."""
+    from s4.entrypoints.doctor import Verdict
+
+    print_line(f"{report.subject}:")
+    order = (Verdict.FAILED, Verdict.WARNING, Verdict.UNKNOWN)
+    trouble = sorted(
+        (check for check in report.checks if check.verdict in order), key=lambda check: order.index(check.verdict)
+    )
+    width = max((len(check.name) for check in trouble), default=0)
+    for check in trouble:
+        _show(check, width)
+    well = [check.name for check in report.checks if check.verdict is Verdict.OK]
+    if well:
+        print_line(f"     ok  {', '.join(dict.fromkeys(well))}")
+    _end(report)
+
+
+def _show(check: "Check", width: int) -> None:
+    print_line(f"{check.verdict.value:>7}  {check.name:<{width}}  {check.message}")
+    if check.cause is not None:
+        print_line(f"{'':>{width + 11}}cause: {check.cause}")
+    if check.advice is not None:
+        print_line(f"{'':>{width + 11}}-> {check.advice}")
+
+
+def _end(report: "Report") -> None:
     for left in report.left:
         print_note(f"Left behind: {left}.")
     print_line(report.sentence)

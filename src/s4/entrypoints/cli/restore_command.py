@@ -15,9 +15,12 @@ from s4.entrypoints.cli.output import print_json, print_line, print_note
 from s4.kernel.units import human_size
 
 if TYPE_CHECKING:
-    from s4.domains.backup import ErasedSince, Restored, Rewound
+    from s4.domains.backup import Erased, ErasedSince, Restored, Rewinder, Rewound
+    from s4.domains.backup.creator import Progress
     from s4.domains.backup.sources import Source
     from s4.entrypoints.bootstrap import Core
+    from s4.kernel.context import AdminContext
+    from s4.kernel.ids import TenantId
     from s4.kernel.settings import Settings
 
 _NAMES_SHOWN = 10
@@ -60,6 +63,9 @@ def restore(
         str | None,
         typer.Option("--as-new", metavar="NAME", show_default=False, help="Make a new tenant beside the live one."),
     ] = None,
+    plan: Annotated[
+        str | None, typer.Option("--plan", show_default=False, help="Of the new tenant; as it was if absent.")
+    ] = None,
     heal: Annotated[
         bool, typer.Option("--heal", help="In place: read the bytes of unchanged documents, too, and replace bad ones.")
     ] = False,
@@ -87,7 +93,7 @@ def restore(
     once the restore has found them sound. It gets an epoch of its own, so a catalog of the old deployment refuses it.
     Interrupted, it goes on where it was. Whoever was erased since is not brought back, anywhere.
     """
-    way = _Way(wanted, at, tenant, in_place, as_new, heal, dry_run)
+    way = _Way(wanted, at, tenant, in_place, as_new, plan, heal, dry_run)
     way.check()
     is_whole = not in_place and as_new is None
     settings = settings_of(context, config, mints=not (is_whole and dry_run), data_dir=data_dir, backup_url=source)
@@ -106,6 +112,7 @@ class _Way:
     tenant: str | None
     in_place: bool
     as_new: str | None
+    plan: str | None
     heal: bool
     dry_run: bool
 
@@ -117,6 +124,8 @@ class _Way:
             raise WrongUsage("--in-place and --as-new are two ways: choose one.")
         if self.as_new is not None and self.tenant is None:
             raise WrongUsage("--as-new makes one tenant: say of which by --tenant.")
+        if self.plan is not None and self.as_new is None:
+            raise WrongUsage("--plan is that of a new tenant: it goes with --as-new.")
         if not self.in_place and self.as_new is None:
             if self.tenant is not None:
                 raise WrongUsage("Say what becomes of the tenant: --in-place, or --as-new NAME.")
@@ -159,9 +168,9 @@ async def _whole(settings: "Settings", way: _Way, erased_url: str | None, *, as_
 
 
 async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, as_json: bool) -> "list[Rewound]":
-    from s4.domains.backup import erased_in, together
+    from s4.domains.backup import Rewound, erased_in, together
     from s4.entrypoints.bootstrap import make_rewinder, open_core
-    from s4.kernel.errors import NotFound
+    from s4.kernel.errors import DataCorrupt, NotFound
     from s4.kernel.ids import parse_tenant_id
 
     rewound = []
@@ -185,21 +194,48 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
         for tenant_id in tenants:
             progress = shown(as_json=as_json)
             try:
-                if way.as_new is not None:
-                    one = await rewinder.beside(
-                        context, source, tenant_id, erased, name=way.as_new, dry_run=way.dry_run, progress=progress
-                    )
-                else:
-                    one = await rewinder.in_place(
-                        context, source, tenant_id, erased, heals=way.heal, dry_run=way.dry_run, progress=progress
-                    )
+                rewound.append(await _one(rewinder, context, source, tenant_id, erased, way, progress))
             except NotFound:
                 if way.tenant is not None:
                     raise
                 print_note(f"{tenant_id} is not here any more: --tenant {tenant_id} --as-new NAME brings it back.")
-                continue
-            rewound.append(one)
+            except DataCorrupt as error:
+                if way.tenant is not None:
+                    raise
+                rewound.append(Rewound(tenant_id, tenant_id, problems=[error.message], is_untouched=True))
     return rewound
+
+
+async def _one(
+    rewinder: "Rewinder",
+    context: "AdminContext",
+    source: "Source",
+    tenant_id: "TenantId",
+    erased: "Erased",
+    way: _Way,
+    progress: "Progress",
+) -> "Rewound":
+    from s4.kernel.errors import InvalidRequest
+
+    if way.as_new is None:
+        return await rewinder.in_place(
+            context, source, tenant_id, erased, heals=way.heal, dry_run=way.dry_run, progress=progress
+        )
+    try:
+        return await rewinder.beside(
+            context,
+            source,
+            tenant_id,
+            erased,
+            name=way.as_new,
+            plan_id=way.plan,
+            dry_run=way.dry_run,
+            progress=progress,
+        )
+    except InvalidRequest as error:
+        if "plan_id" in error.details:
+            raise InvalidRequest(f"{error.message} This tenant was on it: say another by --plan.") from error
+        raise
 
 
 @asynccontextmanager
@@ -263,8 +299,9 @@ def _show_tenants(rewound: "list[Rewound]", way: _Way, *, as_json: bool) -> None
         said = (
             f"{one.brought_back} brought back, {one.changed} changed, {one.removed} removed, {one.unchanged} as before"
         )
-        print_line(f"{one.tenant_id} into {one.into}: {said}; {human_size(one.bytes_copied)}.")
-        if not way.dry_run:
+        if not one.is_untouched:
+            print_line(f"{one.tenant_id} into {one.into}: {said}; {human_size(one.bytes_copied)}.")
+        if not way.dry_run and not one.is_untouched:
             then, now = one.then, one.now
             print_line(
                 f"Counted: {now.documents} documents, {human_size(now.stored_bytes)}; there were {then.documents}, "
@@ -274,8 +311,10 @@ def _show_tenants(rewound: "list[Rewound]", way: _Way, *, as_json: bool) -> None
             print_line(f"Its key, shown this once: {one.api_key}")
         for document_id in one.lost[:_NAMES_SHOWN]:
             print_note(f"The bytes of {document_id} are not kept any more.")
-        for problem in one.problems:
+        for problem in one.problems[:_NAMES_SHOWN]:
             print_note(problem)
+        if len(one.problems) > _NAMES_SHOWN:
+            print_note(f"And {len(one.problems) - _NAMES_SHOWN} more like these; --json names all.")
         if one.suspended:
             print_note(f"{one.into} stays suspended: run this again, or let it in by `s4 tenant activate {one.into}`.")
         if one.held:

@@ -1,4 +1,5 @@
-"""The server half of the command line: `serve`, `worker`, `migrate`. Imports the server only when a command runs."""
+"""The server half of the command line: `serve`, `worker`, `exporter`, `migrate`. Imports the server only when a
+command runs."""
 
 import asyncio
 import os
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from s4.entrypoints.cli.failures import in_the_log
 from s4.entrypoints.cli.options import ConfigFile, configuration, examples
 from s4.platform import memory
 
 if TYPE_CHECKING:
     from s4.entrypoints.configuration import Configuration
     from s4.kernel.settings import Settings
+
+_WORKER_PORT = 9464  # where OpenTelemetry's exporters answer Prometheus; 9100 is the node exporter's
 
 DataDir = Annotated[
     Path | None,
@@ -25,7 +29,8 @@ DataDir = Annotated[
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(epilog=examples("s4 serve --data-dir s4-data --port 8080"))(serve)
-    app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9100"))(worker)
+    app.command(epilog=examples("s4 worker --data-dir s4-data --metrics-port 9464"))(worker)
+    app.command(epilog=examples("s4 exporter --data-dir s4-data --port 9465"))(exporter)
     app.command(epilog=examples("s4 migrate --data-dir s4-data", "s4 migrate --pre"))(migrate)
 
 
@@ -39,16 +44,18 @@ def serve(
 ) -> None:
     """Run the API, and a worker as its child."""
     memory.starting()
-    from s4.entrypoints.configuration import complete
-    from s4.entrypoints.serve import serve as run
+    with in_the_log("api"):
+        from s4.entrypoints.configuration import complete
 
-    loaded = configuration(context, config, host=host, port=port, data_dir=data_dir)
-    settings = complete(loaded.settings)
-    _begin(settings, "api", loaded)
-    import uvloop  # serves about twice the requests of asyncio's own loop
+        loaded = configuration(context, config, host=host, port=port, data_dir=data_dir)
+        settings = complete(loaded.settings)
+        from s4.entrypoints.serve import serve as run  # takes seconds, and wrong settings are told before
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings, with_worker=not no_worker))
+        _begin(settings, "api", loaded)
+        import uvloop  # serves about twice the requests of asyncio's own loop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings, with_worker=not no_worker))
 
 
 def worker(
@@ -56,30 +63,63 @@ def worker(
     config: ConfigFile = None,
     data_dir: DataDir = None,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Answer /health/live and /metrics on this port of S4_HOST.")
+        int | None,
+        typer.Option(
+            help="Answer /health/live, /health/ready and /metrics on this port of S4_HOST.", show_default="9464"
+        ),
     ] = None,
     listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     exit_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run jobs until stopped: extract, embed, index, maintain."""
     memory.starting()
-    from s4.entrypoints.configuration import complete
+    with in_the_log("worker"):
+        from s4.entrypoints.configuration import complete
 
-    loaded = None if exit_with_parent else configuration(context, config, data_dir=data_dir)
-    settings = _of_the_parent() if loaded is None else complete(loaded.settings)
-    # Before anything is imported that starts threads: niceness is a thread's, and what it starts inherits it.
-    os.nice(settings.worker_niceness)
-    from s4.entrypoints.worker import WorkerListener, run_worker
+        loaded = (
+            None
+            if exit_with_parent
+            else configuration(context, config, data_dir=data_dir, worker_metrics_port=metrics_port)
+        )
+        settings = _of_the_parent() if loaded is None else complete(loaded.settings)
+        # Before anything is imported that starts threads: niceness is a thread's, and what it starts inherits it.
+        os.nice(settings.worker_niceness)
+        from s4.entrypoints.listening import listen, listen_near
+        from s4.entrypoints.worker import WorkerListener, run_worker
 
-    _begin(settings, "worker", loaded)
-    listening = None
-    if listen_fd is not None:
-        listening = socket.socket(fileno=listen_fd)
-    elif metrics_port is not None:
-        listening = socket.create_server((settings.host, metrics_port))
-    parent_pipe = sys.stdin.fileno() if exit_with_parent else None
-    # Not on uvloop: it starts children by a fork that runs LanceDB's hooks, which may deadlock; asyncio does not.
-    asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
+        _begin(settings, "worker", loaded)
+        if listen_fd is not None:
+            listening = socket.socket(fileno=listen_fd)
+        elif settings.worker_metrics_port is not None:
+            listening = listen(settings.host, settings.worker_metrics_port)
+        else:
+            listening = listen_near(settings.host, _WORKER_PORT)
+        parent_pipe = sys.stdin.fileno() if exit_with_parent else None
+        # Not on uvloop: it starts children by a fork that runs LanceDB's hooks, which may deadlock; asyncio does not.
+        asyncio.run(run_worker(settings, WorkerListener(listening, parent_pipe)))
+
+
+def exporter(
+    context: typer.Context,
+    config: ConfigFile = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Answer health and metrics on this port of S4_HOST; 0 takes a free one.", show_default="9465"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Tell Prometheus some figures of every tenant, read from the catalog."""
+    with in_the_log("exporter"):
+        loaded = configuration(context, config, data_dir=data_dir, exporter_port=port)
+        settings = loaded.settings
+        from s4.entrypoints.exporter import check_exposure, run_exporter
+        from s4.entrypoints.listening import listen
+
+        check_exposure(settings)
+        _begin(settings, "exporter", loaded)
+        asyncio.run(run_exporter(settings, listen(settings.host, settings.exporter_port)))
 
 
 def migrate(

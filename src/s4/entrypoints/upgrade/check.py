@@ -38,7 +38,7 @@ async def check(loaded: Configuration, *, every_object: bool = False) -> Report:
     with trusting(settings.ca_file):
         checks = [_settings(loaded), _schema(settings), await _formats(settings, every_object=every_object)]
         checks.append(await _backups(settings, every_object=every_object))
-        checks.append(await _index(settings))
+        checks.append(await index(settings))
     return Report(f"S4 {__version__}, on what is there", tuple(checks))
 
 
@@ -184,7 +184,7 @@ async def _chosen(
             yield info.key, found.name
 
 
-async def _index(settings: Settings) -> Check:
+async def index(settings: Settings) -> Check:
     """Whether these settings index as what is there was indexed: if not, a generation is built beside it."""
     name = "index"
     url = database_url(settings)

@@ -59,6 +59,8 @@ NEVER: Mapping[str, str] = {
     "space": "s4-verify-never",
     "part": "00",
     "kind": "usage",
+    "task": "s4.verify.never",
+    "item": "s4-verify-never",
 }
 """Of every path parameter: an id of the right form that nothing ever had."""
 
@@ -188,6 +190,11 @@ _USAGE = {
     "GET /api/v1/admin/storage": Call(),
     "GET /api/v1/admin/backups": Call(),
     "POST /api/v1/admin/backups": Call(),
+    "GET /api/v1/admin/schedule": Call(),
+    "GET /api/v1/admin/schedule/{task}": Call(),
+    "POST /api/v1/admin/schedule/{task}/run": Call(),
+    "GET /api/v1/admin/checklist": Call(),
+    "POST /api/v1/admin/checklist/{item}/done": Call(json={}),
 }
 _NOTICES = {
     "GET /api/v1/admin/audit": Call(),

@@ -148,13 +148,26 @@ class Chains:
             raise DataCorrupt(f"Head {revision} of {subject.label} says it is {head.revision}.")
         return head
 
-    async def at(self, subject: Subject, moment: datetime) -> Head | None:
-        """The head that counted at `moment`, by the database's clock: the newest that happened until then and is still
-        in the bucket. None when there is none. Reads from the newest on."""
-        for revision in sorted(await self._revisions(subject), reverse=True):
-            head = await self.read(subject, revision)
-            if head.state != ABANDONED and head.committed_at <= moment:
+    async def at(self, subject: Subject, moment: datetime, *, known: int) -> Head | None:
+        """The head that counted at `moment`, by the database's clock: the newest that happened until then. None when
+        there was none. `known`: the revision that the catalog knows, for chains have no gaps. Reads from the newest on.
+        Raises `DataCorrupt` when that head may be one that the bucket has lost or damaged."""
+        there = set(await self._revisions(subject))
+        in_doubt: int | None = None
+        for revision in range(max({*there, known}), 0, -1):
+            head = await self._sound(subject, revision) if revision in there else None
+            if head is None:
+                in_doubt = revision
+            elif head.state == ABANDONED:
+                continue
+            elif head.committed_at > moment:
+                in_doubt = None  # what came after this one came after the moment
+            elif in_doubt is None:
                 return head
+            else:
+                break
+        if in_doubt is not None:
+            raise DataCorrupt(f"Head {in_doubt} of {subject.label}, which may have counted then, is lost or damaged.")
         return None
 
     async def has_ticket(self, subject: Subject) -> bool:
@@ -285,6 +298,12 @@ class Chains:
             revision=ticket.revision,
             outcome="abandoned" if created else "adopted",
         )
+
+    async def _sound(self, subject: Subject, revision: int) -> Head | None:
+        try:
+            return await self.read(subject, revision)
+        except DataCorrupt:
+            return None
 
     async def _revisions(self, subject: Subject) -> list[int]:
         prefix = self._kinds[subject.kind].heads_prefix(subject)

@@ -30,7 +30,18 @@ _DEADLINE_FACTOR = 2  # of the wait for a connection: a transaction is short, ev
 _IDLE_SECONDS = 60.0  # a connection anew takes some ms: once a minute costs nobody anything
 _BUSY_SECONDS = 0.5  # until the next look, while one is in use: transactions are shorter
 _ATTEMPTS_MAX = 8  # of one transaction; with backoff about two seconds of contention
+_VERBS = frozenset({"select", "insert", "update", "delete"})  # how statements are told apart
 _RETRYABLE_STATES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+
+
+class _Pool:
+    """What is counted of an engine's connections."""
+
+    def __init__(self, name: str, engine: AsyncEngine) -> None:
+        self.waiting = metrics.DATABASE_POOL_WAITING.labels(name)
+        self.in_use = metrics.DATABASE_POOL_IN_USE.labels(name)
+        size = engine.pool.size() if isinstance(engine.pool, sa.pool.QueuePool) else 0
+        metrics.DATABASE_POOL_SIZE.labels(name).set(size)
 
 
 class Database:
@@ -45,15 +56,19 @@ class Database:
         self._writer = writer
         self.url = url
         self.dialect: str = writer.dialect.name
-        for engine in {reader, writer}:
-            sa.event.listen(engine.sync_engine, "before_cursor_execute", _count_statement)
+        self._pools = {reader: _Pool("read", reader), writer: _Pool("write", writer)}
+        if reader is writer:
+            self._pools = {writer: _Pool("both", writer)}
+        for engine in self._pools:
+            sa.event.listen(engine.sync_engine, "before_cursor_execute", _begin_statement)
+            sa.event.listen(engine.sync_engine, "after_cursor_execute", _end_statement)
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """A read transaction: all its statements see one state on SQLite, each the newest one on PostgreSQL."""
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._deadline_seconds), self._reader.connect() as connection:
+            async with asyncio.timeout(self._deadline_seconds), self._counted(self._reader) as connection:
                 yield connection
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             raise _translated(error) from error
@@ -65,7 +80,7 @@ class Database:
         """A read transaction whose statements all see one state, on PostgreSQL too. For what reads a whole table: no
         deadline bounds it, for it holds no lock."""
         try:
-            async with self._reader.connect() as connection:
+            async with self._counted(self._reader) as connection:
                 if self.dialect == "postgresql":
                     await connection.execution_options(isolation_level="REPEATABLE READ")
                 yield connection
@@ -78,7 +93,11 @@ class Database:
         try:
             for attempt in range(1, _ATTEMPTS_MAX + 1):
                 try:
-                    async with asyncio.timeout(self._deadline_seconds), self._writer.begin() as connection:
+                    async with (
+                        asyncio.timeout(self._deadline_seconds),
+                        self._counted(self._writer) as connection,
+                        connection.begin(),
+                    ):
                         return await work(connection)
                 except sa.exc.DBAPIError as error:
                     reason = _retry_reason(error)
@@ -91,6 +110,21 @@ class Database:
             raise _translated(error) from error
         finally:
             metrics.DATABASE_SECONDS.labels("write").observe(time.perf_counter() - started)
+
+    @contextlib.asynccontextmanager
+    async def _counted(self, engine: AsyncEngine) -> AsyncIterator[Connection]:
+        """A connection of the engine's pool, counted while it is waited for and while it is held."""
+        pool = self._pools[engine]
+        counted = pool.waiting
+        counted.inc()
+        try:
+            async with engine.connect() as connection:
+                counted.dec()
+                counted = pool.in_use
+                counted.inc()
+                yield connection
+        finally:
+            counted.dec()
 
     async def now(self, connection: Connection) -> datetime:
         """The database's clock: the one that all processes share."""
@@ -220,8 +254,15 @@ def _open_sqlite(url: sa.URL, *, pool_size: int, timeout_seconds: float) -> Data
     )
 
 
-def _count_statement(*_: Any) -> None:
+def _begin_statement(_connection: Any, _cursor: Any, _statement: str, _values: Any, context: Any, _many: bool) -> None:
     metrics.DATABASE_STATEMENTS.inc()
+    context.s4_began = time.perf_counter()
+
+
+def _end_statement(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: bool) -> None:
+    verb = statement[:6].lower()
+    seconds = time.perf_counter() - context.s4_began
+    metrics.DATABASE_STATEMENT_SECONDS.labels(verb if verb in _VERBS else "other").observe(seconds)
 
 
 def _sqlite_pragmas(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -243,11 +284,13 @@ def _retry_reason(error: sa.exc.DBAPIError) -> str | None:
 def _translated(error: Exception) -> Exception:
     """A database that is away or busy is `Unavailable`; a broken statement stays the bug that it is."""
     if isinstance(error, (sa.exc.TimeoutError, OSError)):
+        metrics.DATABASE_ERRORS.labels("busy").inc()
         return Unavailable("The catalog database is busy; try again.", details={"dependency": "database"})
     if "no such " in str(error) or "syntax error" in str(error):  # SQLite calls these operational, too
         return error
     if isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)) or (
         isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
     ):
+        metrics.DATABASE_ERRORS.labels("unavailable").inc()
         return Unavailable("The catalog database does not answer; try again.", details={"dependency": "database"})
     return error

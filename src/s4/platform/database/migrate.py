@@ -51,7 +51,7 @@ def upgrade(url: str, *, pre_only: bool = False) -> list[str]:
             connection.exec_driver_sql("PRAGMA busy_timeout=30000")
             connection.exec_driver_sql("BEGIN EXCLUSIVE")
         wanted = _missing(connection)
-        if pre_only:
+        if pre_only and len(wanted) < len(steps()):  # no older release has lived with a catalog that is new
             wanted = _before_the_first_post(wanted)
         if wanted:
             config = _config()
@@ -79,8 +79,13 @@ def pending(url: str) -> bool:
 
 def lacks_steps(connection: sa.Connection) -> bool:
     """`pending`, on a connection that is open."""
+    return any(not step.is_post for step in missing_steps(connection))
+
+
+def missing_steps(connection: sa.Connection) -> list[Step]:
+    """`missing`, on a connection that is open."""
     _require_supported(connection)
-    return any(not step.is_post for step in _missing(connection))
+    return _missing(connection)
 
 
 def server_name(connection: sa.Connection) -> str:

@@ -10,7 +10,6 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
@@ -21,8 +20,6 @@ from starlette.responses import JSONResponse, Response
 
 from s4.kernel.errors import S4Error, Unavailable
 from s4.platform.http.exchange import exchange_of
-
-log = structlog.get_logger(__name__)
 
 STATUS_CLIENT_CLOSED = 499
 """The caller went away before the answer; nobody reads this status but our own log and metrics."""
@@ -46,6 +43,7 @@ _CODES = {
     416: "range_not_satisfiable",
     422: "invalid_request",
     429: "rate_limited",
+    STATUS_CLIENT_CLOSED: "client_disconnected",
     503: "service_unavailable",
 }
 _MESSAGES = {
@@ -104,6 +102,11 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def code_of(status: int) -> str:
+    """Of an answer that was made of no error of S4's."""
+    return _CODES.get(status, "server_error" if status >= 500 else "invalid_request")
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """To be called once, when the application is assembled."""
     app.add_exception_handler(S4Error, _on_s4_error)
@@ -157,9 +160,8 @@ async def _on_s4_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, S4Error)
     exchange = exchange_of(request)
     exchange.error_code = error.code
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not exchange.overloaded:
-        event = log.error if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else log.warning
-        event("http.request_failed", code=error.code, message=error.message, exc_info=error)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        exchange.failure = error
     return answer_to(error)
 
 
@@ -179,7 +181,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         return Response(status_code=status, headers=headers)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    code = _CODES.get(status, "server_error" if status >= 500 else "invalid_request")
+    code = code_of(status)
     message = _MESSAGES.get(status) or (_SERVER_MESSAGE if status == 500 else str(error.detail))
     return error_response(status, code, message, headers=headers)
 

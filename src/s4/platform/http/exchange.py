@@ -35,6 +35,8 @@ class Exchange:
     """Refused because there was no place for it."""
     error_code: str | None = None
     """Of the answer, where it is an error of S4's."""
+    failure: Exception | None = None
+    """Why the answer is a 5xx, for the log."""
     response_headers: dict[str, str] = field(default_factory=dict)
     bytes_in: int = 0
     bytes_out: int = 0

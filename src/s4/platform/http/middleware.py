@@ -6,26 +6,31 @@ connection that is closed with unread bytes is reset, and the reset can overtake
 """
 
 import asyncio
+import logging
 import math
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from s4.kernel.errors import S4Error
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.units import KIB, MIB
-from s4.platform.http.errors import STATUS_CLIENT_CLOSED, stopping, unforeseen
+from s4.platform.http.errors import STATUS_CLIENT_CLOSED, code_of, stopping, unforeseen
 from s4.platform.http.exchange import Exchange
 from s4.platform.http.proxies import NO_PROXIES, TrustedProxies
 from s4.platform.telemetry.logs import trace_id_of
-from s4.platform.telemetry.metrics import HTTP_BYTES, HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS
+from s4.platform.telemetry.metrics import HTTP_BYTES, HTTP_ERRORS, HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS
 
 log = structlog.get_logger(__name__)
 
+_VERSIONED, _LATEST = "/api/v1/", "/api/"
+_ADMINISTRATORS = "/api/v1/admin"
 UNMATCHED = "unmatched"
 """The route label of a path that no route knows."""
 
@@ -56,7 +61,11 @@ class HttpLimits:
     request_body_seconds_max: float
     api_version: str
     quiet_routes: frozenset[str] = frozenset()
-    """Route templates whose log line is of level debug: probes and scrapes."""
+    """Route templates that have no line in the log: probes and scrapes."""
+    logged_share: float = 1.0
+    """Of the requests that were answered well and soon: how many have a line, 0 to 1."""
+    slow_seconds: float = 1.0
+    """From here on a request was not answered soon."""
     proxies: TrustedProxies = NO_PROXIES
 
 
@@ -141,7 +150,7 @@ class HttpMiddleware:
                 raise
             await stopping()(scope, connection.receive, connection.send)
         except Exception as error:
-            log.error("http.request_failed", error=type(error).__name__, exc_info=error)
+            connection.exchange.failure = error
             if connection.exchange.status is not None:
                 raise  # the server cuts the connection: half an answer must not look like a whole one
             await unforeseen()(scope, connection.receive, connection.send)
@@ -157,33 +166,57 @@ class HttpMiddleware:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         route = route_template(scope)
         HTTP_REQUESTS.labels(method, route, str(status)).inc()
-        HTTP_SECONDS.labels(method, route, f"{status // 100}xx").observe(seconds)
+        if not 400 <= status < 500:
+            HTTP_SECONDS.labels(method, _timed_as(route)).observe(seconds)
+        if status >= 400:
+            gone = status == STATUS_CLIENT_CLOSED
+            HTTP_ERRORS.labels(code_of(status) if gone else exchange.error_code or code_of(status)).inc()
         HTTP_BYTES.labels("in").inc(exchange.bytes_in)
         HTTP_BYTES.labels("out").inc(exchange.bytes_out)
         client = scope.get("client")
         address = client[0] if client else None
         for observe in self._observers:
             observe(Finished(exchange, method, route, status, seconds, address, scope["path"]))
-        event = log.debug if route in self._limits.quiet_routes or exchange.overloaded else log.info
-        event(
-            "http.request_finished",
-            method=method,
-            route=route,
-            status=status,
-            duration_ms=round(seconds * 1000, 2),
-            bytes_in=exchange.bytes_in,
-            bytes_out=exchange.bytes_out,
-            client_address=address,
-            tenant_id=exchange.tenant_id,
-        )
+        if route not in self._limits.quiet_routes:
+            self._log(Finished(exchange, method, route, status, seconds, address))
+
+    def _log(self, done: Finished) -> None:
+        """The request's one line."""
+        exchange, failure = done.exchange, done.exchange.failure
+        level, error, share = logging.INFO, None, None
+        if exchange.overloaded:
+            level, failure = logging.DEBUG, None  # `http.no_place` tells their sum: a flood must not flood the log
+        elif failure is not None:
+            foreseen = isinstance(failure, S4Error) and failure.status != HTTPStatus.INTERNAL_SERVER_ERROR
+            level = logging.WARNING if foreseen else logging.ERROR
+            error = failure.message if isinstance(failure, S4Error) else type(failure).__name__
+        elif done.status < HTTPStatus.BAD_REQUEST and done.seconds < self._limits.slow_seconds:
+            share = self._limits.logged_share
+            if int.from_bytes(self._random(4)) >= share * 2**32:
+                return
+        log.log(
+            level, "http.request_finished", method=done.method, route=done.route, status=done.status,
+            duration_ms=round(done.seconds * 1000, 2), bytes_in=exchange.bytes_in, bytes_out=exchange.bytes_out,
+            client_address=done.client_address, tenant_id=exchange.tenant_id, code=exchange.error_code, error=error,
+            logged_share=share if share != 1 else None, exc_info=failure,
+        )  # fmt: skip
+
+
+def _timed_as(route: str) -> str:
+    """A histogram is sixteen series: those of seventy routes that people seldom ask are one."""
+    return _ADMINISTRATORS if route.startswith(_ADMINISTRATORS) else route
 
 
 def route_template(scope: Scope) -> str:
-    """`/api/v1/documents/{document_id}`, with the prefix under which the route was included."""
+    """`/api/v1/documents/{document_id}`, whichever prefix it was asked under: one route is one label."""
     # FastAPI keeps the route as it was defined in `route`, and as it was included in a scope key of its own.
     included = scope.get("fastapi", {}).get("effective_route_context")
-    template = getattr(included, "path_format", None) or getattr(scope.get("route"), "path_format", None)
-    return template or UNMATCHED
+    template: str | None = getattr(included, "path_format", None) or getattr(scope.get("route"), "path_format", None)
+    if not template:
+        return UNMATCHED
+    if template.startswith(_LATEST) and not template.startswith(_VERSIONED):
+        return _VERSIONED + template.removeprefix(_LATEST)
+    return template
 
 
 class _Connection:

@@ -19,7 +19,17 @@ from s4.platform.jobs.kinds import broad, narrowed, narrowed_to
 from s4.platform.jobs.leases import Lease, LeaseLost, Leases, any_held
 from s4.platform.jobs.queue import SYSTEM, ClaimedJob, JobRequest, Queue
 from s4.platform.jobs.regular import RegularJob, regular_handler, regular_handlers, regular_tasks
-from s4.platform.jobs.schedule import RegularTask, Scheduler, record_success
+from s4.platform.jobs.schedule import (
+    Outcome,
+    RegularTask,
+    Scheduler,
+    TaskState,
+    record_success,
+    run_now,
+    somebody_schedules,
+    state_of,
+    states,
+)
 from s4.platform.jobs.worker import JobHandler, JobRun, Worker, WorkerLimits
 
 __all__ = [
@@ -32,10 +42,12 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Leases",
+    "Outcome",
     "Queue",
     "RegularJob",
     "RegularTask",
     "Scheduler",
+    "TaskState",
     "Worker",
     "WorkerLimits",
     "any_held",
@@ -46,4 +58,8 @@ __all__ = [
     "regular_handler",
     "regular_handlers",
     "regular_tasks",
+    "run_now",
+    "somebody_schedules",
+    "state_of",
+    "states",
 ]

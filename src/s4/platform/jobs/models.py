@@ -20,6 +20,7 @@ jobs = sa.Table(
     sa.Column("lease_owner", sa.String(40)),
     sa.Column("lease_token", sa.String(40), comment="Random per claim: fences a worker that lost its lease."),
     sa.Column("lease_until", UtcDateTime),
+    sa.Column("claimed_at", UtcDateTime, comment="When it was last claimed."),
     sa.Column("last_error", sa.Text),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.UniqueConstraint("kind", "tenant_id", "subject"),
@@ -51,4 +52,7 @@ schedule = sa.Table(
     sa.Column("last_started_at", UtcDateTime),
     sa.Column("last_finished_at", UtcDateTime),
     sa.Column("last_outcome", sa.String(16)),
+    sa.Column("every_seconds", sa.Float, comment="How often, as the last scheduler has it."),
+    sa.Column("first_at", UtcDateTime, comment="Since when it is regular, without a break."),
+    sa.Column("seen_at", UtcDateTime, comment="When a scheduler last had it; roughly."),
 )

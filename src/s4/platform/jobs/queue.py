@@ -135,6 +135,7 @@ class Queue:
                     lease_owner=owner,
                     lease_token=token,
                     lease_until=now + lease,
+                    claimed_at=now,
                 )
             )
             await connection.execute(

@@ -218,6 +218,7 @@ class Worker:
                 )
             if not await handler.run(run):
                 await self._database.transact(run.finish)
+            _note_end(job, "ok", "")
             return "ok"
         except LeaseLost:
             raise
@@ -257,6 +258,7 @@ class Worker:
             await self._database.transact(lambda c: self._queue.fail(c, job, error=described))
             return "retry"
         ours = not isinstance(error, S4Error)
+        _note_end(job, "failed", error.code if isinstance(error, S4Error) else "internal")
         log.log(
             logging.ERROR if ours else logging.WARNING,
             "job.failed", kind=job.kind, subject=job.subject, attempts=job.attempts, error=described,
@@ -282,6 +284,11 @@ class Worker:
         if isinstance(error, S4Error):
             return "failed", pause
         return ("retry" if job.attempts < self._limits.attempts_max else "failed"), pause
+
+
+def _note_end(job: ClaimedJob, outcome: str, reason: str) -> None:
+    metrics.JOBS_ENDED.labels(broad(job.kind), outcome, reason).inc()
+    metrics.JOB_ATTEMPTS.labels(outcome).observe(job.attempts)
 
 
 def _described(error: Exception) -> str:

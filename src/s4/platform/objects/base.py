@@ -50,6 +50,21 @@ NO_CREDENTIALS = "NoCredentials"
 """The code where no credentials are set and the machine has none to give: neither S3 nor Google's storage was asked."""
 
 
+_KNOWN_CODES = frozenset(
+    {"400", "401", "403", "404", "408", "409", "429", "500", "502", "503", "504", "507", "AccessDenied", "BadDigest",
+     "InternalError", "InvalidAccessKeyId", "InvalidObjectState", "NoSuchBucket", "NoSuchUpload", "QuotaExceeded",
+     "PermanentRedirect", "RequestLimitExceeded", "RequestTimeTooSkewed", "RequestTimeout", "ServiceUnavailable",
+     "SignatureDoesNotMatch", "SlowDown", "Throttling", "TooManyRequests", "length", *NOT_IMPLEMENTED, NO_CREDENTIALS}
+)  # fmt: skip
+
+
+def known_code(code: str | None) -> str:
+    """A store's code as a metric's label: a store that is not well may say anything, and labels are bounded."""
+    if code is None:
+        return "none"
+    return code if code in _KNOWN_CODES else "other"
+
+
 class ObjectMissing(NotFound):
     """There is no object of this key."""
 

@@ -95,7 +95,7 @@ class FailingOver(ObjectStore):
                 yield chunk
         except StoreUnavailable as error:
             self._down_until = time.monotonic() + _DOWN_SECONDS
-            log.warning("store.failed_over", **error.details)
+            log.warning("store.failed_over", fault=error.fault.value, operation="get", code=error.details.get("code"))
             raise
         finally:
             with suppress(StoreUnavailable):

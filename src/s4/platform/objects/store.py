@@ -32,6 +32,7 @@ from s4.platform.objects.base import (
     StoreFault,
     StoreUnavailable,
     Writing,
+    known_code,
 )
 from s4.platform.telemetry import metrics
 
@@ -222,6 +223,7 @@ class ObjectStore:
                         or silence_seconds > self._timeout_seconds * _SILENCE_DEADLINES
                     ):
                         raise
+                    metrics.STORE_RETRIES.labels("get").inc()
                     await _close(reading)
                     reading = None
                     await _pause(breaks)
@@ -326,6 +328,7 @@ class ObjectStore:
         failure = StoreUnavailable(StoreFault.ERROR, operation="create")
         for attempt in range(_CREATE_ATTEMPTS_MAX):
             if attempt > 0:
+                metrics.STORE_RETRIES.labels("create").inc()
                 await _pause(attempt)
             try:
                 async with self._operation("create"):
@@ -372,7 +375,7 @@ class ObjectStore:
             reading = await self._backend.open(key, start, end)
         if first is not None and (reading.info.etag, reading.info.size) != (first.info.etag, first.info.size):
             await _close(reading)
-            log.error("store.object_changed", key=key)
+            log.error("store.object_changed", object_key=key)
             raise DataCorrupt("An object changed while it was read.")
         return reading
 
@@ -408,7 +411,8 @@ class ObjectStore:
         except StoreUnavailable as error:
             outcome = error.fault.value
             error.details["operation"] = operation
-            log.warning("store.failed", **error.details)
+            metrics.STORE_ERRORS.labels(operation, known_code(error.details.get("code"))).inc()
+            log.warning("store.failed", fault=error.fault.value, operation=operation, code=error.details.get("code"))
             raise
         except S4Error:
             outcome = "missing"

@@ -6,6 +6,6 @@ any `t` seconds at most `burst + per_second * t` requests pass, and exactly as m
 
 from s4.platform.rates.bucket import Decision, Rate
 from s4.platform.rates.local import LocalBuckets
-from s4.platform.rates.shared import SharedBuckets, open_shared
+from s4.platform.rates.shared import SharedBuckets, open_shared, version_of
 
-__all__ = ["Decision", "LocalBuckets", "Rate", "SharedBuckets", "open_shared"]
+__all__ = ["Decision", "LocalBuckets", "Rate", "SharedBuckets", "open_shared", "version_of"]

@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from s4.kernel.errors import Unavailable
 from s4.platform.rates.bucket import Decision, Rate
 from s4.platform.rates.local import LocalBuckets
 from s4.platform.telemetry import metrics
@@ -81,10 +82,24 @@ class SharedBuckets:
 
 def open_shared(url: str, *, prefix: str, timeout: timedelta) -> SharedBuckets:
     """`url` is `redis://`, `rediss://` or `unix://`. Connects when first asked. `prefix` keeps deployments apart."""
-    client = Redis.from_url(
+    return SharedBuckets(_client(url, timeout), prefix)
+
+
+async def version_of(url: str, *, timeout: timedelta) -> str:
+    """Which Redis answers there. Raises `Unavailable`."""
+    client = _client(url, timeout)
+    try:
+        return str((await client.info("server")).get("redis_version", "of unknown version"))
+    except (RedisError, OSError, RuntimeError) as error:
+        raise Unavailable("Redis does not answer.", details={"dependency": "redis"}) from error
+    finally:
+        await client.aclose()
+
+
+def _client(url: str, timeout: timedelta) -> "Redis":
+    return Redis.from_url(
         url,
         socket_timeout=timeout.total_seconds(),
         socket_connect_timeout=timeout.total_seconds(),
         retry=Retry(NoBackoff(), 0),
     )
-    return SharedBuckets(client, prefix)

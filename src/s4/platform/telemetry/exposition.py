@@ -1,34 +1,59 @@
-"""The text that Prometheus scrapes: this process's metrics and those of its children, told apart by `process`."""
+"""The text that Prometheus scrapes: this process's metrics and those of its children, told apart by `process`.
 
-from collections.abc import Iterator, Mapping
+What is counted stands in the client library's registry; what is read when it is asked for comes from `sources`, which
+whoever assembles the process hands over.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import REGISTRY, Metric, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+Source = Callable[[], Iterable[Metric]]
+
+_FAMILY = re.compile(r"^# HELP (\S+) ")
 
 
-def own() -> bytes:
+def own(sources: Sequence[Source] = ()) -> bytes:
     """This process's metrics, unlabelled: what a child hands to its parent."""
-    return generate_latest(REGISTRY)
+    return generate_latest(_Collected([REGISTRY.collect, *sources]))
 
 
-def combined(name: str, children: Mapping[str, bytes]) -> bytes:
-    """This process's metrics as `process=name`, each child's under its own name; one family each."""
-    families: dict[str, Metric] = {}
-    for process, text in {name: own(), **children}.items():
-        for family in text_string_to_metric_families(text.decode()):
-            whole = families.setdefault(
-                family.name, Metric(family.name, family.documentation, family.type, family.unit)
-            )
-            for sample in family.samples:
-                whole.samples.append(sample._replace(labels={**sample.labels, "process": process}))
-    return generate_latest(_Collected(list(families.values())))
+def only(families: Iterable[Metric]) -> bytes:
+    """These, and nothing of what is counted."""
+    return generate_latest(_Collected([lambda: families]))
+
+
+def combined(texts: Mapping[str, bytes]) -> bytes:
+    """Each process's text, with its samples labelled as `process=` its name; one family each."""
+    families: dict[str, tuple[list[str], list[str]]] = {}
+    for process, text in texts.items():
+        head: list[str] = []
+        samples: list[str] = []
+        for line in text.decode().splitlines():
+            if found := _FAMILY.match(line):
+                head, samples = families.setdefault(found[1], ([], []))
+            if not line.startswith("#"):
+                samples.append(_labelled(line, process))
+            elif len(head) < 2:  # HELP and TYPE; another process says the same
+                head.append(line)
+    return "".join(f"{line}\n" for head, samples in families.values() for line in (*head, *samples)).encode()
+
+
+def _labelled(sample: str, process: str) -> str:
+    """Without parsing it: there are thousands, and the event loop waits."""
+    name, blank, value = sample.partition(" ")
+    if "{" not in name:
+        return f'{name}{{process="{process}"}}{blank}{value}'
+    name, _, rest = sample.partition("{")
+    return f'{name}{{process="{process}",{rest}'
 
 
 class _Collected:
-    def __init__(self, families: list[Metric]) -> None:
-        self._families = families
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._families
+        for source in self._sources:
+            yield from source()

@@ -9,20 +9,25 @@ and by form, control characters cannot forge a line or colour a terminal, and no
 can make it raise.
 """
 
+import contextlib
 import json
 import logging
 import math
 import re
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, TextIO
+from urllib.parse import quote, unquote, urlsplit
 
 import structlog
+from pydantic import SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from s4.kernel.clock import rfc3339
-from s4.kernel.settings import LogFormat
+from s4.kernel.settings import LogFormat, Settings, secret_settings
+from s4.platform.telemetry.log_formats import Render, renderer
 
 REDACTED = "[redacted]"
 
@@ -40,21 +45,32 @@ _SECRET_NAME = re.compile(
 _PUBLIC_NAMES = frozenset({"object_key"})  # built from ids; an operator needs it to find the object
 
 _SECRET_FORMS = (
-    (re.compile(r"s4_[a-z2-7]{12}_[A-Za-z0-9_-]{16,}"), REDACTED),  # our own keys
+    (re.compile(r"s4a?_[a-z2-7]{12}_[A-Za-z0-9_-]{16,}"), REDACTED),  # our own keys
+    (re.compile(r"\bwhsec_[A-Za-z0-9_-]{8,}"), REDACTED),  # secrets of webhooks
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), REDACTED),  # AWS access key ids
+    (re.compile(r"\bya29\.[A-Za-z0-9_-]{8,}"), REDACTED),  # Google's access tokens
     (re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"), REDACTED),  # keys of embedding providers
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {REDACTED}"),
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{REDACTED}@"),  # passwords in URLs
-    (re.compile(r"(?i)((?:x-amz-)?(?:signature|credential|security-token)=)[^&\s\"']+"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)([?&][^=&\s]*(?:key|token|secret|passw|credential|sig)[^=&\s]*=)[^&\s\"']+"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)((?:signature|credential)=)[^&\s\"']+"), rf"\1{REDACTED}"),
     (
-        re.compile(r"(?i)((?:secret_access_key|password|admin_api_key|secret_key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&)]+"),
+        re.compile(
+            r"(?i)((?:secret_access_key|secret_?key|password|passwd|api[_-]?key|(?:session|security|access)[_-]token|"
+            r"x-(?:admin|tenant)-key)\\*[\"']?\s*[=:]\s*\\*[\"']?)[^\s\"',;&)}\\]+"
+        ),
         rf"\1{REDACTED}",
     ),
     (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL),
+        re.compile(r"-----BEGIN[A-Z0-9 %+]*PRIVATE[ %20+]+KEY-----.*?(?:-----END[A-Z0-9 %+]*KEY-----|$)", re.DOTALL),
         REDACTED,
     ),
 )
+# One look that tells of most texts that none of these is in them.
+_MAY_BE_SECRET = re.compile(
+    r"(?i)s4a?_|whsec_|akia|asia|ya29|sk-|bearer|basic|://|key|token|secret|passw|credential|sig|-----begin"
+)
+_SECRET_CHARS_MIN = 8
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _NO_TRACE = "0" * 32  # the W3C's invalid trace id
 
@@ -75,21 +91,44 @@ _QUIET_LOGGERS = (
 _OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "sqlalchemy", "alembic", "lance", "lancedb")
 
 
+class _Known:
+    """The secrets of this process. Its log is one, too, so they are not an argument of each call."""
+
+    forms: re.Pattern[str] | None = None
+
+
+def _forms_of(secrets: Collection[str]) -> re.Pattern[str] | None:
+    """As they are, and as they stand in a URL. Shorter ones are words, which would be blotted out of everything."""
+    forms = {form for each in secrets if len(each) >= _SECRET_CHARS_MIN for form in (each, quote(each, safe=""))}
+    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+
+
 def configure(
-    *, level: str = "info", log_format: LogFormat = LogFormat.JSON, service: str, stream: TextIO | None = None
+    *,
+    level: str = "info",
+    log_format: LogFormat = LogFormat.JSON,
+    service: str,
+    google_project: str = "",
+    secrets: Collection[str] = (),
+    stream: TextIO | None = None,
 ) -> None:
-    """Takes over structlog and the standard library's root logger. `stream` defaults to standard error."""
+    """Takes over structlog and the standard library's root logger. `stream` defaults to standard error. `secrets` are
+    blotted out of any text, whatever it looks like."""
+    _Known.forms = _forms_of(secrets)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     handler = _Handler(stream or sys.stderr)
+    handler.is_json = log_format is not LogFormat.CONSOLE
     # Values are made harmless before `logging` sees them, so that other handlers receive no secrets either.
     enrich: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.format_exc_info,
         _harmless,
     ]
-    render = _render_json if log_format is LogFormat.JSON else _render_console
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=enrich, processors=[_Shape(service), render])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=enrich,
+            processors=[_Shape(service), _Render(renderer(log_format, google_project=google_project))],
+        )
     )
     root = logging.getLogger()
     root.handlers = [handler]
@@ -110,6 +149,50 @@ def configure(
     )
 
 
+def known_secrets(settings: Settings) -> list[str]:
+    """The values of all that are set; of a URL its password, too."""
+    found: list[str] = []
+    for name in secret_settings():
+        value = getattr(settings, name)
+        if text := value.get_secret_value() if isinstance(value, SecretStr) else value:
+            found.append(text)
+            if "://" in text and (password := urlsplit(text).password):
+                found += [password, unquote(password)]
+    return found
+
+
+def catch_unhandled() -> None:
+    """From here on what Python would print by itself, of an exception that nobody caught, is a line like all others."""
+    log = structlog.get_logger()
+
+    def say(where: str, kind: type[BaseException], raised: tuple[Any, ...]) -> None:
+        log.error("process.exception_unhandled", where=where, error=kind.__name__, exc_info=raised)
+
+    sys.excepthook = lambda kind, error, trace: say("main", kind, (kind, error, trace))
+
+    def in_thread(told: threading.ExceptHookArgs) -> None:
+        if told.exc_type is not SystemExit:
+            error = told.exc_value or told.exc_type()
+            say("thread", told.exc_type, (told.exc_type, error, told.exc_traceback))
+
+    threading.excepthook = in_thread
+    sys.unraisablehook = lambda told: say(
+        "destructor", told.exc_type, (told.exc_type, told.exc_value or told.exc_type(), told.exc_traceback)
+    )
+
+
+def pass_on(line: bytes) -> None:
+    """A line that a child wrote: one of its log as it is; anything else, as native code says it when it dies, or half a
+    line of one that was killed, as the `text` of an event."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler) and handler.takes(line):
+            handler.write_line(line.decode("utf-8").rstrip("\n"))
+            return
+    log = structlog.get_logger()
+    if text := line.decode("utf-8", "replace").strip():
+        log.warning("process.said", text=text)
+
+
 def trace_id_of(traceparent: str | None) -> str | None:
     """The trace id of a W3C `traceparent` header, or None for a missing or malformed one."""
     match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
@@ -117,20 +200,38 @@ def trace_id_of(traceparent: str | None) -> str | None:
 
 
 def redact(text: str) -> str:
-    """The text without whatever looks like a secret."""
-    for pattern, replacement in _SECRET_FORMS:
-        text = pattern.sub(replacement, text)
+    """The text without whatever looks like a secret, or is known as one to this process."""
+    if _Known.forms is not None:
+        text = _Known.forms.sub(REDACTED, text)
+    if _MAY_BE_SECRET.search(text):
+        for pattern, replacement in _SECRET_FORMS:
+            text = pattern.sub(replacement, text)
     return text
 
 
 class _Handler(logging.StreamHandler[TextIO]):
+    """Writes each line at once, whole."""
+
+    is_json = True
+
+    def takes(self, line: bytes) -> bool:
+        """Whether it is a line that a handler like this one has written."""
+        try:
+            return not self.is_json or isinstance(json.loads(line), dict)
+        except ValueError:
+            return False
+
+    def write_line(self, line: str) -> None:
+        # A stream that is closed or full: there is nobody left to tell.
+        with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):
+            self.stream.write(line + self.terminator)
+            self.flush()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the base class's name
         """The base class would print the call's arguments, secrets included."""
-        line = {"event_type": "logs.record_lost", "level": "error", "details": {"logger": str(record.name)}}
-        try:
-            self.stream.write(json.dumps(line) + self.terminator)
-        except (OSError, ValueError):
-            return  # the stream is closed or full: there is nobody left to tell
+        self.write_line(self.format(logging.makeLogRecord(
+            {"name": "logs.record_lost", "levelno": logging.ERROR, "levelname": "ERROR", "msg": str(record.name)}
+        )))  # fmt: skip
 
 
 class _Shape:
@@ -151,8 +252,18 @@ class _Shape:
             "level": record.levelname.lower(),
             "service": self._service,
             **context,
-            "details": event,
+            "details": {name: value for name, value in event.items() if value is not None},
         }
+
+
+class _Render:
+    """The last processor."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        return self._render(event)
 
 
 def _harmless(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -161,27 +272,6 @@ def _harmless(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
         name if name in _META_KEYS else _text(name): value if name in _META_KEYS else _clean(name, value)
         for name, value in event.items()
     }
-
-
-def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    # ASCII escapes keep line separators, direction marks and terminal codes of all of Unicode inside their
-    # string.
-    return json.dumps(event, ensure_ascii=True, allow_nan=False)
-
-
-def _render_console(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    details = dict(event["details"])
-    traceback = str(details.pop("exception", ""))
-    context = {name: event[name] for name in _CONTEXT_KEYS if event[name] is not None}
-    fields = " ".join(f"{_plain(name)}={_plain(value)}" for name, value in {**context, **details}.items())
-    line = f"{event['timestamp']} {event['level']:<8} {_plain(event['event_type'])} {fields}".rstrip()
-    return "\n    ".join([line, *(_plain(row) for row in traceback.splitlines())])
-
-
-def _plain(value: Any) -> str:
-    """Printable on a terminal as it is; everything else as in Python source."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return text if text.isprintable() else ascii(text)
 
 
 def _clean(name: str, value: Any, depth: int = 0) -> Any:

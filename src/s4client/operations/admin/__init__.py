@@ -10,6 +10,7 @@ from s4client.operations.admin.notices import NoticesOperations
 from s4client.operations.admin.plans import PlansOperations
 from s4client.operations.admin.storage import StorageOperations
 from s4client.operations.admin.tenants import TenantsOperations
+from s4client.operations.admin.upkeep import UpkeepOperations
 from s4client.operations.admin.webhooks import TenantWebhooksOperations
 
 
@@ -24,6 +25,7 @@ class AdminOperations(
     AnalyticsOperations,
     AuditOperations,
     BackupsOperations,
+    UpkeepOperations,
     NoticesOperations,
     TenantWebhooksOperations,
 ):

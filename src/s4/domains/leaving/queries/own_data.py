@@ -11,7 +11,7 @@ from s4.domains.documents.models import idempotency_keys
 from s4.domains.events.models import events, webhook_deliveries
 from s4.domains.service_levels.models import service_level_notices
 from s4.domains.tenants.models import tenant_claims
-from s4.domains.usage.models import usage_endpoints, usage_ledger
+from s4.domains.usage.models import usage_endpoints, usage_errors, usage_ledger
 from s4.platform.database import Connection
 from s4.platform.jobs.models import jobs
 
@@ -22,6 +22,7 @@ OWN: Mapping[str, sa.Table] = {
     "mails": mails,
     "ledger": usage_ledger,
     "endpoints": usage_endpoints,
+    "errors": usage_errors,
     "idempotency": idempotency_keys,
     "creations": tenant_claims,
     "audit": audit_entries,

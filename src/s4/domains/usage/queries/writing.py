@@ -1,6 +1,6 @@
 """Statements that add to the ledger, each part of the caller's transaction.
 
-Rows are locked in one order everywhere (the ledger by grain and tenant, then endpoints, then marks), and by whoever
+Rows are locked in one order everywhere (the ledger by grain and tenant, then endpoints, errors, marks), and by whoever
 changes documents as the last of what it locks, so that no two transactions wait for each other.
 """
 
@@ -15,6 +15,7 @@ from s4.domains.usage.ledger import ADDED, EVERYBODY, LEVELS, NOBODY, Amounts, C
 from s4.domains.usage.models import (
     usage_balances,
     usage_endpoints,
+    usage_errors,
     usage_flushes,
     usage_ledger,
     usage_marks,
@@ -64,6 +65,19 @@ async def add_endpoints(connection: Connection, calls: Mapping[Call, Mapping[str
     rows: list[dict[str, Any]] = [dict(zip(key, place, strict=True)) | sums[place] for place in sorted(sums)]
     if rows:
         await connection.execute(adding(connection, usage_endpoints, conflict=key, added=_ENDPOINT_SUMS), rows)
+
+
+async def add_errors(connection: Connection, errors: Mapping[tuple[str, datetime], Mapping[str, int]]) -> None:
+    """Adds answered errors, by code, to those of who asked and when, and to everybody's."""
+    sums: defaultdict[tuple[str, datetime, str], int] = defaultdict(int)
+    for (tenant_id, hour), codes in errors.items():
+        for code, count in codes.items():
+            for owner in {tenant_id} if tenant_id == NOBODY else {tenant_id, EVERYBODY}:
+                sums[owner, hour, code] += count
+    key = ("tenant_id", "hour", "code")
+    rows: list[dict[str, Any]] = [dict(zip(key, place, strict=True)) | {"count": sums[place]} for place in sorted(sums)]
+    if rows:
+        await connection.execute(adding(connection, usage_errors, conflict=key, added=["count"]), rows)
 
 
 async def begin_flush(connection: Connection, meter_id: str, sequence: int, now: datetime) -> bool:
@@ -234,7 +248,11 @@ async def forget(connection: Connection, *, hours_before: datetime, meters_befor
     what tells the batches of processes apart that are long gone. Answers with the number of rows."""
     old = sa.and_(usage_ledger.c.grain == Grain.HOUR.value, usage_ledger.c.start < hours_before)
     gone = 0
-    for table, condition in ((usage_ledger, old), (usage_endpoints, usage_endpoints.c.hour < hours_before)):
+    for table, condition in (
+        (usage_ledger, old),
+        (usage_endpoints, usage_endpoints.c.hour < hours_before),
+        (usage_errors, usage_errors.c.hour < hours_before),
+    ):
         key = sa.tuple_(*table.primary_key.columns)
         some = sa.select(*table.primary_key.columns).where(condition).limit(limit)
         gone += (await connection.execute(sa.delete(table).where(key.in_(some)))).rowcount

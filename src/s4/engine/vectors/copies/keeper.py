@@ -287,7 +287,7 @@ class TableCopies:
 
     def _note_damage(self, prefix: str, error: IndexDamaged) -> None:
         """For the search that waits, or the next one."""
-        log.error("index_copies.damage_found", prefix=prefix, **error.details)
+        log.error("index_copies.damage_found", prefix=prefix, error=error.message, files=error.details.get("files", []))
         metrics.INDEX_COPIES.labels("damaged").inc()
         self._damaged[prefix] = error
 
