@@ -72,7 +72,9 @@ def _found(paths: Iterable[str], plugins: Sequence[Mapping[str, object]]) -> Ite
                 yield Finding(path, *each)
 
 
-_FILTERS = [
+_ELSEWHERE = r"secretName:|secretsmanager:|GenerateSecretString:"
+"""Of deployments' templates: lines that name a secret which is kept elsewhere."""
+_FILTERS: list[dict[str, object]] = [
     {"path": f"detect_secrets.filters.heuristic.{name}"}
     for name in (
         "is_indirect_reference",
@@ -86,6 +88,7 @@ _FILTERS = [
         "is_templated_secret",
     )
 ]
+_FILTERS.append({"path": "detect_secrets.filters.regex.should_exclude_line", "pattern": [_ELSEWHERE]})
 
 
 def _tracked() -> list[str]:

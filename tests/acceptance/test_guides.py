@@ -86,6 +86,10 @@ def test_the_guide_to_reports_does_what_it_says(served: Deployment, tenant: dict
     assert (folder / "performance.html").read_text().startswith("<!doctype html>")
     assert "| storage | 0.00 USD | 12.50 USD | 12.50 USD | – |" in cost
     assert "| 1 | 41.00 USD | Billed for compute beyond the model" in cost
+    with served.admin() as admin:
+        done = {item["item"]: item["evidence"] for item in admin.get("/admin/checklist").json()["items"]}
+    assert done["performance-review"] == "Performance of January 2026: Nobody asked for anything."
+    assert done["cost-review"] is None
 
 
 def test_the_keys_guide_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:

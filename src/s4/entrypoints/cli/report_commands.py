@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from s4.entrypoints.cli.backup_commands import operator_context
 from s4.entrypoints.cli.options import ConfigFile, ServerDataDir, configuration, examples
 from s4.entrypoints.cli.output import print_note, print_page
 
@@ -22,6 +23,10 @@ Html = Annotated[
     typer.Option(
         "--html", dir_okay=False, show_default=False, help="Also a page with charts, complete in this one file."
     ),
+]
+Done = Annotated[
+    bool,
+    typer.Option("--done", help="You have read it: tick the checklist's item, with the report's first sentence."),
 ]
 
 
@@ -42,6 +47,7 @@ def performance(
     context: typer.Context,
     month: Month = None,
     html: Html = None,
+    done: Done = False,
     config: ConfigFile = None,
     data_dir: ServerDataDir = None,
 ) -> None:
@@ -49,7 +55,8 @@ def performance(
     from s4.domains.usage.periods import month_of
 
     start = month_of(month) if month is not None else None
-    _write(asyncio.run(_made(_settings(context, config, data_dir), lambda reports: reports.performance(start))), html)
+    settings, ticked = _settings(context, config, data_dir), "performance-review" if done else None
+    _write(asyncio.run(_made(settings, lambda reports: reports.performance(start), ticked)), html)
 
 
 def cost(
@@ -66,6 +73,7 @@ def cost(
             help="A bill to lay beside the model, as CSV: AWS's Cost and Usage report, or Google's billing export.",
         ),
     ] = None,
+    done: Done = False,
     config: ConfigFile = None,
     data_dir: ServerDataDir = None,
 ) -> None:
@@ -78,7 +86,8 @@ def cost(
     with ExitStack() as opened:
         # utf-8-sig: spreadsheets put a mark before the first heading
         bill = read_bill(opened.enter_context(billing.open(encoding="utf-8-sig", newline=""))) if billing else None
-        page = asyncio.run(_made(settings, lambda reports: reports.cost(start, bill)))
+        ticked = "cost-review" if done else None
+        page = asyncio.run(_made(settings, lambda reports: reports.cost(start, bill), ticked))
     _write(page, html)
 
 
@@ -91,11 +100,17 @@ def _settings(context: typer.Context, config: Path | None, data_dir: Path | None
     return settings
 
 
-async def _made(settings: "Settings", make: "Callable[[ReportService], Awaitable[Page]]") -> "Page":
+async def _made(settings: "Settings", make: "Callable[[ReportService], Awaitable[Page]]", ticked: str | None) -> "Page":
+    """`ticked`: the item of the checklist that is done by that."""
+    from s4.domains.upkeep import Checklist
     from s4.entrypoints.bootstrap import make_reports, open_core
 
     async with open_core(settings) as core:
-        return await make(make_reports(core))
+        page = await make(make_reports(core))
+        if ticked is not None:
+            note = f"{page.title}: {page.lead}"
+            await Checklist(core.database).done(await operator_context(core), ticked, note)
+        return page
 
 
 def _write(page: "Page", html: Path | None) -> None:
