@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 CLOUDS := .venv-clouds
+AUDIT := .venv-audit
 DATA ?=
 SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
@@ -12,10 +13,12 @@ CLUSTER_PACKAGES := haproxy
 OPS_PACKAGES := chromium chromium-driver iproute2 pgbouncer postgresql-15 prometheus prometheus-alertmanager python3-venv \
   strace syslog-ng-core syslog-ng-mod-http systemd $(CLUSTER_PACKAGES)
 DIST ?= dist
+AUDIT_FLAGS ?=
+LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clouds demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
-  docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
+.PHONY: help setup clouds auditing demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
+  secrets audit sbom docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,6 +43,13 @@ clouds: $(CLOUDS)/.set-up  ## Create .venv-clouds, with what holds the templates
 $(CLOUDS)/.set-up: requirements/clouds.lock
 	test -x $(CLOUDS)/bin/python || $(PYTHON) -m venv $(CLOUDS)
 	$(CLOUDS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clouds.lock
+	touch $@
+
+auditing: $(AUDIT)/.set-up  ## Create .venv-audit, with what looks for vulnerabilities and secrets and writes the bill of materials
+
+$(AUDIT)/.set-up: requirements/audit.lock
+	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.lock
 	touch $@
 
 demo: setup  ## From nothing to found passages: start S4, upload samples/, search. S4_DEMO_KEEP=1 leaves it running
@@ -77,7 +87,7 @@ isolation: setup  ## The isolation matrix, and every mutant that it must find ou
 fuzz: setup  ## The server against its OpenAPI document, with many examples and another seed each time: minutes
 	$(BIN)/python -m pytest -m fuzz
 
-test-ops: setup clouds  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer, haproxy, Prometheus, syslog-ng, strace; installed when it may
+test-ops: setup clouds auditing  ## Tests with Debian's Chromium, systemd, PostgreSQL 15, PgBouncer, haproxy, Prometheus, syslog-ng, strace; installed when it may
 	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m ops
 
@@ -86,7 +96,7 @@ test-kubernetes: setup clouds  ## The manifests of deploy/kubernetes: against th
 	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m kubernetes
 
-check: lint types imports licences  ## Formatting, lint, types, import rules, licences
+check: lint types imports licences secrets  ## Formatting, lint and static security, types, import rules, licences, secrets
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -100,6 +110,17 @@ imports: setup
 
 licences: setup  ## Everything that is locked is under a permissive or weak-copyleft licence
 	$(BIN)/python requirements/licences.py requirements/runtime.lock requirements/dev.lock
+
+secrets: auditing  ## No tracked file holds what looks like a credential
+	$(AUDIT)/bin/python requirements/secrets_gate.py
+
+audit: auditing  ## Known vulnerabilities of all that is locked, in dist/audit.md and .json; fails when it could audit nothing
+	$(AUDIT)/bin/python requirements/audit.py --out $(DIST) $(AUDIT_FLAGS) \
+	  requirements/runtime.lock requirements/dev.lock requirements/clouds.lock requirements/audit.lock
+
+sbom: auditing  ## Bill of materials of what S4 runs with, CycloneDX, in dist/sbom.json, held against the schema
+	mkdir -p $(DIST)
+	$(AUDIT)/bin/python requirements/sbom.py $(DIST)/sbom.json
 
 format: setup  ## Format and mend what can be mended
 	$(BIN)/ruff format .
@@ -130,16 +151,18 @@ soak: setup  ## Mixed load for a while; fails when memory, descriptors or thread
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 lock: setup  ## Compile requirements/*.lock anew
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/runtime.in --output-file requirements/runtime.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/dev.in --constraints requirements/runtime.lock \
 	  --output-file requirements/dev.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/clouds.in --output-file requirements/clouds.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/build.in --constraints requirements/dev.lock \
 	  --output-file requirements/build.lock
+	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements/audit.in --output-file requirements/audit.lock
 
 build: setup  ## Wheels and source distributions of S4 and of its client alone, in dist/
 	$(BIN)/python -m hatchling build -d "$(abspath $(DIST))"
@@ -149,4 +172,4 @@ package-test: setup  ## Build them, install them in clean environments, and use 
 	$(BIN)/python -m pytest -m package tests/package
 
 clean:  ## Remove what was made
-	rm -rf $(VENV) $(CLOUDS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLOUDS) $(AUDIT) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

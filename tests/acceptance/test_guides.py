@@ -76,6 +76,22 @@ def test_the_guide_to_usage_does_what_it_says(served: Deployment, tenant: dict[s
     assert (folder / "report.md").read_text().startswith("# Service level of ")
 
 
+def test_the_guide_to_reports_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    (folder / "s4-data").symlink_to(served.data_dir)
+    environment = FAST | {"S4_DATA_DIR": "s4-data", "S4_ADMIN_API_KEY": ADMIN_KEY}
+    performance, cost = run_blocks(
+        executed_blocks(page("docs/guide/reports.md"), "bash"), folder, served.url, environment
+    )
+    assert "# Performance of January 2026" in performance
+    assert (folder / "performance.html").read_text().startswith("<!doctype html>")
+    assert "| storage | 0.00 USD | 12.50 USD | 12.50 USD | – |" in cost
+    assert "| 1 | 41.00 USD | Billed for compute beyond the model" in cost
+    with served.admin() as admin:
+        done = {item["item"]: item["evidence"] for item in admin.get("/admin/checklist").json()["items"]}
+    assert done["performance-review"] == "Performance of January 2026: Nobody asked for anything."
+    assert done["cost-review"] is None
+
+
 def test_the_keys_guide_does_what_it_says(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
     environment = tenant | {"S4_ADMIN_API_KEY": ADMIN_KEY}
 

@@ -59,6 +59,8 @@ def folder(tmp_path: Path, served: Deployment) -> Path:
     for path in (papers / "tides.txt", tmp_path / "report.txt", tmp_path / "notes.md"):
         path.write_text("Tides follow the moon.")
     (tmp_path / "customers.csv").write_text("name,external_id\nAcme One,1\n")
+    headings = "service.description,sku.description,usage_start_time,cost,currency"
+    (tmp_path / "bill.csv").write_text(f"{headings}\nCloud Storage,Standard Storage,2026-01-01,1.5,USD\n")
     (tmp_path / "papers.csv").write_text("path,year\ntides.txt,2024\n")
     line = every_event(LogFormat.JSON)["job.failed"] + "\n"
     (tmp_path / "s4.log").write_text(line)

@@ -14,6 +14,7 @@ from s4.kernel.backup_settings import BackupSettings
 from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.leaving_settings import LeavingSettings
 from s4.kernel.log_settings import LogFormat, LogSettings
+from s4.kernel.price_settings import PriceSettings
 from s4.kernel.replica_settings import ReplicaSettings
 from s4.kernel.request_settings import RequestSettings
 from s4.kernel.setting_values import (
@@ -44,6 +45,7 @@ class Settings(
     KeepingSettings,
     TelemetrySettings,
     BackupSettings,
+    PriceSettings,
 ):
     """One value object for a whole process."""
 

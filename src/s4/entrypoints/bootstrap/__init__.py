@@ -29,6 +29,7 @@ from s4.entrypoints.bootstrap.parts import (
 )
 from s4.entrypoints.bootstrap.rebuilding import open_rebuild
 from s4.entrypoints.bootstrap.region import make_promotions, make_replicator
+from s4.entrypoints.bootstrap.reports import make_reports
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "make_places",
     "make_promotions",
     "make_replicator",
+    "make_reports",
     "make_rewinder",
     "make_vectors",
     "metadata_limits",
