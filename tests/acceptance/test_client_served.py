@@ -64,6 +64,7 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "wait": ("doc_a",),
     "wait_all": ([NOW],),
     "search": ("q",),
+    "similar": ("doc_a",),
     "profile": (),
     "usage": (),
     "list_keys": (),

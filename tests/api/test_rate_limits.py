@@ -68,7 +68,7 @@ def test_a_larger_plan_applies_to_the_next_request(deployment: Deployment, admin
 def test_refusals_cost_the_catalog_nothing_and_open_nothing(deployment: Deployment, admin: httpx.Client) -> None:
     def looks() -> float:
         for line in httpx.get(f"{deployment.url}/metrics").text.splitlines():
-            if line.startswith('s4_database_transaction_duration_seconds_count{kind="read",process="api"}'):
+            if line.startswith('s4_database_transaction_duration_seconds_count{process="api",kind="read"}'):
                 return float(line.rpartition(" ")[2])
         raise AssertionError("no such metric")
 

@@ -107,6 +107,7 @@ _DOCUMENTS = {
     "PUT /api/v1/documents/{document_id}/legal-hold": Call(json={"reason": "{word}"}),
     "DELETE /api/v1/documents/{document_id}/legal-hold": Call(),
     "POST /api/v1/documents/bulk-delete": Call(json={"document_ids": ["{document_id}"]}, echoes=True),
+    "POST /api/v1/documents/{document_id}/similar": Call(json={}),
     "POST /api/v1/search": Call(json={"query": "tides"}),
 }
 _KEYS = {
