@@ -18,7 +18,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clouds auditing demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
-  secrets audit sbom docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
+  secrets audit sbom docs docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -126,8 +126,12 @@ format: setup  ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: setup  ## The documentation as a site, in build/site; fails at links that lead nowhere
+	$(BIN)/python docs/site/build.py
+
 docs-reference: setup  ## Write the generated pages of docs/reference anew
 	$(BIN)/python docs/reference/generate.py
+	$(BIN)/python docs/reference/coverage.py
 
 monitoring: setup  ## Write the files of deploy/monitoring anew: rules, alerts, dashboards; RUNBOOKS=https://… where docs/runbooks is
 	$(BIN)/python -m deploy.monitoring.generate $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))

@@ -278,3 +278,10 @@ def test_the_guide_to_trouble_does_what_it_says(served: Deployment, folder: Path
     assert "maintenance.reconcile\t" in regular
     assert "there is no backup yet" in regular
     assert "security-patches is done" in ticked
+
+
+def test_the_handbooks_backup_is_made_and_proved(served: Deployment, tenant: dict[str, str], folder: Path) -> None:
+    beside = FAST | {"S4_DATA_DIR": str(served.data_dir), "S4_ADMIN_API_KEY": ADMIN_KEY}
+    (printed,) = run_blocks(executed_blocks(page("docs/guide/handbook.md"), "bash"), folder, ADDRESS, beside)
+    assert " is sound; " in printed
+    assert "The drill was passed." in printed
