@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_POSTGRESQL] = PostgreSQL()
 
 
-_PROCESSES = {"faults", "storm"}
+_PROCESSES = {"faults", "storm", "isolation", "hostile"}
 """Folders that are for `make test-processes` as a whole."""
 
 

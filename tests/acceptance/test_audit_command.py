@@ -12,6 +12,8 @@ from s4.entrypoints.configuration import DATABASE_FILE
 from tests.acceptance.conftest import Command, Done
 from tests.factories.deployment import ADMIN_KEY, Deployment
 
+pytestmark = pytest.mark.processes
+
 Audit = Callable[..., Done]
 
 

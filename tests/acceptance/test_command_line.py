@@ -10,6 +10,8 @@ from tests.factories.command_line import document_of, lines_of, s4
 from tests.factories.deployment import ADMIN_KEY, Deployment
 from tests.factories.files import pdf
 
+pytestmark = pytest.mark.processes
+
 NOBODY_LISTENS = "http://127.0.0.1:9"  # the discard port
 
 

@@ -35,6 +35,8 @@ from tests.factories.store_actions import TAKEN_AWAY, USER, action_of, take_away
 from tests.fault_proxy import Answer, Fault, FaultProxy, Mode, fault_proxy
 from tests.servers import POLICED, S3Server
 
+pytestmark = pytest.mark.processes
+
 BEHAVIOUR = {
     "conditional_writes", "conditional_race", "list_after_write", "multipart", "ranged_reads", "index_table", "abort",
 }  # fmt: skip

@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import structlog.testing
 
 from tests.factories import calls, files, formats
 from tests.factories.deployment import FAST, running
 from tests.factories.formats import mails, pdfs
 from tests.factories.house import open_house
+
+pytestmark = pytest.mark.processes
 
 UNREADABLE = {
     "old/damaged.pdf": (pdfs.damaged(), "corrupt", "damaged"),

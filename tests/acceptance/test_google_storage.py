@@ -13,6 +13,8 @@ from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 from tests.factories.tls import Authority, tls_door
 from tests.servers import GoogleServer, google_key_file
 
+pytestmark = pytest.mark.processes
+
 
 def environment_of(server: GoogleServer, bucket: str) -> dict[str, str]:
     return {

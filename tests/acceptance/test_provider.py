@@ -17,6 +17,8 @@ from tests.factories.house import open_house
 from tests.factories.provider import CountingProvider, counting_provider, proxy_in_thread
 from tests.fault_proxy import Fault, FaultProxy, Mode
 
+pytestmark = pytest.mark.processes
+
 START_SECONDS_MAX = 60
 TEXTS = {
     "cats": "The kitten slept on the sofa all afternoon.",

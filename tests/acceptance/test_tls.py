@@ -24,6 +24,8 @@ from tests.factories.provider import counting_provider
 from tests.factories.tls import Authority, tls_door
 from tests.servers import PostgresServer, RedisServer, S3Server
 
+pytestmark = pytest.mark.processes
+
 BOUND_SECONDS = 60
 WRONG_KEY = {"X-Tenant-Key": "s4_" + "a" * 40}
 

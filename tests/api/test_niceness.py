@@ -10,6 +10,8 @@ from s4.kernel.settings import Settings
 from tests.api.calls import new_tenant, upload_ready
 from tests.factories.deployment import FAST, Deployment, running
 
+pytestmark = pytest.mark.processes
+
 
 def children(pid: int) -> Iterator[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():

@@ -17,6 +17,8 @@ import pytest
 from tests.api.calls import new_tenant
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 
+pytestmark = pytest.mark.processes
+
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SEED = 1815
 EXAMPLES = 3  # of an operation, beside those of the coverage phase, which follow from the document

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import sqlalchemy as sa
 
@@ -55,7 +54,7 @@ async def test_what_a_transaction_has_locked_holds_up_the_beat_of_nothing_else(p
     catalog = open_catalog(postgres_url)
     queue = Queue(catalog, secrets.token_bytes)
     for subject in ("locked", "free"):
-        await catalog.transact(partial(queue.enqueue, request=JobRequest(KIND, "t", subject, {})))
+        await catalog.transact(lambda c, subject=subject: queue.enqueue(c, JobRequest(KIND, "t", subject, {})))
     running = [await queue.claim(owner="worker", lease=short, kinds=[KIND]) for _ in range(2)]
     by_subject = {job.subject: job for job in running if job is not None}
     held = Held()

@@ -1,5 +1,5 @@
 """What is watched of S4 (`deploy/monitoring`) names what there is and has a page for whoever is woken, and its files
-say what the code says. That alerts fire and panels fill, `tests/ops/test_monitoring.py` shows with a real Prometheus.
+say what the code says. That alerts fire and panels fill, `tests/ops/test_prometheus.py` shows with a real Prometheus.
 """
 
 import json

@@ -115,4 +115,8 @@ KEEPING = (
           "Compare `s4 erasure list` there with the tenants here, and delete again."),
     event("rewind.bytes_lost", "error", "document_id", "A former version's bytes are gone; it stays as it is.",
           "Restore it from a backup."),
+    event("rewind.document_in_doubt", "error", "document_id problem",
+          "What a document was then, or its bytes, cannot be had; it stays as it is.", "Take another backup."),
+    event("rewind.tenant_in_doubt", "error", "error",
+          "What a tenant was then cannot be read; the others go on.", "Take another backup for this one."),
 )  # fmt: skip
