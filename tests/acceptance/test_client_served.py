@@ -175,6 +175,11 @@ ADMIN_CALLS: dict[str, tuple[Any, ...]] = {
     "revoke_administrator": ("ada",),
     "list_tenant_webhooks": ("ten_a",),
     "create_tenant_webhook": ("ten_a", "https://hooks.example.com/"),
+    "schedule": (),
+    "task": ("audit.seal",),
+    "run_task": ("audit.seal",),
+    "checklist": (),
+    "mark_done": ("restore-test",),
 }
 
 

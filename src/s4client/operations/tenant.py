@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from s4client.flow import Flow, Request, operation
 from s4client.models import Granularity, Profile, SearchResults, SimilarDocuments, Usage
-from s4client.operations.common import API, given
+from s4client.operations.common import API, given, segment
 from s4client.operations.keys import KeysOperations
 from s4client.operations.waiting import WaitingOperations
 from s4client.operations.webhooks import WebhooksOperations
@@ -74,7 +74,7 @@ class TenantOperations(WaitingOperations, KeysOperations, WebhooksOperations):
             filters=filters, include_metadata=include_metadata, include_chunks=include_chunks,
             chunks_per_document=chunks_per_document,
         )  # fmt: skip
-        path = f"{API}/documents/{document_id}/similar"
+        path = f"{API}/documents/{segment(document_id)}/similar"
         reply = yield from self.send(Request(method="POST", path=path, json=asked, repeatable=True))
         return reply.parse(SimilarDocuments)
 
