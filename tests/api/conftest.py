@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.calls import client, new_tenant
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
+from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, clean_environment
 from tests.leash import leashed
 
 UPLOAD_BYTES_MAX = 1 << 20
@@ -70,9 +70,11 @@ def work(idle_deployment: Deployment) -> Callable[[], AbstractContextManager[Non
 
     @contextmanager
     def worker() -> Iterator[None]:
-        environment = idle_deployment.environment | {"S4_DATA_DIR": str(idle_deployment.data_dir)}
+        said = idle_deployment.environment | {"S4_DATA_DIR": str(idle_deployment.data_dir)}
         process = subprocess.Popen(
-            leashed([sys.executable, "-m", "s4.entrypoints.cli", "worker"]), env=environment, stderr=subprocess.DEVNULL
+            leashed([sys.executable, "-m", "s4.entrypoints.cli", "worker"]),
+            env=clean_environment() | said,
+            stderr=subprocess.DEVNULL,
         )
         try:
             yield
