@@ -85,6 +85,8 @@ def test_s4_starts_and_serves_while_its_provider_is_down(tmp_path: Path, network
             assert calls.search(tenant, "word")["results"] == []
             assert calls.search(tenant, "word", mode="hybrid")["degraded"] is True
             assert tenant.post("/search", json={"query": "word", "mode": "semantic"}).status_code == 503
+            nonsense = {"query": "word", "mode": "semantic", "filters": {"field": "year", "op": "like", "value": 1}}
+            assert tenant.post("/search", json=nonsense).status_code == 400, "no provider is asked for that"
             until("the worker waits and says so", lambda: deployment.events("worker.waiting"))
             assert deployment.events("worker.died") == []
             assert calls.detail(tenant, first)["status"] == "processing"

@@ -98,9 +98,10 @@ class SearchService:
         the embedding provider does not answer, and while the index is made anew: a part of it would pass for all."""
         context.require(Permission.SEARCH)
         started = time.perf_counter()
+        conditions = _checked(context, query)  # before a provider is asked, and paid
         vector, degraded = await self._vector(query)
         mode = Mode.KEYWORD if degraded else query.mode
-        answer = await self._answer(context, query, mode, vector, degraded=degraded)
+        answer = await self._answer(context, query, mode, vector, conditions, degraded=degraded)
         metrics.SEARCHES.labels(query.mode.value, str(degraded).lower()).inc()
         metrics.SEARCH_SECONDS.labels("total").observe(time.perf_counter() - started)
         return answer
@@ -109,6 +110,7 @@ class SearchService:
         """The documents that are most like one in meaning, it not among them. `query` has no text. Raises as `search`
         does, `NotFound`, and `Conflict` for a document that is not searchable (yet)."""
         context.require(Permission.SEARCH)
+        conditions = _checked(context, query)
         for _ in range(_READS_MAX):
             async with self._database.read() as connection:
                 if await rows.get(connection, context, document_id) is None:
@@ -120,7 +122,7 @@ class SearchService:
             vector = await self._mean_vector(context.tenant_id, table, document)
             if vector is not None:
                 asked = replace(query, mode=Mode.SEMANTIC)
-                answer = await self._answer(context, asked, Mode.SEMANTIC, vector, without=document_id)
+                answer = await self._answer(context, asked, Mode.SEMANTIC, vector, conditions, without=document_id)
                 metrics.SEARCHES.labels("similar", "false").inc()
                 return answer
         raise _replaced()
@@ -131,16 +133,11 @@ class SearchService:
         query: Query,
         mode: Mode,
         vector: Vectors | None,
+        conditions: list[Condition],
         *,
         degraded: bool = False,
         without: str | None = None,
     ) -> Answer:
-        if (neighbours := 2 * query.padding * query.limit * query.chunks_per_document) > _NEIGHBOURS_MAX:
-            raise InvalidRequest(
-                f"2 × padding × limit × chunks_per_document may be at most {_NEIGHBOURS_MAX}, and is {neighbours}."
-            )
-        # The bounds are in every statement; among the conditions they also narrow the search inside the index.
-        conditions = [*scope.bounds(context.restriction), *_conditions(query)]
         for _ in range(_READS_MAX):
             truth = await self._true_hits(context, query, mode, vector, conditions, without)
             answer = answer_of(query, mode, truth.hits, truth.found, degraded=degraded)
@@ -376,6 +373,16 @@ def _outdated(hits: list[Hit], found: dict[str, Found]) -> bool:
     """Whether a newer revision of a hit's document is searchable by now: it may be in the table, but was not read."""
     newest = {document_id: document.searchable_revision for document_id, document in found.items()}
     return any(newest.get(hit.document_id, 0) > hit.revision for hit in hits)
+
+
+def _checked(context: TenantContext, query: Query) -> list[Condition]:
+    """What every statement of the search asks for: the caller's bounds, which also narrow the search inside the index,
+    and the query's conditions. Raises `InvalidRequest` for a query that is none."""
+    if (neighbours := 2 * query.padding * query.limit * query.chunks_per_document) > _NEIGHBOURS_MAX:
+        raise InvalidRequest(
+            f"2 × padding × limit × chunks_per_document may be at most {_NEIGHBOURS_MAX}, and is {neighbours}."
+        )
+    return [*scope.bounds(context.restriction), *_conditions(query)]
 
 
 def _conditions(query: Query) -> list[Condition]:
