@@ -24,8 +24,7 @@ from s4.entrypoints.scraping import answer_scrapes
 from s4.kernel.errors import InvalidRequest, Unavailable
 from s4.kernel.settings import Settings
 from s4.platform.background import in_background
-from s4.platform.database import Database, migrate, open_database
-from s4.platform.database.engine import is_there
+from s4.platform.database import Database, is_there, migrate, open_database
 from s4.platform.telemetry import exposition, metrics
 from s4.platform.telemetry.metrics.buckets import Read
 from s4.platform.telemetry.resources import Resources

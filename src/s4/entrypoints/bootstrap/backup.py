@@ -24,7 +24,7 @@ from s4.domains.maintenance.queries import read_deployment
 from s4.domains.search.model import Query
 from s4.engine.ranking import Mode
 from s4.entrypoints.bootstrap.core import Core, migrate_database, open_core
-from s4.entrypoints.bootstrap.parts import RANDOM, database_url
+from s4.entrypoints.bootstrap.parts import RANDOM, backup_place_name, backups_beside, database_url
 from s4.entrypoints.bootstrap.worker import WorkerParts, open_worker
 from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, NotFound, S4Error, Unavailable
@@ -63,15 +63,10 @@ async def open_place(settings: Settings) -> AsyncIterator[Place]:
     store = open_store(place_settings(settings))
     key = settings.backup_encryption_key
     vault = Vault(key.get_secret_value(), RANDOM) if key is not None else None
-    is_shared = settings.backup_url is None or settings.backup_url == settings.store_url
     try:
-        yield Place(store, vault, is_shared=is_shared, name=_place_name(settings))
+        yield Place(store, vault, is_shared=backups_beside(settings), name=backup_place_name(settings))
     finally:
         await store.aclose()
-
-
-def _place_name(settings: Settings) -> str:
-    return (place_settings(settings).store_url or "").rstrip("/")
 
 
 async def newest_backup_made(settings: Settings) -> str | None:
@@ -85,7 +80,7 @@ async def newest_backup_made(settings: Settings) -> str | None:
         if await asyncio.to_thread(migrate.pending, url):
             return None
         async with database.read() as connection:
-            return await newest_made(connection, _place_name(settings), now=await database.now(connection))
+            return await newest_made(connection, backup_place_name(settings), now=await database.now(connection))
     except S4Error:
         return None
     finally:

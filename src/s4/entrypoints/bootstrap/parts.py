@@ -156,8 +156,6 @@ def make_erasures(
     if settle_seconds is None:
         settle_seconds = longest + _LAST_REQUEST_TIMES * settings.store_timeout_seconds
 
-    is_elsewhere = settings.backup_url is not None and settings.backup_url != settings.store_url
-
     async def remains(_: TenantId, erased_at: datetime) -> list[Remaining]:
         found = [
             Remaining("entries of the audit trail that name the tenant", None),
@@ -168,7 +166,7 @@ def make_erasures(
         ]
         async with database.read() as connection:
             places = set(await backup_queries.places(connection))
-        looked_after = (settings.backup_url or settings.store_url or "").rstrip("/")
+        looked_after = backup_place_name(settings)
         if settings.backup_every_hours > 0 or settings.backup_url is not None or looked_after in places:
             found.append(Remaining("S4's own backups", _backups_until(settings, erased_at)))
         found += [
@@ -191,10 +189,20 @@ def make_erasures(
         term=deployment.term,
         elsewhere=Elsewhere(
             copy=partial(guarded_copy, replica, deployment) if replica is not None else None,
-            backups=partial(_open_place_store, settings) if is_elsewhere else None,
+            backups=partial(_open_place_store, settings) if not backups_beside(settings) else None,
         ),
         remains=[remains],
     )
+
+
+def backups_beside(settings: Settings) -> bool:
+    """Whether backups go into the deployment's own store."""
+    return settings.backup_url is None or settings.backup_url == settings.store_url
+
+
+def backup_place_name(settings: Settings) -> str:
+    """By which runs remember where they made backups."""
+    return (settings.backup_url or settings.store_url or "").rstrip("/")
 
 
 @contextlib.asynccontextmanager

@@ -192,7 +192,7 @@ class HttpMiddleware:
             error = failure.message if isinstance(failure, S4Error) else type(failure).__name__
         elif done.status < HTTPStatus.BAD_REQUEST and done.seconds < self._limits.slow_seconds:
             share = self._limits.logged_share
-            if int.from_bytes(self._random(4)) >= share * 2**32:
+            if share < 1 and int.from_bytes(self._random(4)) >= share * 2**32:
                 return
         log.log(
             level, "http.request_finished", method=done.method, route=done.route, status=done.status,
