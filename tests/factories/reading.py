@@ -8,7 +8,7 @@ from s4.kernel.settings import Settings
 
 
 def make_pool(**changes: Any) -> ExtractionPool:
-    """`memory_bytes=…` changes the setting `extraction_memory_bytes`."""
+    """`memory_bytes=…` changes the setting `extraction_memory_bytes`, `ocr_languages=…` that of this name."""
     return make_extraction(_settings(changes))
 
 
@@ -18,4 +18,5 @@ def make_limits(**changes: Any) -> Limits:
 
 
 def _settings(changes: dict[str, Any]) -> Settings:
-    return Settings(**{f"extraction_{name}": value for name, value in changes.items()})
+    names = {name: name if name.startswith("ocr_") else f"extraction_{name}" for name in changes}
+    return Settings(**{names[name]: value for name, value in changes.items()})

@@ -10,6 +10,7 @@ with limits on memory, time and file size, without S4's environment, that dies w
 - `sniff` decides what a file is from its bytes, `decode` turns bytes of text into text;
 - `readers`, `pdf`, `pdf_headings`, `mail` and `markup` turn each format into `model.ExtractedText`;
   `failures` says why not;
+- `recognition` reads text in images and scans where the operator wants that; `recognition_data` finds what it needs;
 - `archives` hands out what is inside archives, and `parts` makes one text of the members.
 
 The names below are loaded when they are first used: the child imports this package too and needs no pool.
@@ -19,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from s4.engine.extraction.limits import ArchiveLimits, Limits
+    from s4.engine.extraction.limits import ArchiveLimits, Limits, OcrLimits
     from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
     from s4.engine.extraction.pool import ExtractionPool
 
@@ -29,9 +30,10 @@ _MODULES = {
     "ExtractionPool": "pool",
     "HeadingSpan": "model",
     "Limits": "limits",
+    "OcrLimits": "limits",
     "PageSpan": "model",
 }
-__all__ = ["ArchiveLimits", "ExtractedText", "ExtractionPool", "HeadingSpan", "Limits", "PageSpan"]
+__all__ = ["ArchiveLimits", "ExtractedText", "ExtractionPool", "HeadingSpan", "Limits", "OcrLimits", "PageSpan"]
 
 
 def __getattr__(name: str) -> Any:

@@ -148,7 +148,17 @@ def too_long(text_chars_max: int) -> DocumentRejected:
     )
 
 
-def empty(*, paged: bool) -> DocumentRejected:
+def image_unread() -> DocumentRejected:
+    return unsupported("The file is an image, and text in images is not read.")
+
+
+def empty(*, paged: bool, recognised: bool = False) -> DocumentRejected:
+    if recognised:
+        return DocumentRejected(
+            "No text was found, not even by recognition in its images. If there is some, scan it anew, upright and "
+            "with 300 dots per inch.",
+            code="empty",
+        )
     if paged:
         return DocumentRejected(
             "No text was found: the pages seem to be images (scans) or blank. Run text recognition (OCR) on "

@@ -1,4 +1,4 @@
-"""How much of a file is read. The pool sends these to its children; their meaning stands in `kernel/settings.py`."""
+"""How much of a file is read. The pool sends these to its children; `kernel/extraction_settings.py` says what they mean."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +16,15 @@ class ArchiveLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class OcrLimits:
+    """Of recognising text in images: in which languages, and how much of one document."""
+
+    languages: str
+    pages_max: int
+    seconds_max: float
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Of one file, whatever it is."""
 
@@ -24,8 +33,11 @@ class Limits:
     unpacked_bytes_max: int
     markup_bytes_max: int
     archives: ArchiveLimits
+    ocr: OcrLimits | None = None
+    """None: text in images is not read."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Limits":
         """From what `dataclasses.asdict` made."""
-        return cls(**{**data, "archives": ArchiveLimits(**data["archives"])})
+        ocr = OcrLimits(**data["ocr"]) if data["ocr"] is not None else None
+        return cls(**{**data, "archives": ArchiveLimits(**data["archives"]), "ocr": ocr})

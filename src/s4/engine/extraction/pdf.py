@@ -15,6 +15,7 @@ from s4.engine.extraction.markup import HEADINGS_MAX
 from s4.engine.extraction.model import HeadingSpan, PageSpan
 from s4.engine.extraction.pdf_headings import find_headings
 from s4.engine.extraction.pdf_pages import read_pages
+from s4.engine.extraction.recognition import Recogniser
 
 _EDGE_LINES = 3  # running heads and feet stand among so many lines at either end of a page
 _RUNNING_CHARS_MAX = 90
@@ -31,9 +32,11 @@ _SENTENCE_END = (".", "!", "?", ":", '."', ".“", ".”", ".)")
 _FULL_LINE = 0.8  # share of the page's width that a line in the middle of a paragraph fills
 
 
-def read_pdf(path: Path, *, pages_max: int) -> tuple[str, tuple[PageSpan, ...], tuple[HeadingSpan, ...], str | None]:
+def read_pdf(
+    path: Path, *, pages_max: int, recogniser: Recogniser
+) -> tuple[str, tuple[PageSpan, ...], tuple[HeadingSpan, ...], str | None]:
     """Text, pages, headings and the title that the file states. Raises `DocumentRejected`."""
-    found, title = read_pages(path, pages_max=pages_max)
+    found, title = read_pages(path, pages_max=pages_max, recogniser=recogniser)
     pages, running = _without_running_heads([_lines(page.text) for page in found])
     sizes = [page.sizes for page in found]
     levels = find_headings(pages, sizes, is_running=lambda line: _key(line) in running - {line})

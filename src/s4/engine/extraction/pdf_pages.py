@@ -15,24 +15,33 @@ from pypdfium2 import raw
 
 from s4.engine.extraction.decode import clean
 from s4.engine.extraction.failures import corrupt, parsing, too_many_pages
+from s4.engine.extraction.recognition import Recogniser
 
 
 @dataclass(frozen=True, slots=True)
 class PdfPage:
-    """`sizes`: in points, of each line that is set in one size."""
+    """`sizes`: in points, of each line that is set in one size. `is_drawn`: there is something on it, a scan say."""
 
     text: str = ""
     sizes: dict[str, float] = field(default_factory=dict)
+    is_drawn: bool = False
 
 
-def read_pages(path: Path, *, pages_max: int) -> tuple[list[PdfPage], str | None]:
+def read_pages(path: Path, *, pages_max: int, recogniser: Recogniser) -> tuple[list[PdfPage], str | None]:
     """The pages and the title that the file states. A page that cannot be read is blank. Raises `DocumentRejected`."""
+
+    def read(document: pypdfium2.PdfDocument, index: int) -> PdfPage | None:
+        page = _page(document, index)
+        if page is not None and page.is_drawn and recogniser.is_on and not page.text.strip():
+            return PdfPage(recogniser.page(path, index))
+        return page
+
     with parsing():
         document = pypdfium2.PdfDocument(path)
     with contextlib.closing(document), parsing():
         if len(document) > pages_max:
             raise too_many_pages(len(document), pages_max)
-        pages = [_page(document, index) for index in range(len(document))]
+        pages = [read(document, index) for index in range(len(document))]
         if not any(pages):
             raise corrupt()
         return [page or PdfPage() for page in pages], document.get_metadata_dict().get("Title")
@@ -42,7 +51,7 @@ def _page(document: pypdfium2.PdfDocument, index: int) -> PdfPage | None:
     try:
         with contextlib.closing(document[index]) as page, contextlib.closing(page.get_textpage()) as letters:
             text = letters.get_text_range()
-            return PdfPage(text, _sizes(letters, text))
+            return PdfPage(text, _sizes(letters, text), is_drawn=raw.FPDFPage_CountObjects(page) > 0)
     except pypdfium2.PdfiumError:
         return None
 

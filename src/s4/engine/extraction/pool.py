@@ -41,8 +41,10 @@ class ExtractionPool:
         slow_processes: int,
         fast_seconds: float,
         files_per_child: int,
+        ocr_data_dir: Path | None,
     ) -> None:
-        """Bounds; their meaning stands in `kernel/settings.py`."""
+        """Bounds; their meaning stands in `kernel/extraction_settings.py`."""
+        self._ocr_data_dir = ocr_data_dir
         self._memory_bytes = memory_bytes
         self._seconds_max = seconds_max
         self._limits = limits
@@ -110,7 +112,11 @@ class ExtractionPool:
         raise _closing()
 
     async def _start(self) -> ExtractionChild:
-        child = await ExtractionChild.start(memory_bytes=self._memory_bytes, scratch_bytes=self._scratch_bytes_max)
+        child = await ExtractionChild.start(
+            memory_bytes=self._memory_bytes,
+            scratch_bytes=self._scratch_bytes_max,
+            ocr_data_dir=self._ocr_data_dir,
+        )
         if self._closed:
             await child.kill()
             raise _closing()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import s4
-from s4.engine.extraction import frames
+from s4.engine.extraction import frames, recognition_data
 from s4.kernel.errors import Unavailable
 from s4.platform import egress
 
@@ -44,7 +44,7 @@ class ExtractionChild:
         self.memory_bytes = 0
 
     @classmethod
-    async def start(cls, *, memory_bytes: int, scratch_bytes: int) -> "ExtractionChild":
+    async def start(cls, *, memory_bytes: int, scratch_bytes: int, ocr_data_dir: Path | None) -> "ExtractionChild":
         """Raises `Unavailable` when no child can be started: that is the machine's fault, not a file's."""
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="s4-extraction-"))
         command = (sys.executable, "-P", "-s", "-m", "s4.engine.extraction.child")
@@ -58,7 +58,7 @@ class ExtractionChild:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,  # parsers quote the document there
                 cwd=folder,
-                env=_environment(folder),
+                env=_environment(folder) | recognition_data.environment(ocr_data_dir),
                 start_new_session=True,
             )
         except OSError as error:

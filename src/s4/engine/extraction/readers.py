@@ -1,7 +1,7 @@
 """One reader per family of formats, all with the same result.
 
-This module is the only one that calls kreuzberg's extraction; what costs and is not needed (text
-recognition in images, caches, detection of languages, post-processing) is off.
+Beside `recognition`, this module is the only one that calls kreuzberg's extraction; what costs and is not needed
+(caches, detection of languages, post-processing) is off.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import re
 import secrets
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from s4.engine.extraction.mail import read_mail
 from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
 from s4.engine.extraction.parts import Parts
 from s4.engine.extraction.pdf import PageWriter, read_pdf
+from s4.engine.extraction.recognition import Recogniser
 from s4.engine.extraction.slides import in_order_shown
 from s4.engine.extraction.sniff import MEDIA, Detected, Reader, detect
 from s4.kernel.errors import DocumentRejected
@@ -94,48 +95,66 @@ class _Read:
     title_from_heading: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """What all files of an upload share: the bounds, and what is used up of them."""
+
+    limits: Limits
+    unpacking: Unpacking
+    recogniser: Recogniser
+
+
 def extract(path: Path, *, filename: str, declared: str | None, limits: Limits) -> ExtractedText:
     """Raises `DocumentRejected`, with `details["detected_type"]` if there is a reader for the file; `MemoryError` and
     `OSError` pass through."""
-    return _extract(path, filename, declared, limits, Unpacking(limits.archives))
+    upload = _Upload(limits, Unpacking(limits.archives), Recogniser(limits.ocr))
+    extracted = _extract(path, filename, declared, upload)
+    return replace(extracted, warnings=(*extracted.warnings, *upload.recogniser.warnings()))
 
 
-def _extract(path: Path, filename: str, declared: str | None, limits: Limits, unpacking: Unpacking) -> ExtractedText:
+def _extract(path: Path, filename: str, declared: str | None, upload: _Upload) -> ExtractedText:
+    limits = upload.limits
     detected = detect(path, filename=filename, declared=declared, unpacked_bytes_max=limits.unpacked_bytes_max)
     try:
-        read = _read(path, filename, detected, limits, unpacking)
+        read = _read(path, filename, detected, upload)
         if not read.text.strip():
-            raise failures.empty(paged=bool(read.pages))
+            is_scan = bool(read.pages) or detected.reader is Reader.IMAGE
+            raise failures.empty(paged=is_scan, recognised=is_scan and upload.recogniser.is_on)
         if len(read.text) > limits.text_chars_max:
             raise failures.too_long(limits.text_chars_max)
     except DocumentRejected as rejected:
         rejected.details["detected_type"] = detected.content_type
         raise
-    warnings = tuple(dict.fromkeys(read.warnings + _blank_pages(read)))  # a packed file has said so already
+    blank = _blank_pages(read, is_recognised=upload.recogniser.is_on)
+    warnings = tuple(dict.fromkeys(read.warnings + blank))  # a packed file has said so already
     title = _title(read)
     return ExtractedText(read.text, read.pages, read.headings, title, detected.content_type, warnings)
 
 
-def _read(path: Path, filename: str, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
+def _read(path: Path, filename: str, detected: Detected, upload: _Upload) -> _Read:
     match detected.reader:
         case Reader.PDF:
-            return _Read(*read_pdf(path, pages_max=limits.pages_max))
+            return _Read(*read_pdf(path, pages_max=upload.limits.pages_max, recogniser=upload.recogniser))
+        case Reader.IMAGE:
+            if not upload.recogniser.is_on:
+                raise failures.image_unread()
+            return _Read(upload.recogniser.image(path, detected.content_type))
         case Reader.DOCX:
             return _parse(_hide_entities(path), detected.content_type)
         case Reader.SLIDES:
-            return _read_slides(path, detected, limits)
+            return _read_slides(path, detected, upload.limits)
         case Reader.MAIL:
-            return _read_mail(path, limits, unpacking)
+            return _read_mail(path, upload)
         case Reader.ARCHIVE | Reader.MAILBOX:
-            return _read_archive(path, detected, limits, unpacking)
+            return _read_archive(path, detected, upload)
         case Reader.COMPRESSED:
-            return _read_compressed(path, filename, detected, limits, unpacking)
+            return _read_compressed(path, filename, detected, upload)
         case Reader.BOOK:
             return _parse(_with_plain_addresses(path), detected.content_type)
         case Reader.FILE:
             return _parse(path, detected.content_type)
         case _:
-            return _read_text(path, detected, limits)
+            return _read_text(path, detected, upload.limits)
 
 
 def _config(*, plain: bool = False, pages: kreuzberg.PageConfig | None = None) -> kreuzberg.ExtractionConfig:
@@ -235,8 +254,8 @@ def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
     return _Read(text, spans, headings, metadata.get("title"))
 
 
-def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
-    if path.stat().st_size > limits.markup_bytes_max:
+def _read_mail(path: Path, upload: _Upload) -> _Read:
+    if path.stat().st_size > upload.limits.markup_bytes_max:
         raise failures.too_large()
     with failures.parsing():
         mail = read_mail(path.read_bytes())
@@ -247,10 +266,10 @@ def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
         headings += (HeadingSpan(one.level, one.title, one.char_start + offset) for one in read.headings)
         warnings += read.warnings
         text = f"{text}\n\n{read.text.rstrip()}"
-    parts = Parts(text.strip(), headings, text_chars_max=limits.text_chars_max)
+    parts = Parts(text.strip(), headings, text_chars_max=upload.limits.text_chars_max)
     try:
-        with unpacking.deeper():
-            _read_members(mail.attachments, parts, limits, unpacking)
+        with upload.unpacking.deeper():
+            _read_members(mail.attachments, parts, upload)
     except failures.NestedTooDeep as rejected:  # the mail itself is read in any case
         for member in mail.attachments:
             parts.refuse(member.name, rejected)
@@ -258,26 +277,26 @@ def _read_mail(path: Path, limits: Limits, unpacking: Unpacking) -> _Read:
     return _Read(parts.text, (), parts.headings, mail.subject, tuple(warnings), title_from_heading=False)
 
 
-def _read_archive(path: Path, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
-    parts = Parts(text_chars_max=limits.text_chars_max)
-    with unpacking.deeper():
+def _read_archive(path: Path, detected: Detected, upload: _Upload) -> _Read:
+    parts = Parts(text_chars_max=upload.limits.text_chars_max)
+    with upload.unpacking.deeper():
         if detected.reader is Reader.MAILBOX:
-            _read_members(mailbox_members(path), parts, limits, unpacking)
+            _read_members(mailbox_members(path), parts, upload)
         elif detected.content_type == "application/zip":
-            _read_members(zip_members(path), parts, limits, unpacking)
+            _read_members(zip_members(path), parts, upload)
         else:
             with contextlib.closing(decompressed(path, detected.content_type)) as stream:
-                _read_members(tar_members(stream, unpacking), parts, limits, unpacking)
+                _read_members(tar_members(stream, upload.unpacking), parts, upload)
     parts.demand_text()
     return _Read(parts.text, (), parts.headings, None, parts.warnings, title_from_heading=False)
 
 
-def _read_members(members: Iterable[Member], parts: Parts, limits: Limits, unpacking: Unpacking) -> None:
+def _read_members(members: Iterable[Member], parts: Parts, upload: _Upload) -> None:
     for member in members:
-        unpacking.count_member()
+        upload.unpacking.count_member()
         try:
-            with unpacking.unpacked(member) as path:
-                extracted = _extract(path, member.name, member.declared, limits, unpacking)
+            with upload.unpacking.unpacked(member) as path:
+                extracted = _extract(path, member.name, member.declared, upload)
         except failures.WholeRejected:
             raise
         except DocumentRejected as rejected:
@@ -286,12 +305,12 @@ def _read_members(members: Iterable[Member], parts: Parts, limits: Limits, unpac
             parts.add(member.name, extracted)
 
 
-def _read_compressed(path: Path, filename: str, detected: Detected, limits: Limits, unpacking: Unpacking) -> _Read:
+def _read_compressed(path: Path, filename: str, detected: Detected, upload: _Upload) -> _Read:
     """One packed file is that file: it keeps its pages and gets no heading."""
     name = inner_name(filename)
     packed = Member(name, partial(decompressed, path, detected.content_type))
-    with unpacking.deeper(), unpacking.unpacked(packed) as inside:
-        extracted = _extract(inside, name, None, limits, unpacking)
+    with upload.unpacking.deeper(), upload.unpacking.unpacked(packed) as inside:
+        extracted = _extract(inside, name, None, upload)
     warnings = extracted.warnings
     return _Read(extracted.text, extracted.pages, extracted.headings, extracted.title, warnings)
 
@@ -401,8 +420,9 @@ def _title(read: _Read) -> str | None:
     return first.title if first is not None and first.level == 1 else None
 
 
-def _blank_pages(read: _Read) -> tuple[str, ...]:
+def _blank_pages(read: _Read, *, is_recognised: bool) -> tuple[str, ...]:
     blank = sum(1 for page in read.pages if not read.text[page.char_start : page.char_end].strip())
     if not blank:
         return ()
-    return (f"{blank:,} of {len(read.pages):,} pages have no text; text in images (scans) is not read.",)
+    where = "none was found in images (scans) either" if is_recognised else "text in images (scans) is not read"
+    return (f"{blank:,} of {len(read.pages):,} pages have no text; {where}.",)

@@ -17,7 +17,6 @@ import kreuzberg
 from s4.engine.extraction import failures
 from s4.engine.extraction.archives import head_of, is_tar
 from s4.engine.extraction.decode import clean, decode_text
-from s4.kernel.errors import DocumentRejected
 
 HEAD_BYTES = 65_536
 _OOXML = "application/vnd.openxmlformats-officedocument."
@@ -41,6 +40,7 @@ class Reader(StrEnum):
     ARCHIVE = "archive"
     COMPRESSED = "compressed"  # one file, packed
     MAILBOX = "mailbox"
+    IMAGE = "image"  # read where text in images is recognised
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,11 @@ _CALENDAR = Detected(Reader.PLAIN, "text/calendar")
 _ZIP = Detected(Reader.ARCHIVE, "application/zip")
 _TAR = Detected(Reader.ARCHIVE, "application/x-tar")
 _MAILBOX = Detected(Reader.MAILBOX, "application/mbox")
+# Of images whose first bytes may pass for text.
+_IMAGE_SIGNATURE = re.compile(
+    rb"(?P<tiff>II\*\0|MM\0\*)|(?P<bmp>BM.{4}\0{4}.{4}[\x0c\x28\x38\x40\x6c\x7c]\0{3})", re.DOTALL
+)
+_IMAGES = {"image/png", "image/jpeg", "image/tiff", "image/webp", "image/bmp", "image/gif"}
 
 # Text formats by file name. Structure is meaning in data and code, so those are kept as they are.
 _BY_SUFFIX = {
@@ -197,10 +202,12 @@ def detect(path: Path, *, filename: str, declared: str | None, unpacked_bytes_ma
         return packed
     if head.lstrip().startswith(b"%PDF-") or (_PDF_HEADER.search(head[:1024]) and _ends_like_pdf(path)):
         return _PDF
+    if (image := _IMAGE_SIGNATURE.match(head)) is not None:
+        return Detected(Reader.IMAGE, f"image/{image.lastgroup}")
     charset = _charset(head, declared)
     decoded = decode_text(head, charset=charset)
     if decoded is None:
-        raise _binary(head)
+        return _binary(head)
     return _text(decoded[0], filename=filename, declared=declared, charset=charset)
 
 
@@ -277,16 +284,19 @@ def _by_content(text: str) -> Detected | None:
         return None
 
 
-def _binary(head: bytes) -> DocumentRejected:
+def _binary(head: bytes) -> Detected:
     try:
-        family = kreuzberg.detect_mime_type(head).partition("/")[0]
+        content_type = kreuzberg.detect_mime_type(head)
     except (RuntimeError, kreuzberg.KreuzbergError):
-        family = "unknown"
+        content_type = "unknown"
+    if content_type in _IMAGES:
+        return Detected(Reader.IMAGE, content_type)
+    family = content_type.partition("/")[0]
     if family == "image":
-        return failures.unsupported("The file is an image, and text in images is not read.")
+        raise failures.image_unread()
     if family in ("audio", "video"):
-        return failures.unsupported("The file is a recording, and speech is not read.")
-    return failures.unsupported("The file's format is not known.")
+        raise failures.unsupported("The file is a recording, and speech is not read.")
+    raise failures.unsupported("The file's format is not known.")
 
 
 def _inside_zip(path: Path, unpacked_bytes_max: int) -> Detected:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 from s4.domains.announcements.smtp import MailServer
@@ -21,7 +22,7 @@ from s4.domains.usage import Meter, Prices
 from s4.domains.webhooks import PumpLimits, WebhookService
 from s4.engine.embedding.base import Embedder
 from s4.engine.embedding.known import ModelMemory
-from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits
+from s4.engine.extraction import ArchiveLimits, ExtractionPool, Limits, OcrLimits, recognition_data
 from s4.engine.vectors import CopyLimits, TableCopies, VectorStore
 from s4.entrypoints.admissions import Buckets
 from s4.kernel.clock import SystemClock
@@ -45,6 +46,7 @@ _SEARCHES_PER_CPU = 8  # most of which may wait for the store; of a table that i
 _UPLOADS_TO_DISK = 2  # of a tenant beside others: an upload to a directory is work for this process most of its time
 _UPLOADS_TO_BUCKET = 4  # and to a bucket it waits most of its time
 _ALONE_TIMES = 4  # a tenant's share while nobody else asks, to that beside others: two searches keep a CPU busy
+_OCR_SHARE = 0.7  # of the time for a file; a page takes some seconds, and the rest of the file wants some, too
 _LAST_REQUEST_TIMES = 4  # of a request's bound: who began to write at its lease's end tries so often at most
 LONG_POLLS = 256  # looks into the catalog at pauses of a second: some hundred a second in all
 EMBEDDER_FIRST = timedelta(seconds=0.5)  # the embedder's own limit comes before the search's: it counts what hangs
@@ -103,7 +105,17 @@ def make_extraction(settings: Settings) -> ExtractionPool:
         scratch_bytes_max=settings.extraction_scratch_bytes_max,
         files_per_child=settings.extraction_files_per_child,
         limits=reading_limits(settings),
+        ocr_data_dir=ocr_data_dir(settings),
     )
+
+
+def ocr_data_dir(settings: Settings) -> Path | None:
+    """None when text in images is not read. Raises `InvalidRequest` when the data of a language are not there."""
+    if not settings.ocr_languages:
+        return None
+    if settings.ocr_data_dir is not None:
+        return recognition_data.find(settings.ocr_languages, among=[settings.ocr_data_dir])
+    return recognition_data.find(settings.ocr_languages)
 
 
 def metadata_limits(settings: Settings) -> MetadataLimits:
@@ -124,6 +136,13 @@ def reading_limits(settings: Settings) -> Limits:
             bytes_max=settings.extraction_archive_bytes_max,
             member_bytes_max=settings.extraction_archive_member_bytes_max,
         ),
+        ocr=OcrLimits(
+            settings.ocr_languages,
+            pages_max=settings.ocr_pages_max,
+            seconds_max=_OCR_SHARE * settings.extraction_seconds_max,
+        )
+        if settings.ocr_languages
+        else None,
     )
 
 
