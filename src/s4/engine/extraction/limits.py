@@ -1,4 +1,4 @@
-"""How much of a file is read. The pool sends these to its children; `kernel/extraction_settings.py` says what they mean."""
+"""How much of a file is read. The pool sends these to its children; the meaning of each stands with its setting."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
