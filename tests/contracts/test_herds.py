@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from s4.kernel.errors import Unavailable
@@ -29,9 +28,7 @@ async def test_a_store_that_throttles_is_asked_a_bounded_number_of_times_and_nev
 ) -> None:
     async with fault_proxy(s3_server.endpoint) as proxy:
         proxy.add(Fault(Mode.UNAVAILABLE))
-        settings = s3_settings(
-            s3_server, s3_shared_bucket, store_endpoint=proxy.endpoint, store_retries_max=RETRIES
-        )
+        settings = s3_settings(s3_server, s3_shared_bucket, store_endpoint=proxy.endpoint, store_retries_max=RETRIES)
         store = open_store(settings)
         wanted = [document(number) for number in range(CALLERS)]
         outcomes = await asyncio.gather(*(store.get(key) for key in wanted), return_exceptions=True)

@@ -39,8 +39,8 @@ def top_errors(
 ) -> None:
     """Say what a log complains about most, of which tenants, since when, and what to do about it.
 
-    Lines that differ in ids, numbers, paths and names only are one pattern. All formats of S4 are read. Exits with 1 when
-    no line could be read: a log of something else has no complaints either.
+    Lines that differ in ids, numbers, paths and names only are one pattern. All formats of S4 are read. Exits with 1
+    when no line could be read: a log of something else has no complaints either.
     """
     from s4.platform.telemetry.log_patterns import LEVELS, Patterns
 
