@@ -51,6 +51,14 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
     catalog = CatalogFigures(core)
     sources = (make_resources(core.settings, core.embedder), EngineFigures(core), catalog)
 
+    async def read_catalog() -> bool:
+        answers = await refresh_gauges(core)
+        if answers:
+            await catalog.refresh()
+        return answers
+
+    reading = _Reading(read_catalog)
+
     @router.get("/", permission=public)
     async def about() -> dict[str, str]:
         """Name and version."""
@@ -102,15 +110,33 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         """Prometheus text of this process and its worker."""
         if not may_scrape(core.settings.metrics_token, request.headers.get("authorization", "")):
             raise Unauthenticated("Metrics need their token as Authorization: Bearer.")
-        answers = await refresh_gauges(core)
+        answers = await reading.done()
         ready = answers and not state.draining and not without_room(core.settings)
         metrics.READY.set(ready)  # nobody may have asked for readiness
-        await catalog.refresh()
         children = await state.child_metrics() if state.child_metrics is not None else {}
         texts = {"api": exposition.own(sources), **children}
         return Response(exposition.combined(texts), media_type=exposition.CONTENT_TYPE)
 
     return router
+
+
+class _Reading:
+    """What a scrape wants of the catalog: by one reader at a time, and waited for no longer than readiness does.
+
+    A database that hangs would otherwise hold every scrape until the scraper has gone, and a process that only misses
+    its database would pass for dead.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[bool]]) -> None:
+        self._read = read
+        self._task: asyncio.Future[bool] | None = None
+
+    async def done(self) -> bool:
+        """Whether the catalog has answered. If not, the next scrape waits for the same answer."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._read())
+        await asyncio.wait({self._task}, timeout=_CHECK_SECONDS_MAX)
+        return self._task.done() and self._task.result()
 
 
 def _status(serving: bool, store: str) -> str:

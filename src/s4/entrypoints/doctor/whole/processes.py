@@ -242,7 +242,7 @@ def isolation(processes: Sequence[Process]) -> list[Check]:
         ]  # fmt: skip
     if not apis:
         return [
-            unknown(name, "No API was named, so none was asked without a key.",
-                    "Name one: --process http://127.0.0.1:8000", needed=False)
+            unknown(name, f"{'None of those named' if processes else 'No API'} was asked without a key.",
+                    "Name an API that answers: --process http://127.0.0.1:8000", needed=False)
         ]  # fmt: skip
     return [ok(name, f"{len(apis)} APIs refuse who shows no key, on {len(_GUARDED)} routes each.")]
