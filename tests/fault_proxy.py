@@ -14,6 +14,7 @@ import asyncio
 import socket
 import ssl
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -102,6 +103,8 @@ class Request:
     """Whether the server has seen it: a provider bills it then."""
     spoilt: bool = False
     """Whether a fault took it."""
+    at: float = field(default_factory=time.monotonic)
+    """When it came."""
 
     @property
     def kind(self) -> str:

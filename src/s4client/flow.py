@@ -115,6 +115,10 @@ class RetryPolicy:
         longest = min(self.pause_max_seconds, self.pause_seconds * 2.0 ** (attempt - 1))
         return longest * (0.5 + self.uniform() / 2)
 
+    def pause_asked_for(self, seconds: float) -> float:
+        """Up to a fifth longer: an outage tells everybody the same number, and all would come back at once."""
+        return seconds * (1 + self.uniform() / 5)
+
 
 class Connection:
     """What operations and drivers share. A driver fills it."""
@@ -149,7 +153,7 @@ class Connection:
                 raise failure
             unsure = unsure or _may_have_been_done(failure)
             asked_for = failure.retry_after if isinstance(failure, S4ApiError) else None
-            yield Pause(max(asked_for or 0.0, self.retry.pause(attempt)))
+            yield Pause(max(self.retry.pause_asked_for(asked_for or 0.0), self.retry.pause(attempt)))
 
     def _may_repeat(self, request: Request, failure: S4ApiError | S4ConnectionError) -> bool:
         if request.body is not None and not request.body.can_be_sent:

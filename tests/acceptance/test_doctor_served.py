@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from s4.entrypoints.configuration import read_configuration
@@ -64,13 +65,18 @@ def test_a_sound_deployment_raises_no_alarm_and_a_dead_worker_does(
 ) -> None:
     for name, value in (clean_environment() | environment).items():
         monkeypatch.setenv(name, value)
+
+    def examined() -> Report:
+        return asyncio.run(examine(Bedside(read_configuration(), addresses=(deployment.url,), proc=calm)))
+
+    assert httpx.get(f"{deployment.url}/health/ready").json()["dependencies"]["worker"] == "starting"
+    early = {check.name for check in examined().checks if check.verdict is Verdict.FAILED}
+    assert early == set(), "seconds after the start nothing is wrong yet"
+
     await_worker(deployment)
     for name in ("Acme", "Borel"):
         with deployment.new_tenant(name) as tenant:
             upload_ready(tenant, "Tides follow the moon.")
-
-    def examined() -> Report:
-        return asyncio.run(examine(Bedside(read_configuration(), addresses=(deployment.url,), proc=calm)))
 
     report = examined()
 

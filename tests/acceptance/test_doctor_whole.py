@@ -24,11 +24,11 @@ from s4.domains.usage.models import usage_balances
 from s4.domains.usage.queries import writing
 from s4.entrypoints.configuration import Configuration, read_configuration
 from s4.entrypoints.doctor import Check, Report, Verdict
-from s4.entrypoints.doctor.whole import PARTS, Bedside, Patience, examine, machine
+from s4.entrypoints.doctor.whole import PARTS, Bedside, Patience, examine, machine, processes, work
 from s4.entrypoints.doctor.whole.processes import Process, isolation, judged
 from s4.kernel.ids import new_document_id, new_tenant_id
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import JobRequest, Leases, Queue, RegularTask, Scheduler
+from s4.platform.jobs import JobRequest, Leases, Queue, RegularTask, Scheduler, somebody_schedules
 from s4.platform.jobs.models import jobs, schedule
 from tests.acceptance.conftest import Command
 from tests.factories.catalog import BACKENDS, open_catalog, sqlite_url
@@ -39,6 +39,7 @@ from tests.servers import S3Server, free_ports
 
 HOUR = timedelta(hours=1)
 DOCUMENT = new_document_id(secrets.token_bytes)
+AT_ONCE = Patience(worker=0.0)
 FROM_CATALOG = ("queue", "index", "quotas", "tenants", "schedule", "audit", "backups", "degradation")
 
 
@@ -69,7 +70,7 @@ class Patient:
         await self.catalog.transact(work)
 
     async def examined(self, *only: str, **changes: Any) -> Report:
-        return await examine(Bedside(self.configuration, **changes), only=only)
+        return await examine(Bedside(self.configuration, **{"patience": AT_ONCE} | changes), only=only)
 
 
 async def settled(catalog: Database, configuration: Configuration) -> Patient:
@@ -286,6 +287,38 @@ async def test_what_is_well_raises_no_alarm(patient: Patient) -> None:
     assert trouble(report) == {}
     assert report.exit_code == 0
     assert {check.name for check in report.checks if check.verdict is Verdict.UNKNOWN} == {"degradation"}, "no baseline"
+
+
+async def test_a_worker_that_takes_up_its_work_while_it_is_looked_for_is_there(
+    lone: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[datetime] = []
+
+    async def seen_at_the_second_look(connection: Connection, now: datetime) -> bool:
+        looks.append(now)
+        return len(looks) > 1 and await somebody_schedules(connection, now)
+
+    monkeypatch.setattr(work, "somebody_schedules", seen_at_the_second_look)
+
+    report = await lone.examined("queue", patience=Patience(worker=60.0))
+
+    assert trouble(report) == {}
+    assert len(looks) == 2
+
+
+async def test_a_worker_that_starts_is_told_from_one_that_is_not_there(
+    lone: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def api(address: str, _: Any) -> Process:
+        return Process(address, health={"status": "ready", "dependencies": {"worker": "starting"}})
+
+    monkeypatch.setattr(processes, "ask", api)
+    await no_worker(lone)
+
+    report = await lone.examined("queue", addresses=("http://10.0.0.1:8000",))
+
+    assert trouble(report)["queue.workers"].startswith("The worker of http://10.0.0.1:8000 is starting")
+    assert report.exit_code == 0
 
 
 async def test_a_slow_hour_is_dated(patient: Patient) -> None:

@@ -142,7 +142,9 @@ def test_a_brute_force_of_a_thousand_keys_is_slowed_and_seen_and_its_neighbour_i
         assert metric(deployment, "s4_auth_failures_total", 'reason="unknown"') == GUESSES
         assert metric(deployment, "s4_auth_throttled_total") == counts[429]
     assert deployment.stop() == 0
-    told = [event["details"] for event in deployment.events("access.refused")]
+    refused = list(deployment.events("access.refused"))
+    assert {line["tenant_id"] for line in refused} == {None}, "a key that nobody has is no tenant's"
+    told = [event["details"] for event in refused]
     assert sum(line["attempts"] for line in told) == GUESSES
     assert {(line["reason"], line["client_address"]) for line in told} == {("unknown", "127.0.0.1")}
     assert len(told) <= 2, "one line for each minute that it took"

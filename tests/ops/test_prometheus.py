@@ -5,6 +5,7 @@ no other's, and three are fired for real.
 
 import contextlib
 import json
+import math
 import re
 import subprocess
 import sys
@@ -20,7 +21,8 @@ import yaml
 
 from deploy.monitoring import generate
 from deploy.monitoring.alerts import ALERTS
-from deploy.monitoring.records import GROUPS
+from deploy.monitoring.records import GROUPS, QUANTILES
+from s4.platform.telemetry.metrics.buckets import HTTP_BUCKETS_SECONDS
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, clean_environment
 from tests.factories.loops import in_thread
 from tests.factories.prometheus import Prometheus, Webhook, alertmanager, await_that, program, prometheus
@@ -204,6 +206,46 @@ def test_every_process_is_found_and_every_rule_evaluates(watched: Watched) -> No
         BOUND_SECONDS,
         "every recording rule has a result",
     )
+
+
+def test_quantiles_are_those_of_delays_that_are_known(watched: Watched) -> None:
+    """Downloads are delayed on their way from the store; each quantile lies between what the route was delayed and what
+    its caller measured, to the bucket."""
+    known = {0.15: 27, 0.6: 12, 1.5: 1}
+    measured: list[float] = []
+    answered = "s4_http_request_duration_seconds_count{route=~'.*/download'}"
+    with watched.api.new_tenant("Delayed") as tenant:
+        sent = tenant.put("/documents/by-key/slow.txt", content=b"Tides follow the moon.").raise_for_status()
+        document_id = sent.json()["document_id"]
+        tenant.get(f"/documents/{document_id}/download").raise_for_status()
+        await_that(lambda: watched.prometheus.query(answered), BOUND_SECONDS, "there is something to count from")
+        for delay, times in known.items():
+            fault = watched.store.add(Fault(Mode.SLOW, method="GET", path=document_id, delay_seconds=delay))
+            for _ in range(times):
+                began = time.monotonic()
+                tenant.get(f"/documents/{document_id}/download").raise_for_status()
+                measured.append(time.monotonic() - began)
+            watched.store.heal()
+            assert fault.hits == times, "each download was delayed once"
+
+    delays = sorted(delay for delay, times in known.items() for _ in range(times))
+    measured.sort()
+    for name, quantile in QUANTILES.items():
+        rank = math.ceil(quantile * len(delays)) - 1
+        least = max(bound for bound in (0.0, *HTTP_BUCKETS_SECONDS) if bound <= delays[rank])
+        most = min(bound for bound in HTTP_BUCKETS_SECONDS if bound >= measured[rank])
+        said: list[float] = []
+
+        def agrees(
+            record: str = f"route:s4_http_request_duration_seconds:{name}{{route=~'.*/download'}}",
+            least: float = least, most: float = most, said: list[float] = said,
+        ) -> bool:  # fmt: skip
+            said[:] = [float(each["value"][1]) for each in watched.prometheus.query(record)]
+            return len(said) == 1 and least <= said[0] <= most
+
+        with contextlib.suppress(AssertionError):
+            await_that(agrees, 30, "the rule has seen all of them")
+        assert agrees(), f"{name} is {said}, and should be from {least} to {most}"
 
 
 def test_every_query_of_every_panel_returns_data_of_the_least_active_tenant_too(watched: Watched) -> None:

@@ -263,6 +263,27 @@ def test_what_eventbridge_begins_is_a_command_of_s4s() -> None:
     assert not [each for each in ecs().values() if each["Type"] == "AWS::Scheduler::Schedule"]
 
 
+@pytest.mark.parametrize("clock", ["s4", "eventbridge"])
+def test_backups_are_begun_by_whichever_clock_and_may_be_written(clock: str) -> None:
+    resources = ecs(Clock=clock, BackupBucketName="my-backups", BackupRegion="eu-west-1", Prefix="s4")
+    policies = {each["PolicyName"]: each["PolicyDocument"] for each in resources["TaskRole"]["Properties"]["Policies"]}
+    allowed = {(action, each["Resource"]) for each in policies["backups"]["Statement"] for action in each["Action"]}
+    assert {("s3:PutObject", "arn:aws:s3:::my-backups/s4/*"), ("s3:ListBucket", "arn:aws:s3:::my-backups")} <= allowed
+    assert not [action for action, _ in allowed if "Delete" in action]
+
+    told = {name: _environment(resources[name]) for name in ("WorkerTask", "OnceTask")}
+    for settings in told.values():
+        assert (settings["S4_BACKUP_URL"], settings["S4_BACKUP_REGION"]) == ("s3://my-backups/s4", "eu-west-1")
+    assert told["WorkerTask"]["S4_BACKUP_PRUNE"] == "false", "who may not delete does not try"
+    begun = [each for each in resources.values() if each["Type"] == "AWS::Scheduler::Schedule"]
+    assert bool(begun) != ("S4_BACKUP_EVERY_HOURS" in told["WorkerTask"]), "one clock, and one only"
+
+
+def _environment(task: dict[str, Any]) -> dict[str, str]:
+    (main,) = [each for each in task["Properties"]["ContainerDefinitions"] if each["Name"] in ("worker", "s4")]
+    return {each["Name"]: each["Value"] for each in main["Environment"]}
+
+
 # -- Elastic Beanstalk
 
 

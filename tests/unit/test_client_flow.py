@@ -28,6 +28,18 @@ def test_a_repeat_waits_as_long_as_the_server_asks() -> None:
     assert flow.send(None) == request
 
 
+def test_clients_that_were_told_the_same_do_not_come_back_at_once() -> None:
+    pauses = []
+    for _ in range(100):
+        flow = flow_of_a_search(RetryPolicy())
+        next(flow)
+        pause = flow.send(Reply(503, {"retry-after": "10"}, UNAVAILABLE))
+        assert isinstance(pause, Pause)
+        pauses.append(pause.seconds)
+
+    assert 10 <= min(pauses) < 10.5 < 11.5 < max(pauses) <= 12
+
+
 def test_repeats_are_bounded_and_their_pauses_grow_to_a_limit() -> None:
     flow = flow_of_a_search(RetryPolicy(attempts_max=6, pause_seconds=1, pause_max_seconds=4, uniform=lambda: 1.0))
     pauses = []

@@ -139,6 +139,16 @@ def test_lines_that_cannot_be_read_are_told(tmp_path: Path, capsys: pytest.Captu
     assert f"{len(hostile) + 1} of {found['lines']} lines could not be read, the first is number 10" in notes
 
 
+def test_what_is_no_log_of_s4_is_no_clean_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, content in enumerate((b"# Read me\n\n    $ s4 serve\n", "{}\n".encode("utf-16"))):
+        file = tmp_path / f"{number}.log"
+        file.write_bytes(content)
+        assert run(["logs", "top-errors", str(file)]) == 1
+        assert "no lines of S4's log" in capsys.readouterr().err
+    file.write_bytes(b"")
+    assert run(["logs", "top-errors", str(file)]) == 0, "nothing was said, so nothing went wrong"
+
+
 def test_a_compressed_log_that_was_cut_off_is_read_as_far_as_it_goes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

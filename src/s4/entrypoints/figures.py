@@ -1,10 +1,8 @@
 """Sources of metrics that are read when a process is scraped, each made of the parts that it looks at."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from prometheus_client import Metric
 
@@ -12,6 +10,7 @@ from s4.domains.analytics.census import Census, take_census
 from s4.domains.indexing.queries.sizes import IndexSizes, index_sizes
 from s4.engine.embedding.base import Embedder
 from s4.entrypoints.bootstrap import Core
+from s4.entrypoints.disks import watched
 from s4.kernel.errors import Unavailable
 from s4.kernel.settings import Settings
 from s4.platform.telemetry import metrics
@@ -24,9 +23,10 @@ _MILLION = 1_000_000
 
 def make_resources(settings: Settings, embedder: Embedder) -> Resources:
     """What this process uses. A worker adds its extraction children."""
-    folders = {"data": settings.data_dir, "temporary": Path(tempfile.gettempdir())}
     threads = getattr(embedder, "threads_used", None)
-    return Resources(folders=folders, embedding_threads=(lambda: set(threads)) if threads is not None else None)
+    return Resources(
+        folders=watched(settings), embedding_threads=(lambda: set(threads)) if threads is not None else None
+    )
 
 
 class EngineFigures:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -16,10 +16,12 @@ from s4.domains.maintenance.deployment import current_state
 from s4.domains.upkeep import schedule
 from s4.domains.webhooks import queries as webhook_queries
 from s4.entrypoints.bootstrap import Core
+from s4.entrypoints.disks import without_room
 from s4.entrypoints.figures import CatalogFigures, EngineFigures, make_resources
 from s4.entrypoints.scraping import may_scrape
 from s4.kernel.errors import Unauthenticated, Unavailable
 from s4.kernel.permissions import Permission
+from s4.kernel.units import human_size
 from s4.platform.http.routing import DomainRouter
 from s4.platform.telemetry import exposition, metrics
 
@@ -37,8 +39,8 @@ class ProcessState:
     """Told to stop: readiness says so, every request is still served."""
     closing: bool = False
     """The listener closes; what is under way may finish, and nobody waits for anything."""
-    worker_alive: bool | None = None
-    """None: this process has no worker of its own."""
+    worker: Literal["starting", "ok", "restarting"] | None = None
+    """None: this process has no worker of its own. `starting`: there is one, and it takes no jobs yet."""
     child_metrics: ChildMetrics | None = field(default=None)
 
 
@@ -48,6 +50,14 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
     public = Permission.PUBLIC
     catalog = CatalogFigures(core)
     sources = (make_resources(core.settings, core.embedder), EngineFigures(core), catalog)
+
+    async def read_catalog() -> bool:
+        answers = await refresh_gauges(core)
+        if answers:
+            await catalog.refresh()
+        return answers
+
+    reading = _Reading(read_catalog)
 
     @router.get("/", permission=public)
     async def about() -> dict[str, str]:
@@ -68,8 +78,10 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
             return _not_ready({"status": "draining", "dependencies": {}, "reasons": {}, "catalog": "unknown"})
         database, store = await asyncio.gather(_check(core.database.ping), _check(core.store.ping))
         dependencies = {"database": database, "object_store": store}
-        if state.worker_alive is not None:
-            dependencies["worker"] = "ok" if state.worker_alive else "restarting"
+        if state.worker is not None:
+            dependencies["worker"] = state.worker
+        full = without_room(core.settings)
+        dependencies["disk"] = "full" if full else "ok"
         # Without a worker or a provider documents wait, but every request can be served, searches by keywords at least.
         trouble = core.embedder.trouble
         dependencies["embedding"] = "ok" if trouble is None else "degraded"
@@ -78,11 +90,13 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
                 "failed_over"  # searches and downloads go on; writes are answered 503
             )
         # All replicas share the store: without it each answers what it can, and 503 with Retry-After to the rest, as no
-        # balancer without a server would.
-        serving = database == "ok"
+        # balancer without a server would. A disk is each one's own.
+        serving = database == "ok" and not full
         metrics.READY.set(serving)
         state_of_catalog = await current_state(core.database) if database == "ok" else "unknown"
         reasons = {} if trouble is None else {"embedding": trouble}
+        if full:
+            reasons["disk"] = ", ".join(f"{human_size(free)} free for {what}" for what, free in full.items())
         body = {
             "status": _status(serving, store),
             "dependencies": dependencies,
@@ -96,14 +110,33 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         """Prometheus text of this process and its worker."""
         if not may_scrape(core.settings.metrics_token, request.headers.get("authorization", "")):
             raise Unauthenticated("Metrics need their token as Authorization: Bearer.")
-        answers = await refresh_gauges(core)
-        metrics.READY.set(answers and not state.draining)  # nobody may have asked for readiness
-        await catalog.refresh()
+        answers = await reading.done()
+        ready = answers and not state.draining and not without_room(core.settings)
+        metrics.READY.set(ready)  # nobody may have asked for readiness
         children = await state.child_metrics() if state.child_metrics is not None else {}
         texts = {"api": exposition.own(sources), **children}
         return Response(exposition.combined(texts), media_type=exposition.CONTENT_TYPE)
 
     return router
+
+
+class _Reading:
+    """What a scrape wants of the catalog: by one reader at a time, and waited for no longer than readiness does.
+
+    A database that hangs would otherwise hold every scrape until the scraper has gone, and a process that only misses
+    its database would pass for dead.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[bool]]) -> None:
+        self._read = read
+        self._task: asyncio.Future[bool] | None = None
+
+    async def done(self) -> bool:
+        """Whether the catalog has answered. If not, the next scrape waits for the same answer."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._read())
+        await asyncio.wait({self._task}, timeout=_CHECK_SECONDS_MAX)
+        return self._task.done() and self._task.result()
 
 
 def _status(serving: bool, store: str) -> str:

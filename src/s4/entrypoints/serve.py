@@ -25,6 +25,7 @@ from s4.entrypoints.protocol import S4Protocol
 from s4.kernel.errors import InvalidRequest
 from s4.kernel.settings import Environment, Settings
 from s4.platform import memory
+from s4.platform.background import in_background
 from s4.platform.telemetry import logs, metrics
 from s4.platform.trust import check_listener, expires_at
 
@@ -32,7 +33,8 @@ log = structlog.get_logger()
 
 _RESTART_SECONDS = 1.0  # first pause before a dead worker is started anew; doubles up to the next bound
 _RESTART_SECONDS_MAX = 30.0
-_CHILD_METRICS_SECONDS_MAX = 2.0
+_CHILD_SECONDS_MAX = 2.0  # for the worker to answer, which does not while it starts
+_CHILD_LOOK_SECONDS = 0.2  # between looks at whether it is ready
 _KEEP_ALIVE_SECONDS = 75  # longer than common balancers keep idle connections, so that they close first
 _RELAY_SECONDS_MAX = 2.0  # for the last lines of a worker that has ended
 _LINE_BYTES_MAX = 1 << 20  # of a child's log: a longer one comes in pieces
@@ -133,7 +135,7 @@ class _WorkerChild:
         self._state = state
         self._process: subprocess.Popen[bytes] | None = None
         self._relay: threading.Thread | None = None
-        self._metrics_url = ""
+        self._url = ""
         token = settings.metrics_token
         self._authorization = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
         self._keeper: asyncio.Task[None] | None = None
@@ -141,7 +143,7 @@ class _WorkerChild:
 
     async def __aenter__(self) -> "_WorkerChild":
         self._state.child_metrics = self._metrics
-        self._state.worker_alive = False
+        self._state.worker = "starting"
         self._keeper = asyncio.create_task(self._keep())
         return self
 
@@ -176,11 +178,11 @@ class _WorkerChild:
         while True:
             started = time.monotonic()
             self._process = await asyncio.to_thread(self._start)
-            self._state.worker_alive = True
             if self._stopping:  # told while it was being started
                 self._process.terminate()
-            await asyncio.to_thread(self._process.wait)
-            self._state.worker_alive = False
+            async with in_background(self._note_when_ready()):
+                await asyncio.to_thread(self._process.wait)
+            self._state.worker = "restarting"
             if self._stopping:
                 return
             log.error("worker.died", exit_code=self._process.returncode)
@@ -194,7 +196,7 @@ class _WorkerChild:
     def _start(self) -> subprocess.Popen[bytes]:
         """Not through the event loop: uvloop's fork would run LanceDB's hooks, which may deadlock."""
         with listen("127.0.0.1", 0) as listening:
-            self._metrics_url = f"http://127.0.0.1:{listening.getsockname()[1]}/metrics"
+            self._url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             process = subprocess.Popen(  # noqa: S603 (our own interpreter and arguments)
                 [
                     *(sys.executable, "-m", "s4.entrypoints.cli", "worker"),
@@ -213,16 +215,26 @@ class _WorkerChild:
             process.stdin.write(handed_on(self._settings))
         return process
 
+    async def _note_when_ready(self) -> None:
+        while await self._asked("/health/ready") is None:  # noqa: ASYNC110 (another process: nothing to wait on)
+            await asyncio.sleep(_CHILD_LOOK_SECONDS)
+        self._state.worker = "ok"
+
     async def _metrics(self) -> Mapping[str, bytes]:
-        if not self._state.worker_alive:
+        if self._state.worker == "restarting":
             return {}
+        content = await self._asked("/metrics")
+        return {} if content is None else {"worker": content}
+
+    async def _asked(self, path: str) -> bytes | None:
+        """None without a good answer."""
         try:
-            async with httpx.AsyncClient(timeout=_CHILD_METRICS_SECONDS_MAX, trust_env=False) as client:
-                answer = await client.get(self._metrics_url, headers=self._authorization)
+            async with httpx.AsyncClient(timeout=_CHILD_SECONDS_MAX, trust_env=False) as client:
+                answer = await client.get(f"{self._url}{path}", headers=self._authorization)
                 answer.raise_for_status()
         except httpx.HTTPError:
-            return {}
-        return {"worker": answer.content}
+            return None
+        return answer.content
 
 
 def pass_on_lines(stderr: IO[bytes]) -> None:

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, Field, SecretStr
 
+from s4.kernel.setting_values import Size
+from s4.kernel.units import MIB
+
 
 class TelemetrySettings(BaseModel):
     """A part of `Settings`."""
@@ -40,6 +43,15 @@ class TelemetrySettings(BaseModel):
         gt=0,
         description="How old at most the figures of `s4 exporter` are. Reading those of ten thousand tenants takes the "
         "catalog some tenths of a second.",
+    )
+
+    # -- readiness
+    disk_floor_bytes: Size = Field(
+        64 * MIB,
+        description="Readiness of an API process answers 503 while a disk that it serves from has less free: that of "
+        "the data directory, of temporary files, of a store in a directory. Whoever comes is served still. More: it is "
+        "left out earlier, and what is under way has room to end. 0: never, so that searches go on where nobody else "
+        "answers.",
     )
 
     # -- service levels

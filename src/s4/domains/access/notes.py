@@ -80,7 +80,7 @@ class Notes:
                 reason=refusal.reason,
                 client_address=refusal.address,
                 key_prefix=refusal.prefix,
-                tenant_id=refusal.tenant_id,
+                tenant_id=refusal.tenant_id or None,
                 attempts=attempts,
             )
         await self._judge()

@@ -321,6 +321,8 @@ class OpenAICompatibleEmbedder:
                     self._breaker.failed(error.reason, retry_after=error.retry_after)
                 if error.definite or last or pause > wait_max:
                     raise Unavailable(error.message, details=error.details, retry_after=pause) from error
+                if error.retry_after is not None:  # all workers were told the same
+                    pause *= 1 + self._jitter() / 5
             await self._sleep(pause.total_seconds())
         raise AssertionError("the last attempt returns or raises")
 

@@ -63,8 +63,9 @@ def whole(
     from s4.entrypoints.doctor.whole import PARTS, Bedside, examine, unreadable
     from s4.kernel.errors import InvalidRequest
 
-    if strange := set(only or ()) - {*PARTS, *(name.partition(".")[0] for name in PARTS)}:
-        raise WrongUsage(f"There is no part {min(strange)!r}; the parts are {', '.join(PARTS)}.")
+    parts = (*PARTS, "processes")  # those that are named are always looked at
+    if strange := set(only or ()) - {*parts, *(name.partition(".")[0] for name in parts)}:
+        raise WrongUsage(f"There is no part {min(strange)!r}; the parts are {', '.join(parts)}.")
     try:
         loaded = configuration(context, config, data_dir=data_dir)
     except InvalidRequest as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from s4.entrypoints.cli.failures import EXIT_FAILED
 from s4.entrypoints.cli.options import Json, WrongUsage, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note
 
@@ -38,7 +39,8 @@ def top_errors(
 ) -> None:
     """Say what a log complains about most, of which tenants, since when, and what to do about it.
 
-    Lines that differ in ids, numbers, paths and names only are one pattern. All formats of S4 are read.
+    Lines that differ in ids, numbers, paths and names only are one pattern. All formats of S4 are read. Exits with 1
+    when no line could be read: a log of something else has no complaints either.
     """
     from s4.platform.telemetry.log_patterns import LEVELS, Patterns
 
@@ -57,6 +59,8 @@ def top_errors(
         _print(found, limit, level)
     for sentence in [*broken, *_notes(found)]:
         print_note(sentence)
+    if found.lines and not found.understood:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @contextlib.contextmanager

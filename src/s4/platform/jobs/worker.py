@@ -277,10 +277,9 @@ class Worker:
         if isinstance(error, Unavailable):
             if age >= self._limits.patience:
                 return "failed", pause
-            if error.untried:
-                # A little late: all that wait would otherwise come at the moment of the next question.
-                return "deferred", error.retry_after * random.uniform(1.0, 1.2)  # noqa: S311 (as above)
-            return "retry", max(pause, error.retry_after)
+            # A little late: all that wait would otherwise come at the moment of the next question.
+            asked = error.retry_after * random.uniform(1.0, 1.2)  # noqa: S311 (as above)
+            return ("deferred", asked) if error.untried else ("retry", max(pause, asked))
         if isinstance(error, S4Error):
             return "failed", pause
         return ("retry" if job.attempts < self._limits.attempts_max else "failed"), pause

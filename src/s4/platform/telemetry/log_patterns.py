@@ -75,6 +75,7 @@ class Patterns:
         self._found: dict[tuple[str, str], Pattern] = {}
         self.lines = 0
         self.unreadable = 0
+        self.understood = 0
         self.first_unreadable: int | None = None
         self.others = 0
         """Lines of patterns that were met when there were `PATTERNS_MAX` already."""
@@ -90,7 +91,9 @@ class Patterns:
                 return  # a row of a traceback, in the format for people
             self.unreadable += 1
             self.first_unreadable = self.first_unreadable or self.lines
-        elif LEVELS.get(seen.level, LEVELS["error"]) >= self._from:
+            return
+        self.understood += 1
+        if LEVELS.get(seen.level, LEVELS["error"]) >= self._from:
             self._count(seen, line)
 
     def add_unreadable(self) -> None:

@@ -88,6 +88,8 @@ async def examine(bedside: Bedside, *, only: Collection[str] = ()) -> Report:
             asked.cancel()
             await bedside.aclose()
     checks = [check for name in parts for check in found[name][0]]
+    if (address := processes.whose_worker_starts(running)) is not None:
+        checks = [work.worker_starts(address) if check.name == work.NO_WORKER else check for check in checks]
     lacking: defaultdict[str, list[str]] = defaultdict(list)
     for name in parts:
         if (dependency := found[name][1]) is not None:

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 from s4.domains.tenants import queries as tenant_queries
 from s4.entrypoints.bootstrap import database_url
 from s4.entrypoints.configuration import Configuration
-from s4.entrypoints.doctor.whole.processes import Process
 from s4.kernel.clock import Clock, SystemClock
 from s4.kernel.errors import S4Error
 from s4.kernel.settings import Settings
@@ -51,9 +50,11 @@ class Away(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """In seconds: for a dependency to say that it lives, for one part, and for the whole of what a store must do."""
+    """In seconds: for a dependency to say that it lives, for a worker that was just started to be at work, for one
+    part, and for the whole of what a store must do."""
 
     alive: float = 5.0
+    worker: float = 10.0
     part: float = 20.0
     store: float = 60.0
 
@@ -70,7 +71,6 @@ class Bedside:
     _database: Database | None = None
     _store: ObjectStore | None = None
     _asked: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
-    processes: list[Process] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:

@@ -3,14 +3,12 @@ processes their metrics tell."""
 
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from s4.entrypoints.disks import folders
 from s4.entrypoints.doctor.report import Check, failed, ok, warning
 from s4.entrypoints.doctor.whole.bedside import Bedside
-from s4.kernel.settings import Settings
 from s4.kernel.units import GIB, human_size
 from s4.platform.machine import read_machine
 from s4.platform.resources import read_disk, read_group
@@ -53,16 +51,6 @@ _ROOM = {
     "backups": "`s4 backup prune`, fewer of S4_BACKUP_KEEP_DAYS and S4_BACKUP_KEEP_COUNT, or a larger disk.",
     "temporary": "Make room in it, or set TMPDIR: files are unpacked there while they are read.",
 }
-
-
-def folders(settings: Settings) -> dict[str, Path]:
-    """What S4 writes to on disks, by what for."""
-    found = {"data": settings.data_dir.absolute(), "temporary": Path(tempfile.gettempdir())}
-    for what, url in (("objects", settings.store_url), ("backups", settings.backup_url)):
-        parts = urlsplit(url or "")
-        if parts.scheme == "file":
-            found[what] = Path(unquote(parts.path))
-    return found
 
 
 def _there(folder: Path) -> Path:

@@ -33,6 +33,12 @@ class Process:
     refusals: list[tuple[str, int]] = field(default_factory=list)
     """Routes that were asked without a key, and what they answered."""
 
+    @property
+    def dependencies(self) -> dict[str, str]:
+        """As readiness named them."""
+        found = self.health.get("dependencies")
+        return found if isinstance(found, dict) else {}
+
     def of(self, name: str, **labels: str) -> Iterator[tuple[dict[str, str], float]]:
         """Samples with at least these labels."""
         for found, said, value in self.samples:
@@ -101,6 +107,12 @@ def judged(processes: Sequence[Process]) -> list[Check]:
     return checks
 
 
+def whose_worker_starts(processes: Sequence[Process]) -> str | None:
+    """The first whose worker takes no jobs yet."""
+    starting = (each.address for each in processes if each.dependencies.get("worker") == "starting")
+    return next(starting, None)
+
+
 def _one(process: Process) -> Iterator[Check]:
     where = f"the process at {process.address}"
     if process.problem is not None:
@@ -113,9 +125,9 @@ def _one(process: Process) -> Iterator[Check]:
         return
     status = process.health.get("status")
     if status not in ("ready", "draining"):
-        said = process.health.get("dependencies")
+        said = ", ".join(f"{name} {state}" for name, state in process.dependencies.items() if state != "ok")
         yield warning(
-            "processes.ready", f"{process.address} is {status}: {said}.",
+            "processes.ready", f"{process.address} is {status}: {said or 'it names no dependency'}.",
             "Mend the dependency that is named.", cause=where,
         )  # fmt: skip
     yield from _memory(process, where)
@@ -230,7 +242,7 @@ def isolation(processes: Sequence[Process]) -> list[Check]:
         ]  # fmt: skip
     if not apis:
         return [
-            unknown(name, "No API was named, so none was asked without a key.",
-                    "Name one: --process http://127.0.0.1:8000", needed=False)
+            unknown(name, f"{'None of those named' if processes else 'No API'} was asked without a key.",
+                    "Name an API that answers: --process http://127.0.0.1:8000", needed=False)
         ]  # fmt: skip
     return [ok(name, f"{len(apis)} APIs refuse who shows no key, on {len(_GUARDED)} routes each.")]

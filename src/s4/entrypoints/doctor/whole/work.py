@@ -1,5 +1,7 @@
 """What the catalog tells of its work: the queue, and the index."""
 
+import asyncio
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,14 +22,16 @@ _MANY_JOBS, _MOST_JOBS = 50, 0.8
 _OTHERS_WAIT = timedelta(seconds=30)
 _FRAGMENTS_MANY = 500  # each is a file that a search may open
 _COMMITS_TIMES = 10  # of what has a table compacted
+NO_WORKER = "queue.workers"
+_LOOK_SECONDS = 0.5
 _SHOWN = 3  # culprits of each kind: the first say what is wrong
 
 
 async def queue(bedside: Bedside) -> list[Check]:
+    alive = await _a_worker_is_seen(bedside)
     async with bedside.catalog() as connection:
         now = await bedside.database.now(connection)
         lease = timedelta(seconds=bedside.settings.job_lease_seconds)
-        alive = await somebody_schedules(connection, now)
         stuck = [
             *await queries.queue.abandoned(connection, now - lease),
             *await queries.queue.running_since(connection, now - _LONG, now),
@@ -51,9 +55,30 @@ async def queue(bedside: Bedside) -> list[Check]:
     return checks or [ok("queue", f"Workers run, and {depth or 'no'} jobs wait.")]
 
 
+async def _a_worker_is_seen(bedside: Bedside) -> bool:
+    """Not by one look alone: one that was just started, or replaced another, has no lease for some seconds."""
+    ends = time.monotonic() + bedside.patience.worker
+    while True:
+        async with bedside.catalog() as connection:
+            if await somebody_schedules(connection, await bedside.database.now(connection)):
+                return True
+        if time.monotonic() >= ends:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def worker_starts(address: str) -> Check:
+    return warning(
+        NO_WORKER,
+        f"The worker of {address} is starting, and no other runs: what is uploaded waits.",
+        "Run this again in half a minute; if it still starts then, its log says what it waits for.",
+        cause="worker",
+    )
+
+
 def _no_worker() -> Check:
     return failed(
-        "queue.workers",
+        NO_WORKER,
         "No worker runs: what is uploaded is not indexed, and nothing regular happens.",
         "Start one (`s4 worker`, or `s4 serve`), or see in its log why it ended.",
         cause="worker",

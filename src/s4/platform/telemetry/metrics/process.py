@@ -86,12 +86,14 @@ CGROUP_DISK_BYTES = Read(
 )
 DISK_SIZE_BYTES = Read(
     "s4_disk_size_bytes",
-    "Size of the file system of a folder: `data` (S4_DATA_DIR), `temporary`. The limit of `s4_disk_free_bytes`.",
+    "Size of the file system of a folder: `data` (S4_DATA_DIR), `temporary`; `objects` and `backups` where a directory "
+    "on another disk holds them. The limit of `s4_disk_free_bytes`.",
     ("folder",),
 )
 DISK_FREE_BYTES = Read(
     "s4_disk_free_bytes",
-    "What is free of it for this process. Below a tenth: enlarge the disk, or lower `S4_INDEX_COPIES_BYTES`.",
+    "What is free of it for this process. Below a tenth: enlarge the disk, or lower `S4_INDEX_COPIES_BYTES`. "
+    "Below `S4_DISK_FLOOR_BYTES` the process is not ready.",
     ("folder",),
 )
 NETWORK_BYTES = Read(
