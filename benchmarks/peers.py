@@ -1,12 +1,12 @@
 """S4 beside what people would take otherwise: the same chunks, vectors and queries, in one run and in turn.
 
-    make bench-peers                                  some twenty minutes on two idle cores
+    make bench-peers                                  half an hour on two cores
     python benchmarks/peers.py --chroma PROGRAM --quick
 
-The text is made up (`library.py`), the vectors are hashed words: what is compared is everything but a model. S4 is asked
-with words over HTTP, checks a key, a rate and the catalog, and embeds the words by the same function; Chroma and
-pgvector are asked over HTTP with the ready vector; LanceDB in this process, on S4's own table, with the ready vector and
-nothing around it. Every answer holds ten chunks with their texts.
+The text is made up (`library.py`), the vectors are hashed words: what is compared is everything but a model. S4 is
+asked with words over HTTP, checks a key, a rate and the catalog, and embeds the words by the same function; Chroma and
+pgvector are asked over HTTP with the ready vector; LanceDB in this process, on S4's own table, with the ready vector
+and nothing around it. Every answer holds ten chunks with their texts.
 
 Every server runs all the time and is asked in turn, a few seconds each, in several rounds: what else the machine does
 meets all of them. Compare within a run.

@@ -63,11 +63,15 @@ def make_app(url: str) -> FastAPI:
 
     @app.post("/chunks", status_code=204)
     async def add_chunks(rows: Rows) -> None:
-        async with pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
-            async with cursor.copy("COPY chunks FROM STDIN") as copy:
-                columns = (rows.chunk_ids, rows.document_ids, rows.pages, rows.texts, map(json.dumps, rows.embeddings))
-                for row in zip(*columns, strict=True):
-                    await copy.write_row(row)
+        columns = (rows.chunk_ids, rows.document_ids, rows.pages, rows.texts, map(json.dumps, rows.embeddings))
+        async with (
+            pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor() as cursor,
+            cursor.copy("COPY chunks FROM STDIN") as copy,
+        ):
+            for row in zip(*columns, strict=True):
+                await copy.write_row(row)
 
     @app.post("/search")
     async def search(question: Question) -> dict[str, Any]:

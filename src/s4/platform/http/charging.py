@@ -20,7 +20,7 @@ Charge = Callable[[int], Awaitable[None]]
 when they are more than the rate ever lets pass at once; then it counts as one call, or as none."""
 
 
-def _charging(context: CurrentTenant, request: Request) -> Charge:
+async def _charging(context: CurrentTenant, request: Request) -> Charge:
     return partial(_charge, context, request)
 
 

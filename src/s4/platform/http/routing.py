@@ -300,13 +300,16 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _current_tenant(request: Request) -> TenantContext:
+# Asynchronous, as all dependencies: FastAPI would send a plain function to a thread and wait for it.
+
+
+async def _current_tenant(request: Request) -> TenantContext:
     context = request.state.s4_context
     assert isinstance(context, TenantContext), "the route's permission is not a tenant's"
     return context
 
 
-def _current_admin(request: Request) -> AdminContext:
+async def _current_admin(request: Request) -> AdminContext:
     context = request.state.s4_context
     assert isinstance(context, AdminContext), "the route's permission is not the administrator's"
     return context
