@@ -186,10 +186,17 @@ class CallBudget:
 
 
 def _exhausted(limit: int, month: Month, calls: int) -> LimitReached:
-    spent = "are used up" if calls == 1 else f"have fewer than {calls} left: ask for less at a time"
+    details = {"api_calls_limit": limit, "resets_at": rfc3339(month.ends)}
+    if calls > 1:
+        return LimitReached(
+            f"The plan's {limit} calls of this month have fewer than {calls} left: ask for less at a time, or move to a larger plan.",
+            code="quota_exceeded",
+            status=403,
+            details=details,
+        )
     return LimitReached(
-        f"The plan's {limit} calls of this month {spent}; wait for the next month or move to a larger plan.",
+        f"The plan's {limit} calls of this month are used up: wait for the next month or move to a larger plan.",
         code="quota_exceeded",
         status=403,
-        details={"api_calls_limit": limit, "resets_at": rfc3339(month.ends)},
+        details=details,
     )
