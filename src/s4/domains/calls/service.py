@@ -189,7 +189,8 @@ def _exhausted(limit: int, month: Month, calls: int) -> LimitReached:
     details = {"api_calls_limit": limit, "resets_at": rfc3339(month.ends)}
     if calls > 1:
         return LimitReached(
-            f"The plan's {limit} calls of this month have fewer than {calls} left: ask for less at a time, or move to a larger plan.",
+            f"The plan's {limit} calls of this month have fewer than {calls} left: ask for less at a time, or move to "
+            "a larger plan.",
             code="quota_exceeded",
             status=403,
             details=details,
