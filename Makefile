@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 CLOUDS := .venv-clouds
 AUDIT := .venv-audit
+PEERS := .venv-peers
 DATA ?=
 SEED ?= $(strip $(shell od -An -N4 -tu4 /dev/urandom))
 MINUTES ?= 30
@@ -17,8 +18,8 @@ AUDIT_FLAGS ?=
 LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clouds auditing demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
-  secrets audit sbom docs docs-reference monitoring eval drill bench bench-scale soak lock build package-test clean
+.PHONY: help setup clouds auditing peers demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
+  secrets audit sbom docs docs-reference monitoring eval drill bench bench-peers bench-scale soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +51,13 @@ auditing: $(AUDIT)/.set-up  ## Create .venv-audit, with what looks for vulnerabi
 $(AUDIT)/.set-up: requirements/audit.lock
 	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
 	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.lock
+	touch $@
+
+peers: $(PEERS)/.set-up  ## Create .venv-peers, with what S4 is measured against
+
+$(PEERS)/.set-up: requirements/peers.lock
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.lock
 	touch $@
 
 demo: setup  ## From nothing to found passages: start S4, upload samples/, search. S4_DEMO_KEEP=1 leaves it running
@@ -116,7 +124,7 @@ secrets: auditing  ## No tracked file holds what looks like a credential
 
 audit: auditing  ## Known vulnerabilities of all that is locked, in dist/audit.md and .json; fails when it could audit nothing
 	$(AUDIT)/bin/python requirements/audit.py --out $(DIST) $(AUDIT_FLAGS) \
-	  requirements/runtime.lock requirements/dev.lock requirements/clouds.lock requirements/audit.lock
+	  requirements/runtime.lock requirements/dev.lock requirements/clouds.lock requirements/audit.lock requirements/peers.lock
 
 sbom: auditing  ## Bill of materials of what S4 runs with, CycloneDX, in dist/sbom.json, held against the schema
 	mkdir -p $(DIST)
@@ -147,6 +155,9 @@ bench: setup  ## Speed, memory, size against their budgets; parts: make bench PA
 	$(BIN)/python benchmarks/bench.py $(PARTS)
 	$(BIN)/python benchmarks/footprint.py --check
 
+bench-peers: setup peers  ## S4 beside Chroma, pgvector and LanceDB, on the same chunks and in turn. Half an hour
+	$(BIN)/python benchmarks/peers.py --chroma $(PEERS)/bin/chroma
+
 bench-scale: setup  ## Many machines: a far bucket, replicas, requests of each operation, idle tenants, rolling. Half an hour
 	$(call debian,$(CLUSTER_PACKAGES))
 	$(BIN)/python benchmarks/bench.py scale replicas operations crowd machines rolling
@@ -167,6 +178,8 @@ lock: setup  ## Compile requirements/*.lock anew
 	  --output-file requirements/build.lock
 	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' requirements/audit.in --output-file requirements/audit.lock
+	$(BIN)/uv pip compile --quiet $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' requirements/peers.in --output-file requirements/peers.lock
 
 build: setup  ## Wheels and source distributions of S4 and of its client alone, in dist/
 	$(BIN)/python -m hatchling build -d "$(abspath $(DIST))"
@@ -176,4 +189,4 @@ package-test: setup  ## Build them, install them in clean environments, and use 
 	$(BIN)/python -m pytest -m package tests/package
 
 clean:  ## Remove what was made
-	rm -rf $(VENV) $(CLOUDS) $(AUDIT) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLOUDS) $(AUDIT) $(PEERS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,7 +13,7 @@ from tests.factories.provider import proxy_in_thread
 from tests.factories.steady_load import Answered, steady_load
 from tests.factories.tenantry import settle
 from tests.fault_proxy import Fault, FaultProxy, Mode
-from tests.servers import PostgresServer, S3Server, postgres, seaweedfs
+from tests.servers import PostgresServer, S3Server, free_ports, postgres, seaweedfs
 
 __all__ = [
     "Answered",
@@ -25,6 +25,7 @@ __all__ = [
     "S3Server",
     "control_group",
     "docx",
+    "free_ports",
     "pdf",
     "postgres",
     "pptx",

@@ -64,6 +64,7 @@ TENANT_CALLS: dict[str, tuple[Any, ...]] = {
     "wait": ("doc_a",),
     "wait_all": ([NOW],),
     "search": ("q",),
+    "search_together": ([{"query": "q"}],),
     "similar": ("doc_a",),
     "profile": (),
     "usage": (),

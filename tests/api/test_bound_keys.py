@@ -33,6 +33,7 @@ DEPARTMENT = {"department": "sales"}
 BODIES: dict[str, dict[str, Any]] = {
     "/metadata": {"json": {"changed": True}},
     "/search": {"json": {"query": "tides"}},
+    "/search/batch": {"json": {"queries": [{"query": "tides"}]}},
     "/similar": {"json": {}},
     "/bulk-delete": {"json": {"document_ids": [NEVER_EXISTED]}},
 }

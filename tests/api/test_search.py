@@ -197,6 +197,44 @@ def test_a_page_beyond_one_read_of_candidates_is_complete(tenant: httpx.Client) 
         assert found(tenant, "comet", mode=mode) == others | {crowd}
 
 
+def test_pages_have_no_gaps_and_no_repeats_while_other_documents_come_and_go(tenant: httpx.Client) -> None:
+    """What is written meanwhile has nothing in common with the query."""
+    for number in range(7):
+        upload(tenant, f"A comet once, number {number}. " + "It returned. " * number, key=f"comet-{number}")
+    for document in tenant.get("/documents").json()["documents"]:
+        assert ended(tenant, document["document_id"])["status"] == "ready"
+    whole = [result["key"] for result in search(tenant, "comet", mode="keyword", limit=100)["results"]]
+    assert sorted(whole) == [f"comet-{number}" for number in range(7)]
+
+    def others() -> None:
+        for number in range(12):
+            put(tenant, f"other-{number % 3}", f"Barley and rye, sort {number}.")
+            if number % 4 == 3:
+                tenant.delete(f"/documents/by-key/other-{number % 3}")
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(others)
+        walks = 0
+        while not writing.done() or not walks:
+            walked: list[str] = []
+            offset: int | None = 0
+            while offset is not None:
+                page = search(tenant, "comet", mode="keyword", limit=2, offset=offset)
+                walked += [result["key"] for result in page["results"]]
+                offset = page["next_offset"]
+            assert walked == whole
+            walks += 1
+        writing.result()
+
+
+@pytest.mark.parametrize("before", ["", "🚀🚀 ", "\U00020000\U0001f600é "])
+def test_highlights_count_code_points_of_the_passage(tenant: httpx.Client, before: str) -> None:
+    """Behind characters that are two units of UTF-16 and four bytes of UTF-8."""
+    upload_ready(tenant, f"{before}Violins 🎻 and one violin.")
+    ((chunk,),) = [result["chunks"] for result in search(tenant, "violin", mode="keyword")["results"]]
+    assert [chunk["text"][start:end] for start, end in chunk["highlights"]] == ["Violins", "violin"]
+
+
 # -- selection
 
 

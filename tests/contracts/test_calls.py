@@ -160,6 +160,31 @@ async def test_a_call_that_was_refused_after_all_is_taken_back(catalog: Database
         await budget.admit(context)
 
 
+async def test_several_calls_are_admitted_all_or_none(catalog: Database) -> None:
+    first, second = processes(catalog, 2)
+    context = on_plan(50)
+    await first.admit(context, 20)
+    await second.admit(context, 20)
+    for budget in (first, second):
+        with pytest.raises(LimitReached, match="fewer than 20"):
+            await budget.admit(context, 20)
+    await first.aclose()
+    assert await admitted(second, context, 20) == 10, "what was refused took nothing"
+
+
+async def test_the_one_that_let_in_those_who_are_refused_more_is_taken_back(catalog: Database) -> None:
+    budget, context = processes(catalog, 1)[0], on_plan(3)
+    assert await admitted(budget, context, 2) == 2
+    for _ in range(3):
+        await budget.admit(context)
+        with pytest.raises(LimitReached):
+            await budget.admit(context, 2)
+        budget.take_back(context)
+    assert await admitted(budget, context, 2) == 1
+    await budget.aclose()
+    assert await budget.state(TENANT) == MonthlyCalls(debited=3, held=0, lost=0)
+
+
 async def test_a_reset_month_begins_anew(catalog: Database) -> None:
     budget, context = processes(catalog, 1)[0], on_plan(5)
     assert await admitted(budget, context, 9) == 5

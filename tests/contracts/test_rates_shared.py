@@ -37,6 +37,12 @@ async def test_two_replicas_together_let_pass_exactly_what_one_would(replicas: l
     assert await passed(replicas, "umbrella", SLOW, 30) == 30
 
 
+async def test_several_at_once_pass_all_or_none(replicas: list[SharedBuckets]) -> None:
+    first, second = [await replica.take("acme", SLOW, wanted=30) for replica in replicas]
+    assert (first.allowed, second.allowed, second.remaining) == (True, False, 20)
+    assert (await replicas[1].take("acme", SLOW, wanted=20)).allowed
+
+
 async def test_what_came_in_meanwhile_passes_on_either_replica(replicas: list[SharedBuckets]) -> None:
     rate = Rate(per_second=20, burst=2)
     assert await passed(replicas, "acme", rate, 2) == 2

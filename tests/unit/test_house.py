@@ -197,3 +197,36 @@ def test_no_file_is_longer_than_a_reader_bears() -> None:
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > LINES_MAX
     }
     assert long == {}
+
+
+def sent_to_threads(tree: ast.Module) -> list[str]:
+    """Endpoints, and functions of dependencies, that FastAPI would send to its thread pool: those that are plain."""
+    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    endpoints = {
+        name
+        for name, node in functions.items()
+        if any(isinstance(each, ast.Call) and last_name(each) in METHODS for each in node.decorator_list)
+    }
+    dependencies = {
+        last_name(node.args[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and last_name(node) == "Depends" and not isinstance(node.args[0], ast.Call)
+    }
+    return sorted(endpoints | dependencies & set(functions))
+
+
+METHODS = {"get", "head", "post", "put", "patch", "delete", "route_for"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["@router.get('/x', permission=P)\ndef x(): ...", "def who(r): ...\nWho = Annotated[T, Depends(who)]"],
+)
+def test_what_would_go_to_a_thread_is_recognised(source: str) -> None:
+    assert len(sent_to_threads(ast.parse(source))) == 1
+    assert not sent_to_threads(ast.parse(source.replace("def ", "async def ")))
+
+
+def test_no_endpoint_and_no_dependency_goes_to_a_thread() -> None:
+    found = {name: plain for name, tree in modules() if (plain := sent_to_threads(tree))}
+    assert not found, "each waits for two switches of threads, to read an attribute"

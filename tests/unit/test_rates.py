@@ -48,6 +48,16 @@ async def test_a_refused_request_learns_when_one_would_pass() -> None:
     assert (await buckets.take("acme", rate)).allowed
 
 
+async def test_several_at_once_pass_all_or_none_and_learn_when_they_would() -> None:
+    clock = Clock()
+    buckets, rate = LocalBuckets(clock), Rate(per_second=0.5, burst=4)
+    assert (await buckets.take("acme", rate, wanted=3)).allowed
+    refused = await buckets.take("acme", rate, wanted=3)
+    assert (refused.allowed, refused.remaining, refused.seconds_to(3)) == (False, 1, 4)
+    clock.now += 4
+    assert (await buckets.take("acme", rate, wanted=3)).allowed
+
+
 async def test_a_changed_rate_applies_to_the_next_request() -> None:
     clock = Clock()
     buckets = LocalBuckets(clock)

@@ -126,6 +126,95 @@ async def test_equal_chunks_of_a_group_are_paid_once(store: ObjectStore) -> None
     assert len(provider.paid) <= 2, "once per kind of group: full ones, and the last"
 
 
+# -- small documents
+
+
+class Requests(Provider):
+    """Notes what each call asked for, and answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[list[str]] = []
+        self.begun = asyncio.Semaphore(0)
+        self.let = asyncio.Event()
+        self.refused: set[str] = set()
+
+    async def embed_documents(self, texts: Sequence[str], *, answered: Answered = unheard) -> Vectors:
+        self.calls.append(list(texts))
+        self.begun.release()
+        await self.let.wait()
+        good = [text for text in texts if text not in self.refused]
+        vectors = await super().embed_documents(good, answered=answered) if good else np.empty((0, 16), np.float32)
+        if len(good) < len(texts):
+            raise DocumentRejected("refused")
+        return vectors
+
+
+async def turns() -> None:
+    """Of the loop, while threads of the store do their part."""
+    for _ in range(100):
+        await asyncio.sleep(0.001)
+
+
+async def test_small_documents_of_a_tenant_that_are_ready_at_once_are_embedded_together(store: ObjectStore) -> None:
+    provider = Requests()
+    cache = VectorsCache(store, provider)
+    asked = [asyncio.create_task(cache.embed(ACME, [text])) for text in TEXTS[:20]]
+    foreign = asyncio.create_task(cache.embed(OTHER, [TEXTS[0]]))
+    for _ in range(3):
+        await provider.begun.acquire()
+    await turns()
+    assert sorted(map(len, provider.calls)) == [1, 1, 1], "two of the tenant are under way, another's is not mixed in"
+    provider.let.set()
+    for text, rows in zip(TEXTS[:20], await asyncio.gather(*asked), strict=True):
+        assert np.allclose(rows, await honest([text])), "each has its own"
+    await foreign
+    assert sorted(provider.paid) == sorted([*TEXTS[:20], TEXTS[0]])
+    assert len(provider.calls) <= 5, "eighteen that gathered are one call or two"
+
+
+async def test_a_refused_text_fails_its_document_alone_and_nothing_is_paid_twice(store: ObjectStore) -> None:
+    provider = Requests()
+    provider.refused = {TEXTS[7]}
+    cache = VectorsCache(store, provider)
+    asked = [asyncio.create_task(cache.embed(ACME, [text])) for text in TEXTS[:12]]
+    await turns()
+    provider.let.set()
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [text for text, each in zip(TEXTS, found, strict=False) if isinstance(each, BaseException)] == [TEXTS[7]]
+    assert sorted(provider.paid) == sorted(set(TEXTS[:12]) - {TEXTS[7]})
+
+
+async def test_a_provider_that_is_down_fails_all_that_went_together(store: ObjectStore) -> None:
+    provider = Provider()
+
+    def down(_: Sequence[str]) -> None:
+        raise Unavailable("down")
+
+    provider.before = down
+    cache = VectorsCache(store, provider)
+    found = await asyncio.gather(*(cache.embed(ACME, [text]) for text in TEXTS[:9]), return_exceptions=True)
+    assert {type(each) for each in found} == {Unavailable}
+    provider.before = lambda _: None
+    assert np.allclose(await cache.embed(ACME, TEXTS[:1]), await honest(TEXTS[:1])), "the next is asked for"
+
+
+async def test_what_nobody_waits_for_any_more_is_given_up_and_holds_nobody_up(store: ObjectStore) -> None:
+    provider = Requests()
+    cache = VectorsCache(store, provider)
+    stopped = [asyncio.create_task(cache.embed(ACME, [text])) for text in TEXTS[:2]]
+    for _ in stopped:
+        await provider.begun.acquire()
+    for task in stopped:
+        task.cancel()
+    await asyncio.gather(*stopped, return_exceptions=True)
+    waiting = asyncio.create_task(cache.embed(ACME, [TEXTS[2]]))
+    await provider.begun.acquire()
+    provider.let.set()
+    assert np.allclose(await waiting, await honest([TEXTS[2]]))
+    assert provider.paid == [TEXTS[2]]
+
+
 @pytest.mark.parametrize(
     ("errors", "kind"),
     [

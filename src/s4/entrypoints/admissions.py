@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from s4.domains.calls import CallBudget
 from s4.kernel.context import TenantContext
-from s4.kernel.errors import LimitReached
+from s4.kernel.errors import InvalidRequest, LimitReached
 from s4.platform.http.exchange import exchange_of
 from s4.platform.http.middleware import Finished
 from s4.platform.http.routing import Admission, Credentials
@@ -26,7 +26,7 @@ from s4.platform.telemetry import metrics
 class Buckets(Protocol):
     """`platform.rates` has two."""
 
-    async def take(self, name: str, rate: Rate) -> Decision: ...
+    async def take(self, name: str, rate: Rate, *, wanted: int = 1) -> Decision: ...
 
     async def aclose(self) -> None: ...
 
@@ -75,6 +75,24 @@ class PlanRates:
             retry_after=timedelta(seconds=decision.seconds_to_next),
         )
 
+    async def take_more(self, context: TenantContext, request: Request, more: int) -> None:
+        rate, requests = _rate_of(context, self._default), more + 1
+        if requests > rate.burst:
+            raise InvalidRequest(
+                f"This counts as {requests} requests, and the plan lets pass {rate.burst} at once: ask for less at a "
+                "time, or move to a larger plan.",
+                details={"requests": requests, "burst": rate.burst},
+            )
+        decision = await self._buckets.take(context.tenant_id, rate, wanted=more)
+        exchange_of(request).response_headers.update(_headers(decision))
+        if not decision.allowed:
+            metrics.RATE_LIMITED.inc()
+            raise LimitReached(
+                f"This counts as {requests} requests, and the plan's rate has not so many left: wait, or ask for less.",
+                details={"requests": requests, "requests_per_second": rate.per_second, "burst": rate.burst},
+                retry_after=timedelta(seconds=decision.seconds_to(requests)),
+            )
+
     def _forget(self, credentials: Credentials) -> None:
         if self._refused and credentials.tenant_key is not None:
             self._refused.pop(credentials.tenant_key_digest, None)
@@ -91,23 +109,24 @@ class PlanRates:
 
 
 def call_admission(budget: CallBudget) -> Admission:
-    """Debits a call from the plan's month, and takes it back when it was refused for a quota after all."""
+    """Debits from the plan's month what the call counts as, less what is debited already."""
 
     async def admit(context: TenantContext, request: Request) -> None:
         exchange = exchange_of(request)
         if exchange.counted:
-            await budget.admit(context)
-            exchange.debited = context
+            await budget.admit(context, exchange.calls - exchange.debited_calls)
+            exchange.debited, exchange.debited_calls = context, exchange.calls
 
     return admit
 
 
 def take_back_refused(budget: CallBudget) -> Callable[[Finished], None]:
-    """An observer."""
+    """An observer: what was refused for a quota after all is no call."""
 
     def observe(finished: Finished) -> None:
-        if finished.exchange.debited is not None and not finished.is_call:
-            budget.take_back(finished.exchange.debited)
+        exchange = finished.exchange
+        if exchange.debited is not None and not finished.is_call:
+            budget.take_back(exchange.debited, exchange.debited_calls)
 
     return observe
 

@@ -36,7 +36,7 @@ from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import Finished, HttpLimits, HttpMiddleware
 from s4.platform.http.promises import Promises
 from s4.platform.http.proxies import TrustedProxies
-from s4.platform.http.routing import DomainRouter, undeclared_routes
+from s4.platform.http.routing import undeclared_routes
 from s4.platform.outbound.addresses import parse_networks
 from s4.platform.rates import Rate
 
@@ -59,7 +59,6 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
     app.state.s4_places = make_places(settings)
     app.state.s4_admissions = (maintenance_admission(core.board), call_admission(core.calls))
     install_error_handlers(app)
-    domains = DomainRouter()
 
     def announced(tenant_id: str) -> list[dict[str, Any]]:
         return core.board.for_profile(tenant_id)
@@ -91,7 +90,7 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         metadata=metadata_limits(settings),
     )
     # By-key routes come first: their paths would otherwise match as ids.
-    for router in (
+    routers = (
         uploads_router(core.uploads, upload_limits),
         reading_router(core.documents, core.archive, leaving=lambda: state.closing),
         changes_router(core.documents),
@@ -119,12 +118,14 @@ def create_app(core: Core, state: ProcessState) -> FastAPI:
         notices_router(core.notices),
         mail_router(core.contacts, core.mailbox),
         webhooks_router(core.webhooks),
-    ):
-        domains.include_router(router)
+    )
     app.include_router(operations_router(core, state))
     app.include_router(status_router(core.board))
-    app.include_router(domains, prefix="/api/v1")
-    app.include_router(domains, prefix="/api", include_in_schema=False)
+    # Not as one router that holds them: each level that a request goes down is matched anew.
+    for router in routers:
+        app.include_router(router, prefix="/api/v1")
+    for router in routers:
+        app.include_router(router, prefix="/api", include_in_schema=False)
     app.add_middleware(
         HttpMiddleware,
         limits=HttpLimits(

@@ -80,6 +80,12 @@ class SearchResults(Found):
     degraded: bool = False
 
 
+class SearchesTogether(Model):
+    """The answers to several searches, in their order."""
+
+    answers: tuple[SearchResults, ...]
+
+
 class SimilarDocuments(Found):
     """What is like a document, most alike first."""
 

@@ -12,16 +12,18 @@ from s4.platform.database import Connection, upsert
 _BATCH = 500  # blocks that one transaction writes off
 
 
-async def debit(connection: Connection, tenant_id: str, month: Month, *, limit: int, block_max: int, share: int) -> int:
-    """Takes a block: a `share`-th of what is left, between 1 and `block_max`. Answers with its size, 0 when nothing is
-    left."""
+async def debit(
+    connection: Connection, tenant_id: str, month: Month, *, limit: int, block_min: int, block_max: int, share: int
+) -> int:
+    """Takes a block: a `share`-th of what is left, from `block_min` to `block_max`. Answers with its size, 0 when less
+    than `block_min` is left."""
     identity = {"tenant_id": tenant_id, "month": str(month)}
     await connection.execute(
         upsert(connection, call_budgets, identity | {"debited": 0, "lost": 0}, conflict=list(identity))
     )
     row = (await connection.execute(_budget(tenant_id, month).with_for_update())).one()
     left = max(0, limit - row.debited)
-    size: int = min(left, block_max, max(1, left // share))
+    size: int = max(block_min, min(block_max, left // share)) if left >= block_min else 0
     if size:
         await connection.execute(
             sa.update(call_budgets).where(*_is(tenant_id, month)).values(debited=call_budgets.c.debited + size)

@@ -52,26 +52,27 @@ class CallBudget:
         self._owner = owner
         self._tenants: dict[str, _Tenant] = {}
 
-    async def admit(self, context: TenantContext) -> None:
-        """Debits one call. Raises `LimitReached` (403 `quota_exceeded`) when the month has none left."""
+    async def admit(self, context: TenantContext, calls: int = 1) -> None:
+        """Debits so many calls, or none. Raises `LimitReached` (403 `quota_exceeded`) when the month has not so many
+        left."""
         limit = context.plan.calls_per_month_max
         if limit is None:
             return
         tenant = self._tenants.setdefault(context.tenant_id, _Tenant())
-        if self._draw(tenant, limit):
+        if self._draw(tenant, limit, calls):
             return
         async with tenant.taking:
-            if self._draw(tenant, limit):  # while this one waited, another took a block
+            if self._draw(tenant, limit, calls):  # while this one waited, another took a block
                 return
-            await self._take(context.tenant_id, tenant, limit)
-            if not self._draw(tenant, limit):
-                raise _exhausted(limit, Month.of(self._clock.now()))
+            await self._take(context.tenant_id, tenant, limit, calls)
+            if not self._draw(tenant, limit, calls):
+                raise _exhausted(limit, Month.of(self._clock.now()), calls)
 
-    def take_back(self, context: TenantContext) -> None:
-        """The call that was admitted does not count after all."""
+    def take_back(self, context: TenantContext, calls: int = 1) -> None:
+        """The calls that were admitted do not count after all."""
         tenant = self._tenants.get(context.tenant_id)
         if tenant is not None and tenant.block is not None:
-            tenant.block.left += 1
+            tenant.block.left += calls
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -132,35 +133,49 @@ class CallBudget:
             month = Month.of(await self._database.now(connection))
             return await queries.state(connection, tenant_id, month)
 
-    def _draw(self, tenant: _Tenant, limit: int) -> bool:
+    def _draw(self, tenant: _Tenant, limit: int, calls: int) -> bool:
         block = tenant.block
         now = self._clock.now()
         # A plan that was lowered, or a month that has ended, makes the block worthless at once.
-        if block is None or block.left <= 0 or block.limit != limit or block.month != Month.of(now):
+        if block is None or block.left < calls or block.limit != limit or block.month != Month.of(now):
             return False
-        block.left -= 1
+        block.left -= calls
         block.drawn_at = now
         return True
 
-    async def _take(self, tenant_id: str, tenant: _Tenant, limit: int) -> None:
+    async def _take(self, tenant_id: str, tenant: _Tenant, limit: int, calls: int) -> None:
         # From here on nobody draws on the old block: what is given back must not be spent meanwhile.
         old, tenant.block = tenant.block, None
+        # Who is refused so many has been let in as one, which is taken back into what is left, be it nothing.
+        is_more = calls > 1
 
         async def take(connection: Connection) -> tuple[Month, int]:
             if old is not None:
                 await queries.give_back(connection, self._owner, tenant_id, old.month, old.left)
             now = await self._database.now(connection)
             month = Month.of(now)
-            size = await queries.debit(
-                connection, tenant_id, month, limit=limit, block_max=BLOCK_CALLS_MAX, share=_SHARE
-            )
-            if size:
+
+            async def debit(block_min: int) -> int:
+                return await queries.debit(
+                    connection,
+                    tenant_id,
+                    month,
+                    limit=limit,
+                    block_min=block_min,
+                    block_max=BLOCK_CALLS_MAX,
+                    share=_SHARE,
+                )
+
+            size = await debit(calls)
+            if not size and is_more:
+                size = await debit(1)
+            if size or is_more:
                 await queries.note_block(connection, self._owner, tenant_id, month, size, now)
             return month, size
 
         month, size = await self._database.transact(take)
         now = self._clock.now()
-        tenant.block = _Block(month, limit, size, now, now) if size else None
+        tenant.block = _Block(month, limit, size, now, now) if size or is_more else None
 
     async def _return(self, tenant_id: str, tenant: _Tenant) -> None:
         block, tenant.block = tenant.block, None
@@ -170,10 +185,19 @@ class CallBudget:
             )
 
 
-def _exhausted(limit: int, month: Month) -> LimitReached:
+def _exhausted(limit: int, month: Month, calls: int) -> LimitReached:
+    details = {"api_calls_limit": limit, "resets_at": rfc3339(month.ends)}
+    if calls > 1:
+        return LimitReached(
+            f"The plan's {limit} calls of this month have fewer than {calls} left: ask for less at a time, or move to "
+            "a larger plan.",
+            code="quota_exceeded",
+            status=403,
+            details=details,
+        )
     return LimitReached(
         f"The plan's {limit} calls of this month are used up: wait for the next month or move to a larger plan.",
         code="quota_exceeded",
         status=403,
-        details={"api_calls_limit": limit, "resets_at": rfc3339(month.ends)},
+        details=details,
     )

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import structlog
 
+from s4.domains.indexing.together import Together
 from s4.engine.embedding.base import Embedder, Vectors
 from s4.engine.embedding.groups import Group, decode_vectors, encode_vectors, groups
 from s4.kernel import keys
@@ -46,6 +47,7 @@ class VectorsCache:
     def __init__(self, store: ObjectStore, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
+        self._together = Together(embedder)
         self._turns: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
         self._answered: OrderedDict[ObjectKey, dict[str, Vectors]] = OrderedDict()
         """By group: rows that were paid for and are not stored yet, by text."""
@@ -93,7 +95,7 @@ class VectorsCache:
                 tokens.cached += await self._count(texts)
                 return kept
             metrics.EMBEDDING_CACHE.labels("miss").inc(len(texts))
-            vectors = await self._ask(key, texts, tokens)
+            vectors = await self._ask(tenant_id, key, texts, tokens)
             failpoint("index.group_answered")
             data = encode_vectors(vectors)
             await self._store.put(key, data)
@@ -116,7 +118,7 @@ class VectorsCache:
     async def _count(self, texts: Sequence[str]) -> int:
         return await asyncio.to_thread(lambda: sum(map(self._embedder.count_tokens, texts)))
 
-    async def _ask(self, key: ObjectKey, texts: Sequence[str], tokens: Tokens) -> Vectors:
+    async def _ask(self, tenant_id: TenantId, key: ObjectKey, texts: Sequence[str], tokens: Tokens) -> Vectors:
         """The group's vectors. Equal texts are asked for once, and what an earlier attempt was answered not again."""
         answered = self._answered.pop(key, {})
         missing = [text for text in dict.fromkeys(texts) if text not in answered]
@@ -129,7 +131,7 @@ class VectorsCache:
 
         try:
             if missing:
-                await self._embedder.embed_documents(missing, answered=keep)
+                await self._together.embed(tenant_id, missing, keep)
         finally:
             tokens.paid += await self._count(paid)
             if answered:

@@ -92,3 +92,5 @@ class Answer:
     degraded: bool = False
     next_offset: int | None = None
     facets: dict[str, list[FacetValue]] = field(default_factory=dict)
+    seconds: float = 0.0
+    """How long it took; of queries that were embedded together with its share of that."""

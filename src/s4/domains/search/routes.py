@@ -1,11 +1,12 @@
-"""`POST /search`, and what is like a document."""
+"""`POST /search`, several searches in one call, and what is like a document."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from s4.domains.search.model import Answer, Explanation, Passage, Result, Standing
 from s4.domains.search.schemas import (
+    BatchAnswer,
+    BatchRequest,
     ChunkOut,
     ExplanationOut,
     FacetValueOut,
@@ -22,6 +23,7 @@ from s4.domains.search.service import SearchService
 from s4.engine.vectors import Hit
 from s4.kernel.ids import DocumentId
 from s4.kernel.permissions import Permission
+from s4.platform.http.charging import CurrentCharge
 from s4.platform.http.errors import error_responses
 from s4.platform.http.places import Load
 from s4.platform.http.routing import CurrentTenant, DomainRouter
@@ -41,15 +43,22 @@ def search_router(search: SearchService) -> DomainRouter:
     )
     async def search_documents(context: CurrentTenant, request: SearchRequest) -> SearchAnswer:
         """Documents by meaning and keyword, best first, with the passages that match."""
-        started = time.perf_counter()
-        query = request.selected(request.query, request.mode, explain=request.explain)
-        answer = await search.search(context, query)
-        return SearchAnswer(
-            query=request.query,
-            mode=request.mode,
-            degraded=answer.degraded,
-            **_found(answer, request, started),
-        )
+        return _answered(await search.search(context, request.asked()), request)
+
+    @router.post(
+        "/search/batch",
+        permission=Permission.SEARCH,
+        load=Load.SEARCH,
+        response_model=BatchAnswer,
+        response_model_exclude_unset=True,
+    )
+    async def search_documents_in_batch(
+        context: CurrentTenant, charge: CurrentCharge, request: BatchRequest
+    ) -> BatchAnswer:
+        """Several searches in one call, embedded together; an answer for each, in order. Each counts as a call."""
+        asked = [each.asked() for each in request.queries]
+        answers = await search.search_together(context, asked, charge=charge)
+        return BatchAnswer(answers=[_answered(*pair) for pair in zip(answers, request.queries, strict=True)])
 
     @router.post(
         "/documents/{document_id}/similar",
@@ -63,19 +72,22 @@ def search_router(search: SearchService) -> DomainRouter:
         context: CurrentTenant, document_id: DocumentId, request: SimilarRequest
     ) -> SimilarAnswer:
         """Documents that are most like this one in meaning, most alike first. Nothing is embedded for it."""
-        started = time.perf_counter()
         answer = await search.similar(context, document_id, request.selected())
-        return SimilarAnswer(document_id=document_id, **_found(answer, request, started))
+        return SimilarAnswer(document_id=document_id, **_found(answer, request))
 
     return router
 
 
-def _found(answer: Answer, request: Selection, started: float) -> dict[str, Any]:
+def _answered(answer: Answer, request: SearchRequest) -> SearchAnswer:
+    return SearchAnswer(query=request.query, mode=request.mode, degraded=answer.degraded, **_found(answer, request))
+
+
+def _found(answer: Answer, request: Selection) -> dict[str, Any]:
     """The fields of `FoundOut`; without `facets` where none were asked for."""
     found: dict[str, Any] = {
         "results": [_result(result, request) for result in answer.results],
         "total_results": answer.total,
-        "execution_time_ms": round((time.perf_counter() - started) * 1000, 2),
+        "execution_time_ms": round(answer.seconds * 1000, 2),
         "next_offset": answer.next_offset,
     }
     if request.facets is not None:

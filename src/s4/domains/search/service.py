@@ -1,4 +1,5 @@
-"""A search: embed the query, read the table at the catalog's version, let the catalog judge the hits, rank.
+"""A search: embed the query, read the table at the catalog's version, let the catalog judge the hits, rank. Several
+that are asked together are embedded together, then made one after the other: they hold one place.
 
 The index proposes and the catalog disposes: a hit counts when its document is live, passes the filters, and the hit's
 revision is the searchable one, all read in one statement together with the table's version. If that moved since the
@@ -30,6 +31,7 @@ from s4.domains.search import queries
 from s4.domains.search.answers import answer_of
 from s4.domains.search.model import Answer, Passage, Query, SearchLimits
 from s4.domains.search.queries import Condition, Found
+from s4.domains.search.query_vectors import QueryVectors
 from s4.engine.embedding.base import Embedder, Vectors
 from s4.engine.ranking import Mode
 from s4.engine.vectors import Hit, IndexFault, Sums, TableReader, VectorStore, VersionGone, chunk_id
@@ -53,6 +55,7 @@ _WIDEN = 4
 _READS_MAX = 4  # of a table whose version keeps moving or vanishing
 _REMADE_AGAIN = timedelta(seconds=5)
 _NEIGHBOURS_MAX = 2_000  # chunks in one answer that are there for context only
+_PASSAGES_MAX = 5_000  # in the answers to queries that are asked together: what one alone may ask for
 _STEADY_MAX = 4_096  # tenants whose table is remembered
 _CHUNKS_COMPARED_MAX = 2_048  # of a document to which similar ones are looked for: its vectors are averaged
 
@@ -67,7 +70,7 @@ class _Truth:
 
 
 class SearchService:
-    """Stateless but for the open tables that `vectors` keeps."""
+    """Stateless but for what is remembered: open tables, their versions, vectors of queries."""
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class SearchService:
         self._database = database
         self._vectors = vectors
         self._embedder = embedder
+        self._query_vectors = QueryVectors()
         self._known_generation = generation
         self._suspicions = suspicions
         self._note_found = note_found
@@ -97,19 +101,43 @@ class SearchService:
         """Raises `InvalidRequest` for filters that make no sense, `Unavailable` when the index or, in semantic mode,
         the embedding provider does not answer, and while the index is made anew: a part of it would pass for all."""
         context.require(Permission.SEARCH)
-        started = time.perf_counter()
         conditions = _checked(context, query)  # before a provider is asked, and paid
-        vector, degraded = await self._vector(query)
-        mode = Mode.KEYWORD if degraded else query.mode
-        answer = await self._answer(context, query, mode, vector, conditions, degraded=degraded)
-        metrics.SEARCHES.labels(query.mode.value, str(degraded).lower()).inc()
-        metrics.SEARCH_SECONDS.labels("total").observe(time.perf_counter() - started)
+        (answer,) = await self._searched(context, [query], [conditions])
         return answer
+
+    async def search_together(
+        self, context: TenantContext, queries: Sequence[Query], *, charge: Callable[[int], Awaitable[None]]
+    ) -> list[Answer]:
+        """An answer for each query, in order. `charge` is told their number once all make sense, and may refuse. Raises
+        as `search`; `InvalidRequest` names the query that makes no sense."""
+        context.require(Permission.SEARCH)
+        conditions = _all_checked(context, queries)
+        await charge(len(queries))
+        return await self._searched(context, queries, conditions)
+
+    async def _searched(
+        self, context: TenantContext, queries: Sequence[Query], conditions: Sequence[list[Condition]]
+    ) -> list[Answer]:
+        started = time.perf_counter()
+        vectors = await self._vectors_of(context.tenant_id, queries)
+        embedding_share = (time.perf_counter() - started) / len(queries)
+        answers: list[Answer] = []
+        for query, vector, of_query in zip(queries, vectors, conditions, strict=True):
+            started = time.perf_counter()
+            degraded = vector is None and query.mode is not Mode.KEYWORD
+            mode = Mode.KEYWORD if degraded else query.mode
+            answer = await self._answer(context, query, mode, vector, of_query, degraded=degraded)
+            metrics.SEARCHES.labels(query.mode.value, str(degraded).lower()).inc()
+            seconds = embedding_share + time.perf_counter() - started
+            metrics.SEARCH_SECONDS.labels("total").observe(seconds)
+            answers.append(replace(answer, seconds=seconds))
+        return answers
 
     async def similar(self, context: TenantContext, document_id: DocumentId, query: Query) -> Answer:
         """The documents that are most like one in meaning, it not among them. `query` has no text. Raises as `search`
         does, `NotFound`, and `Conflict` for a document that is not searchable (yet)."""
         context.require(Permission.SEARCH)
+        started = time.perf_counter()
         conditions = _checked(context, query)
         for _ in range(_READS_MAX):
             async with self._database.read() as connection:
@@ -124,7 +152,7 @@ class SearchService:
                 asked = replace(query, mode=Mode.SEMANTIC)
                 answer = await self._answer(context, asked, Mode.SEMANTIC, vector, conditions, without=document_id)
                 metrics.SEARCHES.labels("similar", "false").inc()
-                return answer
+                return replace(answer, seconds=time.perf_counter() - started)
         raise _replaced()
 
     async def _answer(
@@ -184,24 +212,26 @@ class SearchService:
             ),
         )
 
-    async def _vector(self, query: Query) -> tuple[Vectors | None, bool]:
-        """The query's vector, and whether it is missing although the mode wants it."""
-        if query.mode is Mode.KEYWORD:
-            return None, False
+    async def _vectors_of(self, tenant_id: TenantId, queries: Sequence[Query]) -> list[Vectors | None]:
+        """Each query's vector; None in keyword mode, and in hybrid mode where it is not to be had."""
+        texts = [query.text for query in queries if query.mode is not Mode.KEYWORD]
+        if not texts:
+            return [None] * len(queries)
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._limits.query_timeout.total_seconds()):
-                return await self._embedder.embed_query(query.text), False
+                vectors = iter(await self._query_vectors.of(tenant_id, self._embedder, texts))
         except (S4Error, TimeoutError) as error:
             log.warning("search.degraded", error=getattr(error, "message", "the provider took too long"))
-            if query.mode is Mode.SEMANTIC:
+            if any(query.mode is Mode.SEMANTIC for query in queries):
                 again = error.retry_after if isinstance(error, Unavailable) else self._limits.query_timeout
                 raise Unavailable(
                     "The embedding provider does not answer; keyword mode works.", retry_after=again
                 ) from error
-            return None, True
+            return [None] * len(queries)
         finally:
             metrics.SEARCH_SECONDS.labels("embed").observe(time.perf_counter() - started)
+        return [None if query.mode is Mode.KEYWORD else next(vectors) for query in queries]
 
     async def _true_hits(
         self,
@@ -383,6 +413,25 @@ def _checked(context: TenantContext, query: Query) -> list[Condition]:
             f"2 × padding × limit × chunks_per_document may be at most {_NEIGHBOURS_MAX}, and is {neighbours}."
         )
     return [*scope.bounds(context.restriction), *_conditions(query)]
+
+
+def _all_checked(context: TenantContext, queries: Sequence[Query]) -> list[list[Condition]]:
+    """`_checked` for each. Together they may ask for as much as one may, which bounds the answer in memory."""
+    found: list[list[Condition]] = []
+    for number, query in enumerate(queries):
+        try:
+            found.append(_checked(context, query))
+        except InvalidRequest as error:
+            details = error.details | {"query": number}
+            raise InvalidRequest(f"queries[{number}]: {error.message}", details=details) from error
+    passages = sum(query.limit * query.chunks_per_document for query in queries if query.with_passages)
+    neighbours = sum(2 * query.padding * query.limit * query.chunks_per_document for query in queries)
+    if passages > _PASSAGES_MAX or neighbours > _NEIGHBOURS_MAX:
+        raise InvalidRequest(
+            f"limit × chunks_per_document may be at most {_PASSAGES_MAX} over all queries, and is {passages}; "
+            f"2 × padding × that at most {_NEIGHBOURS_MAX}, and is {neighbours}."
+        )
+    return found
 
 
 def _conditions(query: Query) -> list[Condition]:

@@ -21,7 +21,7 @@ def class_of(method: str, route: str) -> str:
     """One of `ledger.CLASSES`."""
     if not route.startswith(("/documents", "/search")):
         return "account"
-    if route == "/search" or route.endswith("/similar"):
+    if route.startswith("/search") or route.endswith("/similar"):
         return "search"
     if route == "/documents/bulk-delete" or method == "DELETE":
         return "delete"

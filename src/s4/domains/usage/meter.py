@@ -120,8 +120,8 @@ class Meter:
         noted["bytes_in"] += exchange.bytes_in
         noted["bytes_out"] += exchange.bytes_out
         if finished.is_call:
-            noted["calls"] += 1
-            noted[f"calls_{class_of(finished.method, route)}"] += 1
+            noted["calls"] += exchange.calls
+            noted[f"calls_{class_of(finished.method, route)}"] += exchange.calls
         if route == "/search" and finished.status < 400:
             noted[SEARCH_BUCKETS[bisect_left(HTTP_BUCKETS_SECONDS, finished.seconds)]] += 1
 

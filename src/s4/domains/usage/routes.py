@@ -31,7 +31,7 @@ Moment = Annotated[
 ]
 
 
-def _wants_csv(
+async def _wants_csv(
     request: Request,
     as_format: Annotated[
         FORMATS | None, Query(alias="format", description="`csv` as `Accept: text/csv` does; JSON otherwise.")

@@ -67,7 +67,10 @@ class Embedder(Protocol):
         requests, an error of a later one then loses nothing that was paid for."""
 
     async def embed_query(self, text: str) -> Vectors:
-        """The vector of a search's text. Does not wait behind documents."""
+        """The vector of a search's text: `embed_queries` of one."""
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """One vector per text, in order: all of them together, or none. Does not wait behind documents."""
 
     async def aclose(self) -> None:
         """Give back threads and connections."""

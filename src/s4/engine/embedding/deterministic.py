@@ -39,22 +39,26 @@ class DeterministicEmbedder:
         return approximate.token_offsets(text)
 
     async def embed_documents(self, texts: Sequence[str], *, answered: Answered = unheard) -> Vectors:
-        rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            self._add_words(row, text)
-        vectors = normalised(rows) if len(texts) else rows
-        EMBEDDING_TEXTS.labels(self.provider, "documents").inc(len(texts))
+        vectors = self._embed(texts, use="documents")
         answered(texts, vectors)
         return vectors
 
     async def embed_query(self, text: str) -> Vectors:
-        row = np.zeros(self.dimension, dtype=np.float32)
-        self._add_words(row, text)
-        EMBEDDING_TEXTS.labels(self.provider, "queries").inc()
-        return normalised(row)
+        row: Vectors = (await self.embed_queries([text]))[0]
+        return row
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        return self._embed(texts, use="queries")
 
     async def aclose(self) -> None:
         """Nothing to give back."""
+
+    def _embed(self, texts: Sequence[str], *, use: str) -> Vectors:
+        rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            self._add_words(row, text)
+        EMBEDDING_TEXTS.labels(self.provider, use).inc(len(texts))
+        return normalised(rows) if len(texts) else rows
 
     def _add_words(self, row: Vectors, text: str) -> None:
         words = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in _WORD.findall(text.lower())]

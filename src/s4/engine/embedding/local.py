@@ -104,12 +104,18 @@ class LocalEmbedder:
         return vectors
 
     async def embed_query(self, text: str) -> Vectors:
-        """The text's vector; waits for other queries, not for documents."""
-        await self.prepare()
-        encoded = await self._in_thread(self._queries, self._encode, [text])
-        row: Vectors = (await self._run(self._queries, encoded))[0]
-        EMBEDDING_TEXTS.labels(self.provider, "queries").inc()
+        row: Vectors = (await self.embed_queries([text]))[0]
         return row
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """One vector per text; waits for other queries, not for documents."""
+        await self.prepare()
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        encoded = await self._in_thread(self._queries, self._encode, texts)
+        for batch in _batches([len(ids) for ids in encoded]):
+            vectors[batch] = await self._run(self._queries, [encoded[position] for position in batch])
+        EMBEDDING_TEXTS.labels(self.provider, "queries").inc(len(texts))
+        return vectors
 
     async def aclose(self) -> None:
         """Drop what waits and join the threads; what runs ends within a sub-batch."""

@@ -235,13 +235,19 @@ class OpenAICompatibleEmbedder:
         return vectors
 
     async def embed_query(self, text: str) -> Vectors:
-        """The text's vector within `query_timeout`, or `Unavailable`: the search then takes keywords."""
+        row: Vectors = (await self.embed_queries([text]))[0]
+        return row
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """One vector per text within `query_timeout`, or `Unavailable`: the searches then take keywords."""
         try:
             async with asyncio.timeout(self._query_timeout.total_seconds()):
                 dialect = await self._prepared()
-                row: Vectors = (await self._repeat([text], dialect, wait_max=_QUERY_WAIT_MAX))[0]
-                EMBEDDING_TEXTS.labels(self.provider, "queries").inc()
-                return row
+                vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+                for start, end in self._batches(texts):
+                    vectors[start:end] = await self._repeat(texts[start:end], dialect, wait_max=_QUERY_WAIT_MAX)
+                EMBEDDING_TEXTS.labels(self.provider, "queries").inc(len(texts))
+                return vectors
         except TimeoutError as error:
             self._breaker.failed("timeout")
             raise Unavailable(

@@ -109,6 +109,7 @@ _DOCUMENTS = {
     "POST /api/v1/documents/bulk-delete": Call(json={"document_ids": ["{document_id}"]}, echoes=True),
     "POST /api/v1/documents/{document_id}/similar": Call(json={}),
     "POST /api/v1/search": Call(json={"query": "tides"}),
+    "POST /api/v1/search/batch": Call(json={"queries": [{"query": "tides"}, {"query": "moon", "mode": "keyword"}]}),
 }
 _KEYS = {
     "GET /api/v1/keys": Call(),

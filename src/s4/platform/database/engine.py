@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import greenlet_spawn
 
 from s4.kernel.errors import Unavailable
+from s4.platform.database.sqlite_driver import OneTripSqlite, begin_with_next_statement
 from s4.platform.telemetry import metrics
 
 Connection = AsyncConnection
@@ -234,9 +235,10 @@ def _open_sqlite(url: sa.URL, *, pool_size: int, timeout_seconds: float) -> Data
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     async_url = url.set(drivername="sqlite+aiosqlite")
 
-    def engine(size: int, begin: str) -> AsyncEngine:
+    def engine(size: int, driver: OneTripSqlite, begin: Callable[[sa.Connection], object]) -> AsyncEngine:
         made = create_async_engine(
             async_url,
+            module=driver,
             poolclass=sa.pool.AsyncAdaptedQueuePool,
             pool_size=size,
             max_overflow=0,
@@ -244,12 +246,12 @@ def _open_sqlite(url: sa.URL, *, pool_size: int, timeout_seconds: float) -> Data
             connect_args={"timeout": timeout_seconds, "isolation_level": None},
         )
         sa.event.listen(made.sync_engine, "connect", _sqlite_pragmas)
-        sa.event.listen(made.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        sa.event.listen(made.sync_engine, "begin", begin)
         return made
 
     return Database(
-        reader=engine(pool_size, "BEGIN"),
-        writer=engine(1, "BEGIN IMMEDIATE"),
+        reader=engine(pool_size, OneTripSqlite(reads_only=True), begin_with_next_statement),
+        writer=engine(1, OneTripSqlite(), lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")),
         url=url.render_as_string(False),
     )
 

@@ -25,8 +25,11 @@ class Exchange:
     """Name of the administrator who asks, once proved."""
     counted: bool = True
     """Whether the call counts against the tenant's month."""
+    calls: int = 1
+    """As how many: a request may do the work of several."""
     debited: TenantContext | None = None
-    """Whose month the call was debited from."""
+    """Whose month `debited_calls` were debited from."""
+    debited_calls: int = 0
     excused: bool = False
     """A 503 that was announced: maintenance is no failure of the service."""
     place: Place | None = None

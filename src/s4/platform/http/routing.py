@@ -93,9 +93,9 @@ class Authenticator(Protocol):
 
 
 Admission = Callable[[TenantContext, Request], Awaitable[None]]
-"""Looks at a tenant's call before its body is read: rate, quota, maintenance. `request.state.s4_permission` is what the
-route demands. Raises `LimitReached`, `Unavailable`;
-headers go into `exchange_of(request).response_headers`."""
+"""Looks at a tenant's call before its body is read: quota, maintenance; and again when it turns out to count as more
+than one. `request.state.s4_permission` is what the route demands. Raises `LimitReached`, `Unavailable`; headers go into
+`exchange_of(request).response_headers`."""
 
 
 class RateGate(Protocol):
@@ -107,6 +107,11 @@ class RateGate(Protocol):
 
     async def take(self, context: TenantContext, credentials: Credentials, request: Request) -> None:
         """Raises `LimitReached`."""
+        ...
+
+    async def take_more(self, context: TenantContext, request: Request, more: int) -> None:
+        """For a request that was let in and does the work of so many more (`charging.py`). Raises `LimitReached`,
+        `InvalidRequest`."""
         ...
 
 
@@ -295,13 +300,16 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _current_tenant(request: Request) -> TenantContext:
+# Asynchronous, as all dependencies: FastAPI would send a plain function to a thread and wait for it.
+
+
+async def _current_tenant(request: Request) -> TenantContext:
     context = request.state.s4_context
     assert isinstance(context, TenantContext), "the route's permission is not a tenant's"
     return context
 
 
-def _current_admin(request: Request) -> AdminContext:
+async def _current_admin(request: Request) -> AdminContext:
     context = request.state.s4_context
     assert isinstance(context, AdminContext), "the route's permission is not the administrator's"
     return context

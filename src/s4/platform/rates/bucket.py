@@ -33,7 +33,11 @@ class Decision:
     @property
     def seconds_to_next(self) -> float:
         """Until a request would pass."""
-        return max(0.0, (1 - self.tokens) / self.rate.per_second)
+        return self.seconds_to(1)
+
+    def seconds_to(self, requests: int) -> float:
+        """Until so many would pass at once; they are at most the burst."""
+        return max(0.0, (requests - self.tokens) / self.rate.per_second)
 
     @property
     def seconds_to_full(self) -> float:
@@ -47,8 +51,9 @@ class Bucket:
     tokens: float
     at: float
 
-    def take(self, rate: Rate, now: float) -> Decision:
+    def take(self, rate: Rate, now: float, *, wanted: int = 1) -> Decision:
+        """All that is `wanted`, or nothing."""
         refilled = min(rate.burst, self.tokens + max(0.0, now - self.at) * rate.per_second)
-        allowed = refilled >= 1
-        self.tokens, self.at = refilled - allowed, max(now, self.at)
+        allowed = refilled >= wanted
+        self.tokens, self.at = refilled - wanted * allowed, max(now, self.at)
         return Decision(allowed, self.tokens, rate)

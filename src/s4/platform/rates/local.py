@@ -16,8 +16,8 @@ class LocalBuckets:
         self._clock = clock
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
-    async def take(self, name: str, rate: Rate) -> Decision:
-        """One token of `name`'s bucket."""
+    async def take(self, name: str, rate: Rate, *, wanted: int = 1) -> Decision:
+        """So many tokens of `name`'s bucket, or none."""
         now = self._clock()
         bucket = self._buckets.get(name)
         if bucket is None:
@@ -26,7 +26,7 @@ class LocalBuckets:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(name)
-        return bucket.take(rate, now)
+        return bucket.take(rate, now, wanted=wanted)
 
     async def aclose(self) -> None:
         """Nothing to close."""

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 _PAUSE_SECONDS = 1.0  # between attempts while Redis is away
 _KEY_SECONDS_MIN = 1  # a bucket that has been full for so long need not be kept
 
-# Time is Redis' own: replicas' clocks differ. `take` says whether a token was there, and what is left.
+# Time is Redis' own: replicas' clocks differ. It says whether the tokens were there, and what is left.
 _TAKE = """
 local per_second, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -32,10 +32,10 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local kept = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 local tokens, at = tonumber(kept[1]) or burst, tonumber(kept[2]) or now
 tokens = math.min(burst, tokens + math.max(0, now - at) * per_second)
-local allowed = 0
-if tokens >= 1 then
+local allowed, wanted = 0, tonumber(ARGV[4])
+if tokens >= wanted then
   allowed = 1
-  tokens = tokens - 1
+  tokens = tokens - wanted
 end
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', tokens), 'at', string.format('%.6f', math.max(now, at)))
 redis.call('EXPIRE', KEYS[1], math.ceil(burst / per_second) + tonumber(ARGV[3]))
@@ -53,16 +53,16 @@ class SharedBuckets:
         self._alone = LocalBuckets()
         self._away_until: float | None = None
 
-    async def take(self, name: str, rate: Rate) -> Decision:
-        """One token of `name`'s bucket. Never fails."""
+    async def take(self, name: str, rate: Rate, *, wanted: int = 1) -> Decision:
+        """So many tokens of `name`'s bucket, or none. Never fails."""
         if self._away_until is not None and time.monotonic() < self._away_until:
-            return await self._alone.take(name, rate)
+            return await self._alone.take(name, rate, wanted=wanted)
         try:
-            arguments = [rate.per_second, rate.burst, _KEY_SECONDS_MIN]
+            arguments = [rate.per_second, rate.burst, _KEY_SECONDS_MIN, wanted]
             allowed, tokens = await self._take(keys=[f"{self._prefix}{name}"], args=arguments)
         except (RedisError, OSError, RuntimeError) as error:  # RuntimeError: uvloop's, for a connection that was reset
             self._lost(error)
-            return await self._alone.take(name, rate)
+            return await self._alone.take(name, rate, wanted=wanted)
         if self._away_until is not None:
             self._away_until = None
             metrics.RATE_LIMITS_ALONE.set(0)

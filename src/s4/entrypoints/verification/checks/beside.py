@@ -115,6 +115,7 @@ def searches(scene: Scene, report: Report) -> None:
             for query, selection in itertools.product(queries, _selections(scene)):
                 _expect_found(scene, check, query, mode, selection)
             _expect_none(scene, check, mode)
+            _expect_found_together(scene, check, mode)
             own = _search(scene.b.caller, scene.canaries.text, mode, {})
             ids = [result["document_id"] for result in own.json().get("results", ())]
             check.expect(
@@ -162,6 +163,17 @@ def _expect_none(scene: Scene, check: Check, mode: str) -> None:
         answer.pop("execution_time_ms", None)
         answers.append(answer)
     check.expect(answers[0] == answers[1], f"a search ({mode}) tells B's document from one that never was")
+
+
+def _expect_found_together(scene: Scene, check: Check, mode: str) -> None:
+    """Asked together, searches find what each finds alone."""
+    queries = [{"query": query, "mode": mode} for query in (SHARED_QUERY, scene.canaries.text)]
+    together = scene.a.caller.ask("POST", "/api/v1/search/batch", json={"queries": queries})
+    answers = together.json().get("answers", ()) if together.is_success else ()
+    check.expect(len(answers) == len(queries), f"searches together ({mode}) answered {together.status_code}")
+    for answer in answers:
+        found = {result["document_id"] for result in answer["results"]}
+        check.expect(found <= scene.mine, f"searches together ({mode}) find for A what is not A's")
 
 
 def timing(scene: Scene, report: Report) -> None:

@@ -16,6 +16,12 @@ SEARCH_SECONDS = Histogram(
     ["stage"],
     buckets=HTTP_BUCKETS_SECONDS,
 )
+QUERY_VECTORS = Counter(
+    "s4_query_vectors_total",
+    "Queries whose vector this process remembered of the same tenant (`hit`) or had to ask for (`miss`). `hit` falling "
+    "where people ask the same as before: more replicas share the same questions, or tenants push out their own.",
+    ["outcome"],
+)
 INDEX_COMMITS = Counter(
     "s4_index_commits_total",
     "Writes to index tables by outcome (ok, conflict, lost_lease). Many conflicts: two "
