@@ -164,18 +164,12 @@ SETTINGS: dict[str, list[tuple[int, int]]] = {}
 
 
 def _configs(*, is_large: bool) -> dict[str, Any]:
-    from lancedb.index import HnswSq, IvfPq, IvfRq
+    from lancedb.index import HnswSq, IvfRq
 
-    probes = [16, 32, 64, 128] if is_large else [8, 16, 64]
-    SETTINGS.update(
-        none=[(0, 1)], RQ=[(p, 1) for p in probes] + [(probes[-1], 2)], PQ=[(64, 1), (64, 5)], HNSW=[(64, 1)]
-    )
-    small = {
-        "RQ, 1 bit": IvfRq(distance_type="cosine", num_bits=1),
-        "HNSW, SQ": HnswSq(distance_type="cosine"),
-        "PQ, 96 parts": IvfPq(distance_type="cosine", num_sub_vectors=96, max_iterations=10),
-    }
-    return {"none": None} | ({} if is_large else small) | {"RQ, 4 bits": IvfRq(distance_type="cosine", num_bits=4)}
+    probes = [16, 32, 64, 96, 128] if is_large else [8, 16, 64]
+    SETTINGS.update(none=[(0, 1)], RQ=[*((p, 1) for p in probes), (probes[-1], 2)], HNSW=[(64, 1), (64, 2)])
+    others = {"RQ, 1 bit": IvfRq(distance_type="cosine", num_bits=1), "HNSW, SQ": HnswSq(distance_type="cosine")}
+    return {"none": None} | ({} if is_large else others) | {"RQ, 4 bits": IvfRq(distance_type="cosine", num_bits=4)}
 
 
 async def measured(
