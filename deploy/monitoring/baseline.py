@@ -102,6 +102,10 @@ HEALTHY = {
     f's4_index_checks_total{{outcome="sound",{WORKER}}}': steady(1),
     f's4_index_checks_total{{outcome="damaged",{WORKER}}}': constant(0),
     f's4_index_fragments{{of="most",{API}}}': constant(20),
+    f"s4_index_recall_ratio_sum{{{API}}}": steady(1),
+    f"s4_index_recall_ratio_count{{{API}}}": steady(1),
+    f's4_index_recall_samples_total{{outcome="compared",{API}}}': steady(1),
+    f's4_index_recall_samples_total{{outcome="failed",{API}}}': constant(0),
     f"s4_webhook_oldest_pending_seconds{{{API}}}": constant(0),
     f's4_webhook_deliveries_total{{outcome="dead",{WORKER}}}': constant(0),
     # -- tenants

@@ -1,7 +1,7 @@
 """Filters against a brute-force reading of the contract: every operator, every type, every combination."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.api.calls import assert_refused, ended, found, new_tenant, put, upload, upload_ready
 from tests.factories.deployment import Deployment
+from tests.factories.filters import holds
 
 DOCUMENTS = 40
 SEED = 20_261_123
@@ -19,73 +20,6 @@ WORDS = ("red", "Red", "blue", "blue green", "é", "e\u0301", "%", "a_b", "zz", 
 NUMBERS = (-1, 0, 0.5, 1, 2, 2020, 1e9)
 SCALARS: tuple[Any, ...] = (*WORDS, *NUMBERS, True, False)
 FIELDS = ("a", "b", "n.x", "n.y", "category", "absent")
-
-# -- what the contract says, in Python
-
-
-def values_of(metadata: Any, path: str) -> list[tuple[Any, bool]]:
-    """Scalars at `path` and whether each stands in a list."""
-    found_values: list[tuple[Any, bool]] = []
-
-    def walk(value: Any, at: str, in_list: bool) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                walk(inner, f"{at}.{name}" if at else name, in_list)
-        elif isinstance(value, list):
-            for inner in value:
-                walk(inner, at, True)
-        elif at == path:
-            found_values.append((value, in_list))
-
-    walk(metadata, "", False)
-    return found_values
-
-
-def kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    return "number" if isinstance(value, int | float) else "text" if isinstance(value, str) else "null"
-
-
-def equal(left: Any, right: Any) -> bool:
-    return kind(left) == kind(right) and bool(left == right)
-
-
-COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": equal,
-    "gt": lambda left, right: kind(left) == kind(right) and left > right,
-    "gte": lambda left, right: kind(left) == kind(right) and left >= right,
-    "lt": lambda left, right: kind(left) == kind(right) and left < right,
-    "lte": lambda left, right: kind(left) == kind(right) and left <= right,
-    "in": lambda left, right: any(equal(left, item) for item in right),
-    "prefix": lambda left, right: isinstance(left, str) and left.startswith(right),
-}
-
-
-def holds(node: dict[str, Any], metadata: dict[str, Any]) -> bool:
-    """Whether a document with this metadata passes."""
-    if "and" in node:
-        return all(holds(part, metadata) for part in node["and"])
-    if "or" in node:
-        return any(holds(part, metadata) for part in node["or"])
-    if "not" in node:
-        return not holds(node["not"], metadata)
-    field, op, value = node["field"], node["op"], node["value"]
-    values = values_of(metadata, field)
-    if op == "ne":
-        return not any(equal(item, value) for item, _ in values)
-    if op == "nin":
-        return not any(equal(item, wanted) for item, _ in values for wanted in value)
-    if op == "exists":
-        inside = [item for name in FIELDS if name.startswith(f"{field}.") for item, _ in values_of(metadata, name)]
-        return any(item is not None for item in (*(item for item, _ in values), *inside)) is value
-    if op == "contains":
-        return any(
-            equal(item, value) if in_list else isinstance(value, str) and isinstance(item, str) and value in item
-            for item, in_list in values
-        )
-    return any(COMPARE[op](item, value) for item, _ in values)
-
 
 # -- documents and filters by chance
 

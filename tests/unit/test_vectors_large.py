@@ -143,3 +143,22 @@ async def test_a_table_whose_vectors_cannot_be_indexed_is_compacted_and_scanned(
     hits = await reader.search(query_text="valve", vector=question, limit=10)
     assert len(hits) == 6
     await store.close()
+
+
+async def test_recall_is_told_of_a_table_with_an_index_and_only_of_such(large: Large, tmp_path: Path) -> None:
+    reader = await large.store.reader(PREFIX, large.version)
+    assert reader is not None
+    recalls = [await reader.recall(large.near(ordinal), at=TOP, candidates=100) for ordinal in (3, 4711, 9_000)]
+    assert all(recall is not None and recall >= 0.9 for recall in recalls)
+    few = await reader.recall(large.near(3), at=TOP, candidates=4)
+    assert few is not None
+    assert few <= 0.4, "who looks at four finds four of ten"
+
+    store = open_store(tmp_path)
+    writer = await store.writer(PREFIX, DIMENSION)
+    version = await writer.apply([_row(0, large.vectors[0])])
+    await writer.close()
+    scanned = await store.reader(PREFIX, version)
+    assert scanned is not None
+    assert await scanned.recall(large.vectors[0], at=TOP, candidates=100) is None
+    await store.close()

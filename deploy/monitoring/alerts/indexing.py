@@ -134,6 +134,36 @@ ALERTS = (
         **measured("s4_index_fragments", above=500, labels={"of": "most"}, held=HOUR),
     ),
     Alert(
+        name="S4RecallLow",
+        area="indexing",
+        summary="Searches of large tables miss what is near",
+        description="Of the ten nearest chunks they find {{ $value | humanizePercentage }}, against a scan.",
+        severity=Severity.TICKET,
+        expression="sum(increase(s4_index_recall_ratio_sum[6h])) "
+        "/ (sum(increase(s4_index_recall_ratio_count[6h])) > 20) < 0.95",
+        held=HOUR,
+        cause=Cause(series={f"s4_index_recall_ratio_sum{{{API}}}": "0+0.8x400"}, minutes=180),
+    ),
+    Alert(
+        name="S4RecallUnknown",
+        area="indexing",
+        summary="Nobody knows what searches of large tables miss",
+        description="{{ $value | humanize }} searches were drawn within a day, and none could be compared with a scan.",
+        severity=Severity.TICKET,
+        expression='sum(increase(s4_index_recall_samples_total{outcome="failed"}[1d])) > 5 unless '
+        'sum(increase(s4_index_recall_samples_total{outcome="compared"}[1d])) > 0',
+        held=HOUR,
+        cause=Cause(
+            series={
+                f's4_index_recall_samples_total{{outcome="failed",{API}}}': steady(1),
+                f's4_index_recall_samples_total{{outcome="compared",{API}}}': constant(0),
+                f"s4_index_recall_ratio_sum{{{API}}}": constant(0),
+                f"s4_index_recall_ratio_count{{{API}}}": constant(0),
+            },
+            minutes=120,
+        ),
+    ),
+    Alert(
         name="S4WebhooksStuck",
         area="indexing",
         summary="Events wait for hours",

@@ -129,6 +129,15 @@ _PIPELINE = Row(
             unit="percentunit",
         ),
         graph(
+            "Recall of large tables",
+            "Of the ten nearest chunks, the part that sampled searches found; below 0.95: see the runbook.",
+            {
+                "recall": "sum(increase(s4_index_recall_ratio_sum[6h])) "
+                "/ (sum(increase(s4_index_recall_ratio_count[6h])) > 0) or on () vector(1)"
+            },
+            unit="percentunit",
+        ),
+        graph(
             "Processor of the local model",
             "Most of what a worker has: add workers, or use a provider.",
             {"{{instance}}": or_zero(f"sum by (instance) (rate(s4_embedding_cpu_seconds_total[{RATE}]))")},

@@ -259,6 +259,13 @@ class Settings(
         description="Chunks taken from each of the two searches before fusion. More: better recall of "
         "the fused list, more work.",
     )
+    search_recall_share: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="Of searches in tables large enough for an approximate index, the part that is compared with a "
+        "scan after its answer, one at a time, a twentieth of the time at most: `s4_index_recall_ratio`. 0: none.",
+    )
     index_cache_bytes: Size = Field(
         256 * MIB,
         description="Index pages kept for searches, shared by all tenants; half of it again for metadata, and an "

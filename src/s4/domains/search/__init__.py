@@ -1,6 +1,7 @@
 """Finds passages by meaning and by keyword, and answers only with what the catalog vouches for."""
 
 from s4.domains.search.model import SearchLimits
+from s4.domains.search.recall import RecallSampler
 from s4.domains.search.service import SearchService
 
-__all__ = ["SearchLimits", "SearchService"]
+__all__ = ["RecallSampler", "SearchLimits", "SearchService"]

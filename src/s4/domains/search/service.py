@@ -7,7 +7,9 @@ table was read, the search is done once more. So a deleted document is gone at o
 exactly one of its revisions.
 
 Filters. When few documents pass (`_PREFILTER_IDS_MAX`), their ids narrow the search inside the index; when many pass,
-more candidates are fetched than needed and checked, until the page is full or the index has no more.
+more candidates are fetched than needed and checked. Where that does not soon fill the page, because what passes is not
+what is near, their ids narrow the search after all, however many. A page that passages of few documents keep short is
+filled by searching on without these. So a page is full whenever so many documents are to be had.
 """
 
 import asyncio
@@ -32,6 +34,8 @@ from s4.domains.search.answers import answer_of
 from s4.domains.search.model import Answer, Passage, Query, SearchLimits
 from s4.domains.search.queries import Condition, Found
 from s4.domains.search.query_vectors import QueryVectors
+from s4.domains.search.recall import NEAREST, RecallSampler
+from s4.domains.search.widening import Pursuit
 from s4.engine.embedding.base import Embedder, Vectors
 from s4.engine.ranking import Mode
 from s4.engine.vectors import Hit, IndexFault, Sums, TableReader, VectorStore, VersionGone, chunk_id
@@ -50,8 +54,6 @@ NoteFound = Callable[[TenantId, Sequence[str]], None]
 """Is told which documents of a tenant a search answered with."""
 
 _PREFILTER_IDS_MAX = 2_000  # measured: narrowing by 1,000 ids costs 20 ms at 100k chunks, by 10,000 some 108 ms
-_CANDIDATES_MAX = 6_400  # bound of the widening: then the page may stay short
-_WIDEN = 4
 _READS_MAX = 4  # of a table whose version keeps moving or vanishing
 _REMADE_AGAIN = timedelta(seconds=5)
 _NEIGHBOURS_MAX = 2_000  # chunks in one answer that are there for context only
@@ -67,6 +69,7 @@ class _Truth:
     hits: list[Hit]
     found: dict[str, Found]
     table: TableState | None
+    is_narrowed: bool = False
 
 
 class SearchService:
@@ -80,6 +83,7 @@ class SearchService:
         generation: Callable[[], Generation],
         suspicions: Suspicions,
         note_found: NoteFound,
+        recall: RecallSampler,
         limits: SearchLimits,
     ) -> None:
         """`generation` raises `Unavailable` while nobody knows it yet: then nothing can have been indexed with it."""
@@ -90,6 +94,7 @@ class SearchService:
         self._known_generation = generation
         self._suspicions = suspicions
         self._note_found = note_found
+        self._recall = recall
         self._limits = limits
         self._steady: OrderedDict[TenantId, TableState] = OrderedDict()
 
@@ -171,6 +176,8 @@ class SearchService:
             answer = answer_of(query, mode, truth.hits, truth.found, degraded=degraded)
             padded = await self._padded(context.tenant_id, truth.table, query, answer)
             if padded is not None:
+                if vector is not None and truth.table is not None and not truth.is_narrowed:
+                    self._recall.offer(partial(self._recalled, context.tenant_id, truth.table, vector))
                 self._note_found(context.tenant_id, [result.document.document_id for result in padded.results])
                 return padded
         raise _replaced()
@@ -251,12 +258,14 @@ class SearchService:
             table, narrowed = await self._prepare(context, condition)
         if table is None or narrowed == []:
             return _Truth([], {}, None)
-        wanted = query.offset + query.limit
-        candidates = max(self._limits.candidates, 2 * wanted)
+        found: dict[str, Found] = {}
+        pursuit = Pursuit(
+            query.offset + query.limit, self._limits.candidates, narrowed, is_filtered=condition is not None
+        )
         reads = 0
         while True:
             try:
-                hits = await self._read(context.tenant_id, table, query, mode, vector, candidates, narrowed)
+                hits = await self._read(context.tenant_id, table, query, mode, vector, pursuit)
             except IndexFault as error:
                 if not is_guessed:
                     await self._suspicions.tell(context.tenant_id, error)
@@ -294,10 +303,11 @@ class SearchService:
                 and document.searchable_revision == hit.revision
                 and hit.document_id != without
             ]
-            more = len(hits) >= candidates and candidates < _CANDIDATES_MAX
-            if len({hit.document_id for hit in true}) > wanted or not more:
-                return _Truth(true, verdict.found, table)
-            candidates *= _WIDEN
+            found |= verdict.found
+            if pursuit.ends_with(hits, true):
+                return _Truth(pursuit.kept, found, table, pursuit.is_narrowed)
+            if (at_most := pursuit.widen()) is not None and condition is not None:
+                pursuit.narrow(await self._matching(context, condition, at_most=at_most))
 
     def _likely(self, tenant_id: TenantId) -> TableState | None:
         """What the catalog said last, if the search before found it unchanged. Whether it still is, tells the verdict,
@@ -324,12 +334,13 @@ class SearchService:
                     raise
                 state = None
             table = _opened(state)
-            narrowed = None
-            if table is not None and condition is not None:
-                narrowed = await queries.matching_ids(
-                    connection, context, self._generation.id, condition, at_most=_PREFILTER_IDS_MAX
-                )
-        return table, narrowed
+        if table is None or condition is None:
+            return table, None
+        return table, await self._matching(context, condition, at_most=_PREFILTER_IDS_MAX)
+
+    async def _matching(self, context: TenantContext, condition: Condition, *, at_most: int) -> list[str] | None:
+        async with self._database.read() as connection:
+            return await queries.matching_ids(connection, context, self._generation.id, condition, at_most=at_most)
 
     async def _read(
         self,
@@ -338,8 +349,7 @@ class SearchService:
         query: Query,
         mode: Mode,
         vector: Vectors | None,
-        candidates: int,
-        narrowed: list[str] | None,
+        pursuit: Pursuit,
     ) -> list[Hit] | None:
         """The index's proposal; None when this version of the table is no longer there."""
         return await self._reading(
@@ -348,10 +358,17 @@ class SearchService:
             lambda reader: reader.search(
                 query_text=query.text if mode is not Mode.SEMANTIC else None,
                 vector=vector,
-                limit=candidates,
-                document_ids=narrowed,
+                limit=pursuit.candidates,
+                document_ids=pursuit.among,
+                without=pursuit.without,
             ),
         )
+
+    async def _recalled(self, tenant_id: TenantId, table: TableState, vector: Vectors) -> float | None:
+        reader = await self._reader(tenant_id, table)
+        if reader is None:
+            return None
+        return await reader.recall(vector, at=NEAREST, candidates=self._limits.candidates)
 
     async def _reading(
         self, tenant_id: TenantId, table: TableState, read: Callable[[TableReader], Awaitable[T]]
@@ -359,9 +376,7 @@ class SearchService:
         """None when this version of the table is no longer there."""
         started = time.perf_counter()
         try:
-            prefix = self._generation.prefix(tenant_id, table.incarnation)
-            recorded = partial(self._recorded, tenant_id, table)
-            reader = await self._vectors.reader(prefix, table.version, recorded=recorded)
+            reader = await self._reader(tenant_id, table)
             if reader is None:
                 return None
             metrics.SEARCH_SECONDS.labels("open").observe(time.perf_counter() - started)
@@ -371,6 +386,10 @@ class SearchService:
             return None
         finally:
             metrics.SEARCH_SECONDS.labels("fetch").observe(time.perf_counter() - started)
+
+    async def _reader(self, tenant_id: TenantId, table: TableState) -> TableReader | None:
+        prefix = self._generation.prefix(tenant_id, table.incarnation)
+        return await self._vectors.reader(prefix, table.version, recorded=partial(self._recorded, tenant_id, table))
 
     async def _recorded(self, tenant_id: TenantId, table: TableState) -> Sums:
         """What the table's files are, if it is still this one."""

@@ -24,11 +24,13 @@ from s4.engine.vectors.files import FileSum, Sums, inspect, newest_version, turn
 from s4.engine.vectors.manifest import manifest_name
 from s4.engine.vectors.model import ChunkRow, Hit, OptimizeReport, TableStats, chunk_id
 from s4.engine.vectors.parquet import VectorGroup, chunk_rows, read_vector_groups, vector_groups
-from s4.engine.vectors.reader import TableReader
+from s4.engine.vectors.reader import APPROXIMATE_MAX, NARROWED_IDS_MAX, TableReader
 from s4.engine.vectors.store import VectorStore
 from s4.engine.vectors.writer import TableWriter
 
 __all__ = [
+    "APPROXIMATE_MAX",
+    "NARROWED_IDS_MAX",
     "ChunkRow",
     "CopyLimits",
     "FileSum",

@@ -1,9 +1,10 @@
 """Reading one table at one version: by meaning and by keyword, side by side."""
 
 import asyncio
+import heapq
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,17 @@ import numpy as np
 from s4.engine.vectors.errors import IndexFault, VersionGone, reading
 from s4.engine.vectors.handles import HandlePool
 from s4.engine.vectors.model import ChunkRow, Hit, Vector, parse_chunk_id
-from s4.engine.vectors.schema import HIT_COLUMNS, PARTITIONS_SEARCHED, ROW_COLUMNS, LanceTable, any_of, exactly, named
+from s4.engine.vectors.schema import (
+    HIT_COLUMNS,
+    PARTITIONS_SEARCHED,
+    ROW_COLUMNS,
+    VECTOR_INDEX,
+    LanceTable,
+    any_of,
+    exactly,
+    named,
+    none_of,
+)
 from s4.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -56,21 +67,37 @@ class TableReader:
         vector: Vector | None,
         limit: int,
         document_ids: Sequence[str] | None = None,
+        without: Collection[str] = (),
     ) -> list[Hit]:
         """Up to `limit` nearest chunks and up to `limit` best keyword matches, each chunk once, in no order.
 
         Any text is safe: it is taken as words, never parsed as a query language. `document_ids` narrows both
-        searches before they rank; an empty one finds nothing.
+        searches before they rank, an empty one finds nothing; `without` names documents that are left out.
         """
-        if document_ids is not None and not document_ids:
-            return []
-        where = None if document_ids is None else any_of(document_ids)
-        async with self._table("search") as table:
-            nearest, matching = await asyncio.gather(
-                _nearest(table, vector, limit, where, keyword=None if query_text is None else 0.0),
-                _matching(table, query_text, limit, where, vector),
-            )
+        nearest: list[Hit] = []
+        matching: list[Hit] = []
+        for where in _conditions(document_ids, without):
+            async with self._table("search") as table:
+                near, match = await asyncio.gather(
+                    _nearest(table, vector, limit, where, keyword=None if query_text is None else 0.0),
+                    _matching(table, query_text, limit, where, vector),
+                )
+            nearest = heapq.nlargest(limit, [*nearest, *near], key=lambda hit: hit.semantic or 0.0)
+            matching = heapq.nlargest(limit, [*matching, *match], key=lambda hit: hit.keyword or 0.0)
         return list({hit.chunk_id: hit for hit in (*nearest, *matching)}.values())
+
+    async def recall(self, vector: Vector, *, at: int, candidates: int) -> float | None:
+        """Which part of the `at` nearest chunks a search finds that asks for `candidates`, against a scan of the same
+        version. What is as near as the last of them is as good. None: nothing is approximate here, or nothing is there.
+        """
+        async with self._table("recall") as table:
+            if VECTOR_INDEX not in {index.name for index in await table.list_indices()}:
+                return None
+            proposed = await _distances(_near(table, vector, is_exact=False), candidates)
+            exact = await _distances(_near(table, vector, is_exact=True), at)
+        if not len(exact):
+            return None
+        return float(np.count_nonzero(proposed[: len(exact)] <= exact[-1] + DISTANCE_ROUNDING)) / len(exact)
 
     async def chunks(self, chunk_ids: Collection[str]) -> list[Hit]:
         """The chunks of these ids that there are, in no order, without scores."""
@@ -166,8 +193,23 @@ class TableReader:
             await self._on_damage()
 
 
+def _conditions(document_ids: Sequence[str] | None, without: Collection[str]) -> Iterator[str | None]:
+    """Each selects a part of what is wanted, no row twice."""
+    others = none_of(without) if without else None
+    if document_ids is None:
+        yield others
+        return
+    for start in range(0, len(document_ids), NARROWED_IDS_MAX):
+        part = any_of(document_ids[start : start + NARROWED_IDS_MAX])
+        yield part if others is None else f"{part} AND {others}"
+
+
+NARROWED_IDS_MAX = 10_000
+"""Documents that one query of the table is narrowed to: some 0.1 s and a condition of 300 KB."""
 APPROXIMATE_MAX = 400
 """Nearest chunks that are looked up in the vector index; who wants more gets them from a scan."""
+DISTANCE_ROUNDING = 1e-6
+"""Of a cosine that was reckoned in another order."""
 SCORED_MATCHES_MIN = 1000
 """Matches whose score under a filter is exactly that without it. Two columns each: cheap beside the search."""
 
@@ -183,15 +225,24 @@ async def _nearest(
 ) -> list[Hit]:
     if vector is None or not np.any(vector):
         return []  # the zero vector has no direction, hence no neighbours
-    query = table.query().nearest_to(np.ascontiguousarray(vector, np.float32)).distance_type("cosine")
-    if where is None and limit <= APPROXIMATE_MAX:
-        # Of no effect where there is no vector index. Refined: the cosines of what it finds are exact.
-        query = query.nprobes(PARTITIONS_SEARCHED).refine_factor(1)
-    else:
-        query = query.bypass_vector_index()
+    query = _near(table, vector, is_exact=where is not None or limit > APPROXIMATE_MAX)
     found = await _run(query, limit, where, ["_distance"])
     cosines = [_finite(1.0 - distance) for distance in found.column("_distance").to_pylist()]
     return _hits(found, semantic=cosines, keyword=[keyword] * found.num_rows)
+
+
+def _near(table: LanceTable, vector: Vector, *, is_exact: bool) -> Any:
+    query = table.query().nearest_to(np.ascontiguousarray(vector, np.float32)).distance_type("cosine")
+    if is_exact:
+        return query.bypass_vector_index()
+    # Of no effect where there is no vector index. Refined: the cosines of what it finds are exact.
+    return query.nprobes(PARTITIONS_SEARCHED).refine_factor(1)
+
+
+async def _distances(query: Any, limit: int) -> Vector:
+    """Ascending."""
+    found = await query.limit(limit).select(["_distance"]).to_arrow()
+    return np.sort(found.column("_distance").to_numpy())
 
 
 async def _matching(

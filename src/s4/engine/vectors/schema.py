@@ -110,6 +110,10 @@ def any_of(document_ids: Iterable[str]) -> str:
     return f"document_id IN ({', '.join(map(quoted, document_ids))})"
 
 
+def none_of(document_ids: Iterable[str]) -> str:
+    return f"document_id NOT IN ({', '.join(map(quoted, document_ids))})"
+
+
 def named(chunk_ids: Iterable[str]) -> str:
     """Selects rows by their ids. No index serves that: a condition on documents belongs beside it."""
     return f"chunk_id IN ({', '.join(map(quoted, chunk_ids))})"

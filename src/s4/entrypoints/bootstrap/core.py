@@ -1,6 +1,7 @@
 """What every process needs."""
 
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +28,7 @@ from s4.domains.maintenance import Deployment, TermWatch
 from s4.domains.maintenance.deployment import is_serving, open_deployment, serving_since
 from s4.domains.maintenance.restoring import refuse_while_restoring
 from s4.domains.plans import PlanService
-from s4.domains.search import SearchLimits, SearchService
+from s4.domains.search import RecallSampler, SearchLimits, SearchService
 from s4.domains.service_levels import ServiceLevels
 from s4.domains.tenants import CreationMemory, TenantChain, TenantLifecycle, TenantService
 from s4.domains.tenants import queries as tenant_queries
@@ -105,6 +106,7 @@ class Core:
     reads: Reads
     uploads: Uploads
     accounts: Accounts
+    recall: RecallSampler
     search: SearchService
     suspicions: Suspicions
     admin_calls: CallRecorder
@@ -194,6 +196,7 @@ async def open_core(settings: Settings, *, standby: bool = False, restoring: boo
         stack.push_async_callback(vectors.close)
         await vectors.preload()
         core = _core(settings, database, (store, replica, terms), deployment, embedder, vectors, events, meter)
+        stack.push_async_callback(core.recall.aclose)
         stack.push_async_callback(core.buckets.aclose)
         stack.push_async_callback(core.calls.aclose)
         stack.push_async_callback(core.reads.note)
@@ -256,6 +259,7 @@ def _core(
         ),
     )
     erasures = make_erasures(settings, database, (store, replica), queue, records[Collection.ERASURES], deployment)
+    recall = RecallSampler(share=settings.search_recall_share, draw=random.random)
     return Core(
         settings=settings,
         database=database,
@@ -304,6 +308,7 @@ def _core(
         reads=reads,
         uploads=uploads,
         accounts=Accounts(database),
+        recall=recall,
         search=SearchService(
             database,
             vectors,
@@ -311,6 +316,7 @@ def _core(
             generation,
             suspicions,
             reads.found,
+            recall,
             SearchLimits(
                 candidates=settings.search_candidates,
                 query_timeout=timedelta(seconds=settings.embedding_query_timeout_seconds) + EMBEDDER_FIRST,

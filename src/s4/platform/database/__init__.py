@@ -12,6 +12,7 @@ from s4.platform.database.schema import (
     merging,
     metadata,
     newer,
+    unkeyed,
     upsert,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "metadata",
     "newer",
     "open_database",
+    "unkeyed",
     "upsert",
 ]

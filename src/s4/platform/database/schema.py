@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
 
 from s4.kernel.clock import parse_rfc3339, rfc3339
 
@@ -46,6 +47,27 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         return value.astimezone(UTC) if isinstance(value, datetime) else parse_rfc3339(value)
+
+
+class unkeyed(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 (a function of SQL)
+    """A column that is compared without an index of its own, where a better one serves the rest of the statement.
+
+    SQLite 3.40, which keeps no statistics here, takes a range of a value for narrower than the whole key of a row: it
+    walked 3,000 rows for each of 10,000 documents, 23 s of processor where the key takes 0.07. A unary plus tells it
+    (https://www.sqlite.org/optoverview.html, 1.2). PostgreSQL knows better by itself.
+    """
+
+    inherit_cache = True
+
+
+@compiles(unkeyed)
+def _as_it_is(element: unkeyed, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses.clauses[0], **options))
+
+
+@compiles(unkeyed, "sqlite")
+def _with_a_plus(element: unkeyed, compiler: Any, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses.clauses[0], **options)}"
 
 
 def upsert(

@@ -15,6 +15,7 @@ from s4.domains.documents.metadata import FIELD_CHARS_MAX, TEXT_PREFIX_CHARS
 from s4.domains.documents.models import document_fields, documents
 from s4.kernel.clock import parse_rfc3339
 from s4.kernel.errors import InvalidRequest
+from s4.platform.database import unkeyed
 
 _DEPTH_MAX = 8
 _CONDITIONS_MAX = 100
@@ -34,6 +35,9 @@ SYSTEM_FIELDS: dict[str, tuple[sa.ColumnElement[Any], str]] = {
 
 Condition = sa.ColumnElement[bool]
 _f = document_fields.c
+# Whoever asks has the documents already, or walks them: their values are found by the key.
+_number_value = unkeyed(_f.number_value, type_=_f.number_value.type)
+_text_prefix = unkeyed(_f.text_prefix, type_=_f.text_prefix.type)
 
 
 def compile_filter(node: Any) -> Condition:
@@ -45,10 +49,10 @@ def any_type_equals(field: str, text: str) -> Condition:
     """For query strings, which have no types: the text, or the number or boolean that it spells."""
     matches = [_text_equals(text)]
     try:
-        matches.append(sa.and_(_f.type == "number", _f.number_value == float(text)))
+        matches.append(sa.and_(_f.type == "number", _number_value == float(text)))
     except ValueError:
         if text in ("true", "false"):
-            matches.append(sa.and_(_f.type == "boolean", _f.number_value == float(text == "true")))
+            matches.append(sa.and_(_f.type == "boolean", _number_value == float(text == "true")))
     return _has(field, sa.or_(*matches))
 
 
@@ -151,14 +155,14 @@ def _has(field: str, *conditions: Condition) -> Condition:
 
 
 def _text_equals(text: str) -> Condition:
-    return sa.and_(_f.type == "text", _f.text_prefix == text[:TEXT_PREFIX_CHARS], _f.text_value == text)
+    return sa.and_(_f.type == "text", _text_prefix == text[:TEXT_PREFIX_CHARS], _f.text_value == text)
 
 
 def _equals(value: Any) -> Condition:
     if isinstance(value, str):
         return _text_equals(value)
     kind = "boolean" if isinstance(value, bool) else "number"
-    return sa.and_(_f.type == kind, _f.number_value == _number(value))
+    return sa.and_(_f.type == kind, _number_value == _number(value))
 
 
 def _eq(field: str, value: Any) -> Condition:
@@ -174,9 +178,9 @@ def _in(field: str, values: list[Any]) -> Condition:
     return _has(
         field,
         sa.or_(
-            sa.and_(_f.type == "text", _f.text_prefix.in_(prefixes), _f.text_value.in_(texts)),
-            sa.and_(_f.type == "number", _f.number_value.in_(numbers)),
-            sa.and_(_f.type == "boolean", _f.number_value.in_(booleans)),
+            sa.and_(_f.type == "text", _text_prefix.in_(prefixes), _f.text_value.in_(texts)),
+            sa.and_(_f.type == "number", _number_value.in_(numbers)),
+            sa.and_(_f.type == "boolean", _number_value.in_(booleans)),
         ),
     )
 
@@ -185,7 +189,7 @@ def _ordered(compare: Callable[[Any, Any], Any]) -> Callable[[str, Any], Conditi
     def condition(field: str, value: Any) -> Condition:
         if isinstance(value, str):
             return _has(field, _f.type == "text", compare(_f.text_value, value))
-        return _has(field, _f.type == "number", compare(_f.number_value, _number(value)))
+        return _has(field, _f.type == "number", compare(_number_value, _number(value)))
 
     return condition
 

@@ -69,6 +69,10 @@ SERVING = (
     event("rates.shared_again", "info", "", "Redis answers again.", NOTHING),
     event("search.degraded", "warning", "error", "A hybrid search was answered from keywords alone.",
           "Look at the embedding provider."),
+    event("search.recall_unknown", "warning", "error",
+          "A search that was drawn to have its recall measured could not be compared with a scan.",
+          "One: nothing, the next is drawn soon. All of them: the scan of a large table takes longer than the store's "
+          "read timeout; see the runbook of `S4RecallUnknown`."),
     # -- the object store
     event("store.failed", "warning", "fault operation code",
           "A request to the object store failed, after its retries.",

@@ -42,6 +42,22 @@ INDEX_REREADS = Counter(
     "Searches repeated because the table's version moved meanwhile. Most of them: raise `S4_INDEX_GRACE_SECONDS`.",
 )
 
+INDEX_RECALL = Histogram(
+    "s4_index_recall_ratio",
+    "Of live searches drawn by `S4_SEARCH_RECALL_SHARE` from tables that have an index of vectors: the part of the ten "
+    "nearest chunks that the search found, against a scan. Below 0.95 on average: see the runbook of `S4RecallLow`.",
+    buckets=(0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
+)
+INDEX_RECALL_SAMPLES = Counter(
+    "s4_index_recall_samples_total",
+    "Searches drawn to have their recall measured, by what became of it: `compared`; `exact` (a small table: scanned "
+    "anyway); `skipped` (another was being measured, or had been just now); `failed`, whose `search.recall_unknown` in "
+    "the log says why. Only `skipped` and `failed`: nobody knows the recall.",
+    ["outcome"],
+)
+for _outcome in ("compared", "exact", "skipped", "failed"):
+    INDEX_RECALL_SAMPLES.labels(_outcome)
+
 INDEX_COPIES = Counter(
     "s4_index_copies_total",
     "Searches by where their table was (`hit`: on local disk; `store`: in the bucket), and what became of copies "
