@@ -36,6 +36,8 @@ class ChunkRow:
     char_start: int
     char_end: int
     heading: str | None
+    title: str | None = None
+    """Of the document: keywords find the chunk by it. Rows that are read have none."""
 
 
 @dataclass(frozen=True, slots=True)
