@@ -76,8 +76,10 @@ class ParsedQuery:
     @cached_property
     def _exact(self) -> list[tuple[str, re.Pattern[str]]]:
         patterns = [(phrase, _phrase_pattern(phrase)) for phrase in self.phrases]
-        patterns += [(name, re.compile(rf"(?<![^\W_])(?<![^\W_][{JOINERS}_]){re.escape(fold(name))}(?!{_EDGE})"))
-                     for name in self.identifiers]
+        patterns += [
+            (name, re.compile(rf"(?<![^\W_])(?<![^\W_][{JOINERS}_]){re.escape(fold(name))}(?!{_EDGE})"))
+            for name in self.identifiers
+        ]
         return patterns[:EXACT_MAX]
 
 

@@ -19,38 +19,39 @@ shouldn so some such t than that the their theirs them then there these they thi
 until up ve was wasn we were weren what when where which while who whom will with won wouldn y you your yours
 yourself
 """
-STOP_WORDS = {
-    "en": frozenset(_ENGLISH.split()),
-    "de": frozenset(
+_WORDS = {
+    "en": _ENGLISH,
+    "de": (
         "aber als am an auch auf aus bei bin bis das dass dem den der des die dies diese dieser durch ein eine einem "
         "einen einer eines er es fur hat haben ich ihr im in ist kann mit nach nicht noch nur ob oder sein sich sie "
-        "sind so uber um und uns unter vom von vor war was wer wenn werden wie wir wird wo zu zum zur".split()
+        "sind so uber um und uns unter vom von vor war was wer wenn werden wie wir wird wo zu zum zur"
     ),
-    "fr": frozenset(
+    "fr": (
         "a au aux avec ce ces cette comme comment d dans de des du elle en est et eux il ils je l la le les leur "
         "lui mais me meme n ne nous on ont ou par pas plus pour qu que quel quelle qui quoi s sa se ses son sont "
-        "sur un une vous".split()
+        "sur un une vous"
     ),
-    "es": frozenset(
+    "es": (
         "a al ante como con cual cuando de del desde donde el ella en entre era es esta este esto ha hasta hay la "
         "las le les lo los mas me mi muy no nos o para pero por que quien se ser si sin sobre son su sus tiene un "
-        "una y ya".split()
+        "una y ya"
     ),
-    "it": frozenset(
+    "it": (
         "a ad ai al alla alle anche che chi ci come con da dal dalla degli dei del della delle di e ed gli ha i il "
         "in io la le lo ma mi nel nella non o per piu quale quando questa questo se si sono su sul sulla tra un una "
-        "uno".split()
+        "uno"
     ),
-    "pt": frozenset(
+    "pt": (
         "a ao aos as ate com como da das de do dos e ela ele em entre era esta este eu foi ha isso ja mais mas mesmo "
-        "na nao nas no nos o os ou para pela pelo por quais quando que quem se sem ser seu sua sao tem um uma".split()
+        "na nao nas no nos o os ou para pela pelo por quais quando que quem se sem ser seu sua sao tem um uma"
     ),
-    "nl": frozenset(
+    "nl": (
         "aan als bij dat de der deze die dit door een en er geen had heb heeft het hij hoe ik in is je kan maar met "
         "mijn naar niet nog of om onder ook op over te tot uit van veel voor waar wat we werd wie wij worden wordt "
-        "zich zij zijn zo".split()
+        "zich zij zijn zo"
     ),
 }
+STOP_WORDS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 LANGUAGES = tuple(STOP_WORDS)
 _EVIDENCE_MIN = 2
 """Stop words that a text must have of another language than English, more than of any other."""

@@ -1,6 +1,6 @@
 """What goes into the index and what comes out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,8 @@ class Hit:
     heading: str | None
     semantic: float | None
     keyword: float | None
+    vector: Vector | None = field(default=None, compare=False, repr=False)
+    """Of the chunk, for hits of a search with a vector."""
 
 
 @dataclass(frozen=True, slots=True)

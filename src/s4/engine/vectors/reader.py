@@ -179,7 +179,7 @@ async def _nearest(
         query = query.nprobes(PARTITIONS_SEARCHED).refine_factor(1)
     else:
         query = query.bypass_vector_index()
-    found = await _run(query, limit, where, ["_distance"])
+    found = await _run(query, limit, where, ["_distance", "vector"])
     cosines = [_finite(1.0 - distance) for distance in found.column("_distance").to_pylist()]
     return _hits(found, semantic=cosines, keyword=[keyword] * found.num_rows)
 
@@ -241,8 +241,12 @@ def _finite(value: float) -> float:
 
 def _hits(found: "pa.Table", *, semantic: Sequence[float | None], keyword: Sequence[float | None]) -> list[Hit]:
     columns = (found.column(name).to_pylist() for name in HIT_COLUMNS)
+    has_vectors = "vector" in found.column_names and found.num_rows
+    vectors = _matrix(found) if has_vectors else [None] * found.num_rows
     hits = []
-    for name, text, page, start, end, heading, near, match in zip(*columns, semantic, keyword, strict=True):
+    for name, text, page, start, end, heading, near, match, vector in zip(
+        *columns, semantic, keyword, vectors, strict=True
+    ):
         document_id, revision, ordinal = parse_chunk_id(name)
-        hits.append(Hit(name, document_id, revision, ordinal, text, page, start, end, heading, near, match))
+        hits.append(Hit(name, document_id, revision, ordinal, text, page, start, end, heading, near, match, vector))
     return hits
