@@ -7,12 +7,13 @@ takes the endings off, by the language that a chunk seems to be in. `indexing` m
 
 from s4.engine.analysis.indexing import index_terms
 from s4.engine.analysis.queries import QUERY_CHARS_MAX, TERMS_MAX, ParsedQuery, parse
-from s4.engine.analysis.stems import LANGUAGES, stem
+from s4.engine.analysis.stems import LANGUAGES, STOP_WORDS, stem
 from s4.engine.analysis.words import UNSPACED, WORD, fold, normalise
 
 __all__ = [
     "LANGUAGES",
     "QUERY_CHARS_MAX",
+    "STOP_WORDS",
     "TERMS_MAX",
     "UNSPACED",
     "WORD",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from s4.engine.analysis import LANGUAGES, UNSPACED, WORD, ParsedQuery, fold, normalise, stem
+from s4.engine.analysis import LANGUAGES, STOP_WORDS, UNSPACED, WORD, ParsedQuery, fold, normalise, stem
 
 HIGHLIGHTS_MAX = 50
 """In one chunk. A chunk holds a few hundred words; more marks than this show nothing more."""
@@ -21,6 +21,7 @@ class Highlighter:
         self._query = query
         words = [term.text for term in query.terms if not UNSPACED.search(term.text)]
         self._pairs = [term.text for term in query.terms if UNSPACED.search(term.text)]
+        self._written = {normalise(word): word for word in words}
         self._terms = {
             language: {stem(normalise(word), language): word for word in reversed(words)} for language in LANGUAGES
         }
@@ -62,8 +63,11 @@ class Highlighter:
 
     def _term(self, word: str) -> str | None:
         folded = normalise(word)
+        if (written := self._written.get(folded)) is not None:
+            return written
         for language, terms in self._terms.items():
-            if (term := terms.get(stem(folded, language))) is not None:
+            term = terms.get(stem(folded, language))
+            if term is not None and folded not in STOP_WORDS[language]:
                 return term
         return None
 
