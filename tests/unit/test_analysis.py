@@ -9,7 +9,8 @@ from s4.engine.analysis import index_terms, parse
 
 def meets(query: str, text: str) -> bool:
     """Whether a keyword of the query is in the text. (The index stems English words besides.)"""
-    return bool(parse(query).forms & set(index_terms(text).split(" ")))
+    forms = {form for term in parse(query).terms for form in (term.plain, *term.foreign)}
+    return bool(forms & set(index_terms(text).split(" ")))
 
 
 @pytest.mark.parametrize(

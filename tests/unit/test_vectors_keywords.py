@@ -40,7 +40,12 @@ def row(name: str, text: str, *, title: str | None = None, heading: str | None =
 
 
 ROWS = [
-    row(name, text, title="Harbour library" if name == "titled" else None, heading="Visits" if name == "titled" else None)
+    row(
+        name,
+        text,
+        title="Harbour library" if name == "titled" else None,
+        heading="Visits" if name == "titled" else None,
+    )
     for name, text in TEXTS.items()
 ]
 
@@ -82,7 +87,9 @@ async def check(reader: TableReader | None) -> None:
     assert await found(reader, "犬") == ["japanese"]
     assert await found(reader, "학교") == ["korean"]
     assert await found(reader, "libraries") == await found(reader, "visiting") == ["titled"]
-    assert "name" in await found(reader, "Kowalczyk wrote a long letter. " + "Nothing of it matters, as it goes on. " * 60)
+    assert "name" in await found(
+        reader, "Kowalczyk wrote a long letter. " + "Nothing of it matters, as it goes on. " * 60
+    )
     assert await found(reader, "the of and in") != []
     assert await found(reader, "?!") == []
 

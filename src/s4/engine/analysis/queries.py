@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from s4.engine.analysis.indexing import INDEXED_LANGUAGE, terms_in
-from s4.engine.analysis.stems import LANGUAGES, STOP_WORDS, language_of, stem
+from s4.engine.analysis.indexing import index_form, terms_in
+from s4.engine.analysis.stems import ENGLISH, LANGUAGES, STOP_WORDS, language_of, stem
 from s4.engine.analysis.words import JOINERS, UNSPACED, WORD, fold, identifiers, normalise, pieces
 
 QUERY_CHARS_MAX = 4096
 """What keyword search reads of a query; the rest is for the vector."""
 TERMS_MAX = 64
 """Terms that count, the first ones. Each costs a posting list or a few."""
+TIMES_MAX = 4
+"""Of one term, however often a query says it."""
 EXACT_MAX = 8
 """Phrases and identifiers of a query that passages are held against."""
 EXACT_SHARE_MAX = 0.5
@@ -28,12 +30,18 @@ class Term:
 
     text: str
     """As it stands in the query."""
-    forms: frozenset[str]
-    """What the index may have made of it: its stems by the rules of every language."""
+    plain: str
+    """What the index makes of it in English text."""
+    times: int = 1
+    """How often the query says it: so much more it counts, as in BM25."""
+    foreign: frozenset[str] = frozenset()
+    """What it makes of it in other languages: in that of the query, or in all while nobody knows which it is."""
 
 
 @dataclass(frozen=True)
 class ParsedQuery:
+    language: str | None
+    """None when the query does not tell."""
     terms: tuple[Term, ...]
     """Without stop words, unless there is nothing else."""
     phrases: tuple[str, ...]
@@ -43,10 +51,6 @@ class ParsedQuery:
     """Other terms than what belongs to phrases and identifiers."""
 
     @cached_property
-    def forms(self) -> frozenset[str]:
-        return frozenset().union(*(term.forms for term in self.terms))
-
-    @cached_property
     def phrase_forms(self) -> tuple[str, ...]:
         """Runs of index terms, one of which a passage has that has the phrase."""
         runs = (" ".join(terms_in(phrase, language)) for phrase in self.phrases for language in LANGUAGES)
@@ -54,11 +58,12 @@ class ParsedQuery:
 
     @cached_property
     def exact_share(self) -> float:
-        """The part of a score that phrases and identifiers make: as much as they are of the query, at most a half."""
+        """The part of a score that phrases and identifiers make. Identifiers less, the more else is asked: what is
+        named on the way need not be in the answer."""
         if self.phrases:
             return EXACT_SHARE_MAX
         parts = len(self.identifiers)
-        return EXACT_SHARE_MAX * parts / (parts + self.words) if parts else 0.0
+        return EXACT_SHARE_MAX * (parts / (parts + self.words)) ** 2 if parts else 0.0
 
     def exact_in(self, text: str) -> float:
         """Which part of the phrases and identifiers the text has as they are, but for case, accents and, in phrases,
@@ -91,34 +96,41 @@ def parse(text: str) -> ParsedQuery:
     names = tuple(dict.fromkeys(match[0] for match in identifiers(rest)))
     terms = _terms(text)
     inside = _terms(" ".join((*phrases, *names)))
-    return ParsedQuery(tuple(terms.values()), phrases, names, sum(key not in inside for key in terms))
+    words = sum(key not in inside for key in terms)
+    return ParsedQuery(_language(text), tuple(terms.values()), phrases, names, words)
 
 
 def _inner(match: re.Match[str]) -> str:
     return next(group for group in match.groups() if group is not None)
 
 
+def _language(text: str) -> str | None:
+    return language_of(normalise(match[0]) for match in WORD.finditer(text))
+
+
 def _terms(text: str) -> dict[str, Term]:
     words = [match[0] for match in WORD.finditer(text)]
-    stop_words = STOP_WORDS[language_of(map(normalise, words))]
+    language = _language(text)
+    stop_words = STOP_WORDS[language or ENGLISH]
+    foreign = [each for each in LANGUAGES if each != ENGLISH and language in (each, None)]
     found: dict[str, Term] = {}
     for is_stop_word_kept in (False, True):
         for written, piece, is_unspaced in _pieces(words):
             if is_unspaced or is_stop_word_kept or piece not in stop_words:
-                forms = frozenset({piece} if is_unspaced else _forms(piece))
-                found.setdefault(stem(piece, LANGUAGES[0]), Term(written, forms))
+                forms = frozenset(() if is_unspaced else (index_form(piece, each) for each in foreign))
+                key = stem(piece, ENGLISH)
+                if key in found:
+                    found[key] = replace(found[key], times=min(found[key].times + 1, TIMES_MAX))
+                else:
+                    found[key] = Term(written, piece, foreign=forms)
             if len(found) == TERMS_MAX:
                 return found
         if found:
             break
     for match in identifiers(text):
         if len(found) < TERMS_MAX:
-            found.setdefault(normalise(match[0]), Term(match[0], frozenset({normalise(match[0])})))
+            found.setdefault(normalise(match[0]), Term(match[0], normalise(match[0])))
     return found
-
-
-def _forms(word: str) -> set[str]:
-    return {word if language == INDEXED_LANGUAGE else stem(word, language) for language in LANGUAGES}
 
 
 def _pieces(words: list[str]) -> Iterator[tuple[str, str, bool]]:

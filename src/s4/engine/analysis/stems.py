@@ -53,8 +53,9 @@ _WORDS = {
 }
 STOP_WORDS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 LANGUAGES = tuple(STOP_WORDS)
+ENGLISH = "en"
 _EVIDENCE_MIN = 2
-"""Stop words that a text must have of another language than English, more than of any other."""
+"""Stop words that a text must have of its language."""
 
 # One suffix goes per step, the first that fits (so longer ones stand first), and only where the stem keeps a
 # vowel and enough letters: `bring` is not `br`, `used` is `us` like `use`, but `station` must not become
@@ -90,14 +91,16 @@ _VOWEL = re.compile(r"[aeiouy]")
 _DOUBLED = re.compile(r"([bdfgmnprt])\1$")
 
 
-def language_of(words: Iterable[str]) -> str:
-    """The language whose stop words stand in the text most often; English when in doubt. `words` are folded."""
+def language_of(words: Iterable[str]) -> str | None:
+    """The language whose stop words stand in the text most often, of another than English twice as often as English
+    ones; None when in doubt. `words` are folded."""
     counts = dict.fromkeys(LANGUAGES, 0)
     for word in words:
         for language in _SPOKEN_IN.get(word, ()):
             counts[language] += 1
     best = max(LANGUAGES, key=lambda language: counts[language])
-    return best if counts[best] >= _EVIDENCE_MIN else LANGUAGES[0]
+    is_sure = counts[best] >= _EVIDENCE_MIN and (best == ENGLISH or counts[best] >= 2 * counts[ENGLISH])
+    return best if is_sure else None
 
 
 @lru_cache(maxsize=65_536)

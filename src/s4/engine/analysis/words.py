@@ -2,7 +2,7 @@
 
 - A word is a run of letters and digits with the marks that hang on them. It is folded: lower case, no accents.
 - Words that single signs join are an identifier (`ERR-4711`, `ab_cd-99/x`, `v1.2.3`, `jo@example.com`) if a digit, an
-  underscore or an `@` is in it, or a dot joins letters. It counts as a whole beside its words.
+  underscore or an `@` is in it, or a dot joins letters (but `e.g`). It counts as a whole beside its words.
 - Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese are cut into single characters and pairs of neighbours, so
   that any part of a run can be found without a dictionary.
 """
@@ -27,7 +27,7 @@ WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}])*+")
 UNSPACED = re.compile(f"[{_UNSPACED}]+")
 JOINERS = "-./:@#+&"
 _JOINED = re.compile(rf"(?<![^\W_]){WORD.pattern}(?:(?:[{JOINERS}]|_++){WORD.pattern})++")
-_IDENTIFIER = re.compile(r"[\d_@]|[^\W\d_]\.[^\W\d_]")
+_IDENTIFIER = re.compile(r"[\d_@]|[^\W\d_]{2}\.[^\W\d_]{2}")
 IDENTIFIER_CHARS_MAX = 128
 """Longer ones, such as addresses of pages, are found by their words."""
 

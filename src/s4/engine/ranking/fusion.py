@@ -3,9 +3,10 @@
 Calibration does not look at the other hits of a query, only at the pair of query and chunk:
 
 - semantic: the cosine similarity, negative ones as 0.
-- keyword: m / (m + K), where m is the BM25 score divided by the number of the query's terms: what an average
-  term of the query contributes. A long query collects more BM25 than a short one for as good a match; per
-  term they compare. K is the contribution that counts as half; rare words in short chunks come near 1.
+- keyword: x / (1 + x) with x = (m / K) ** 1.5, where m is the BM25 score divided by the number of the query's terms:
+  what an average term of the query contributes. A long query collects more BM25 than a short one for as good a match;
+  per term they compare. K is the contribution that counts as half; rare words in short chunks come near 1. The power
+  keeps a stray common word of a long question from beating a passage that answers in other words.
 - hybrid: the mean of the two.
 
 What a query quotes or names exactly is then given its share of the score (`exact_share`), so that a passage which has
@@ -20,6 +21,7 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 KEYWORD_HALF_PER_TERM = 3.0
+KEYWORD_STEEPNESS = 1.5
 RECIPROCAL_RANK_OFFSET = 60
 """k of Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion", SIGIR 2009."""
 FURTHER_CHUNKS_REWARD = 0.1
@@ -89,7 +91,8 @@ def semantic_score(cosine: float | None) -> float:
 def keyword_score(bm25: float | None, *, terms: int) -> float:
     """0..1 from a BM25 score and the number of the query's terms; 0 when nothing matched."""
     per_term = max(0.0, bm25 or 0.0) / max(1, terms)
-    return per_term / (per_term + KEYWORD_HALF_PER_TERM)
+    odds: float = (per_term / KEYWORD_HALF_PER_TERM) ** KEYWORD_STEEPNESS
+    return odds / (odds + 1)
 
 
 def fuse(hits: Iterable[H], *, mode: Mode, terms: int, weights: Weights | None = None) -> list[ScoredHit[H]]:

@@ -5,6 +5,10 @@ from typing import Any
 from s4.engine.analysis import QUERY_CHARS_MAX, TERMS_MAX, parse
 from s4.engine.vectors.schema import TERMS_COLUMN, LanceTable
 
+UNSURE_BOOST = 0.5
+"""Of terms in other languages, for a query that does not tell its own. Where few documents are in another language,
+their terms are rare, and BM25 would put them before all others."""
+
 
 async def keyword_query(table: LanceTable, text: str) -> Any | None:
     """A query of LanceDB's; None where the text holds no word.
@@ -20,12 +24,13 @@ async def keyword_query(table: LanceTable, text: str) -> Any | None:
     parsed = parse(text)
     if not parsed.terms:
         return None
-    matching = match(" ".join(sorted(parsed.forms)), TERMS_COLUMN)
-    if not parsed.phrases:
-        return matching
+    parts = [match(" ".join(term.plain for term in parsed.terms for _ in range(term.times)), TERMS_COLUMN)]
+    if foreign := sorted(frozenset().union(*(term.foreign for term in parsed.terms))):
+        boost = 1.0 if parsed.language else UNSURE_BOOST
+        parts.append(match(" ".join(foreign), TERMS_COLUMN, boost=boost))
     phrase: Any = PhraseQuery
-    phrases = [(Occur.SHOULD, phrase(run, TERMS_COLUMN)) for run in parsed.phrase_forms]
-    return BooleanQuery([(Occur.SHOULD, matching), *phrases])
+    parts += [phrase(run, TERMS_COLUMN) for run in parsed.phrase_forms]
+    return BooleanQuery([(Occur.SHOULD, part) for part in parts]) if len(parts) > 1 else parts[0]
 
 
 def keyword_text(text: str) -> str:
