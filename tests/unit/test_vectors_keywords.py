@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from s4.engine.vectors import ChunkRow, Hit, TableReader, TableWriter, VectorStore, chunk_id
-from s4.engine.vectors.schema import table_schema, text_index_config
+from s4.engine.vectors.schema import LanceTable, table_schema, text_index_config
 
 PREFIX = "indices/ten_a/gen_a/"
 NO_GRACE = timedelta(0)
@@ -109,7 +109,7 @@ async def test_a_table_of_an_earlier_release_is_searched_and_written_in_its_form
     store: VectorStore, tmp_path: Path
 ) -> None:
     connection = await lancedb.connect_async(str(tmp_path / PREFIX))
-    table = await connection.create_table("chunks", schema=table_schema(8, with_terms=False))
+    table: LanceTable = await connection.create_table("chunks", schema=table_schema(8, with_terms=False))
     await table.create_index("text", config=text_index_config(), name="text_idx")
 
     writer = await store.writer(PREFIX, 8)
