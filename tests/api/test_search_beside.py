@@ -88,8 +88,8 @@ def test_an_explanation_tells_ranks_scores_and_the_words_that_match(shelf: httpx
     assert explanation["matched_terms"] == ["Hunting", "lions"]
     assert explanation["keyword"]["rank"] == 1
     assert 0 < explanation["keyword"]["score"] < 1 < explanation["keyword"]["raw"]
-    mean = 0.7 * explanation["semantic"]["score"] + 0.3 * explanation["keyword"]["score"]
-    assert top["score"] == pytest.approx(mean, abs=1e-5)
+    mean = (explanation["semantic"]["score"] + explanation["keyword"]["score"]) / 2
+    assert top["score"] == pytest.approx(mean * (1 + explanation["likeness"] / 2) / 1.5, abs=1e-5)
     ranks = [chunk["explanation"]["semantic"]["rank"] for each in answer["results"] for chunk in each["chunks"]]
     assert len(set(ranks)) == len(ranks)
     by_keyword = search(shelf, "lion", mode="keyword", explain=True)["results"][0]["chunks"][0]["explanation"]

@@ -12,6 +12,7 @@ from s4.engine.ranking import (
     fuse,
     group,
     keyword_score,
+    prefer,
     reciprocal_rank,
     semantic_score,
 )
@@ -131,3 +132,17 @@ def test_reciprocal_rank_prefers_what_both_searches_found() -> None:
     assert ranked[0].hit.document_id == "doc_both"
     assert all(0 < hit.score <= 1 for hit in ranked)
     assert reciprocal_rank([found("doc_a", semantic=0.2, keyword=1.0)])[0].score == pytest.approx(1.0)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=8), st.integers(0, 7))
+def test_what_has_all_that_was_quoted_comes_before_what_has_nothing_of_it(scores: list[float], which: int) -> None:
+    hits = fuse([found(f"doc_{n}", semantic=score) for n, score in enumerate(scores)], mode=Mode.HYBRID, terms=1)
+    chosen = f"doc_{which % len(scores)}"
+
+    preferred = prefer(hits, exact=lambda hit: float(hit.document_id == chosen), share=0.5)
+
+    assert preferred[0].hit.document_id == chosen
+    assert all(0 <= each.score <= 1 for each in preferred)
+    assert [each.hit.chunk_id for each in preferred[1:]] == [
+        each.hit.chunk_id for each in hits if each.hit.document_id != chosen
+    ]

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s4.engine.ranking import Highlighter, query_terms
+from s4.engine.analysis import parse
+from s4.engine.ranking import Highlighter
 
 
 def marked(query: str, text: str) -> list[str]:
-    return [text[start:end] for start, end in Highlighter(query_terms(query)).spans(text)]
+    return [text[start:end] for start, end in Highlighter(parse(query)).spans(text)]
 
 
 @pytest.mark.parametrize(
@@ -26,10 +27,13 @@ def marked(query: str, text: str) -> list[str]:
         ("v2 2024", "In 2024, v2 came; 20245 did not", ["2024", "v2"]),
         ("string", "strong strings", ["strings"]),
         ("what is the wing", "what is the wing", ["wing"]),
-        ("the of and", "the of and", []),
+        ("the of and", "the of it", ["the", "of"]),
+        ("東京都", "私は東京都に", ["東京都"]),
+        ("京都 犬", "犬は京都", ["犬", "京都"]),
+        ("Häuser", "Das Haus steht", ["Haus"]),
         ("bees", "being among bees", ["bees"]),
         ("", "anything", []),
-        ('"( AND -', "AND (", []),
+        ('"( AND -', "AND (", ["AND"]),
     ],
 )
 def test_words_of_the_query_are_marked(query: str, text: str, expected: list[str]) -> None:
@@ -39,18 +43,20 @@ def test_words_of_the_query_are_marked(query: str, text: str, expected: list[str
 def test_offsets_count_code_points_of_the_original_text() -> None:
     text = "🙂🙂 ﬁne İstanbul apple"
 
-    assert Highlighter(query_terms("apple")).spans(text) == [(text.index("apple"), len(text))]
+    assert Highlighter(parse("apple")).spans(text) == [(text.index("apple"), len(text))]
 
 
 def test_marks_are_bounded() -> None:
-    assert len(Highlighter(query_terms("apple")).spans("apple " * 1000)) == 50
-    assert len(Highlighter(query_terms("apple")).spans("apple " * 1000, limit=3)) == 3
+    assert len(Highlighter(parse("apple")).spans("apple " * 1000)) == 50
+    assert len(Highlighter(parse("apple")).spans("apple " * 1000, limit=3)) == 3
 
 
-def test_terms_are_distinct_and_bounded() -> None:
-    assert query_terms("Run running runs the") == query_terms("run")
-    assert len(query_terms("run running wing")) == 2
-    assert len(query_terms(" ".join(f"word{n}" for n in range(1000)))) == 64
+def test_matched_are_the_querys_words_and_what_it_names_as_they_stand_there() -> None:
+    query = parse('the Pumps "stopped after" ERR-4711 東京 nowhere')
+
+    assert Highlighter(query).matched("A pump stopped after err-4711 in 東京.") == [
+        "Pumps", "stopped", "ERR", "4711", "東京", "stopped after", "ERR-4711",
+    ]  # fmt: skip
 
 
 @given(st.text(max_size=200), st.text(max_size=50))
@@ -58,14 +64,14 @@ def test_marks_lie_in_the_text_ascending_and_apart(text: str, query: str) -> Non
     # The query's own words are put into the text, so that there is something to find.
     text = f"{text} {query}"
     previous_end = 0
-    for start, end in Highlighter(query_terms(query)).spans(text):
+    for start, end in Highlighter(parse(query)).spans(text):
         assert previous_end <= start < end <= len(text)
         previous_end = end
 
 
 @given(st.text(alphabet="abcdefgilnorsty", min_size=4, max_size=12))
 def test_a_word_is_always_found_by_itself(word: str) -> None:
-    if query_terms(word):
+    if parse(word).terms:
         assert marked(word, f"x {word}, x") == [word]
 
 
@@ -77,6 +83,6 @@ def test_a_word_is_always_found_by_itself(word: str) -> None:
 def test_plain_text_is_marked_as_any_other(words: list[str], between: str, query: str) -> None:
     """Text of ASCII alone goes a shorter way."""
     text = between.join(words)
-    highlighter = Highlighter(query_terms(query))
+    highlighter = Highlighter(parse(query))
 
     assert highlighter.spans(text) == highlighter.spans(f"{text} é")

@@ -205,7 +205,7 @@ async def test_a_writer_mends_a_table_that_a_crash_left_without_indices(store: V
     await writer.close()
     connection = await lancedb.connect_async(str(tmp_path / PREFIX))
     table = await connection.open_table("chunks")
-    await table.drop_index("text_idx")
+    await table.drop_index("terms_idx")
 
     writer = await store.writer(PREFIX, DIMENSION)
     version = await writer.apply([row("doc_b", "x")])
@@ -213,7 +213,7 @@ async def test_a_writer_mends_a_table_that_a_crash_left_without_indices(store: V
 
     assert len(await search(store, version, "x")) == 2
     await table.checkout_latest()
-    assert "text_idx" in {index.name for index in await table.list_indices()}
+    assert "terms_idx" in {index.name for index in await table.list_indices()}
 
 
 async def test_vectors_of_another_dimension_are_refused(store: VectorStore, writer: TableWriter) -> None:

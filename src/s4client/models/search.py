@@ -30,6 +30,7 @@ class Explanation(Model):
 
     semantic: Standing | None = None
     keyword: Standing | None = None
+    likeness: float | None = None
     matched_terms: tuple[str, ...] = ()
 
 

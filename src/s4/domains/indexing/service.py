@@ -104,7 +104,7 @@ class IndexingService:
         try:
             vectors = await self._embed(document, chunks, tokens)
             failpoint("index.embedded")
-            rows = await asyncio.to_thread(_rows, document, chunks, vectors)
+            rows = await asyncio.to_thread(_rows, document, real_title(text.title), chunks, vectors)
             await self._publisher.publish(
                 Change(
                     tenant_id,
@@ -309,7 +309,7 @@ class IndexingService:
             return await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks], tokens)
 
 
-def _rows(document: Document, chunks: list[Chunk], vectors: Vectors) -> list[ChunkRow]:
+def _rows(document: Document, title: str | None, chunks: list[Chunk], vectors: Vectors) -> list[ChunkRow]:
     return [
         ChunkRow(
             chunk_id=chunk_id(document.document_id, document.content_revision, piece.ordinal),
@@ -322,6 +322,7 @@ def _rows(document: Document, chunks: list[Chunk], vectors: Vectors) -> list[Chu
             char_start=piece.char_start,
             char_end=piece.char_end,
             heading=piece.heading,
+            title=title,
         )
         for piece, vector in zip(chunks, vectors, strict=True)
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from s4.domains.search.model import Answer, Explanation, FacetValue, Passage, Query, Result, Standing
 from s4.domains.search.queries import Found
+from s4.engine.analysis import ParsedQuery, parse
 from s4.engine.ranking import (
     DocumentHit,
     Highlighter,
@@ -14,7 +15,8 @@ from s4.engine.ranking import (
     fuse,
     group,
     keyword_score,
-    query_words,
+    liken,
+    prefer,
     semantic_score,
 )
 from s4.engine.vectors import Hit
@@ -26,16 +28,15 @@ FACET_VALUES_MAX = 50
 def answer_of(query: Query, mode: Mode, hits: list[Hit], found: dict[str, Found], *, degraded: bool) -> Answer:
     """`mode` is how it was searched: by keyword alone when the query could not be embedded. `hits` are true ones, and
     their documents in `found`."""
-    words = query_words(query.text)
-    # A score of 0 says that neither meaning nor words have anything in common with the query.
-    scored = [hit for hit in fuse(hits, mode=mode, terms=len(words)) if hit.score >= query.min_score and hit.score > 0]
+    parsed = parse(query.text)
+    scored = [hit for hit in _scored(hits, mode, parsed) if hit.score >= query.min_score]
     documents: list[DocumentHit[Hit]] = group(scored, chunks_per_document=query.chunks_per_document)
-    highlighter = Highlighter(words.keys())
-    explain = _explainer(hits, words, highlighter) if query.explain else lambda _: None
+    highlighter = Highlighter(parsed)
+    explain = _explainer(hits, parsed, highlighter) if query.explain else lambda _: None
     page = documents[query.offset : query.offset + query.limit]
 
     def passage(chunk: ScoredHit[Hit]) -> Passage:
-        return Passage(chunk.hit, chunk.score, highlighter.spans(chunk.hit.text), explain(chunk.hit))
+        return Passage(chunk.hit, chunk.score, highlighter.spans(chunk.hit.text), explain(chunk))
 
     results = [
         Result(
@@ -55,21 +56,32 @@ def answer_of(query: Query, mode: Mode, hits: list[Hit], found: dict[str, Found]
     )
 
 
+def _scored(hits: Sequence[Hit], mode: Mode, parsed: ParsedQuery) -> list[ScoredHit[Hit]]:
+    scored = fuse(hits, mode=mode, terms=len(parsed.terms))
+    if mode is not Mode.SEMANTIC and parsed.exact_share > 0:
+        scored = prefer(scored, exact=lambda hit: parsed.exact_in(_said(hit)), share=parsed.exact_share)
+    return liken(scored) if mode is Mode.HYBRID else scored
+
+
+def _said(hit: Hit) -> str:
+    return f"{hit.heading}\n{hit.text}" if hit.heading else hit.text
+
+
 def _explainer(
-    hits: Sequence[Hit], words: dict[str, str], highlighter: Highlighter
-) -> Callable[[Hit], Explanation | None]:
+    hits: Sequence[Hit], parsed: ParsedQuery, highlighter: Highlighter
+) -> Callable[[ScoredHit[Hit]], Explanation | None]:
     nearest = _ranks({hit.chunk_id: hit.semantic for hit in hits if hit.semantic is not None})
     matching = _ranks({hit.chunk_id: hit.keyword for hit in hits if hit.keyword})
 
-    def explain(hit: Hit) -> Explanation:
+    def explain(scored: ScoredHit[Hit]) -> Explanation:
+        hit = scored.hit
         semantic = keyword = None
         if hit.semantic is not None:
             semantic = Standing(semantic_score(hit.semantic), nearest[hit.chunk_id], hit.semantic)
         if hit.keyword:
-            score = keyword_score(hit.keyword, terms=len(words))
+            score = keyword_score(hit.keyword, terms=len(parsed.terms))
             keyword = Standing(score, matching[hit.chunk_id], hit.keyword)
-        matched = highlighter.matched(hit.text)
-        return Explanation(semantic, keyword, [word for term, word in words.items() if term in matched])
+        return Explanation(semantic, keyword, scored.likeness, highlighter.matched(_said(hit)))
 
     return explain
 

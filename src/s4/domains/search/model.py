@@ -52,8 +52,11 @@ class Explanation:
 
     semantic: Standing | None
     keyword: Standing | None
+    likeness: float | None
+    """0..1: to the best passages; None where that does not count."""
     matched_terms: list[str]
-    """Words of the query, as they stand there, that the passage has in some form."""
+    """Words of the query, as they stand there, that the passage or its heading has in some form, and phrases and
+    identifiers that it has exactly."""
 
 
 @dataclass(frozen=True, slots=True)

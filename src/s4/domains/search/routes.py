@@ -139,6 +139,7 @@ def _explanation(explanation: Explanation) -> ExplanationOut:
     return ExplanationOut(
         semantic=_standing(explanation.semantic),
         keyword=_standing(explanation.keyword),
+        likeness=None if explanation.likeness is None else round(explanation.likeness, _SCORE_DIGITS),
         matched_terms=explanation.matched_terms,
     )
 

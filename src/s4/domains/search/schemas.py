@@ -112,6 +112,7 @@ class ExplanationOut(BaseModel):
 
     semantic: StandingOut | None
     keyword: StandingOut | None
+    likeness: float | None = Field(description="0..1: to the best passages, in hybrid mode.")
     matched_terms: list[str]
 
 

@@ -1,9 +1,11 @@
 """From two lists of raw scores to one ranked list of documents. Pure arithmetic, no I/O.
 
-`fusion` calibrates cosine similarities and BM25 scores to 0..1, combines them by mode and groups chunks by
-document. `highlights` finds the words of a chunk that answer the query. `words` cuts and stems text for both.
+`fusion` calibrates cosine similarities and BM25 scores to 0..1, combines them by mode, gives what a query quotes its
+share, and groups chunks by document. `feedback` lifts what is like the best. `highlights` finds the words of a chunk
+that answer the query.
 """
 
+from s4.engine.ranking.feedback import liken
 from s4.engine.ranking.fusion import (
     DocumentHit,
     Mode,
@@ -12,11 +14,11 @@ from s4.engine.ranking.fusion import (
     fuse,
     group,
     keyword_score,
+    prefer,
     reciprocal_rank,
     semantic_score,
 )
 from s4.engine.ranking.highlights import Highlighter
-from s4.engine.ranking.words import query_terms, query_words
 
 __all__ = [
     "DocumentHit",
@@ -27,8 +29,8 @@ __all__ = [
     "fuse",
     "group",
     "keyword_score",
-    "query_terms",
-    "query_words",
+    "liken",
+    "prefer",
     "reciprocal_rank",
     "semantic_score",
 ]

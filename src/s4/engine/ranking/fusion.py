@@ -3,25 +3,25 @@
 Calibration does not look at the other hits of a query, only at the pair of query and chunk:
 
 - semantic: the cosine similarity, negative ones as 0.
-- keyword: m / (m + K), where m is the BM25 score divided by the number of the query's terms: what an average
-  term of the query contributes. A long query collects more BM25 than a short one for as good a match; per
-  term they compare. K is the contribution that counts as half; rare words in short chunks come near 1.
-- hybrid: the weighted mean of the two.
+- keyword: x / (1 + x) with x = (m / K) ** 1.5, where m is the BM25 score divided by the number of the query's terms:
+  what an average term of the query contributes. A long query collects more BM25 than a short one for as good a match;
+  per term they compare. K is the contribution that counts as half; rare words in short chunks come near 1. The power
+  keeps a stray common word of a long question from beating a passage that answers in other words.
+- hybrid: the mean of the two.
 
-Measured on Cranfield (1,400 abstracts, 225 queries, all-MiniLM-L6-v2 int8), nDCG@10: keyword 0.375, semantic
-0.381, reciprocal rank fusion 0.416, and this hybrid 0.415 to 0.421 with every K from 1 to 4 and keyword weights
-from 0.3 to 0.7; dividing by the number of terms neither helps nor hurts that. Amid that plateau the weight of
-keywords is low because a stray common word in a small table must not beat a passage that answers in other words,
-and meaning alone reaches half of what it would with equal weights.
+What a query quotes or names exactly is then given its share of the score (`exact_share`), so that a passage which has
+it comes before those that have not. In hybrid, the score is mixed with how much a passage is like the best ones
+(`feedback`). docs/decisions/0050-fusion.md has what was measured.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
-KEYWORD_HALF_PER_TERM = 1.5
+KEYWORD_HALF_PER_TERM = 3.0
+KEYWORD_STEEPNESS = 1.5
 RECIPROCAL_RANK_OFFSET = 60
 """k of Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion", SIGIR 2009."""
 FURTHER_CHUNKS_REWARD = 0.1
@@ -39,8 +39,8 @@ class Mode(StrEnum):
 class Weights:
     """Shares of the two scores in the hybrid one. Only their ratio counts."""
 
-    semantic: float = 0.7
-    keyword: float = 0.3
+    semantic: float = 0.5
+    keyword: float = 0.5
 
     def __post_init__(self) -> None:
         if min(self.semantic, self.keyword) < 0 or self.semantic + self.keyword <= 0:
@@ -70,6 +70,8 @@ class ScoredHit(Generic[H]):
     hit: H
     score: float
     """0..1, higher is better."""
+    likeness: float | None = None
+    """0..1: to the best passages, where that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,15 @@ def semantic_score(cosine: float | None) -> float:
 def keyword_score(bm25: float | None, *, terms: int) -> float:
     """0..1 from a BM25 score and the number of the query's terms; 0 when nothing matched."""
     per_term = max(0.0, bm25 or 0.0) / max(1, terms)
-    return per_term / (per_term + KEYWORD_HALF_PER_TERM)
+    odds: float = (per_term / KEYWORD_HALF_PER_TERM) ** KEYWORD_STEEPNESS
+    return odds / (odds + 1)
 
 
 def fuse(hits: Iterable[H], *, mode: Mode, terms: int, weights: Weights | None = None) -> list[ScoredHit[H]]:
-    """Scores each chunk once and sorts by score. `terms`: `len(query_terms(text))`.
+    """Scores each chunk once and sorts by score. `terms`: how many the query has.
 
-    Hits that the mode's search did not find are left out: without a cosine in semantic mode, without a
-    keyword match in keyword mode.
+    Hits that have nothing in common with the query are left out, and those that the mode's search did not find:
+    without a cosine in semantic mode, without a keyword match in keyword mode.
     """
     weights = weights or Weights()
     share = weights.keyword / (weights.semantic + weights.keyword)
@@ -104,14 +107,20 @@ def fuse(hits: Iterable[H], *, mode: Mode, terms: int, weights: Weights | None =
     for hit in hits:
         semantic, keyword = semantic_score(hit.semantic), keyword_score(hit.keyword, terms=terms)
         if mode is Mode.SEMANTIC:
-            score, found = semantic, hit.semantic is not None
+            score = semantic
         elif mode is Mode.KEYWORD:
-            score, found = keyword, keyword > 0
+            score = keyword
         else:
-            score, found = (1 - share) * semantic + share * keyword, True
-        if found:
+            score = (1 - share) * semantic + share * keyword
+        if score > 0:
             scored[hit.chunk_id] = ScoredHit(hit, score)
-    return sorted(scored.values(), key=_chunk_order)
+    return sorted(scored.values(), key=chunk_order)
+
+
+def prefer(scored: Iterable[ScoredHit[H]], *, exact: Callable[[H], float], share: float) -> list[ScoredHit[H]]:
+    """Gives what the query quotes or names its share of the score. `exact` says how much of it a hit has, 0..1."""
+    mixed = (replace(each, score=(1 - share) * each.score + share * exact(each.hit)) for each in scored)
+    return sorted(mixed, key=chunk_order)
 
 
 def reciprocal_rank(hits: Sequence[H]) -> list[ScoredHit[H]]:
@@ -126,7 +135,7 @@ def reciprocal_rank(hits: Sequence[H]) -> list[ScoredHit[H]]:
         for rank, hit in enumerate(ranked, start=1):
             points[hit.chunk_id] += 1 / (RECIPROCAL_RANK_OFFSET + rank) / best
     unique = {hit.chunk_id: hit for hit in hits}
-    return sorted((ScoredHit(hit, points[name]) for name, hit in unique.items()), key=_chunk_order)
+    return sorted((ScoredHit(hit, points[name]) for name, hit in unique.items()), key=chunk_order)
 
 
 def group(scored: Iterable[ScoredHit[H]], *, chunks_per_document: int) -> list[DocumentHit[H]]:
@@ -136,7 +145,7 @@ def group(scored: Iterable[ScoredHit[H]], *, chunks_per_document: int) -> list[D
         by_document[hit.hit.document_id].append(hit)
     documents = []
     for document_id, chunks in by_document.items():
-        chunks.sort(key=_chunk_order)
+        chunks.sort(key=chunk_order)
         score = _document_score([chunk.score for chunk in chunks])
         documents.append(DocumentHit(document_id, score, tuple(chunks[:chunks_per_document])))
     return sorted(documents, key=lambda document: (-document.score, document.document_id))
@@ -151,6 +160,7 @@ def _document_score(scores: Sequence[float]) -> float:
     return best + FURTHER_CHUNKS_REWARD * best * (1 - best) * further
 
 
-def _chunk_order(scored: ScoredHit[H]) -> tuple[float, str, int, str]:
+def chunk_order(scored: ScoredHit[H]) -> tuple[float, str, int, str]:
+    """Best first; what scores alike is always in the same order."""
     hit = scored.hit
     return (-scored.score, hit.document_id, hit.ordinal, hit.chunk_id)

@@ -1,6 +1,6 @@
 """What goes into the index and what comes out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class ChunkRow:
     char_start: int
     char_end: int
     heading: str | None
+    title: str | None = None
+    """Of the document: keywords find the chunk by it. Rows that are read have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Hit:
     heading: str | None
     semantic: float | None
     keyword: float | None
+    vector: Vector | None = field(default=None, compare=False, repr=False)
+    """Of the chunk, for hits of a search with a vector."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from s4.engine.vectors.errors import IndexFault, VersionGone, reading
 from s4.engine.vectors.handles import HandlePool
+from s4.engine.vectors.matching import keyword_query
 from s4.engine.vectors.model import ChunkRow, Hit, Vector, parse_chunk_id
 from s4.engine.vectors.schema import (
     HIT_COLUMNS,
@@ -29,11 +30,6 @@ from s4.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-QUERY_WORDS_MAX = 64
-"""Words of a query that keyword search looks up. Each costs a posting list; the rest is for the vector."""
-QUERY_CHARS_MAX = 4096
-"""Bounds the same for texts without spaces."""
 
 
 class TableReader:
@@ -214,19 +210,13 @@ SCORED_MATCHES_MIN = 1000
 """Matches whose score under a filter is exactly that without it. Two columns each: cheap beside the search."""
 
 
-def keyword_text(text: str) -> str:
-    """The part of a query that keyword search looks up, free of characters that UTF-8 cannot carry."""
-    clean = text[:QUERY_CHARS_MAX].encode("utf-8", "replace").decode("utf-8")
-    return " ".join(clean.split()[:QUERY_WORDS_MAX])
-
-
 async def _nearest(
     table: LanceTable, vector: Vector | None, limit: int, where: str | None, *, keyword: float | None
 ) -> list[Hit]:
     if vector is None or not np.any(vector):
         return []  # the zero vector has no direction, hence no neighbours
     query = _near(table, vector, is_exact=where is not None or limit > APPROXIMATE_MAX)
-    found = await _run(query, limit, where, ["_distance"])
+    found = await _run(query, limit, where, ["_distance", "vector"])
     cosines = [_finite(1.0 - distance) for distance in found.column("_distance").to_pylist()]
     return _hits(found, semantic=cosines, keyword=[keyword] * found.num_rows)
 
@@ -248,17 +238,14 @@ async def _distances(query: Any, limit: int) -> Vector:
 async def _matching(
     table: LanceTable, text: str | None, limit: int, where: str | None, vector: Vector | None
 ) -> list[Hit]:
-    from lancedb.query import MatchQuery
-
-    words = keyword_text(text or "")
-    if not words:
+    match = await keyword_query(table, text or "")
+    if match is None:
         return []
-    match: Any = MatchQuery  # a pydantic dataclass, whose defaults the type checker does not see
     extra = ["_score"] if vector is None else ["_score", "vector"]
-    found = await _run(table.query().nearest_to_text(match(words, "text")), limit, where, extra)
+    found = await _run(table.query().nearest_to_text(match), limit, where, extra)
     scores = found.column("_score").to_pylist()
     if where is not None and found.num_rows:
-        wide = await _table_wide_scores(table, match(words, "text"), found.num_rows)
+        wide = await _table_wide_scores(table, match, found.num_rows)
         lowest = min(wide.values(), default=math.inf)
         ids = found.column("chunk_id").to_pylist()
         scores = [wide.get(name, min(score, lowest)) for name, score in zip(ids, scores, strict=True)]
@@ -305,8 +292,12 @@ def _finite(value: float) -> float:
 
 def _hits(found: "pa.Table", *, semantic: Sequence[float | None], keyword: Sequence[float | None]) -> list[Hit]:
     columns = (found.column(name).to_pylist() for name in HIT_COLUMNS)
+    has_vectors = "vector" in found.column_names and found.num_rows
+    vectors = _matrix(found) if has_vectors else [None] * found.num_rows
     hits = []
-    for name, text, page, start, end, heading, near, match in zip(*columns, semantic, keyword, strict=True):
+    for name, text, page, start, end, heading, near, match, vector in zip(
+        *columns, semantic, keyword, vectors, strict=True
+    ):
         document_id, revision, ordinal = parse_chunk_id(name)
-        hits.append(Hit(name, document_id, revision, ordinal, text, page, start, end, heading, near, match))
+        hits.append(Hit(name, document_id, revision, ordinal, text, page, start, end, heading, near, match, vector))
     return hits

@@ -1,5 +1,10 @@
 """The table's shape, its indices, and the conditions that select rows.
 
+A table has one of two forms, for as long as it lives. Those of earlier releases index `text` as LanceDB cuts it; new
+ones have a column `terms`, what `engine.analysis` makes of the passage and its headings, and index that. Readers and
+writers go by the table that they find. The column may not be null, so that a process of an earlier release cannot write
+rows that no keyword finds: its job fails and is done by another.
+
 `chunk_id` is declared the table's primary key: LanceDB then detects two concurrent merges of the same new
 rows, which it otherwise doubles silently. An index on that column would switch the detection off again
 (measured with 0.40), so it has none, and merges scan it.
@@ -10,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from s4.engine.analysis import index_terms
 from s4.engine.vectors.model import ChunkRow
 from s4.kernel.keys import INDEX_TABLE
 
@@ -24,6 +30,9 @@ LanceConnection: TypeAlias = Any
 
 TABLE = INDEX_TABLE
 TEXT_INDEX = "text_idx"
+"""Of tables of earlier releases."""
+TERMS_COLUMN = "terms"
+TERMS_INDEX = "terms_idx"
 DOCUMENT_INDEX = "document_id_idx"
 VECTOR_INDEX = "vector_idx"
 VECTOR_INDEX_ROWS_MIN = 10_000
@@ -39,9 +48,11 @@ ROW_COLUMNS = (*HIT_COLUMNS, "document_id", "revision", "ordinal")
 """Everything but the vector."""
 
 
-def table_schema(dimension: int) -> "pa.Schema":
+def table_schema(dimension: int, *, with_terms: bool = True) -> "pa.Schema":
+    """`with_terms`: false for a table of an earlier release."""
     import pyarrow as pa
 
+    terms = [pa.field(TERMS_COLUMN, pa.utf8(), False)] if with_terms else []
     return pa.schema(
         [
             pa.field("chunk_id", pa.utf8(), False, metadata={"lance-schema:unenforced-primary-key": "true"}),
@@ -54,18 +65,30 @@ def table_schema(dimension: int) -> "pa.Schema":
             pa.field("char_start", pa.int64(), False),
             pa.field("char_end", pa.int64(), False),
             pa.field("heading", pa.utf8(), True),
+            *terms,
         ]
     )
 
 
-def text_index_config() -> "FTS":
-    """English stemming and stop words: nDCG@10 on Cranfield 0.375 (unstemmed 0.362, with stop words 0.367).
+def terms_index_config() -> "FTS":
+    """The terms are cut already; English ones get their stems here, by Snowball's rules, and those of other languages
+    once more, in queries as in rows. With positions, for phrases."""
+    from lancedb.index import FTS
 
-    The ICU tokenizer would also cut Chinese and Japanese into words and scores the same (0.376), but takes
-    nine times as long per text, which a search pays for every row that is not indexed yet, and it loses the
-    tail of dotted names (`a@b.com`, `v1.2.3`). No positions: phrase queries are not offered, and the index
-    is smaller without.
-    """
+    return FTS(
+        with_position=True,
+        base_tokenizer="whitespace",
+        language="English",
+        max_token_length=None,
+        lower_case=False,
+        stem=True,
+        remove_stop_words=False,
+        ascii_folding=False,
+    )
+
+
+def text_index_config() -> "FTS":
+    """Of a table of an earlier release: English stemming and stop words, no positions."""
     from lancedb.index import FTS
 
     return FTS(
@@ -86,7 +109,7 @@ def vector_index_config() -> "IvfRq":
     return IvfRq(distance_type="cosine", num_bits=VECTOR_INDEX_BITS)
 
 
-def to_arrow(rows: Sequence[ChunkRow], dimension: int) -> "pa.Table":
+def to_arrow(rows: Sequence[ChunkRow], dimension: int, *, with_terms: bool = True) -> "pa.Table":
     """Raises `ValueError` for a vector of another dimension or with a value that is not finite."""
     import pyarrow as pa
 
@@ -98,7 +121,9 @@ def to_arrow(rows: Sequence[ChunkRow], dimension: int) -> "pa.Table":
         raise ValueError("a vector holds a value that is not finite")
     columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in ROW_COLUMNS}
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dimension)
-    return pa.table(columns, schema=table_schema(dimension))
+    if with_terms:
+        columns[TERMS_COLUMN] = [index_terms(row.title, row.heading, row.text) for row in rows]
+    return pa.table(columns, schema=table_schema(dimension, with_terms=with_terms))
 
 
 def quoted(value: str) -> str:

@@ -21,6 +21,8 @@ from s4.engine.vectors.model import ChunkRow, OptimizeReport, TableStats
 from s4.engine.vectors.schema import (
     DOCUMENT_INDEX,
     TABLE,
+    TERMS_COLUMN,
+    TERMS_INDEX,
     TEXT_INDEX,
     VECTOR_INDEX,
     VECTOR_INDEX_ROWS_MIN,
@@ -29,6 +31,7 @@ from s4.engine.vectors.schema import (
     exactly,
     older_than,
     table_schema,
+    terms_index_config,
     text_index_config,
     to_arrow,
     vector_index_config,
@@ -64,6 +67,8 @@ class TableWriter:
         self._dimension = dimension
         self._table: LanceTable | None = None
         self._complete = False
+        self._has_terms = True
+        """Of the open table; see `schema`."""
 
     async def apply(
         self, rows: Sequence[ChunkRow], *, removals: Mapping[str, int] | None = None, keep_older: bool = False
@@ -157,7 +162,7 @@ class TableWriter:
 
     async def _merge(self, table: LanceTable, rows: list[ChunkRow]) -> int:
         # Without the index: with it, LanceDB does not notice that another writer inserts the same new ids.
-        data = await asyncio.to_thread(to_arrow, rows, self._dimension)  # 50,000 rows take a good part of a second
+        data = await asyncio.to_thread(to_arrow, rows, self._dimension, with_terms=self._has_terms)  # takes its time
         merge = table.merge_insert("chunk_id").when_not_matched_insert_all().use_index(False)
         return int((await self._repeat(table, lambda: merge.execute(data))).version)
 
@@ -175,7 +180,7 @@ class TableWriter:
     async def _stats(self, table: LanceTable) -> TableStats:
         version = await self._latest(table)
         stats = await table.stats()
-        index = await table.index_stats(TEXT_INDEX)
+        index = await table.index_stats(self._keyword_index)
         return TableStats(
             version=version,
             rows=stats["num_rows"],
@@ -193,8 +198,16 @@ class TableWriter:
                 if is_missing_table(error):
                     return None
                 raise
-            self._table = table
+            await self._keep(table)
         return self._table
+
+    async def _keep(self, table: LanceTable) -> None:
+        self._has_terms = TERMS_COLUMN in (await table.schema()).names
+        self._table = table
+
+    @property
+    def _keyword_index(self) -> str:
+        return TERMS_INDEX if self._has_terms else TEXT_INDEX
 
     async def _open_or_create(self) -> LanceTable:
         table = await self._open()
@@ -205,7 +218,7 @@ class TableWriter:
                 if not (is_table_exists(error) or is_conflict(error)):
                     raise
                 table = await self._connection.open_table(TABLE)
-            self._table = table
+            await self._keep(table)
         if not self._complete:  # also mends what a crash left half made
             await self._check_dimension(table)
             await self._create_missing_indices(table)
@@ -222,8 +235,9 @@ class TableWriter:
         from lancedb.index import BTree
 
         there = {index.name for index in await table.list_indices()}
-        if TEXT_INDEX not in there:
-            await self._create_index(table, TEXT_INDEX, "text", text_index_config())
+        if self._keyword_index not in there:
+            column, config = (TERMS_COLUMN, terms_index_config()) if self._has_terms else ("text", text_index_config())
+            await self._create_index(table, self._keyword_index, column, config)
         if DOCUMENT_INDEX not in there:
             await self._create_index(table, DOCUMENT_INDEX, "document_id", BTree())
 
