@@ -11,6 +11,7 @@ from typing import get_args
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from s4.kernel.backup_settings import BackupSettings
+from s4.kernel.index_settings import IndexSettings
 from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.leaving_settings import LeavingSettings
 from s4.kernel.log_settings import LogFormat, LogSettings
@@ -46,6 +47,7 @@ class Settings(
     TelemetrySettings,
     BackupSettings,
     PriceSettings,
+    IndexSettings,
 ):
     """One value object for a whole process."""
 

@@ -23,19 +23,21 @@ import structlog
 from s4.domains.documents.model import missing
 from s4.domains.documents.queries import filters as document_filters
 from s4.domains.documents.queries import rows, scope
-from s4.domains.indexing import Generation, Suspicions
+from s4.domains.indexing import Generation, Model, Models, Suspicions
+from s4.domains.indexing.queries import held as held_queries
 from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries.tables import TableState
 from s4.domains.search import queries
 from s4.domains.search.answers import answer_of
 from s4.domains.search.model import Answer, Passage, Query, SearchLimits
 from s4.domains.search.queries import Condition, Found
-from s4.engine.embedding.base import Embedder, Vectors
+from s4.domains.tenants import queries as tenant_queries
+from s4.engine.embedding.base import Vectors
 from s4.engine.ranking import Mode
 from s4.engine.vectors import Hit, IndexFault, Sums, TableReader, VectorStore, VersionGone, chunk_id
 from s4.kernel.context import TenantContext
-from s4.kernel.errors import Conflict, InvalidRequest, S4Error, Unavailable
-from s4.kernel.ids import DocumentId, TenantId
+from s4.kernel.errors import Conflict, InvalidRequest, NotFound, S4Error, Unavailable
+from s4.kernel.ids import DocumentId, GenerationId, TenantId
 from s4.kernel.permissions import Permission
 from s4.platform.database import Database
 from s4.platform.telemetry import metrics
@@ -46,6 +48,7 @@ T = TypeVar("T")
 
 NoteFound = Callable[[TenantId, Sequence[str]], None]
 """Is told which documents of a tenant a search answered with."""
+NoteAsked = Callable[[TenantContext, Query], None]
 
 _PREFILTER_IDS_MAX = 2_000  # measured: narrowing by 1,000 ids costs 20 ms at 100k chunks, by 10,000 some 108 ms
 _CANDIDATES_MAX = 6_400  # bound of the widening: then the page may stay short
@@ -66,6 +69,27 @@ class _Truth:
     table: TableState | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Whose table of which generation is read."""
+
+    tenant_id: TenantId
+    model: Model
+
+    @property
+    def generation(self) -> Generation:
+        """Raises `Unavailable` while nobody knows it yet: then nothing can have been indexed with it."""
+        return self.model.generation
+
+
+class _Moved(Exception):
+    """Since the request came its tenant was moved to `generation`, and has released what it was served from."""
+
+    def __init__(self, generation: GenerationId | None) -> None:
+        super().__init__()
+        self.generation = generation
+
+
 class SearchService:
     """Stateless but for the open tables that `vectors` keeps."""
 
@@ -73,25 +97,20 @@ class SearchService:
         self,
         database: Database,
         vectors: VectorStore,
-        embedder: Embedder,
-        generation: Callable[[], Generation],
+        models: Models,
         suspicions: Suspicions,
         note_found: NoteFound,
+        note_asked: NoteAsked,
         limits: SearchLimits,
     ) -> None:
-        """`generation` raises `Unavailable` while nobody knows it yet: then nothing can have been indexed with it."""
         self._database = database
         self._vectors = vectors
-        self._embedder = embedder
-        self._known_generation = generation
+        self._models = models
         self._suspicions = suspicions
         self._note_found = note_found
+        self._note_asked = note_asked
         self._limits = limits
-        self._steady: OrderedDict[TenantId, TableState] = OrderedDict()
-
-    @property
-    def _generation(self) -> Generation:
-        return self._known_generation()
+        self._steady: OrderedDict[_Where, TableState] = OrderedDict()
 
     async def search(self, context: TenantContext, query: Query) -> Answer:
         """Raises `InvalidRequest` for filters that make no sense, `Unavailable` when the index or, in semantic mode,
@@ -99,11 +118,22 @@ class SearchService:
         context.require(Permission.SEARCH)
         started = time.perf_counter()
         conditions = _checked(context, query)  # before a provider is asked, and paid
-        vector, degraded = await self._vector(query)
-        mode = Mode.KEYWORD if degraded else query.mode
-        answer = await self._answer(context, query, mode, vector, conditions, degraded=degraded)
+        answer, degraded = await self._following(context, lambda where: self._search(context, where, query, conditions))
+        self._note_found(context.tenant_id, [result.document.document_id for result in answer.results])
+        self._note_asked(context, query)
         metrics.SEARCHES.labels(query.mode.value, str(degraded).lower()).inc()
         metrics.SEARCH_SECONDS.labels("total").observe(time.perf_counter() - started)
+        return answer
+
+    async def search_in(self, context: TenantContext, query: Query, generation: GenerationId) -> Answer:
+        """As `search`, in a generation that the tenant holds, served from it or not; noted nowhere. Raises `NotFound`
+        for one that it has released."""
+        context.require(Permission.SEARCH)
+        where = _Where(context.tenant_id, self._models.serving(generation))
+        try:
+            answer, _ = await self._search(context, where, query, _checked(context, query))
+        except _Moved:
+            raise NotFound(f"The tenant holds no generation {generation}.") from None
         return answer
 
     async def similar(self, context: TenantContext, document_id: DocumentId, query: Query) -> Answer:
@@ -111,25 +141,65 @@ class SearchService:
         does, `NotFound`, and `Conflict` for a document that is not searchable (yet)."""
         context.require(Permission.SEARCH)
         conditions = _checked(context, query)
+        answer = await self._following(
+            context, lambda where: self._similar(context, where, document_id, query, conditions)
+        )
+        self._note_found(context.tenant_id, [result.document.document_id for result in answer.results])
+        metrics.SEARCHES.labels("similar", "false").inc()
+        return answer
+
+    async def _following(self, context: TenantContext, act: Callable[[_Where], Awaitable[T]]) -> T:
+        """Does it where the tenant is served, wherever it is moved meanwhile."""
+        generation = context.generation
+        for _ in range(_READS_MAX):
+            try:
+                return await act(_Where(context.tenant_id, self._models.serving(generation)))
+            except _Moved as moved:
+                generation = moved.generation
+        raise _replaced()
+
+    async def _require_unmoved(self, where: _Where) -> None:
+        """Nothing was found: raises `_Moved` when that is because the tenant is served from elsewhere by now."""
+        async with self._database.read() as connection:
+            served = await tenant_queries.served_generation(connection, where.tenant_id)
+            held = await held_queries.of(connection, where.tenant_id)
+        if where.generation.id not in held if held else where.model is not self._models.own:
+            raise _Moved(served)
+
+    async def _search(
+        self, context: TenantContext, where: _Where, query: Query, conditions: list[Condition]
+    ) -> tuple[Answer, bool]:
+        vector, degraded = await self._vector(where, query)
+        mode = Mode.KEYWORD if degraded else query.mode
+        return await self._answer(context, where, query, mode, vector, conditions, degraded=degraded), degraded
+
+    async def _similar(
+        self,
+        context: TenantContext,
+        where: _Where,
+        document_id: DocumentId,
+        query: Query,
+        conditions: list[Condition],
+    ) -> Answer:
         for _ in range(_READS_MAX):
             async with self._database.read() as connection:
                 if await rows.get(connection, context, document_id) is None:
                     raise missing()
-                verdict = await queries.judge(connection, context, self._generation.id, {document_id}, None)
+                verdict = await queries.judge(connection, context, where.generation.id, {document_id}, None)
             table, document = _opened(verdict.table), verdict.found.get(document_id)
             if table is None or document is None:
+                await self._require_unmoved(where)
                 raise Conflict("The document is not searchable: see its status.")
-            vector = await self._mean_vector(context.tenant_id, table, document)
+            vector = await self._mean_vector(where, table, document)
             if vector is not None:
                 asked = replace(query, mode=Mode.SEMANTIC)
-                answer = await self._answer(context, asked, Mode.SEMANTIC, vector, conditions, without=document_id)
-                metrics.SEARCHES.labels("similar", "false").inc()
-                return answer
+                return await self._answer(context, where, asked, Mode.SEMANTIC, vector, conditions, without=document_id)
         raise _replaced()
 
     async def _answer(
         self,
         context: TenantContext,
+        where: _Where,
         query: Query,
         mode: Mode,
         vector: Vectors | None,
@@ -139,17 +209,16 @@ class SearchService:
         without: str | None = None,
     ) -> Answer:
         for _ in range(_READS_MAX):
-            truth = await self._true_hits(context, query, mode, vector, conditions, without)
+            truth = await self._true_hits(context, where, query, mode, vector, conditions, without)
+            if truth.table is None:
+                await self._require_unmoved(where)
             answer = answer_of(query, mode, truth.hits, truth.found, degraded=degraded)
-            padded = await self._padded(context.tenant_id, truth.table, query, answer)
+            padded = await self._padded(where, truth.table, query, answer)
             if padded is not None:
-                self._note_found(context.tenant_id, [result.document.document_id for result in padded.results])
                 return padded
         raise _replaced()
 
-    async def _padded(
-        self, tenant_id: TenantId, table: TableState | None, query: Query, answer: Answer
-    ) -> Answer | None:
+    async def _padded(self, where: _Where, table: TableState | None, query: Query, answer: Answer) -> Answer | None:
         """The answer with the neighbours of its passages, of the same version; None when that is no longer there."""
         if not query.padding or table is None:
             return answer
@@ -158,7 +227,7 @@ class SearchService:
             for passage in result.passages:
                 before, after = _around(passage.hit, query.padding)
                 wanted |= {*before, *after}
-        chunks = await self._reading(tenant_id, table, lambda reader: reader.chunks(wanted))
+        chunks = await self._reading(where, table, lambda reader: reader.chunks(wanted))
         if chunks is None:
             return None
         known = {chunk.chunk_id: chunk for chunk in chunks}
@@ -174,24 +243,24 @@ class SearchService:
         results = [replace(each, passages=[padded(passage) for passage in each.passages]) for each in answer.results]
         return replace(answer, results=results)
 
-    async def _mean_vector(self, tenant_id: TenantId, table: TableState, document: Found) -> Vectors | None:
+    async def _mean_vector(self, where: _Where, table: TableState, document: Found) -> Vectors | None:
         """None when this version of the table is no longer there."""
         return await self._reading(
-            tenant_id,
+            where,
             table,
             lambda reader: reader.mean_vector(
                 document.document_id, document.searchable_revision, chunks_max=_CHUNKS_COMPARED_MAX
             ),
         )
 
-    async def _vector(self, query: Query) -> tuple[Vectors | None, bool]:
+    async def _vector(self, where: _Where, query: Query) -> tuple[Vectors | None, bool]:
         """The query's vector, and whether it is missing although the mode wants it."""
         if query.mode is Mode.KEYWORD:
             return None, False
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._limits.query_timeout.total_seconds()):
-                return await self._embedder.embed_query(query.text), False
+                return await where.model.embedder.embed_query(query.text), False
         except (S4Error, TimeoutError) as error:
             log.warning("search.degraded", error=getattr(error, "message", "the provider took too long"))
             if query.mode is Mode.SEMANTIC:
@@ -206,6 +275,7 @@ class SearchService:
     async def _true_hits(
         self,
         context: TenantContext,
+        where: _Where,
         query: Query,
         mode: Mode,
         vector: Vectors | None,
@@ -215,10 +285,10 @@ class SearchService:
         """Hits that the catalog confirms, widened until the page is full or nothing more is to be had; none of the
         document `without`."""
         condition = queries.all_of(conditions)
-        table, narrowed = (self._likely(context.tenant_id) if condition is None else None), None
+        table, narrowed = (self._likely(where) if condition is None else None), None
         is_guessed = table is not None
         if table is None:
-            table, narrowed = await self._prepare(context, condition)
+            table, narrowed = await self._prepare(context, where, condition)
         if table is None or narrowed == []:
             return _Truth([], {}, None)
         wanted = query.offset + query.limit
@@ -226,10 +296,10 @@ class SearchService:
         reads = 0
         while True:
             try:
-                hits = await self._read(context.tenant_id, table, query, mode, vector, candidates, narrowed)
+                hits = await self._read(where, table, query, mode, vector, candidates, narrowed)
             except IndexFault as error:
                 if not is_guessed:
-                    await self._suspicions.tell(context.tenant_id, error)
+                    await self._suspicions.tell(where.tenant_id, where.generation.id, error)
                     raise
                 hits = None  # perhaps the table is another one by now
             is_guessed = False
@@ -239,12 +309,12 @@ class SearchService:
                 verdict = await queries.judge(
                     connection,
                     context,
-                    self._generation.id,
+                    where.generation.id,
                     {hit.document_id for hit in hits or []},
                     condition,
                 )
             metrics.SEARCH_SECONDS.labels("verify").observe(time.perf_counter() - started)
-            self._note(context.tenant_id, table if verdict.table == table else None)
+            self._note(where, table if verdict.table == table else None)
             present = _opened(verdict.table)
             if hits is None and present is None:
                 return _Truth([], {}, None)
@@ -255,7 +325,7 @@ class SearchService:
                     continue
             if hits is None:
                 gone = _replaced()
-                await self._suspicions.tell(context.tenant_id, gone)
+                await self._suspicions.tell(where.tenant_id, where.generation.id, gone)
                 raise gone
             true = [
                 hit
@@ -269,25 +339,25 @@ class SearchService:
                 return _Truth(true, verdict.found, table)
             candidates *= _WIDEN
 
-    def _likely(self, tenant_id: TenantId) -> TableState | None:
+    def _likely(self, where: _Where) -> TableState | None:
         """What the catalog said last, if the search before found it unchanged. Whether it still is, tells the verdict,
         which every search waits for; so nothing is asked that is as good as known."""
-        return self._steady.get(tenant_id)
+        return self._steady.get(where)
 
-    def _note(self, tenant_id: TenantId, table: TableState | None) -> None:
+    def _note(self, where: _Where, table: TableState | None) -> None:
         """`table`: None when it moved; then the next search asks before it reads."""
-        self._steady.pop(tenant_id, None)
+        self._steady.pop(where, None)
         if table is not None:
-            self._steady[tenant_id] = table
+            self._steady[where] = table
             if len(self._steady) > _STEADY_MAX:
                 self._steady.popitem(last=False)
 
     async def _prepare(
-        self, context: TenantContext, condition: Condition | None
+        self, context: TenantContext, where: _Where, condition: Condition | None
     ) -> tuple[TableState | None, list[str] | None]:
         async with self._database.read() as connection:
             try:
-                state = await index_queries.table_state(connection, context.tenant_id, self._generation.id)
+                state = await index_queries.table_state(connection, where.tenant_id, where.generation.id)
             except Unavailable:
                 # Its provider never answered: nothing is indexed with it, but perhaps by an older release.
                 if await index_queries.has_table(connection, context.tenant_id):
@@ -297,13 +367,13 @@ class SearchService:
             narrowed = None
             if table is not None and condition is not None:
                 narrowed = await queries.matching_ids(
-                    connection, context, self._generation.id, condition, at_most=_PREFILTER_IDS_MAX
+                    connection, context, where.generation.id, condition, at_most=_PREFILTER_IDS_MAX
                 )
         return table, narrowed
 
     async def _read(
         self,
-        tenant_id: TenantId,
+        where: _Where,
         table: TableState,
         query: Query,
         mode: Mode,
@@ -313,7 +383,7 @@ class SearchService:
     ) -> list[Hit] | None:
         """The index's proposal; None when this version of the table is no longer there."""
         return await self._reading(
-            tenant_id,
+            where,
             table,
             lambda reader: reader.search(
                 query_text=query.text if mode is not Mode.SEMANTIC else None,
@@ -323,14 +393,12 @@ class SearchService:
             ),
         )
 
-    async def _reading(
-        self, tenant_id: TenantId, table: TableState, read: Callable[[TableReader], Awaitable[T]]
-    ) -> T | None:
+    async def _reading(self, where: _Where, table: TableState, read: Callable[[TableReader], Awaitable[T]]) -> T | None:
         """None when this version of the table is no longer there."""
         started = time.perf_counter()
         try:
-            prefix = self._generation.prefix(tenant_id, table.incarnation)
-            recorded = partial(self._recorded, tenant_id, table)
+            prefix = where.generation.prefix(where.tenant_id, table.incarnation)
+            recorded = partial(self._recorded, where, table)
             reader = await self._vectors.reader(prefix, table.version, recorded=recorded)
             if reader is None:
                 return None
@@ -342,10 +410,10 @@ class SearchService:
         finally:
             metrics.SEARCH_SECONDS.labels("fetch").observe(time.perf_counter() - started)
 
-    async def _recorded(self, tenant_id: TenantId, table: TableState) -> Sums:
+    async def _recorded(self, where: _Where, table: TableState) -> Sums:
         """What the table's files are, if it is still this one."""
         async with self._database.read() as connection:
-            known = await index_queries.table_record(connection, tenant_id, self._generation.id)
+            known = await index_queries.table_record(connection, where.tenant_id, where.generation.id)
         return known.sums if known is not None and known.state.incarnation == table.incarnation else {}
 
 
