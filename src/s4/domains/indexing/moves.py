@@ -173,8 +173,9 @@ class Moves:
         return to
 
     async def release(self, actor: Actor, tenant_id: TenantId, generation: GenerationId) -> None:
-        """Gives up what is kept, or is being built: its rows are gone, its bytes go by a job. A tenant that is left with
-        what the deployment makes by itself is as if it had never been moved. Raises `Conflict` for the served one."""
+        """Gives up what is kept, or is being built: its rows are gone, its bytes go by a job. A tenant that is left
+        with what the deployment makes by itself is as if it had never been moved. Raises `Conflict` for the served
+        one."""
 
         def decide(_: datetime, held: dict[GenerationId, Holding]) -> dict[GenerationId, Holding] | None:
             if generation not in held:
@@ -278,8 +279,8 @@ class Moves:
                 await and_then(connection)
 
         await self._tenants.change(tenant_id, decide_body, noted=noted)
-        log.info("generation.moved", tenant_id=tenant_id, action=action,
-                 roles={generation: each.role.value for generation, each in after.items()})  # fmt: skip
+        served = next((each.generation for each in after.values() if each.role is Role.SERVED), None)
+        log.info("generation.moved", tenant_id=tenant_id, action=action, generation=served)
         return after
 
 
