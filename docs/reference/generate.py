@@ -355,7 +355,7 @@ def _message(call: ast.Call) -> str:
 def _routes() -> Iterator[tuple[str, str, str, str, str]]:
     # Making the routes calls no service, so the application can be described without a catalog or a store.
     services = {part.name: None for part in dataclasses.fields(Core)}
-    core = types.SimpleNamespace(**services | {"settings": Settings()})
+    core = types.SimpleNamespace(**services | {"settings": Settings(), "embedder": None})
     app = create_app(cast(Core, core), ProcessState())
     for route in iter_route_contexts(app.routes):
         original = route.original_route

@@ -39,7 +39,8 @@ FILL = "indexing.fill"
 _FILL_EVERY = timedelta(seconds=10)
 _SEEN_EVERY = uses.USE_LASTS / 5  # two may fail before others doubt it
 _JOBS_WAITING_MAX = 500  # of one generation that is filled: the next come when these are done
-_JOBS_OF_A_BUILD_MAX = 64  # of one tenant: its new documents wait behind them
+BUILD_JOBS_MAX = 64
+"""Of what is built for a tenant: its new documents wait behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +118,17 @@ class Generations:
     async def build(self, tenant_id: TenantId, generation: GenerationId) -> None:
         """Asks for more of what is built for a tenant, if few documents are left to do of those that were asked for."""
 
-        async def ask(connection: Connection) -> None:
+        async with self._database.read() as connection:
             held = (await held_queries.of(connection, tenant_id)).get(generation)
             if held is None or held.is_stopped or held.holding.role is not Role.BUILDING:
                 return
-            waiting = await held_queries.jobs_into(connection, generation, "ready", tenant_id)
-            if waiting < _JOBS_OF_A_BUILD_MAX // 4:
-                limit = _JOBS_OF_A_BUILD_MAX - waiting
-                await ask_for_absent(
-                    connection, self._queue, generation, limit=limit, with_failed=False, tenant_id=tenant_id
+            limit = BUILD_JOBS_MAX - await held_queries.jobs_into(connection, generation, "ready", tenant_id)
+        if limit > BUILD_JOBS_MAX * 3 // 4:
+            await self._database.transact(
+                lambda c: ask_for_absent(
+                    c, self._queue, generation, limit=limit, with_failed=False, tenant_id=tenant_id
                 )
-
-        await self._database.transact(ask)
+            )
 
     async def _built(self, connection: Connection) -> list[tuple[TenantId, GenerationId]]:
         used = await uses.at_work(connection, await self._database.now(connection))

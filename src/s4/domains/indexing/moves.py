@@ -26,7 +26,7 @@ import structlog
 
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.indexing import jobs
-from s4.domains.indexing.generations import ask_for_absent
+from s4.domains.indexing.generations import BUILD_JOBS_MAX, ask_for_absent
 from s4.domains.indexing.model import Models
 from s4.domains.indexing.queries import held as queries
 from s4.domains.indexing.queries import tables, uses
@@ -125,7 +125,9 @@ class Moves:
             return held | {generation: Holding(generation, name, Role.BUILDING, since, budget_tokens)}
 
         async def begun(connection: Connection) -> None:
-            await ask_for_absent(connection, self._queue, generation, limit=1, with_failed=True, tenant_id=tenant_id)
+            await ask_for_absent(
+                connection, self._queue, generation, limit=BUILD_JOBS_MAX, with_failed=True, tenant_id=tenant_id
+            )
 
         held = await self._change(actor, "index.rebuild", tenant_id, decide, and_then=begun)
         return held[generation]
