@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,15 +19,17 @@ from s4.kernel.context import SYSTEM_ACTOR
 from s4.platform.database import Connection
 from tests.acceptance.test_backup import restored, settings_of
 from tests.factories.command_line import document_of, new_tenant, s4
-from tests.factories.deployment import ADMIN_KEY, FAST, Deployment, running
+from tests.factories.deployment import ADMIN_KEY, FAST, running
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.pages import REPOSITORY, executed_blocks, page, run_blocks
 from tests.factories.provider import CountingProvider, counting_provider
+from tests.faults.test_processes import until, worker_of
 
 pytestmark = pytest.mark.processes
 
 MODELS = {"index_models": {"wide": {"dimension": 512}}}
 SOON = timedelta(seconds=5)
+UPLOADS = ["s4 upload samples/documents/travel-policy.docx", "s4 upload samples/documents/employee-handbook.md"]
 
 
 async def moved(house: House) -> tuple[Tenant, int]:
@@ -139,10 +140,8 @@ def test_a_worker_that_is_killed_in_a_build_goes_on_and_pays_for_nothing_twice(
         settings = environment | {"S4_DATA_DIR": str(deployment.data_dir), "S4_ADMIN_API_KEY": ADMIN_KEY}
         rebuild = ("index", "rebuild", "--tenant", tenant_id, "--model", "paid")
         assert s4(*rebuild, "--no-wait", **settings).returncode == 0
-        while len(provider.texts) < 8:
-            assert provider.arrived.wait(60)
-            time.sleep(0.01)  # the provider has no event for the eighth
-        os.kill(_worker_of(deployment), signal.SIGKILL)
+        until(lambda: len(provider.texts) >= 8, "nothing is built")
+        os.kill(worker_of(deployment), signal.SIGKILL)
         assert acme.post("/search", json={"query": "common", "limit": 50}).json()["total_results"] == 30
         (standing,) = document_of(s4(*rebuild, "--json", **settings))
         assert (standing["documents"], standing["documents_lacking"], standing["stopped"]) == (30, 0, False)
@@ -156,18 +155,17 @@ def test_a_worker_that_is_killed_in_a_build_goes_on_and_pays_for_nothing_twice(
         assert provider.texts[asked:] == ["common"], "the new model was asked for the query's vector"
 
 
-def _worker_of(deployment: Deployment) -> int:
-    children = Path(f"/proc/{deployment.pid}/task/{deployment.pid}/children").read_text().split()
-    (worker,) = [child for child in children if b"worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    return int(worker)
-
-
 def test_the_guide_to_changing_models_does_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "samples").symlink_to(REPOSITORY / "samples")
     models = {"S4_INDEX_MODELS": '{"fine": {"chunk_tokens_max": 64, "chunk_overlap_tokens": 8}}'}
     with running(tmp_path / "s4-data", **FAST, **models) as deployment:
         tenant = new_tenant(deployment)
-        run_blocks(["s4 upload samples/documents\n"], tmp_path, deployment.url, tenant)
+        run_blocks(
+            UPLOADS,
+            tmp_path,
+            deployment.url,
+            tenant,
+        )
         environment = FAST | {"S4_DATA_DIR": "s4-data", "S4_URL": deployment.url, "S4_ADMIN_API_KEY": ADMIN_KEY}
         blocks = executed_blocks(page("docs/guide/changing-models.md"), "bash")
         held, built, compared, _, switched, released = run_blocks(blocks, tmp_path, deployment.url, environment)
