@@ -152,11 +152,15 @@ def _refuse_contradictions_about_models(settings: "Settings") -> None:
         provider = model.provider or settings.embedding_provider
         is_another = any((model.provider, model.model, model.base_url, model.dimension, model.api_key))
         if provider is EmbeddingProvider.OPENAI and is_another and model.dimension is None:
-            raise ValueError(f"index_models.{name} needs its dimension: tables are made before the provider answers")
+            raise ValueError(
+                f"S4_INDEX_MODELS: {name} needs its dimension, for tables are made before its provider answers"
+            )
         tokens_max = model.chunk_tokens_max or settings.chunk_tokens_max
         overlap = settings.chunk_overlap_tokens if model.chunk_overlap_tokens is None else model.chunk_overlap_tokens
         if overlap * 2 > tokens_max:
-            raise ValueError(f"index_models.{name}: chunk_overlap_tokens must be at most half of chunk_tokens_max")
+            raise ValueError(
+                f"S4_INDEX_MODELS: chunk_overlap_tokens of {name} must be at most half of chunk_tokens_max"
+            )
 
 
 def _refuse_contradictions_about_the_store(settings: "Settings", scheme: str) -> None:
