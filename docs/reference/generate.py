@@ -264,6 +264,8 @@ def _by_section(owner: Any, names: list[str]) -> Iterator[tuple[str, str]]:
 def _type_name(field: FieldInfo) -> str:
     if any(isinstance(each, Secret) for each in field.metadata):
         return "secret"
+    if typing.get_origin(field.annotation) is dict:
+        return "JSON"
     members = [each for each in typing.get_args(field.annotation) if each is not types.NoneType]
     kind = members[0] if members else field.annotation
     if _is_size(field):
@@ -282,7 +284,7 @@ def _is_size(field: FieldInfo) -> bool:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None:
+    if value is None or value == {}:
         return ""
     if _is_size(field):
         return f"`{human_size(value).replace('.0 ', ' ')}`"
@@ -353,7 +355,7 @@ def _message(call: ast.Call) -> str:
 def _routes() -> Iterator[tuple[str, str, str, str, str]]:
     # Making the routes calls no service, so the application can be described without a catalog or a store.
     services = {part.name: None for part in dataclasses.fields(Core)}
-    core = types.SimpleNamespace(**services | {"settings": Settings()})
+    core = types.SimpleNamespace(**services | {"settings": Settings(), "embedder": None})
     app = create_app(cast(Core, core), ProcessState())
     for route in iter_route_contexts(app.routes):
         original = route.original_route

@@ -71,9 +71,9 @@ def _searches_in_anothers_table() -> None:
     found = SearchService._true_hits
     last: list[Any] = []
 
-    async def mutant(self: SearchService, tenant_id: Any, *arguments: Any) -> Any:
-        last.append(tenant_id)
-        return await found(self, last[0], *arguments)
+    async def mutant(self: SearchService, context: Any, where: Any, *arguments: Any) -> Any:
+        last.append((context, where))
+        return await found(self, *last[0], *arguments)
 
     SearchService._true_hits = mutant  # type: ignore[method-assign]
 

@@ -83,7 +83,7 @@ def operations_router(core: Core, state: ProcessState) -> DomainRouter:
         full = without_room(core.settings)
         dependencies["disk"] = "full" if full else "ok"
         # Without a worker or a provider documents wait, but every request can be served, searches by keywords at least.
-        trouble = core.embedder.trouble
+        trouble = next(filter(None, (embedder.trouble for embedder in core.models.embedders())), None)
         dependencies["embedding"] = "ok" if trouble is None else "degraded"
         if store != "ok" and core.replica is not None and await _check(core.replica.ping) == "ok":
             dependencies["object_store"] = store = (

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from s4.kernel.errors import Forbidden
-from s4.kernel.ids import KeyId, TenantId
+from s4.kernel.ids import GenerationId, KeyId, TenantId
 from s4.kernel.permissions import AdminRole, Permission
 from s4.kernel.plans import PlanLimits
 
@@ -63,6 +63,9 @@ class TenantContext:
     plan: PlanLimits
     origin: Origin = NOWHERE
     restriction: Restriction = UNRESTRICTED
+    generation: GenerationId | None = None
+    """Of the index, that serves it; None: as each process indexes by itself."""
+    logs_queries: bool = False
 
     @property
     def actor(self) -> Actor:

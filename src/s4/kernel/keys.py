@@ -228,11 +228,18 @@ def embeddings(tenant_id: TenantId) -> ObjectPrefix:
     return ObjectPrefix(f"{INDICES}{tenant_id}/embeddings/")
 
 
+def embedding_space(tenant_id: TenantId, space: str) -> ObjectPrefix:
+    """Vectors of one space. Raises `ValueError`."""
+    if not (_SPACE.fullmatch(space) and space.strip(".")):
+        raise ValueError(f"{space!r} names no space of embeddings")
+    return ObjectPrefix(f"{embeddings(tenant_id)}{space}/")
+
+
 def embedding_part(tenant_id: TenantId, space: str, part: str) -> ObjectPrefix:
     """Of one space the groups whose hash begins with `part`, two hexadecimal digits. Raises `ValueError`."""
-    if not (_SPACE.fullmatch(space) and space.strip(".") and re.fullmatch(r"[0-9a-f]{2}", part)):
-        raise ValueError(f"{space!r}, {part!r} name no part of the embeddings")
-    return ObjectPrefix(f"{embeddings(tenant_id)}{space}/{part}/")
+    if not re.fullmatch(r"[0-9a-f]{2}", part):
+        raise ValueError(f"{part!r} names no part of the embeddings")
+    return ObjectPrefix(f"{embedding_space(tenant_id, space)}{part}/")
 
 
 def embedding_group(tenant_id: TenantId, space: str, group_hash: str) -> ObjectKey:

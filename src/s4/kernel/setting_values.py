@@ -132,6 +132,7 @@ def refuse_contradictions(settings: "Settings") -> None:
         raise ValueError("tls_cert and tls_key belong together: set both, or neither to speak plain HTTP")
     if settings.chunk_overlap_tokens * 2 > settings.chunk_tokens_max:
         raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens_max")
+    _refuse_contradictions_about_models(settings)
     if settings.environment is Environment.PRODUCTION:
         key = settings.admin_api_key.get_secret_value() if settings.admin_api_key else ""
         if is_weak(key):
@@ -143,6 +144,22 @@ def refuse_contradictions(settings: "Settings") -> None:
             raise ValueError(
                 "S4_SECRET_KEY is missing: set one of at least 32 random characters, for example from "
                 "`openssl rand -hex 32`, and keep it: what is encrypted under it is lost without it"
+            )
+
+
+def _refuse_contradictions_about_models(settings: "Settings") -> None:
+    for name, model in settings.index_models.items():
+        provider = model.provider or settings.embedding_provider
+        is_another = any((model.provider, model.model, model.base_url, model.dimension, model.api_key))
+        if provider is EmbeddingProvider.OPENAI and is_another and model.dimension is None:
+            raise ValueError(
+                f"S4_INDEX_MODELS: {name} needs its dimension, for tables are made before its provider answers"
+            )
+        tokens_max = model.chunk_tokens_max or settings.chunk_tokens_max
+        overlap = settings.chunk_overlap_tokens if model.chunk_overlap_tokens is None else model.chunk_overlap_tokens
+        if overlap * 2 > tokens_max:
+            raise ValueError(
+                f"S4_INDEX_MODELS: chunk_overlap_tokens of {name} must be at most half of chunk_tokens_max"
             )
 
 

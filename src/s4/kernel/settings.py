@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from s4.kernel.backup_settings import BackupSettings
 from s4.kernel.extraction_settings import ExtractionSettings
+from s4.kernel.index_settings import IndexSettings
 from s4.kernel.keeping_settings import KeepingSettings
 from s4.kernel.leaving_settings import LeavingSettings
 from s4.kernel.log_settings import LogFormat, LogSettings
@@ -48,6 +49,7 @@ class Settings(
     TelemetrySettings,
     BackupSettings,
     PriceSettings,
+    IndexSettings,
 ):
     """One value object for a whole process."""
 

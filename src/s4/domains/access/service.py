@@ -16,7 +16,7 @@ from s4.domains.access.hashes import Hashes
 from s4.domains.access.notes import Notes, Refusal
 from s4.domains.access.throttle import Throttle
 from s4.domains.plans.model import plan_from
-from s4.domains.tenants import TenantStatus
+from s4.domains.tenants import TenantStatus, logs_queries
 from s4.domains.tenants import queries as tenant_queries
 from s4.kernel.clock import SystemClock
 from s4.kernel.context import UNRESTRICTED, AdminContext, Restriction, TenantContext
@@ -86,6 +86,8 @@ class AccessService:
             plan_from(key.plan_id, key.plan_body).limits,
             presented.origin,
             _restriction(key),
+            key.served_generation,
+            logs_queries(key.settings),
         )
 
     async def admin(self, presented: Credentials) -> AdminContext:
@@ -122,7 +124,13 @@ class AccessService:
             row = await tenant_queries.with_plan(connection, TenantId(tenant_id), now)
         if row is None:
             raise NotFound("No such tenant.")
-        return TenantContext(TenantId(tenant_id), None, TENANT_SCOPES, plan_from(row.plan_id, row.plan_body).limits)
+        return TenantContext(
+            TenantId(tenant_id),
+            None,
+            TENANT_SCOPES,
+            plan_from(row.plan_id, row.plan_body).limits,
+            generation=row.served_generation,
+        )
 
     # -- refusing
 

@@ -22,7 +22,9 @@ from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import COMMITS_BEFORE_OPTIMIZE, Publisher
 from s4.domains.indexing.queries import attaching
+from s4.domains.indexing.queries import held as held_queries
 from s4.domains.indexing.queries import tables as queries
+from s4.domains.tenants import queries as tenant_queries
 from s4.engine.vectors import IndexFault, Sums, VectorStore, inspect, manifest_name, versions_in
 from s4.kernel import keys
 from s4.kernel.ids import DocumentId, GenerationId, Incarnation, TenantId
@@ -42,9 +44,11 @@ Pair = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A table that the catalog names. `rows` says how many it holds of each document and revision."""
+    """A table that the catalog names. `serves`: the tenant's searches read it. `rows` says how many it holds of each
+    document and revision."""
 
     generation: GenerationId
+    serves: bool
     rows: Mapping[Pair, int] = field(default_factory=dict)
 
 
@@ -96,8 +100,9 @@ class Attachments:
         self._generation = generation
 
     async def find(self, tenant_id: TenantId, *, newest: bool, writes: bool) -> list[Attached]:
-        """Every generation's table of the tenant that the catalog names, or names from now on. A table that cannot be
-        taken over is left: its documents are indexed anew. Raises `Unavailable` when the store fails.
+        """Every generation's table of the tenant that the catalog names, or names from now on; of a tenant that was
+        moved, of those that it holds. A table that cannot be taken over is left: its documents are indexed anew. Raises
+        `Unavailable` when the store fails.
 
         `newest`: a catalog that does not serve yet follows what was written into the bucket since. Without `writes`
         the bucket is somebody else's copy, and left as it is.
@@ -106,15 +111,23 @@ class Attachments:
         for child in await self._store.list_children(keys.indices(tenant_id)):
             if (parsed := keys.parse_generation(child)) is not None:
                 lying.setdefault(parsed[1], []).append(parsed[2])
+        async with self._database.read() as connection:
+            if moved := await held_queries.of(connection, tenant_id):
+                lying = {generation: each for generation, each in lying.items() if generation in moved}
+            served = await tenant_queries.served_generation(connection, tenant_id) or self._generation.id
         found = [
             await self._attach(tenant_id, generation, lying[generation], newest=newest, writes=writes)
             for generation in sorted(lying)
         ]
-        return [each for each in found if each is not None]
+        return [
+            Attached(generation, generation == served, rows)
+            for generation, rows in zip(sorted(lying), found, strict=True)
+            if rows is not None
+        ]
 
     def holds(self, held: Sequence[Attached], document_id: str, revision: int) -> bool:
-        """Whether this deployment's own generation has these rows."""
-        return any((document_id, revision) in each.rows for each in held if each.generation == self._generation.id)
+        """Whether the tenant's searches find these rows."""
+        return any((document_id, revision) in each.rows for each in held if each.serves)
 
     async def publish(
         self,
@@ -126,9 +139,7 @@ class Attachments:
     ) -> int:
         """Part of the transaction that adopts these documents: makes searchable what `held` has of them. Answers with
         how many need no job. Of the `dead`, those without rows need none either."""
-        own = {
-            pair: rows for each in held if each.generation == self._generation.id for pair, rows in each.rows.items()
-        }
+        own = {pair: rows for each in held if each.serves for pair, rows in each.rows.items()}
         ready = await document_rows.make_ready(
             connection,
             tenant_id,
@@ -162,19 +173,19 @@ class Attachments:
         *,
         newest: bool,
         writes: bool,
-    ) -> Attached | None:
+    ) -> Mapping[Pair, int] | None:
+        """The rows of the table that the catalog names then; None when there is none."""
         async with self._publisher.exclusive(tenant_id, generation) as lease:
             async with self._database.read() as connection:
                 known = await queries.table_state(connection, tenant_id, generation)
             if known is not None and not newest:
-                rows = await self._rows(tenant_id, generation, known.incarnation, known.version)
-                return Attached(generation, rows or {})
+                return await self._rows(tenant_id, generation, known.incarnation, known.version) or {}
             for sound in await self._sound(tenant_id, generation, incarnations):
                 rows = await self._rows(tenant_id, generation, sound.incarnation, sound.version)
                 if rows is None:
                     continue
                 if known is not None and (known.incarnation, known.version) == (sound.incarnation, sound.version):
-                    return Attached(generation, rows)
+                    return rows
                 if writes:
                     await self._leave_out(tenant_id, generation, sound)
 
@@ -196,7 +207,7 @@ class Attachments:
                 failpoint("attach.noted")
                 log.info("index.attached", tenant_id=tenant_id, generation=generation, version=sound.version,
                          incarnation=sound.incarnation, count=len({name for name, _ in rows}))  # fmt: skip
-                return Attached(generation, rows)
+                return rows
         return None
 
     async def _rows(

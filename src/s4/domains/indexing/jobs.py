@@ -18,3 +18,11 @@ def check(tenant_id: str, generation: GenerationId, *, is_suspected: bool) -> Jo
 
 def optimize(tenant_id: str, generation: GenerationId) -> JobRequest:
     return JobRequest(narrowed(OPTIMIZE, generation), tenant_id, "table", {})
+
+
+DISCARD = "indexing.discard"
+"""Remove from the bucket what a tenant has released of its index."""
+
+
+def discard(tenant_id: str, generation: GenerationId) -> JobRequest:
+    return JobRequest(DISCARD, tenant_id, generation, {})

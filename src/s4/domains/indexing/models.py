@@ -45,5 +45,8 @@ generation_uses = sa.Table(
     sa.Column("process", sa.String(40), primary_key=True),
     sa.Column("generation_id", sa.String(40), nullable=False),
     sa.Column("works", sa.Boolean, nullable=False, comment="It indexes; otherwise it only searches."),
+    sa.Column(
+        "by_tenant", sa.Boolean, nullable=False, server_default=sa.false(), comment="Of tenants that were moved only."
+    ),
     sa.Column("seen_at", UtcDateTime, nullable=False, comment="Said again and again, while the process lives."),
 )

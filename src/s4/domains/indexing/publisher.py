@@ -26,10 +26,12 @@ from s4.domains.documents.queries import rows as document_rows
 from s4.domains.events import EventKind, Events
 from s4.domains.indexing import jobs
 from s4.domains.indexing.generation import Generation
+from s4.domains.indexing.queries import held as held_queries
 from s4.domains.indexing.queries import tables as queries
 from s4.domains.indexing.queries import uses
 from s4.domains.indexing.stages import stage
 from s4.domains.indexing.suspicions import Suspicions
+from s4.domains.tenants import Role
 from s4.engine.vectors import ChunkRow, IndexDamaged, IndexFault, Sums, TableWriter, VectorStore, inspect
 from s4.kernel import keys
 from s4.kernel.errors import S4Error, Unavailable
@@ -92,8 +94,18 @@ class _OpenTable:
     is_whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a tenant has of this generation and of others. `others`: which it is to be found in as well, and whether a
+    document is not ready before it is there."""
+
+    is_held: bool
+    is_served: bool
+    others: dict[GenerationId, bool]
+
+
 class Publisher:
-    """One per process."""
+    """One per process and generation."""
 
     def __init__(
         self,
@@ -155,15 +167,15 @@ class Publisher:
             try:
                 yield lease
             except Exception as error:
-                await self._suspect(tenant_id, error)
+                await self._suspect(tenant_id, error, generation)
                 raise
             finally:
                 await self._leases.release(lease)
 
-    async def _suspect(self, tenant_id: TenantId, error: Exception) -> None:
+    async def _suspect(self, tenant_id: TenantId, error: Exception, generation: GenerationId | None = None) -> None:
         """LanceDB has no class for what damaged files do to it."""
         if isinstance(error, IndexFault) or not isinstance(error, S4Error | LeaseLost):
-            await self._suspicions.tell(tenant_id, error)
+            await self._suspicions.tell(tenant_id, generation or self._generation.id, error)
 
     async def _acquire(self, tenant_id: TenantId, generation: GenerationId) -> Lease:
         give_up_at = time.monotonic() + _LEASE_WAIT.total_seconds()
@@ -338,14 +350,17 @@ class Publisher:
         self, connection: Connection, table: "_OpenTable", batch: list[Change], version: int
     ) -> list[Change]:
         """One transaction: table version, searchable revisions, documents' states, jobs. Answers with the changes
-        whose jobs were taken away; their rows are there and ignored."""
+        whose jobs were taken away; their rows are there and ignored. All of them, when the tenant has released this
+        generation meanwhile."""
         tenant_id = table.tenant_id
         await self._leases.verify(connection, table.lease)
         now = await self._database.now(connection)
+        place = await self._place(connection, tenant_id, now)
+        if not place.is_held:
+            return batch
         commits = await self._move(connection, table, version, now)
         if commits >= COMMITS_BEFORE_OPTIMIZE:
             await self._queue.enqueue(connection, jobs.optimize(tenant_id, self._generation.id))
-        others = await self._others(connection, now)
         lost = []
         # In one order everywhere, so that two transactions cannot wait for each other's rows.
         for change in sorted(batch, key=lambda change: change.document_id):
@@ -356,26 +371,35 @@ class Publisher:
                 continue
             if change.removes:
                 await queries.withdraw(connection, tenant_id, change.document_id, up_to_revision=change.revision)
-                await self._remove_elsewhere(connection, change.job, others)
+                await self._remove_elsewhere(connection, change.job, place.others)
             else:
-                await self._make_searchable(connection, change, row, now, others)
+                await self._make_searchable(connection, change, row, now, place)
             await self._queue.finish(connection, change.job)
         if not table.is_whole:
             await queries.note_whole(connection, tenant_id)
         await _meter(connection, tenant_id, now, [change for change in batch if change not in lost])
         return lost
 
-    async def _others(self, connection: Connection, now: datetime) -> dict[GenerationId, bool]:
-        """Generations at work beside this one, and whether they are complete."""
-        used = await uses.at_work(connection, now)
-        return {generation: complete for generation, complete in used.items() if generation != self._generation.id}
+    async def _place(self, connection: Connection, tenant_id: TenantId, now: datetime) -> _Place:
+        if held := await held_queries.kept_still(connection, tenant_id):
+            used = await uses.at_work(connection, now)
+            own = held.pop(self._generation.id, None)
+            others = {
+                generation: each.is_awaited
+                for generation, each in held.items()
+                if each.holding.role is Role.SERVED or (generation in used and not each.is_stopped)
+            }
+            return _Place(own is not None, own is not None and own.holding.role is Role.SERVED, others)
+        others = await uses.at_work_everywhere(connection, now)
+        others.pop(self._generation.id, None)
+        return _Place(True, True, others)
 
     async def remove_elsewhere(self, job: ClaimedJob) -> None:
-        """Asks that a deleted document leave the other generations at work; for who has no rows of it."""
+        """Asks that a deleted document leave the other generations; for who has no rows of it."""
 
         async def ask(connection: Connection) -> None:
-            others = await self._others(connection, await self._database.now(connection))
-            await self._remove_elsewhere(connection, job, others)
+            place = await self._place(connection, TenantId(job.tenant_id), await self._database.now(connection))
+            await self._remove_elsewhere(connection, job, place.others)
 
         await self._database.transact(ask)
 
@@ -405,7 +429,7 @@ class Publisher:
         return awaited
 
     async def _make_searchable(
-        self, connection: Connection, change: Change, row: Any, now: datetime, others: Mapping[GenerationId, bool]
+        self, connection: Connection, change: Change, row: Any, now: datetime, place: _Place
     ) -> None:
         """`row` is the document's, locked."""
         if row is None or row.state != "live" or row.searchable_floor >= change.revision:
@@ -422,8 +446,11 @@ class Publisher:
             )
         if row.content_revision != change.revision:
             return  # replaced meanwhile; the newer content has its own turn
-        if await self._index_elsewhere(connection, change, others) and row.status != DocumentStatus.READY:
+        is_awaited = await self._index_elsewhere(connection, change, place.others)
+        if is_awaited and row.status != DocumentStatus.READY:
             return
+        if row.status == DocumentStatus.READY and not place.is_served:
+            return  # nobody searches here: what is said of the document is as it was
         await document_rows.update(
             connection,
             change.tenant_id,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,18 @@ from s4.domains.documents.queries import rows as document_rows
 from s4.domains.events import EventKind, Events
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.publisher import Change, Publisher
+from s4.domains.indexing.queries import held, uses
 from s4.domains.indexing.queries import tables as queries
-from s4.domains.indexing.queries import uses
 from s4.domains.indexing.stages import stage
 from s4.domains.indexing.vectors_cache import Tokens, VectorsCache
+from s4.domains.tenants import Role
 from s4.engine.chunking import Chunk, chunk, real_title
 from s4.engine.embedding.base import Embedder, Vectors
 from s4.engine.extraction import ExtractedText, ExtractionPool
 from s4.engine.vectors import ChunkRow, chunk_id
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, DocumentRejected, S4Error, Unavailable
-from s4.kernel.ids import DocumentId, TenantId
+from s4.kernel.ids import DocumentId, GenerationId, TenantId
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import ClaimedJob, JobHandler, JobRun, narrowed
@@ -46,6 +48,10 @@ _FETCHES_MAX = 2  # of content whose hash is another: what turned on the way is 
 _PROGRESS_FROM_CHUNKS = 64  # below, a document is done before anybody could look
 
 
+MoreOfABuild = Callable[[TenantId, GenerationId], Awaitable[None]]
+"""Is told that a document of a tenant was done in a generation, which is perhaps being built."""
+
+
 @dataclass(frozen=True, slots=True)
 class IndexingLimits:
     chunk_tokens_max: int
@@ -53,8 +59,12 @@ class IndexingLimits:
     chunks_max: int
 
 
+class _BudgetSpent(Exception):
+    """The document is left out of what is being built."""
+
+
 class IndexingService:
-    """Runs in workers."""
+    """Runs in workers. One per process and generation."""
 
     def __init__(
         self,
@@ -66,6 +76,7 @@ class IndexingService:
         events: Events,
         generation: Generation,
         limits: IndexingLimits,
+        more: MoreOfABuild,
         *,
         scratch_dir: Path,
     ) -> None:
@@ -78,16 +89,25 @@ class IndexingService:
         self._events = events
         self._generation = generation
         self._limits = limits
+        self._more = more
         self._scratch_dir = scratch_dir
         self._long_texts = Turns(1)
 
     def handlers(self) -> dict[str, JobHandler]:
+        """Of jobs for this generation. `Dispatch` has those that name none."""
         return {
-            document_jobs.INDEX: JobHandler(self.index, self.on_failed),
-            narrowed(document_jobs.INDEX, self._generation.id): JobHandler(self.index, self.on_failed),
-            document_jobs.UNINDEX: JobHandler(self.unindex),
+            narrowed(document_jobs.INDEX, self._generation.id): JobHandler(self._index_here, self.on_failed),
             narrowed(document_jobs.UNINDEX, self._generation.id): JobHandler(self.unindex),
         }
+
+    @property
+    def generation_id(self) -> GenerationId:
+        return self._generation.id
+
+    async def _index_here(self, run: JobRun) -> bool:
+        is_finished = await self.index(run)
+        await self._more(TenantId(run.job.tenant_id), self._generation.id)
+        return is_finished
 
     async def index(self, run: JobRun) -> bool:
         """Makes the document's current content searchable."""
@@ -101,6 +121,10 @@ class IndexingService:
         text = await self._text(document)
         chunks = await self._chunks(text)
         tokens = Tokens()
+        try:
+            booked = await self._book(run.job, chunks)
+        except _BudgetSpent:
+            return False
         try:
             vectors = await self._embed(document, chunks, tokens)
             failpoint("index.embedded")
@@ -125,6 +149,9 @@ class IndexingService:
         except Exception:
             await self._meter_paid(tenant_id, tokens)
             raise
+        finally:
+            if booked is not None:
+                await self._settle(tenant_id, tokens.paid - booked)
         log.info("documents.indexed", document_id=document_id, chunks=len(rows))
         return True
 
@@ -133,7 +160,9 @@ class IndexingService:
         and not for a model that is perhaps slow, or never answers."""
 
         async def leave(connection: Connection) -> bool:
-            used = await uses.at_work(connection, await self._database.now(connection))
+            if await held.of(connection, TenantId(run.job.tenant_id)):
+                return False  # it came to where the tenant is served
+            used = await uses.at_work_everywhere(connection, await self._database.now(connection))
             served = [generation for generation, complete in used.items() if complete]
             if not served or self._generation.id in served:
                 return False
@@ -143,6 +172,29 @@ class IndexingService:
             return True
 
         return await self._database.transact(leave)
+
+    async def _book(self, job: ClaimedJob, chunks: list[Chunk]) -> int | None:
+        """Tokens that are about to be paid for a tenant whose index is being built, booked on its budget; None for one
+        whose is not. Raises `_BudgetSpent`, and the build has stopped, when there are not so many left."""
+        tenant_id, generation = TenantId(job.tenant_id), self._generation.id
+        if job.kind == document_jobs.INDEX:
+            return None
+        async with self._database.read() as connection:
+            mine = (await held.of(connection, tenant_id)).get(generation)
+        if mine is None or mine.holding.role is not Role.BUILDING:
+            return None
+        wanted = await self._vectors.unpaid_tokens(tenant_id, [piece.embed_text for piece in chunks])
+        if not await self._database.transact(lambda c: held.spend(c, tenant_id, generation, wanted)):
+            log.warning("generation.budget_spent", tenant_id=tenant_id, generation=generation, tokens=wanted)
+            raise _BudgetSpent
+        return wanted
+
+    async def _settle(self, tenant_id: TenantId, tokens: int) -> None:
+        """What was paid beyond what was booked, or less. A worker that dies leaves what it booked: too much at most."""
+        try:
+            await self._database.transact(lambda c: held.correct(c, tenant_id, self._generation.id, tokens))
+        except Unavailable as error:
+            log.warning("usage.tokens_lost", tenant_id=tenant_id, tokens=tokens, error=error.message)
 
     async def _meter_paid(self, tenant_id: TenantId, tokens: Tokens) -> None:
         """What an attempt paid for that came to nothing: the next one finds the vectors, and pays for the rest."""
@@ -187,7 +239,7 @@ class IndexingService:
         if is_narrow and await queries.awaits_anybody(connection, job.tenant_id, job.subject):
             return  # replaced meanwhile; the newer content has its own turn
         if row.status == DocumentStatus.PROCESSING:
-            counts = not is_narrow or await queries.is_complete(connection, self._generation.id)
+            counts = not is_narrow or await self._is_awaited(connection, TenantId(job.tenant_id))
         else:
             counts = await self._is_lost(connection, row, error)
         if not counts:
@@ -211,6 +263,12 @@ class IndexingService:
             once=f"{job.subject}/{row.content_revision}",
         )
         metrics.DOCUMENTS_INDEXED.labels("failed", code).inc()
+
+    async def _is_awaited(self, connection: Connection, tenant_id: TenantId) -> bool:
+        """Whether no document of the tenant is ready before it is here."""
+        if every := await held.of(connection, tenant_id):
+            return self._generation.id in every and every[self._generation.id].is_awaited
+        return await queries.is_complete(connection, self._generation.id)
 
     async def _is_lost(self, connection: Connection, row: Any, error: S4Error) -> bool:
         """Whether a document is called ready and can never be found again: an index was made anew without it, and no
@@ -284,15 +342,7 @@ class IndexingService:
         is_long = len(text.text) > _LONG_TEXT_CHARS
         async with self._long_texts.place() if is_long else contextlib.nullcontext():
             with stage("chunk"):
-                chunks = await asyncio.to_thread(
-                    chunk,
-                    text,
-                    token_offsets=self._embedder.token_offsets,
-                    tokens_max=min(self._limits.chunk_tokens_max, self._embedder.tokens_max),
-                    overlap_tokens=self._limits.chunk_overlap_tokens,
-                    chunks_max=self._limits.chunks_max,
-                    title=real_title(text.title),
-                )
+                chunks = await asyncio.to_thread(cut, text, self._embedder, self._limits)
         if not chunks:
             raise DocumentRejected("No text was found in this file.", code="empty")
         metrics.CHUNKS.inc(len(chunks))
@@ -307,6 +357,18 @@ class IndexingService:
             )
         with stage("embed"):
             return await self._vectors.embed(document.tenant_id, [piece.embed_text for piece in chunks], tokens)
+
+
+def cut(text: ExtractedText, embedder: Embedder, limits: IndexingLimits) -> list[Chunk]:
+    """The chunks that are embedded. A second of computing at worst. Raises `DocumentRejected` for too many."""
+    return chunk(
+        text,
+        token_offsets=embedder.token_offsets,
+        tokens_max=min(limits.chunk_tokens_max, embedder.tokens_max),
+        overlap_tokens=limits.chunk_overlap_tokens,
+        chunks_max=limits.chunks_max,
+        title=real_title(text.title),
+    )
 
 
 def _rows(document: Document, title: str | None, chunks: list[Chunk], vectors: Vectors) -> list[ChunkRow]:

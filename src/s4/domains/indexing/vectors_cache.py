@@ -84,6 +84,20 @@ class VectorsCache:
             raise min(failures, key=_hope)
         return np.concatenate([rows for rows in made if isinstance(rows, np.ndarray)])
 
+    async def unpaid_tokens(self, tenant_id: TenantId, texts: Sequence[str]) -> int:
+        """How many tokens `embed` would have the embedder asked for: one request to the store per group."""
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def one(group: Group) -> int:
+            async with gate:
+                try:
+                    await self._store.head(keys.embedding_group(tenant_id, self._embedder.space, group.hash))
+                    return 0
+                except ObjectMissing:
+                    return await self._count(list(dict.fromkeys(texts[group.start : group.end])))
+
+        return sum(await asyncio.gather(*map(one, await asyncio.to_thread(groups, texts))))
+
     async def _group(self, tenant_id: TenantId, group: Group, texts: Sequence[str], tokens: Tokens) -> Vectors:
         key = keys.embedding_group(tenant_id, self._embedder.space, group.hash)
         # The same text in two documents at once: the second waits, and finds what the first has stored.

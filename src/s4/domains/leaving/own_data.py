@@ -6,6 +6,7 @@ entries of the audit trail              S4_AUDIT_DAYS                here: the r
 events and deliveries                   S4_WEBHOOKS_RETENTION_DAYS   domains/webhooks
 hours and endpoints of the ledger       S4_USAGE_HOURS_DAYS          domains/usage
 idempotency keys                        S4_IDEMPOTENCY_HOURS         domains/maintenance
+queries that a tenant lets be kept      its own query_log_days       domains/search
 """
 
 from collections.abc import Awaitable, Callable

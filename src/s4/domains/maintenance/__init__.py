@@ -8,6 +8,7 @@ all that is in it.
 from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.model import Deployment
 from s4.domains.maintenance.rebuild import Rebuild
+from s4.domains.maintenance.releases import Releases
 from s4.domains.maintenance.repairs import Repairs
 from s4.domains.maintenance.replication import Replicator
 from s4.domains.maintenance.service import MaintenanceLimits, MaintenanceService
@@ -19,6 +20,7 @@ __all__ = [
     "MaintenanceLimits",
     "MaintenanceService",
     "Rebuild",
+    "Releases",
     "Repairs",
     "Replicator",
     "TermWatch",

@@ -45,6 +45,15 @@ TABLES: Mapping[str, Rebuilt] = {
     "records": _exactly("Plans, administrators, webhooks and notices: heads under system/."),
     "tenants": _exactly("Heads under tenants/."),
     "tenant_keys": _exactly("Hashes stand in the tenant's head; child keys, which live for minutes, are in no head."),
+    "tenant_generations": _exactly(
+        "What a tenant that was moved holds of the index stands in its head.",
+        tokens_spent="Forgotten: what was paid lies in the bucket, and is not paid again.",
+        stopped="Forgotten: the build finds its budget spent, or not, anew.",
+        awaited="Forgotten: a switch that was cut off is asked for again.",
+    ),
+    "logged_queries": _forgotten(
+        "They are for comparing two generations, and in no backup: what people ask is theirs."
+    ),
     "tenant_claims": _exactly(
         "Of tenants that were made with an Idempotency-Key: who repeats the request is told of the tenant.",
         created_at="The tenant's own, some milliseconds later.",

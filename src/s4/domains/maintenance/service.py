@@ -1,5 +1,6 @@
 """The reconcilers. Each answers with a report that says what it mended."""
 
+import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from s4.domains.maintenance.holds import any_stands, grace_of_versions
 from s4.domains.maintenance.inventory import Inventory
 from s4.domains.maintenance.model import SERVING
 from s4.domains.maintenance.rebuild import Rebuild
+from s4.domains.maintenance.releases import Releases
 from s4.domains.maintenance.repairs import Repairs, Table, tables_of
 from s4.domains.maintenance.report import Report
 from s4.domains.tenants import TenantService
@@ -81,6 +83,7 @@ class MaintenanceService:
         documents: DocumentService,
         publisher: Publisher,
         repairs: Repairs,
+        releases: Releases,
         generation: Generation,
         generations: Generations,
         accounts: Accounts,
@@ -98,6 +101,8 @@ class MaintenanceService:
         self._documents = documents
         self._publisher = publisher
         self._repairs = repairs
+        self._all_repairs = [repairs]
+        self._releases = releases
         self._generation = generation
         self._generations = generations
         self._accounts = accounts
@@ -120,6 +125,19 @@ class MaintenanceService:
             }.items()
         } | {
             index_jobs.OPTIMIZE: JobHandler(self.optimize_table),  # an older release names no generation
+            **self._releases.handlers(),
+            **self._table_handlers(),
+        }
+
+    def handlers_beside(self, generation: Generation, publisher: Publisher, repairs: Repairs) -> dict[str, JobHandler]:
+        """Of the tables of another generation, into which this process indexes as well."""
+        self._all_repairs.append(repairs)
+        beside = copy.copy(self)
+        beside._generation, beside._publisher, beside._repairs = generation, publisher, repairs
+        return beside._table_handlers()
+
+    def _table_handlers(self) -> dict[str, JobHandler]:
+        return {
             narrowed(index_jobs.OPTIMIZE, self._generation.id): JobHandler(self.optimize_table),
             narrowed(index_jobs.CHECK, self._generation.id): JobHandler(self._repairs.check),
         }
@@ -321,7 +339,9 @@ class MaintenanceService:
             else:
                 inventory.count(objects)
                 tables |= tables_of(objects)
-        await self._repairs.collect(tables, report)
+        for repairs in self._all_repairs:
+            await repairs.collect(tables, report)
+        report.add("discards_requested", await self._releases.collect(tables))
         await inventory.save(self._database, listed_at=listed_at)
         metrics.STORAGE_DRIFT_BYTES.set(report.drift_bytes)
         return report

@@ -1,8 +1,9 @@
-"""SQL of a search: what the filters select, and which hits are true."""
+"""SQL of a search: what the filters select, which hits are true, and what was asked of whom it is kept."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,9 +12,11 @@ from s4.domains.documents.models import documents
 from s4.domains.documents.queries import scope
 from s4.domains.indexing.models import document_index, index_tables
 from s4.domains.indexing.queries.tables import STATE, TableState, state_of
+from s4.domains.search.models import logged_queries
+from s4.domains.tenants.models import tenants
 from s4.kernel.context import Restriction, TenantContext
 from s4.kernel.ids import GenerationId, TenantId
-from s4.platform.database import Connection
+from s4.platform.database import Connection, adding
 
 Condition = sa.ColumnElement[bool]
 
@@ -144,3 +147,66 @@ async def judge(
                 row.document_id, row.searchable_revision, row.key, row.filename, row.metadata
             )
     return Verdict(table, found)
+
+
+# -- what was asked
+
+
+async def log_asked(connection: Connection, rows: Sequence[tuple[TenantId, str, str, int]], now: datetime) -> None:
+    """`rows`: tenant, hash, text and how often, in the order of the first two."""
+    statement = adding(
+        connection,
+        logged_queries,
+        conflict=["tenant_id", "query_hash"],
+        added=["asked"],
+        replaced=["asked_at"],
+    )
+    values = [
+        {"tenant_id": tenant_id, "query_hash": digest, "text": text, "asked": count, "asked_at": now}
+        for tenant_id, digest, text, count in rows
+    ]
+    await connection.execute(statement, values)
+
+
+async def logged(connection: Connection, tenant_id: TenantId, *, limit: int) -> list[str]:
+    """What was asked most often, and of that what was asked last."""
+    q = logged_queries.c
+    found = await connection.execute(
+        sa.select(q.text)
+        .where(q.tenant_id == tenant_id)
+        .order_by(q.asked.desc(), q.asked_at.desc(), q.query_hash)
+        .limit(limit)
+    )
+    return list(found.scalars())
+
+
+async def tenants_with_log(connection: Connection) -> list[TenantId]:
+    found = await connection.execute(sa.select(logged_queries.c.tenant_id).distinct())
+    return [TenantId(text) for text in found.scalars()]
+
+
+async def settings_of(connection: Connection, tenant_id: TenantId) -> Mapping[str, Any]:
+    """Empty for a tenant that is gone."""
+    found = await connection.execute(
+        sa.select(tenants.c.settings).where(tenants.c.tenant_id == tenant_id, tenants.c.state == "live")
+    )
+    return found.scalar_one_or_none() or {}
+
+
+async def forget_logged(connection: Connection, tenant_id: TenantId, *, before: datetime, keep: int) -> int:
+    """What was asked last before that moment, and what is beyond the newest `keep`."""
+    q = logged_queries.c
+    newest = (
+        sa.select(q.query_hash)
+        .where(q.tenant_id == tenant_id)
+        .order_by(q.asked_at.desc(), q.query_hash)
+        .limit(keep)
+        .subquery()
+    )
+    done = await connection.execute(
+        sa.delete(logged_queries).where(
+            q.tenant_id == tenant_id,
+            sa.or_(q.asked_at < before, q.query_hash.not_in(sa.select(newest.c.query_hash))),
+        )
+    )
+    return done.rowcount

@@ -14,34 +14,35 @@ filled by searching on without these. So a page is full whenever so many documen
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from s4.domains.documents.model import missing
-from s4.domains.documents.queries import filters as document_filters
-from s4.domains.documents.queries import rows, scope
-from s4.domains.indexing import Generation, Suspicions
+from s4.domains.documents.queries import rows
+from s4.domains.indexing import Models, Suspicions
+from s4.domains.indexing.queries import held as held_queries
 from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries.tables import TableState
 from s4.domains.search import queries
 from s4.domains.search.answers import answer_of
+from s4.domains.search.checking import all_checked, checked
 from s4.domains.search.model import Answer, Passage, Query, SearchLimits
 from s4.domains.search.queries import Condition, Found
 from s4.domains.search.query_vectors import QueryVectors
 from s4.domains.search.recall import NEAREST, RecallSampler
+from s4.domains.search.tables import TenantTables, Where, opened, replaced
 from s4.domains.search.widening import Pursuit
-from s4.engine.embedding.base import Embedder, Vectors
+from s4.domains.tenants import queries as tenant_queries
+from s4.engine.embedding.base import Vectors
 from s4.engine.ranking import Mode
-from s4.engine.vectors import Hit, IndexFault, Sums, TableReader, VectorStore, VersionGone, chunk_id
+from s4.engine.vectors import Hit, IndexFault, VectorStore, chunk_id
 from s4.kernel.context import TenantContext
-from s4.kernel.errors import Conflict, InvalidRequest, S4Error, Unavailable
-from s4.kernel.ids import DocumentId, TenantId
+from s4.kernel.errors import Conflict, NotFound, S4Error, Unavailable
+from s4.kernel.ids import DocumentId, GenerationId, TenantId
 from s4.kernel.permissions import Permission
 from s4.platform.database import Database
 from s4.platform.telemetry import metrics
@@ -52,13 +53,10 @@ T = TypeVar("T")
 
 NoteFound = Callable[[TenantId, Sequence[str]], None]
 """Is told which documents of a tenant a search answered with."""
+NoteAsked = Callable[[TenantContext, Query], None]
 
 _PREFILTER_IDS_MAX = 2_000  # measured: narrowing by 1,000 ids costs 20 ms at 100k chunks, by 10,000 some 108 ms
 _READS_MAX = 4  # of a table whose version keeps moving or vanishing
-_REMADE_AGAIN = timedelta(seconds=5)
-_NEIGHBOURS_MAX = 2_000  # chunks in one answer that are there for context only
-_PASSAGES_MAX = 5_000  # in the answers to queries that are asked together: what one alone may ask for
-_STEADY_MAX = 4_096  # tenants whose table is remembered
 _CHUNKS_COMPARED_MAX = 2_048  # of a document to which similar ones are looked for: its vectors are averaged
 
 
@@ -72,6 +70,14 @@ class _Truth:
     is_narrowed: bool = False
 
 
+class _Moved(Exception):
+    """Since the request came its tenant was moved to `generation`, and has released what it was served from."""
+
+    def __init__(self, generation: GenerationId | None) -> None:
+        super().__init__()
+        self.generation = generation
+
+
 class SearchService:
     """Stateless but for what is remembered: open tables, their versions, vectors of queries."""
 
@@ -79,35 +85,29 @@ class SearchService:
         self,
         database: Database,
         vectors: VectorStore,
-        embedder: Embedder,
-        generation: Callable[[], Generation],
+        models: Models,
         suspicions: Suspicions,
         note_found: NoteFound,
+        note_asked: NoteAsked,
         recall: RecallSampler,
         limits: SearchLimits,
     ) -> None:
-        """`generation` raises `Unavailable` while nobody knows it yet: then nothing can have been indexed with it."""
         self._database = database
-        self._vectors = vectors
-        self._embedder = embedder
+        self._models = models
         self._query_vectors = QueryVectors()
-        self._known_generation = generation
         self._suspicions = suspicions
         self._note_found = note_found
+        self._note_asked = note_asked
         self._recall = recall
         self._limits = limits
-        self._steady: OrderedDict[TenantId, TableState] = OrderedDict()
-
-    @property
-    def _generation(self) -> Generation:
-        return self._known_generation()
+        self._tables = TenantTables(database, vectors)
 
     async def search(self, context: TenantContext, query: Query) -> Answer:
         """Raises `InvalidRequest` for filters that make no sense, `Unavailable` when the index or, in semantic mode,
         the embedding provider does not answer, and while the index is made anew: a part of it would pass for all."""
         context.require(Permission.SEARCH)
-        conditions = _checked(context, query)  # before a provider is asked, and paid
-        (answer,) = await self._searched(context, [query], [conditions])
+        conditions = checked(context, query)  # before a provider is asked, and paid
+        (answer,) = await self._asked(context, [query], [conditions])
         return answer
 
     async def search_together(
@@ -116,26 +116,30 @@ class SearchService:
         """An answer for each query, in order. `charge` is told their number once all make sense, and may refuse. Raises
         as `search`; `InvalidRequest` names the query that makes no sense."""
         context.require(Permission.SEARCH)
-        conditions = _all_checked(context, queries)
+        conditions = all_checked(context, queries)
         await charge(len(queries))
-        return await self._searched(context, queries, conditions)
+        return await self._asked(context, queries, conditions)
 
-    async def _searched(
+    async def search_in(self, context: TenantContext, query: Query, generation: GenerationId) -> Answer:
+        """As `search`, in a generation that the tenant holds, served from it or not; noted nowhere. Raises `NotFound`
+        for one that it has released."""
+        context.require(Permission.SEARCH)
+        where = Where(context.tenant_id, self._models.serving(generation))
+        try:
+            (answer,) = await self._searched(context, where, [query], [checked(context, query)])
+        except _Moved:
+            raise NotFound(f"The tenant holds no generation {generation}.") from None
+        return answer
+
+    async def _asked(
         self, context: TenantContext, queries: Sequence[Query], conditions: Sequence[list[Condition]]
     ) -> list[Answer]:
-        started = time.perf_counter()
-        vectors = await self._vectors_of(context.tenant_id, queries)
-        embedding_share = (time.perf_counter() - started) / len(queries)
-        answers: list[Answer] = []
-        for query, vector, of_query in zip(queries, vectors, conditions, strict=True):
-            started = time.perf_counter()
-            degraded = vector is None and query.mode is not Mode.KEYWORD
-            mode = Mode.KEYWORD if degraded else query.mode
-            answer = await self._answer(context, query, mode, vector, of_query, degraded=degraded)
-            metrics.SEARCHES.labels(query.mode.value, str(degraded).lower()).inc()
-            seconds = embedding_share + time.perf_counter() - started
-            metrics.SEARCH_SECONDS.labels("total").observe(seconds)
-            answers.append(replace(answer, seconds=seconds))
+        answers = await self._following(context, lambda where: self._searched(context, where, queries, conditions))
+        for query, answer in zip(queries, answers, strict=True):
+            self._note_found(context.tenant_id, [result.document.document_id for result in answer.results])
+            self._note_asked(context, query)
+            metrics.SEARCHES.labels(query.mode.value, str(answer.degraded).lower()).inc()
+            metrics.SEARCH_SECONDS.labels("total").observe(answer.seconds)
         return answers
 
     async def similar(self, context: TenantContext, document_id: DocumentId, query: Query) -> Answer:
@@ -143,26 +147,59 @@ class SearchService:
         does, `NotFound`, and `Conflict` for a document that is not searchable (yet)."""
         context.require(Permission.SEARCH)
         started = time.perf_counter()
-        conditions = _checked(context, query)
+        conditions = checked(context, query)
+        answer = await self._following(
+            context, lambda where: self._similar(context, where, document_id, query, conditions)
+        )
+        self._note_found(context.tenant_id, [result.document.document_id for result in answer.results])
+        metrics.SEARCHES.labels("similar", "false").inc()
+        return replace(answer, seconds=time.perf_counter() - started)
+
+    async def _following(self, context: TenantContext, act: Callable[[Where], Awaitable[T]]) -> T:
+        """Does it where the tenant is served, wherever it is moved meanwhile."""
+        generation = context.generation
+        for _ in range(_READS_MAX):
+            try:
+                return await act(Where(context.tenant_id, self._models.serving(generation)))
+            except _Moved as moved:
+                generation = moved.generation
+        raise replaced()
+
+    async def _require_unmoved(self, where: Where) -> None:
+        """Nothing was found: raises `_Moved` when that is because the tenant is served from elsewhere by now."""
+        async with self._database.read() as connection:
+            served = await tenant_queries.served_generation(connection, where.tenant_id)
+            held = await held_queries.of(connection, where.tenant_id)
+        if where.generation.id not in held if held else where.model is not self._models.own:
+            raise _Moved(served)
+
+    async def _similar(
+        self,
+        context: TenantContext,
+        where: Where,
+        document_id: DocumentId,
+        query: Query,
+        conditions: list[Condition],
+    ) -> Answer:
         for _ in range(_READS_MAX):
             async with self._database.read() as connection:
                 if await rows.get(connection, context, document_id) is None:
                     raise missing()
-                verdict = await queries.judge(connection, context, self._generation.id, {document_id}, None)
-            table, document = _opened(verdict.table), verdict.found.get(document_id)
+                verdict = await queries.judge(connection, context, where.generation.id, {document_id}, None)
+            table, document = opened(verdict.table), verdict.found.get(document_id)
             if table is None or document is None:
+                await self._require_unmoved(where)
                 raise Conflict("The document is not searchable: see its status.")
-            vector = await self._mean_vector(context.tenant_id, table, document)
+            vector = await self._mean_vector(where, table, document)
             if vector is not None:
                 asked = replace(query, mode=Mode.SEMANTIC)
-                answer = await self._answer(context, asked, Mode.SEMANTIC, vector, conditions, without=document_id)
-                metrics.SEARCHES.labels("similar", "false").inc()
-                return replace(answer, seconds=time.perf_counter() - started)
-        raise _replaced()
+                return await self._answer(context, where, asked, Mode.SEMANTIC, vector, conditions, without=document_id)
+        raise replaced()
 
     async def _answer(
         self,
         context: TenantContext,
+        where: Where,
         query: Query,
         mode: Mode,
         vector: Vectors | None,
@@ -172,19 +209,18 @@ class SearchService:
         without: str | None = None,
     ) -> Answer:
         for _ in range(_READS_MAX):
-            truth = await self._true_hits(context, query, mode, vector, conditions, without)
+            truth = await self._true_hits(context, where, query, mode, vector, conditions, without)
+            if truth.table is None:
+                await self._require_unmoved(where)
             answer = answer_of(query, mode, truth.hits, truth.found, degraded=degraded)
-            padded = await self._padded(context.tenant_id, truth.table, query, answer)
+            padded = await self._padded(where, truth.table, query, answer)
             if padded is not None:
                 if vector is not None and truth.table is not None and not truth.is_narrowed:
-                    self._recall.offer(partial(self._recalled, context.tenant_id, truth.table, vector))
-                self._note_found(context.tenant_id, [result.document.document_id for result in padded.results])
+                    self._recall.offer(partial(self._recalled, where, truth.table, vector))
                 return padded
-        raise _replaced()
+        raise replaced()
 
-    async def _padded(
-        self, tenant_id: TenantId, table: TableState | None, query: Query, answer: Answer
-    ) -> Answer | None:
+    async def _padded(self, where: Where, table: TableState | None, query: Query, answer: Answer) -> Answer | None:
         """The answer with the neighbours of its passages, of the same version; None when that is no longer there."""
         if not query.padding or table is None:
             return answer
@@ -193,7 +229,7 @@ class SearchService:
             for passage in result.passages:
                 before, after = _around(passage.hit, query.padding)
                 wanted |= {*before, *after}
-        chunks = await self._reading(tenant_id, table, lambda reader: reader.chunks(wanted))
+        chunks = await self._tables.read(where, table, lambda reader: reader.chunks(wanted))
         if chunks is None:
             return None
         known = {chunk.chunk_id: chunk for chunk in chunks}
@@ -209,17 +245,32 @@ class SearchService:
         results = [replace(each, passages=[padded(passage) for passage in each.passages]) for each in answer.results]
         return replace(answer, results=results)
 
-    async def _mean_vector(self, tenant_id: TenantId, table: TableState, document: Found) -> Vectors | None:
+    async def _mean_vector(self, where: Where, table: TableState, document: Found) -> Vectors | None:
         """None when this version of the table is no longer there."""
-        return await self._reading(
-            tenant_id,
+        return await self._tables.read(
+            where,
             table,
             lambda reader: reader.mean_vector(
                 document.document_id, document.searchable_revision, chunks_max=_CHUNKS_COMPARED_MAX
             ),
         )
 
-    async def _vectors_of(self, tenant_id: TenantId, queries: Sequence[Query]) -> list[Vectors | None]:
+    async def _searched(
+        self, context: TenantContext, where: Where, queries: Sequence[Query], conditions: Sequence[list[Condition]]
+    ) -> list[Answer]:
+        started = time.perf_counter()
+        vectors = await self._vectors_of(where, queries)
+        embedding_share = (time.perf_counter() - started) / len(queries)
+        answers: list[Answer] = []
+        for query, vector, of_query in zip(queries, vectors, conditions, strict=True):
+            started = time.perf_counter()
+            degraded = vector is None and query.mode is not Mode.KEYWORD
+            mode = Mode.KEYWORD if degraded else query.mode
+            answer = await self._answer(context, where, query, mode, vector, of_query, degraded=degraded)
+            answers.append(replace(answer, seconds=embedding_share + time.perf_counter() - started))
+        return answers
+
+    async def _vectors_of(self, where: Where, queries: Sequence[Query]) -> list[Vectors | None]:
         """Each query's vector; None in keyword mode, and in hybrid mode where it is not to be had."""
         texts = [query.text for query in queries if query.mode is not Mode.KEYWORD]
         if not texts:
@@ -227,7 +278,7 @@ class SearchService:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._limits.query_timeout.total_seconds()):
-                vectors = iter(await self._query_vectors.of(tenant_id, self._embedder, texts))
+                vectors = iter(await self._query_vectors.of(where.tenant_id, where.model.embedder, texts))
         except (S4Error, TimeoutError) as error:
             log.warning("search.degraded", error=getattr(error, "message", "the provider took too long"))
             if any(query.mode is Mode.SEMANTIC for query in queries):
@@ -243,6 +294,7 @@ class SearchService:
     async def _true_hits(
         self,
         context: TenantContext,
+        where: Where,
         query: Query,
         mode: Mode,
         vector: Vectors | None,
@@ -252,10 +304,10 @@ class SearchService:
         """Hits that the catalog confirms, widened until the page is full or nothing more is to be had; none of the
         document `without`."""
         condition = queries.all_of(conditions)
-        table, narrowed = (self._likely(context.tenant_id) if condition is None else None), None
+        table, narrowed = (self._tables.likely(where) if condition is None else None), None
         is_guessed = table is not None
         if table is None:
-            table, narrowed = await self._prepare(context, condition)
+            table, narrowed = await self._prepare(context, where, condition)
         if table is None or narrowed == []:
             return _Truth([], {}, None)
         found: dict[str, Found] = {}
@@ -265,10 +317,10 @@ class SearchService:
         reads = 0
         while True:
             try:
-                hits = await self._read(context.tenant_id, table, query, mode, vector, pursuit)
+                hits = await self._read(where, table, query, mode, vector, pursuit)
             except IndexFault as error:
                 if not is_guessed:
-                    await self._suspicions.tell(context.tenant_id, error)
+                    await self._suspicions.tell(where.tenant_id, where.generation.id, error)
                     raise
                 hits = None  # perhaps the table is another one by now
             is_guessed = False
@@ -278,13 +330,13 @@ class SearchService:
                 verdict = await queries.judge(
                     connection,
                     context,
-                    self._generation.id,
+                    where.generation.id,
                     {hit.document_id for hit in hits or []},
                     condition,
                 )
             metrics.SEARCH_SECONDS.labels("verify").observe(time.perf_counter() - started)
-            self._note(context.tenant_id, table if verdict.table == table else None)
-            present = _opened(verdict.table)
+            self._tables.note(where, table if verdict.table == table else None)
+            present = opened(verdict.table)
             if hits is None and present is None:
                 return _Truth([], {}, None)
             if (hits is None or present != table) and reads < _READS_MAX:
@@ -293,8 +345,8 @@ class SearchService:
                 if hits is None or reads == 1 or _outdated(hits, verdict.found):
                     continue
             if hits is None:
-                gone = _replaced()
-                await self._suspicions.tell(context.tenant_id, gone)
+                gone = replaced()
+                await self._suspicions.tell(where.tenant_id, where.generation.id, gone)
                 raise gone
             true = [
                 hit
@@ -307,44 +359,33 @@ class SearchService:
             if pursuit.ends_with(hits, true):
                 return _Truth(pursuit.kept, found, table, pursuit.is_narrowed)
             if (at_most := pursuit.widen()) is not None and condition is not None:
-                pursuit.narrow(await self._matching(context, condition, at_most=at_most))
-
-    def _likely(self, tenant_id: TenantId) -> TableState | None:
-        """What the catalog said last, if the search before found it unchanged. Whether it still is, tells the verdict,
-        which every search waits for; so nothing is asked that is as good as known."""
-        return self._steady.get(tenant_id)
-
-    def _note(self, tenant_id: TenantId, table: TableState | None) -> None:
-        """`table`: None when it moved; then the next search asks before it reads."""
-        self._steady.pop(tenant_id, None)
-        if table is not None:
-            self._steady[tenant_id] = table
-            if len(self._steady) > _STEADY_MAX:
-                self._steady.popitem(last=False)
+                pursuit.narrow(await self._matching(context, where, condition, at_most=at_most))
 
     async def _prepare(
-        self, context: TenantContext, condition: Condition | None
+        self, context: TenantContext, where: Where, condition: Condition | None
     ) -> tuple[TableState | None, list[str] | None]:
         async with self._database.read() as connection:
             try:
-                state = await index_queries.table_state(connection, context.tenant_id, self._generation.id)
+                state = await index_queries.table_state(connection, where.tenant_id, where.generation.id)
             except Unavailable:
                 # Its provider never answered: nothing is indexed with it, but perhaps by an older release.
                 if await index_queries.has_table(connection, context.tenant_id):
                     raise
                 state = None
-            table = _opened(state)
+            table = opened(state)
         if table is None or condition is None:
             return table, None
-        return table, await self._matching(context, condition, at_most=_PREFILTER_IDS_MAX)
+        return table, await self._matching(context, where, condition, at_most=_PREFILTER_IDS_MAX)
 
-    async def _matching(self, context: TenantContext, condition: Condition, *, at_most: int) -> list[str] | None:
+    async def _matching(
+        self, context: TenantContext, where: Where, condition: Condition, *, at_most: int
+    ) -> list[str] | None:
         async with self._database.read() as connection:
-            return await queries.matching_ids(connection, context, self._generation.id, condition, at_most=at_most)
+            return await queries.matching_ids(connection, context, where.generation.id, condition, at_most=at_most)
 
     async def _read(
         self,
-        tenant_id: TenantId,
+        where: Where,
         table: TableState,
         query: Query,
         mode: Mode,
@@ -352,8 +393,8 @@ class SearchService:
         pursuit: Pursuit,
     ) -> list[Hit] | None:
         """The index's proposal; None when this version of the table is no longer there."""
-        return await self._reading(
-            tenant_id,
+        return await self._tables.read(
+            where,
             table,
             lambda reader: reader.search(
                 query_text=query.text if mode is not Mode.SEMANTIC else None,
@@ -364,42 +405,11 @@ class SearchService:
             ),
         )
 
-    async def _recalled(self, tenant_id: TenantId, table: TableState, vector: Vectors) -> float | None:
-        reader = await self._reader(tenant_id, table)
+    async def _recalled(self, where: Where, table: TableState, vector: Vectors) -> float | None:
+        reader = await self._tables.reader(where, table)
         if reader is None:
             return None
         return await reader.recall(vector, at=NEAREST, candidates=self._limits.candidates)
-
-    async def _reading(
-        self, tenant_id: TenantId, table: TableState, read: Callable[[TableReader], Awaitable[T]]
-    ) -> T | None:
-        """None when this version of the table is no longer there."""
-        started = time.perf_counter()
-        try:
-            reader = await self._reader(tenant_id, table)
-            if reader is None:
-                return None
-            metrics.SEARCH_SECONDS.labels("open").observe(time.perf_counter() - started)
-            started = time.perf_counter()
-            return await read(reader)
-        except VersionGone:
-            return None
-        finally:
-            metrics.SEARCH_SECONDS.labels("fetch").observe(time.perf_counter() - started)
-
-    async def _reader(self, tenant_id: TenantId, table: TableState) -> TableReader | None:
-        prefix = self._generation.prefix(tenant_id, table.incarnation)
-        return await self._vectors.reader(prefix, table.version, recorded=partial(self._recorded, tenant_id, table))
-
-    async def _recorded(self, tenant_id: TenantId, table: TableState) -> Sums:
-        """What the table's files are, if it is still this one."""
-        async with self._database.read() as connection:
-            known = await index_queries.table_record(connection, tenant_id, self._generation.id)
-        return known.sums if known is not None and known.state.incarnation == table.incarnation else {}
-
-
-def _replaced() -> VersionGone:
-    return VersionGone("The index is being replaced; try again.")
 
 
 def _around(hit: Hit, padding: int) -> tuple[list[str], list[str]]:
@@ -411,56 +421,7 @@ def _around(hit: Hit, padding: int) -> tuple[list[str], list[str]]:
     )
 
 
-def _opened(state: TableState | None) -> TableState | None:
-    """The table to search; None when there is nothing in it. Raises `Unavailable` while it is made anew."""
-    if state is not None and not state.is_whole:
-        raise Unavailable("The index is being made anew; try again.", retry_after=_REMADE_AGAIN)
-    return state if state is not None and state.version > 0 else None
-
-
 def _outdated(hits: list[Hit], found: dict[str, Found]) -> bool:
     """Whether a newer revision of a hit's document is searchable by now: it may be in the table, but was not read."""
     newest = {document_id: document.searchable_revision for document_id, document in found.items()}
     return any(newest.get(hit.document_id, 0) > hit.revision for hit in hits)
-
-
-def _checked(context: TenantContext, query: Query) -> list[Condition]:
-    """What every statement of the search asks for: the caller's bounds, which also narrow the search inside the index,
-    and the query's conditions. Raises `InvalidRequest` for a query that is none."""
-    if (neighbours := 2 * query.padding * query.limit * query.chunks_per_document) > _NEIGHBOURS_MAX:
-        raise InvalidRequest(
-            f"2 × padding × limit × chunks_per_document may be at most {_NEIGHBOURS_MAX}, and is {neighbours}."
-        )
-    return [*scope.bounds(context.restriction), *_conditions(query)]
-
-
-def _all_checked(context: TenantContext, queries: Sequence[Query]) -> list[list[Condition]]:
-    """`_checked` for each. Together they may ask for as much as one may, which bounds the answer in memory."""
-    found: list[list[Condition]] = []
-    for number, query in enumerate(queries):
-        try:
-            found.append(_checked(context, query))
-        except InvalidRequest as error:
-            details = error.details | {"query": number}
-            raise InvalidRequest(f"queries[{number}]: {error.message}", details=details) from error
-    passages = sum(query.limit * query.chunks_per_document for query in queries if query.with_passages)
-    neighbours = sum(2 * query.padding * query.limit * query.chunks_per_document for query in queries)
-    if passages > _PASSAGES_MAX or neighbours > _NEIGHBOURS_MAX:
-        raise InvalidRequest(
-            f"limit × chunks_per_document may be at most {_PASSAGES_MAX} over all queries, and is {passages}; "
-            f"2 × padding × that at most {_NEIGHBOURS_MAX}, and is {neighbours}."
-        )
-    return found
-
-
-def _conditions(query: Query) -> list[Condition]:
-    conditions: list[Condition] = []
-    if query.categories is not None:
-        conditions.append(
-            document_filters.compile_filter({"field": "category", "op": "in", "value": list(query.categories)})
-        )
-    if query.document_ids is not None:
-        conditions.append(queries.in_ids(query.document_ids))
-    if query.filters is not None:
-        conditions.append(document_filters.compile_filter(query.filters))
-    return conditions

@@ -5,18 +5,22 @@ of them.
 """
 
 from s4.domains.tenants.chain import TenantChain
-from s4.domains.tenants.lifecycle import PlanChange, TenantLifecycle
-from s4.domains.tenants.model import Keeping, NewTenant, Tenant, TenantStatus
+from s4.domains.tenants.lifecycle import PlanChange, TenantLifecycle, audited
+from s4.domains.tenants.model import Holding, Keeping, NewTenant, Role, Tenant, TenantStatus, logs_queries
 from s4.domains.tenants.service import CreationMemory, TenantService
 
 __all__ = [
     "CreationMemory",
+    "Holding",
     "Keeping",
     "NewTenant",
     "PlanChange",
+    "Role",
     "Tenant",
     "TenantChain",
     "TenantLifecycle",
     "TenantService",
     "TenantStatus",
+    "audited",
+    "logs_queries",
 ]

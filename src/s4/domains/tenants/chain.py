@@ -8,7 +8,7 @@ from s4.domains import usage
 from s4.domains.calls import Month
 from s4.domains.calls import queries as call_queries
 from s4.domains.tenants import queries
-from s4.domains.tenants.model import LIVE, TOMBSTONE
+from s4.domains.tenants.model import LIVE, TOMBSTONE, Role, holdings
 from s4.kernel import keys
 from s4.kernel.clock import parse_moment, parse_rfc3339
 from s4.kernel.ids import TenantId
@@ -59,6 +59,7 @@ class TenantChain:
     async def _set(self, connection: Connection, tenant_id: TenantId, head: Head) -> None:
         body = head.body
         keeping = body.get("keeping") or {}
+        held = list(holdings(body).values())
         values: dict[str, Any] = {
             "tenant_id": tenant_id,
             "revision": head.revision,
@@ -76,6 +77,7 @@ class TenantChain:
             "held": body.get("hold") is not None,
             "retention_days": keeping.get("retention_days"),
             "archive_after_days": keeping.get("archive_after_days"),
+            "served_generation": next((each.generation for each in held if each.role is Role.SERVED), None),
             "body": dict(body),
             "created_at": parse_rfc3339(body["created_at"]),
             "updated_at": head.committed_at,
@@ -86,6 +88,7 @@ class TenantChain:
             await call_queries.reset(connection, tenant_id, Month.of(reset_at))
         is_new = await queries.state(connection, tenant_id) != LIVE
         await queries.put(connection, values)
+        await queries.replace_holdings(connection, tenant_id, held)
         await queries.replace_keys(
             connection,
             tenant_id,
@@ -115,6 +118,8 @@ class TenantChain:
             "state": TOMBSTONE, "status": head.body["status"], "updated_at": head.committed_at, "body": dict(head.body),
             "email": None, "company": None, "external_id": None, "plan_expires_at": None, "then_plan_id": None,
             "delete_after": None, "held": False, "retention_days": None, "archive_after_days": None,
+            "served_generation": None,
         }  # fmt: skip
         await queries.put(connection, values)
+        await queries.replace_holdings(connection, tenant_id, [])
         await queries.replace_keys(connection, tenant_id, [])

@@ -1,4 +1,4 @@
-"""Tables of tenants, of their keys' hashes, and of the Idempotency-Keys that made tenants."""
+"""Tables of tenants, their keys' hashes, what each holds of the index, and Idempotency-Keys that made tenants."""
 
 import sqlalchemy as sa
 
@@ -23,6 +23,7 @@ tenants = sa.Table(
     sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false(), comment="Under a legal hold as a whole."),
     sa.Column("retention_days", sa.Integer, comment="NULL: as the plan says; 0: for ever."),
     sa.Column("archive_after_days", sa.Integer, comment="NULL: as the plan says; 0: never."),
+    sa.Column("served_generation", sa.String(40), comment="NULL: as each process indexes by itself."),
     sa.Column("body", JsonValue, comment="Of the head; NULL of one that a release before 0004 applied."),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
@@ -44,6 +45,27 @@ tenant_keys = sa.Table(
     sa.Column("fields", JsonValue, comment="Bound to documents with these values in these metadata fields."),
     sa.Column("parent", sa.String(32), comment="Of a child key, which is in no head and dies with its parent."),
 )
+
+tenant_generations = sa.Table(
+    "tenant_generations",
+    metadata,
+    sa.Column("tenant_id", sa.String(40), primary_key=True),
+    sa.Column("generation_id", sa.String(40), primary_key=True, index=True),
+    sa.Column("model", sa.String(40), nullable=False, comment="Its name when the tenant was moved."),
+    sa.Column("role", sa.String(16), nullable=False, comment="served, building, kept"),
+    sa.Column("since", UtcDateTime, nullable=False),
+    sa.Column("budget_tokens", sa.BigInteger, comment="That may be paid while it is built; NULL: as many as it takes."),
+    sa.Column("tokens_spent", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("stopped", sa.Boolean, nullable=False, server_default=sa.false(), comment="The budget is spent."),
+    sa.Column(
+        "awaited",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="No document is ready before it is here.",
+    ),
+)
+"""What a tenant holds of the index, as its head says, if it was ever moved; the last three columns no head has."""
 
 tenant_claims = sa.Table(
     "tenant_claims",

@@ -1,4 +1,4 @@
-"""All SQL on tenants, keys and the Idempotency-Keys that made tenants."""
+"""All SQL on tenants, their keys and generations, and the Idempotency-Keys that made tenants."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from s4.domains.tenants.model import Body, Keeping, TenantStatus
-from s4.domains.tenants.models import tenant_claims, tenant_keys, tenants
+from s4.domains.tenants.model import Body, Holding, Keeping, TenantStatus
+from s4.domains.tenants.models import tenant_claims, tenant_generations, tenant_keys, tenants
 from s4.domains.usage.models import usage_balances
 from s4.kernel.clock import rfc3339
 from s4.kernel.errors import Conflict
-from s4.kernel.ids import TenantId
+from s4.kernel.ids import GenerationId, TenantId
 from s4.kernel.keys import Collection
 from s4.kernel.pages import PageRequest
 from s4.platform.chains.records import LIVE, records
@@ -48,6 +48,40 @@ async def replace_keys(connection: Connection, tenant_id: str, keys: list[dict[s
     )
     if keys:
         await connection.execute(sa.insert(tenant_keys), keys)
+
+
+async def replace_holdings(connection: Connection, tenant_id: TenantId, held: Sequence[Holding]) -> None:
+    """The head's list of generations is the whole truth, but for what was spent on them. A build goes on when its
+    budget is another; and after each change nobody waits for any of them but the one that is served."""
+    h = tenant_generations.c
+    mine = h.tenant_id == tenant_id
+    await connection.execute(
+        sa.delete(tenant_generations).where(mine, h.generation_id.not_in([each.generation for each in held]))
+    )
+    for each in sorted(held, key=lambda holding: holding.generation):
+        moved: dict[str, Any] = {
+            "model": each.model,
+            "role": each.role.value,
+            "since": each.since,
+            "budget_tokens": each.budget_tokens,
+            "awaited": False,
+        }
+        same = h.budget_tokens.is_not_distinct_from(each.budget_tokens)
+        await connection.execute(
+            upsert(
+                connection,
+                tenant_generations,
+                {"tenant_id": tenant_id, "generation_id": each.generation} | moved,
+                conflict=["tenant_id", "generation_id"],
+                update=moved | {"stopped": sa.and_(h.stopped, same)},
+            )
+        )
+
+
+async def served_generation(connection: Connection, tenant_id: TenantId) -> GenerationId | None:
+    """None: the tenant is served from what each process indexes into by itself."""
+    found = await connection.execute(sa.select(tenants.c.served_generation).where(tenants.c.tenant_id == tenant_id))
+    return cast("GenerationId | None", found.scalar_one_or_none())
 
 
 async def state(connection: Connection, tenant_id: TenantId) -> str | None:
@@ -171,6 +205,8 @@ _KEY = _with_plan_in_force(
         _PARENT.c.revoked_at.label("parent_revoked_at"),
         tenants.c.status,
         tenants.c.state,
+        tenants.c.served_generation,
+        tenants.c.settings,
     )
     .outerjoin(_PARENT, sa.and_(_PARENT.c.prefix == tenant_keys.c.parent, _PARENT.c.parent.is_(None)))
     .join(tenants, tenants.c.tenant_id == tenant_keys.c.tenant_id),
@@ -187,8 +223,9 @@ async def key(connection: Connection, prefix: str, now: datetime) -> sa.Row[Any]
 
 
 async def with_plan(connection: Connection, tenant_id: TenantId, now: datetime) -> sa.Row[Any] | None:
-    """Status and plan of a live tenant."""
-    wanted = _with_plan_in_force(sa.select(tenants.c.status).select_from(tenants), now)
+    """Status, plan and generation of the index of a live tenant."""
+    selected = sa.select(tenants.c.status, tenants.c.served_generation, tenants.c.settings)
+    wanted = _with_plan_in_force(selected.select_from(tenants), now)
     found = await connection.execute(wanted.where(tenants.c.tenant_id == tenant_id, tenants.c.state == "live"))
     return cast("sa.Row[Any] | None", found.one_or_none())
 

@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 import structlog
 
@@ -21,14 +20,14 @@ from s4.domains.documents.queries import holds as hold_queries
 from s4.domains.documents.reads import Reads
 from s4.domains.documents.uploads import UploadLimits
 from s4.domains.events import Events
-from s4.domains.indexing import Generation, Generations, Suspicions
+from s4.domains.indexing import Generation, Generations, Models, Moves, Suspicions
 from s4.domains.indexing.model_memory import BucketModelMemory
 from s4.domains.leaving import Erasures, ExportService, ImportService
 from s4.domains.maintenance import Deployment, TermWatch
 from s4.domains.maintenance.deployment import is_serving, open_deployment, serving_since
 from s4.domains.maintenance.restoring import refuse_while_restoring
 from s4.domains.plans import PlanService
-from s4.domains.search import RecallSampler, SearchLimits, SearchService
+from s4.domains.search import QueryLog, RecallSampler, SearchLimits, SearchService
 from s4.domains.service_levels import ServiceLevels
 from s4.domains.tenants import CreationMemory, TenantChain, TenantLifecycle, TenantService
 from s4.domains.tenants import queries as tenant_queries
@@ -42,11 +41,10 @@ from s4.entrypoints.bootstrap.parts import (
     RANDOM,
     database_url,
     make_buckets,
-    make_embedder,
     make_erasures,
-    make_generation,
     make_mail_server,
     make_meter,
+    make_models,
     make_prices,
     make_vectors,
     make_verifier,
@@ -81,7 +79,7 @@ class Core:
     terms: TermWatch
     queue: Queue
     chains: Chains
-    embedder: Embedder
+    models: Models
     vectors: VectorStore
     deployment: Deployment
     buckets: Buckets
@@ -109,6 +107,7 @@ class Core:
     recall: RecallSampler
     search: SearchService
     suspicions: Suspicions
+    query_log: QueryLog
     admin_calls: CallRecorder
     audit: AuditService
     notices: NoticeService
@@ -116,14 +115,20 @@ class Core:
     contacts: Contacts
     mailbox: Mailbox
     generations: Generations
+    moves: Moves
     erasures: Erasures
     exports: ExportService
     imports: ImportService
 
     @property
+    def embedder(self) -> Embedder:
+        """Of tenants that were not moved to another model."""
+        return self.models.own.embedder
+
+    @property
     def generation(self) -> Generation:
-        """How this deployment indexes. Raises `Unavailable` until the embedder's dimension is known."""
-        return make_generation(self.settings, self.embedder)
+        """How this deployment indexes them. Raises `Unavailable` until the embedder's dimension is known."""
+        return self.models.own.generation
 
 
 def configure_process(settings: Settings, *, service: str) -> None:
@@ -180,13 +185,14 @@ async def open_core(settings: Settings, *, standby: bool = False, restoring: boo
         terms = TermWatch(store, replica, deployment, every=timedelta(seconds=settings.term_watch_seconds))
         if not standby and replica is not None:  # our own bucket was just asked
             await terms.look()
-        embedder = make_embedder(settings, BucketModelMemory(store))
-        stack.push_async_callback(embedder.aclose)
-        try:
-            await embedder.prepare()
-        except Unavailable as error:
-            # Uploads and keyword searches need no provider; the embedder's watch goes on asking.
-            log.warning("embedding.unavailable_at_start", error=error.message)
+        models = make_models(settings, BucketModelMemory(store))
+        for embedder in models.embedders():
+            stack.push_async_callback(embedder.aclose)
+            try:
+                await embedder.prepare()
+            except Unavailable as error:
+                # Uploads and keyword searches need no provider; the embedder's watch goes on asking.
+                log.warning("embedding.unavailable_at_start", error=error.message)
         events = Events(database, RANDOM)
         meter = make_meter(settings, database, events)
         stack.push_async_callback(meter.aclose)
@@ -195,12 +201,14 @@ async def open_core(settings: Settings, *, standby: bool = False, restoring: boo
         vectors = make_vectors(settings, store)
         stack.push_async_callback(vectors.close)
         await vectors.preload()
-        core = _core(settings, database, (store, replica, terms), deployment, embedder, vectors, events, meter)
+        core = _core(settings, database, (store, replica, terms), deployment, models, vectors, events, meter)
         stack.push_async_callback(core.recall.aclose)
         stack.push_async_callback(core.buckets.aclose)
         stack.push_async_callback(core.calls.aclose)
         stack.push_async_callback(core.reads.note)
         await stack.enter_async_context(in_background(core.reads.keep_noting()))
+        stack.push_async_callback(core.query_log.note)
+        await stack.enter_async_context(in_background(core.query_log.keep_noting()))
         yield core
 
 
@@ -209,15 +217,14 @@ def _core(
     database: Database,
     stores: tuple[ObjectStore, ObjectStore | None, TermWatch],
     deployment: Deployment,
-    embedder: Embedder,
+    models: Models,
     vectors: VectorStore,
     events: Events,
     meter: Meter,
 ) -> Core:
     store, replica, terms = stores
     queue = Queue(database, RANDOM)
-    generation = partial(make_generation, settings, embedder)
-    suspicions = Suspicions(database, queue, generation)
+    suspicions = Suspicions(database, queue)
     chains = Chains(
         database,
         store,
@@ -244,6 +251,7 @@ def _core(
         restore_on_access=settings.archive_restore_on_access,
     )
     reads = Reads(database, every=timedelta(seconds=settings.reads_flush_seconds))
+    query_log = QueryLog(database, tenants, every=timedelta(seconds=settings.reads_flush_seconds))
     access = AccessService(
         database, administrators, admin_api_key=admin_key, failures_per_minute=settings.auth_failures_per_minute
     )
@@ -268,7 +276,7 @@ def _core(
         terms=terms,
         queue=queue,
         chains=chains,
-        embedder=embedder,
+        models=models,
         vectors=vectors,
         deployment=deployment,
         buckets=make_buckets(settings, deployment),
@@ -312,10 +320,10 @@ def _core(
         search=SearchService(
             database,
             vectors,
-            embedder,
-            generation,
+            models,
             suspicions,
             reads.found,
+            query_log.asked,
             recall,
             SearchLimits(
                 candidates=settings.search_candidates,
@@ -323,13 +331,15 @@ def _core(
             ),
         ),
         suspicions=suspicions,
+        query_log=query_log,
         admin_calls=CallRecorder(database, RANDOM),
         audit=AuditService(database, make_verifier(settings, database, store)),
         notices=NoticeService(database, records[Collection.NOTICES], queue, RANDOM),
         board=Board(database, records[Collection.NOTICES]),
         contacts=contacts,
         mailbox=Mailbox(database, queue, contacts, RANDOM, make_mail_server(settings)),
-        generations=Generations(database, queue, generation, process=base32(RANDOM(16))),
+        generations=Generations(database, queue, models, process=base32(RANDOM(16))),
+        moves=Moves(database, queue, tenants, models),
         erasures=erasures,
         exports=ExportService(database, store, vectors, tenants),
         imports=ImportService(database, store, tenants, uploads, access),

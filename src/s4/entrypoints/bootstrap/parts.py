@@ -13,7 +13,7 @@ from s4.domains.audit import Verifier
 from s4.domains.backup import queries as backup_queries
 from s4.domains.documents.metadata import MetadataLimits
 from s4.domains.events import EventKind, Events
-from s4.domains.indexing import Generation
+from s4.domains.indexing import Model, Models
 from s4.domains.leaving import Elsewhere, Erasures, ErasureTimes, Remaining
 from s4.domains.maintenance import Deployment
 from s4.domains.maintenance.guarded import guarded_copy
@@ -27,6 +27,7 @@ from s4.engine.vectors import CopyLimits, TableCopies, VectorStore
 from s4.entrypoints.admissions import Buckets
 from s4.kernel.clock import SystemClock
 from s4.kernel.ids import RandomBytes, TenantId
+from s4.kernel.index_settings import DEFAULT_MODEL
 from s4.kernel.settings import EmbeddingProvider, Environment, Settings
 from s4.platform.chains import Records
 from s4.platform.database import Connection, Database
@@ -90,8 +91,30 @@ def make_verifier(settings: Settings, database: Database, store: ObjectStore) ->
     return Verifier(database, store, every=timedelta(hours=settings.audit_verify_hours))
 
 
-def make_generation(settings: Settings, embedder: Embedder) -> Generation:
-    return Generation(embedder.space, embedder.dimension, settings.chunk_tokens_max, settings.chunk_overlap_tokens)
+def make_models(settings: Settings, memory: ModelMemory | None = None) -> Models:
+    """The deployment's own way of indexing, and those that have names. Models that differ in how they cut share an
+    embedder. `memory`: where a provider's model is remembered."""
+    own = _model(DEFAULT_MODEL, settings, make_embedder(settings, memory))
+    named = []
+    for name, model in settings.index_models.items():
+        said = model.model_dump(exclude_none=True)
+        price = said.pop("price_million_tokens", settings.price_embedding_million_tokens)
+        cut = {each: said.pop(each) for each in ("chunk_tokens_max", "chunk_overlap_tokens") if each in said}
+        changes = cut | {"price_embedding_million_tokens": price}
+        changes |= {f"embedding_{each}": value for each, value in said.items()}
+        other = settings.model_copy(update=changes)
+        named.append(_model(name, other, make_embedder(other, memory) if said else own.embedder))
+    return Models(own, named)
+
+
+def _model(name: str, settings: Settings, embedder: Embedder) -> Model:
+    return Model(
+        name,
+        embedder,
+        settings.chunk_tokens_max,
+        settings.chunk_overlap_tokens,
+        settings.price_embedding_million_tokens,
+    )
 
 
 def make_extraction(settings: Settings) -> ExtractionPool:

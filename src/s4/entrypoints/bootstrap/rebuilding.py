@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from s4.domains.audit import Sealer
-from s4.domains.indexing import Attachments, Publisher
+from s4.domains.indexing import Attachments, Generation, Publisher
 from s4.domains.maintenance import Rebuild
 from s4.domains.usage import RollUps
 from s4.entrypoints.bootstrap.core import Core
@@ -25,7 +25,8 @@ def make_sealer(core: Core) -> Sealer:
     return Sealer(core.database, core.store, RANDOM, every=every)
 
 
-def make_publisher(core: Core, leases: Leases) -> Publisher:
+def make_publisher(core: Core, leases: Leases, generation: Generation | None = None) -> Publisher:
+    """Into `generation`, or the deployment's own."""
     return Publisher(
         core.database,
         core.store,
@@ -33,7 +34,7 @@ def make_publisher(core: Core, leases: Leases) -> Publisher:
         core.queue,
         leases,
         core.events,
-        core.generation,
+        generation or core.generation,
         core.suspicions,
         RANDOM,
     )

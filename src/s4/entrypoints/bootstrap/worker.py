@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from s4.domains.announcements import Teller
 from s4.domains.backup import BackupService
-from s4.domains.indexing import IndexingService
+from s4.domains.indexing import Dispatch, Generation, IndexingService, Model, Publisher
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.leaving import Kept, OwnData
-from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Repairs
+from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Releases, Repairs
 from s4.domains.usage import LedgerKeeper
 from s4.domains.webhooks import DeliveryPump
 from s4.engine.extraction import ExtractionPool
@@ -60,16 +60,29 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     held = Held()
     leases = Leases(core.database, owner=owner, duration=lease, held=held)
     publisher = make_publisher(core, leases)
-    indexing = IndexingService(
-        core.database,
-        core.store,
-        extraction,
-        core.embedder,
-        publisher,
-        core.events,
-        generation,
-        IndexingLimits(settings.chunk_tokens_max, settings.chunk_overlap_tokens, settings.chunks_max),
-        scratch_dir=scratch_dir,
+    others = {model.generation.id: model for model in core.models.others()}
+    publishers = {each: make_publisher(core, leases, model.generation) for each, model in others.items()}
+
+    def make_indexing(model: Model, publisher: Publisher) -> IndexingService:
+        return IndexingService(
+            core.database,
+            core.store,
+            extraction,
+            model.embedder,
+            publisher,
+            core.events,
+            model.generation,
+            IndexingLimits(model.chunk_tokens_max, model.chunk_overlap_tokens, settings.chunks_max),
+            core.generations.build,
+            scratch_dir=scratch_dir,
+        )
+
+    def make_repairs(generation: Generation, publisher: Publisher) -> Repairs:
+        return Repairs(core.database, core.store, core.vectors, core.queue, publisher, generation, RANDOM)
+
+    indexing = make_indexing(core.models.own, publisher)
+    dispatch = Dispatch(
+        core.database, indexing, {each: make_indexing(model, publishers[each]) for each, model in others.items()}
     )
     rollups = make_rollups(core)
     sealer = make_sealer(core)
@@ -84,7 +97,8 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         Departures(core.lifecycle, core.erasures),
         core.documents,
         publisher,
-        Repairs(core.database, core.store, core.vectors, core.queue, publisher, generation, RANDOM),
+        make_repairs(generation, publisher),
+        Releases(core.database, core.store, core.vectors, core.queue, publisher),
         generation,
         core.generations,
         core.accounts,
@@ -122,10 +136,11 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         teller,
         own_data,
         core.retention,
+        core.query_log,
     )
     regular = [job for part in comes_round for job in part.regular_jobs()]
     handlers: dict[str, JobHandler] = (
-        indexing.handlers()
+        dispatch.handlers()
         | maintenance.handlers()
         | core.mailbox.handlers()
         | core.archive.handlers()
@@ -133,6 +148,9 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         | regular_handlers(core.database, regular)
         | (backups.handlers() if backups is not None else {})
     )
+    for each, model in others.items():
+        repairs = make_repairs(model.generation, publishers[each])
+        handlers |= maintenance.handlers_beside(model.generation, publishers[each], repairs)
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings), held=held)
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease, held=held)
     tasks = [*maintenance.regular_tasks(), *regular_tasks(regular)]
@@ -144,7 +162,8 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         async with core.generations.in_use(works=True):
             yield WorkerParts(worker, scheduler, heartbeat, extraction, indexing, pump, maintenance)
     finally:
-        await publisher.aclose()
+        for each_publisher in (publisher, *publishers.values()):
+            await each_publisher.aclose()
         with contextlib.suppress(Unavailable):  # then they expire
             await leases.release_all()
         await outbound.aclose()

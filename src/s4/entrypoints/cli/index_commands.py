@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from s4.entrypoints.cli import move_commands
 from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_note, print_table
 
@@ -28,10 +29,11 @@ Wait = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    index = typer.Typer(help="Look at the generations of the index.", no_args_is_help=True)
+    index = typer.Typer(help="Look at the generations of the index, and move tenants to others.", no_args_is_help=True)
     index.command(epilog=examples("s4 index status --data-dir s4-data", "s4 index status --data-dir s4-data --json"))(
         status
     )
+    move_commands.add_to(index)
     app.add_typer(index, name="index")
 
 

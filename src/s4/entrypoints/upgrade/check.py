@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from s4 import __version__
 from s4.domains.indexing.queries import uses
-from s4.entrypoints.bootstrap import database_url, make_embedder, place_settings
-from s4.entrypoints.bootstrap.parts import make_generation
+from s4.entrypoints.bootstrap import database_url, place_settings
+from s4.entrypoints.bootstrap.parts import make_models
 from s4.entrypoints.configuration import Configuration, unknown_sentence
 from s4.entrypoints.connections import explained
 from s4.entrypoints.doctor.report import Check, Report, failed, ok, unknown, warning
@@ -197,11 +197,11 @@ async def index(settings: Settings) -> Check:
             "Set S4_EMBEDDING_DIMENSION to have it told here.",
             needed=False,
         )
-    embedder = make_embedder(settings)
+    own = make_models(settings).own
     database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)
     try:
-        await embedder.prepare()
-        own = make_generation(settings, embedder).id
+        await own.embedder.prepare()
+        generation = own.generation.id
         if len(migrate.missing(url)) == len(migrate.steps()):
             return ok(name, "Nothing was indexed yet.")
         async with database.read() as connection:
@@ -210,8 +210,8 @@ async def index(settings: Settings) -> Check:
         return unknown(name, error.message, "Mend what is named, then run this again.", needed=False)
     finally:
         await database.aclose()
-        await embedder.aclose()
-    return _compared(name, own, known)
+        await own.embedder.aclose()
+    return _compared(name, generation, known)
 
 
 def _compared(name: str, own: GenerationId, known: dict[GenerationId, int]) -> Check:

@@ -158,7 +158,8 @@ def known_secrets(settings: Settings) -> list[str]:
             found.append(text)
             if "://" in text and (password := urlsplit(text).password):
                 found += [password, unquote(password)]
-    return found
+    keys = (model.api_key for model in settings.index_models.values())
+    return found + [key.get_secret_value() for key in keys if key is not None]
 
 
 def catch_unhandled() -> None:

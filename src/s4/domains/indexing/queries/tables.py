@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.models import documents
 from s4.domains.indexing.models import document_index, generations, index_tables
+from s4.domains.indexing.queries import held
 from s4.engine.vectors import FileSum, Sums
 from s4.kernel.ids import DocumentId, GenerationId, Incarnation, JobId, TenantId
 from s4.platform.database import Connection, upsert
@@ -410,8 +411,9 @@ _READY_AND_ABSENT = sa.and_(
 )
 
 
-async def lacking(connection: Connection, generation: GenerationId) -> int:
-    """How many documents others find and this generation does not: ready ones, and those that are being replaced.
+async def lacking(connection: Connection, generation: GenerationId, tenant_id: TenantId | None = None) -> int:
+    """How many documents (one tenant's, or those of all that were not moved) others find and this generation does not:
+    ready ones, and those that are being replaced.
     What is processed for the first time was promised to nobody yet. Of a document whose replacement failed, the former
     text is served as long as there is a generation that has it."""
     elsewhere = document_index.alias()
@@ -427,7 +429,12 @@ async def lacking(connection: Connection, generation: GenerationId) -> int:
         ),
     )
     counted = await connection.execute(
-        sa.select(sa.func.count()).select_from(_here(generation)).where(sa.or_(_READY_AND_ABSENT, replaced_and_absent))
+        sa.select(sa.func.count())
+        .select_from(_here(generation))
+        .where(
+            sa.or_(_READY_AND_ABSENT, replaced_and_absent),
+            documents.c.tenant_id == tenant_id if tenant_id is not None else sa.not_(held.moved(documents.c.tenant_id)),
+        )
     )
     return int(counted.scalar_one())
 
@@ -449,16 +456,20 @@ async def unindexed(
     limit: int,
     with_failed: bool,
     tenant_id: TenantId | None = None,
+    everywhere: bool = True,
 ) -> list[tuple[TenantId, DocumentId]]:
-    """Ready documents (one tenant's, or all) whose content this generation lacks and that no job is about to index;
-    `with_failed`: those too that have been tried. In the order in which publications lock them."""
+    """Ready documents (one tenant's, or of all who are to be found here) whose content this generation lacks and that
+    no job is about to index; `everywhere`: tenants that were not moved are to be found here. `with_failed`: those too
+    that have been tried. In the order in which publications lock them."""
     known = ("ready", "running") if with_failed else ("ready", "running", "failed")
+    of_moved = held.holds(documents.c.tenant_id, generation)
+    of_others = sa.not_(held.moved(documents.c.tenant_id)) if everywhere else sa.false()
     found = await connection.execute(
         sa.select(documents.c.tenant_id, documents.c.document_id)
         .select_from(_here(generation))
         .where(
             _READY_AND_ABSENT,
-            documents.c.tenant_id == tenant_id if tenant_id is not None else sa.true(),
+            documents.c.tenant_id == tenant_id if tenant_id is not None else sa.or_(of_others, of_moved),
             sa.not_(_job(generation, *known)),
         )
         .order_by(documents.c.tenant_id, documents.c.document_id)
@@ -476,13 +487,3 @@ async def awaits_anybody(connection: Connection, tenant_id: str, document_id: st
         jobs.c.state.in_(("ready", "running")),
     )
     return bool((await connection.execute(sa.select(waits))).scalar_one())
-
-
-async def jobs_into(connection: Connection, generation: GenerationId, state: str) -> int:
-    """How many jobs of this generation are in `state`."""
-    counted = await connection.execute(
-        sa.select(sa.func.count()).where(
-            jobs.c.kind == narrowed(document_jobs.INDEX, generation), jobs.c.state == state
-        )
-    )
-    return int(counted.scalar_one())

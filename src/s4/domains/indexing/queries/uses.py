@@ -12,16 +12,27 @@ USE_LASTS = timedelta(seconds=60)
 """A process that has not been seen for so long uses no generation any more."""
 _REMEMBERED = timedelta(hours=1)
 """So long it may come back: the catalog was away, and nobody could say anything."""
+_EVERYWHERE = sa.not_(generation_uses.c.by_tenant)
+"""Every tenant is indexed here that was not moved elsewhere."""
 
 
-async def use(connection: Connection, process: str, generation: GenerationId, now: datetime, *, works: bool) -> None:
-    """Notes that `process` searches with `generation`, and whether it indexes. One into which nobody indexed meanwhile
-    may lack what came since. That is asked more strictly than by `at_work`: nobody passes over a generation that holds
-    itself for one that is."""
+async def use(
+    connection: Connection,
+    process: str,
+    generation: GenerationId,
+    now: datetime,
+    *,
+    works: bool,
+    by_tenant: bool = False,
+) -> None:
+    """Notes that `process` searches with `generation`, and whether it indexes; `by_tenant`: only for those tenants that
+    were moved to it. One into which nobody indexed meanwhile may lack what came since. That is asked more strictly than
+    by `at_work`: nobody passes over a generation that holds itself for one that is."""
     worked = sa.select(
         sa.exists().where(
             generation_uses.c.generation_id == generation,
             generation_uses.c.works,
+            _EVERYWHERE,
             generation_uses.c.seen_at > now - USE_LASTS / 2,
         )
     )
@@ -39,26 +50,31 @@ async def use(connection: Connection, process: str, generation: GenerationId, no
         upsert(
             connection,
             generation_uses,
-            {"process": process, "generation_id": generation, "works": works, "seen_at": now},
+            {"process": process, "generation_id": generation, "works": works, "by_tenant": by_tenant, "seen_at": now},
             conflict=["process"],
-            update={"generation_id": generation, "works": works, "seen_at": now},
+            update={"generation_id": generation, "works": works, "by_tenant": by_tenant, "seen_at": now},
         )
     )
 
 
-async def leave(connection: Connection, process: str) -> None:
-    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.process == process))
+async def leave(connection: Connection, *processes: str) -> None:
+    await connection.execute(sa.delete(generation_uses).where(generation_uses.c.process.in_(processes)))
 
 
 async def in_use(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
-    """Generations that a living process uses, and whether each is complete. It stays so until this transaction ends:
-    `completed` waits for it."""
-    return await _used(connection, now, sa.true())
+    """Generations that a living process uses for every tenant, and whether each is complete. It stays so until this
+    transaction ends: `completed` waits for it."""
+    return await _used(connection, now, _EVERYWHERE)
 
 
 async def at_work(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
-    """Those of them that have a living worker: what is asked of the others is never done."""
+    """Those that have a living worker, be it for some tenants only: what is asked of the others is never done."""
     return await _used(connection, now, generation_uses.c.works)
+
+
+async def at_work_everywhere(connection: Connection, now: datetime) -> dict[GenerationId, bool]:
+    """Those that have a living worker for every tenant."""
+    return await _used(connection, now, sa.and_(generation_uses.c.works, _EVERYWHERE))
 
 
 async def remembered(connection: Connection, now: datetime) -> dict[GenerationId, bool]:

@@ -9,8 +9,9 @@ from s4.domains.calls.models import call_blocks, call_budgets
 from s4.domains.documents.models import document_fields, documents, idempotency_keys, upload_reservations
 from s4.domains.events.models import events, webhook_deliveries
 from s4.domains.indexing.models import document_index, index_tables
+from s4.domains.search.models import logged_queries
 from s4.domains.service_levels.models import service_level_notices
-from s4.domains.tenants.models import tenant_claims, tenant_keys, tenants
+from s4.domains.tenants.models import tenant_claims, tenant_generations, tenant_keys, tenants
 from s4.domains.usage.models import (
     storage_classes,
     usage_balances,
@@ -33,6 +34,8 @@ GOES_WITH_ITS_TENANT: tuple[sa.Table, ...] = (
     idempotency_keys,
     document_index,
     index_tables,
+    tenant_generations,
+    logged_queries,
     jobs,
     job_turns,
     usage_balances,
