@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -25,7 +26,6 @@ from itertools import count
 from pathlib import Path
 
 import httpx
-import lancedb
 import numpy as np
 import uvloop
 from figures import Durations, print_facts, print_heading, print_table, print_text
@@ -114,34 +114,35 @@ async def compared(folder: Path, program: Path, chunks: int, sizes: Sizes) -> No
     data_dir = folder / "data"
     settings = load_settings(data_dir=data_dir, **SETTINGS)
     migrate_database(settings)
-    async with open_core(settings) as core:
+    async with open_core(settings) as core:  # closed before S4 starts: two would wait for each other's database
         shelf = await fill(core, Writer(SEED), chunks=chunks)
-        corpus = await _corpus(chunks, sizes.queries)
-        table = await _table(core, shelf)
-        prefix = core.generation.prefix(shelf.tenant_id, FIRST_INCARNATION)
-        index = settings.data_dir / "objects" / prefix
-        environment = {f"S4_{name.upper()}": value for name, value in SETTINGS.items()}
-        with (
-            running_server(data_dir, "--no-worker", settings=environment) as server,
-            chroma(program, folder / "chroma") as of_chroma,
-            pgvector() as of_postgres,
-        ):
-            modes = [s4_peer(server, shelf.api_key, mode, index) for mode in (SEMANTIC, HYBRID)]
-            peers = [*modes, of_chroma, of_postgres]
-            ingested = {
-                peers[0].name: _ingested_by_s4(folder / "ingest", environment, sizes.uploads),
-                of_chroma.name: _rate(lambda: fill_chroma(of_chroma, corpus.texts, corpus.vectors), chunks),
-                of_postgres.name: _rate(lambda: fill_pgvector(of_postgres, corpus.texts, corpus.vectors), chunks),
-            }
-            print_text(f"{chunks:,} chunks are everywhere; load {load()}")
-            alone = {SEMANTIC: _nearest_of(table), HYBRID: _both_of(table)}
-            measured = await _in_turn(peers, alone, corpus, sizes)
-            costs = {
-                peer.name: Cost(ingested[peer.name], _recall(peer, corpus), peer.memory_bytes, peer.disk_bytes())
-                for peer in peers
-                if peer.name in ingested
-            }
-            recall_alone = await _recall_alone(alone[SEMANTIC], corpus)
+        place = _place(core, shelf)
+    corpus = await _corpus(chunks, sizes.queries)
+    alone = await _alone_on(place)
+    environment = {f"S4_{name.upper()}": value for name, value in SETTINGS.items()}
+    with (
+        running_server(data_dir, "--no-worker", settings=environment) as server,
+        chroma(program, folder / "chroma") as of_chroma,
+        pgvector() as of_postgres,
+    ):
+        peers = [
+            *(s4_peer(server, shelf.api_key, mode, Path(place.removeprefix("file://"))) for mode in alone),
+            of_chroma,
+            of_postgres,
+        ]
+        ingested = {
+            peers[0].name: _ingested_by_s4(folder / "ingest", environment, sizes.uploads),
+            of_chroma.name: _rate(lambda: fill_chroma(of_chroma, corpus.texts, corpus.vectors), chunks),
+            of_postgres.name: _rate(lambda: fill_pgvector(of_postgres, corpus.texts, corpus.vectors), chunks),
+        }
+        print_text(f"{chunks:,} chunks are everywhere; load {load()}")
+        measured = await _in_turn(peers, alone, corpus, sizes)
+        costs = {
+            peer.name: Cost(ingested[peer.name], _recall(peer, corpus), peer.memory_bytes, peer.disk_bytes())
+            for peer in peers
+            if peer.name in ingested
+        }
+        recall_alone = await _recall_alone(alone[SEMANTIC], corpus)
     _report(chunks, measured, costs, recall_alone)
 
 
@@ -155,11 +156,18 @@ async def _corpus(chunks: int, queries: int) -> Corpus:
     return Corpus(texts, vectors, asked, query_vectors, [{texts[place] for place in row} for row in best])
 
 
-async def _table(core: Core, shelf: Shelf) -> LanceTable:
-    """S4's own, opened beside it."""
+def _place(core: Core, shelf: Shelf) -> str:
+    """Where S4 keeps the tenant's table."""
     uri, _ = core.store.lance_uri() or (str(core.settings.data_dir / "index"), {})
-    prefix = core.generation.prefix(shelf.tenant_id, FIRST_INCARNATION).strip("/")
-    return await (await lancedb.connect_async(f"{uri.rstrip('/')}/{prefix}")).open_table(TABLE)
+    return f"{uri.rstrip('/')}/{core.generation.prefix(shelf.tenant_id, FIRST_INCARNATION).strip('/')}"
+
+
+async def _alone_on(place: str) -> dict[str, InProcess]:
+    """LanceDB's own searches of it, by mode."""
+    import lancedb  # after its log is told to be quiet
+
+    table = await (await lancedb.connect_async(place)).open_table(TABLE)
+    return {SEMANTIC: _nearest_of(table), HYBRID: _both_of(table)}
 
 
 def _nearest_of(table: LanceTable) -> InProcess:
@@ -306,6 +314,7 @@ def main() -> int:
     parser.add_argument("--chunks", type=int, action="append", help="instead of the sizes that it takes by itself")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
+    os.environ.setdefault("LANCEDB_LOG", "off")
     try:
         with tempfile.TemporaryDirectory(prefix="s4-peers-") as folder:
             print_heading("Machine" + (" (quick run: the figures mean little)" if options.quick else ""))
