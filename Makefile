@@ -19,7 +19,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clouds auditing peers demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
-  secrets audit sbom docs docs-reference monitoring eval drill bench bench-peers bench-scale soak lock build package-test clean
+  secrets audit sbom docs docs-reference monitoring eval drill bench bench-peers bench-scale bench-recall bench-churn soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -161,6 +161,13 @@ bench-peers: setup peers  ## S4 beside Chroma, pgvector and LanceDB, on the same
 bench-scale: setup  ## Many machines: a far bucket, replicas, requests of each operation, idle tenants, rolling. Half an hour
 	$(call debian,$(CLUSTER_PACKAGES))
 	$(BIN)/python benchmarks/bench.py scale replicas operations crowd machines rolling
+
+bench-recall: setup  ## Recall of approximate search on 100,000 real passages, embedded once into a cache, and a million synthetic vectors
+	nice -n 10 $(BIN)/python benchmarks/real_text.py
+	$(BIN)/python benchmarks/recall.py
+
+bench-churn: setup  ## Ten thousand uploads and five thousand deletes on one table; fails when space, pieces or memory are not bounded
+	$(BIN)/python benchmarks/churn.py
 
 soak: setup  ## Mixed load for a while; fails when memory, descriptors or threads grow: make soak MINUTES=30
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)

@@ -258,15 +258,13 @@ class Settings(
     search_candidates: int = Field(
         100,
         ge=1,
-        description="Chunks taken from each of the two searches before fusion. More: better recall of "
-        "the fused list, more work.",
+        description="Chunks taken from each of the two searches before fusion. More: better recall, more work.",
     )
     search_recall_share: float = Field(
         0.001,
         ge=0,
         le=1,
-        description="Of searches in tables large enough for an approximate index, the part that is compared with a "
-        "scan after its answer, one at a time, a twentieth of the time at most: `s4_index_recall_ratio`. 0: none.",
+        description="Part of approximate searches that is compared with a scan afterwards: `s4_index_recall_ratio`.",
     )
     index_cache_bytes: Size = Field(
         256 * MIB,

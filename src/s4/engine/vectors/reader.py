@@ -17,7 +17,6 @@ from s4.engine.vectors.matching import keyword_query
 from s4.engine.vectors.model import ChunkRow, Hit, Vector, parse_chunk_id
 from s4.engine.vectors.schema import (
     HIT_COLUMNS,
-    PARTITIONS_SEARCHED,
     ROW_COLUMNS,
     VECTOR_INDEX,
     LanceTable,
@@ -25,6 +24,7 @@ from s4.engine.vectors.schema import (
     exactly,
     named,
     none_of,
+    partitions_searched,
 )
 from s4.kernel.errors import Unavailable
 
@@ -89,8 +89,8 @@ class TableReader:
         async with self._table("recall") as table:
             if VECTOR_INDEX not in {index.name for index in await table.list_indices()}:
                 return None
-            proposed = await _distances(_near(table, vector, is_exact=False), candidates)
-            exact = await _distances(_near(table, vector, is_exact=True), at)
+            proposed = await _distances(await _near(table, vector, is_exact=False), candidates)
+            exact = await _distances(await _near(table, vector, is_exact=True), at)
         if not len(exact):
             return None
         return float(np.count_nonzero(proposed[: len(exact)] <= exact[-1] + DISTANCE_ROUNDING)) / len(exact)
@@ -215,18 +215,18 @@ async def _nearest(
 ) -> list[Hit]:
     if vector is None or not np.any(vector):
         return []  # the zero vector has no direction, hence no neighbours
-    query = _near(table, vector, is_exact=where is not None or limit > APPROXIMATE_MAX)
+    query = await _near(table, vector, is_exact=where is not None or limit > APPROXIMATE_MAX)
     found = await _run(query, limit, where, ["_distance", "vector"])
     cosines = [_finite(1.0 - distance) for distance in found.column("_distance").to_pylist()]
     return _hits(found, semantic=cosines, keyword=[keyword] * found.num_rows)
 
 
-def _near(table: LanceTable, vector: Vector, *, is_exact: bool) -> Any:
+async def _near(table: LanceTable, vector: Vector, *, is_exact: bool) -> Any:
     query = table.query().nearest_to(np.ascontiguousarray(vector, np.float32)).distance_type("cosine")
     if is_exact:
         return query.bypass_vector_index()
     # Of no effect where there is no vector index. Refined: the cosines of what it finds are exact.
-    return query.nprobes(PARTITIONS_SEARCHED).refine_factor(1)
+    return query.nprobes(partitions_searched(await table.count_rows())).refine_factor(1)
 
 
 async def _distances(query: Any, limit: int) -> Vector:

@@ -10,6 +10,7 @@ rows, which it otherwise doubles silently. An index on that column would switch 
 (measured with 0.40), so it has none, and merges scan it.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -39,8 +40,12 @@ VECTOR_INDEX_ROWS_MIN = 10_000
 """Smaller tables are scanned, exactly, in less than 10 ms."""
 VECTOR_INDEX_BITS = 4
 """Of a code, for each dimension."""
-PARTITIONS_SEARCHED = 64
-"""All of them up to half a million rows, for LanceDB makes partitions of some 8,000."""
+PARTITION_ROWS = 8_192
+"""LanceDB makes one partition for so many."""
+PARTITIONS_SEARCHED_MIN = 64
+"""All of them up to half a million rows."""
+PARTITIONS_SEARCHED_PART = 0.75
+"""Of a larger table's: docs/decisions/0054-partitions.md."""
 
 HIT_COLUMNS = ("chunk_id", "text", "page", "char_start", "char_end", "heading")
 """What a search reads of a row. Each column costs: some 0.3 ms for a hundred rows that lie apart."""
@@ -68,6 +73,10 @@ def table_schema(dimension: int, *, with_terms: bool = True) -> "pa.Schema":
             *terms,
         ]
     )
+
+
+def partitions_searched(rows: int) -> int:
+    return max(PARTITIONS_SEARCHED_MIN, math.ceil(PARTITIONS_SEARCHED_PART * rows / PARTITION_ROWS))
 
 
 def terms_index_config() -> "FTS":
