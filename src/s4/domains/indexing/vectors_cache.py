@@ -104,7 +104,8 @@ class VectorsCache:
             kept = await self._kept(key, len(texts))
             if kept is not None:
                 metrics.EMBEDDING_CACHE.labels("hit").inc(len(texts))
-                tokens.cached += await self._count(texts)
+                cached = await self._count(texts)  # added afterwards: other groups add theirs meanwhile
+                tokens.cached += cached
                 return kept
             metrics.EMBEDDING_CACHE.labels("miss").inc(len(texts))
             vectors = await self._ask(key, texts, tokens)
@@ -145,7 +146,8 @@ class VectorsCache:
             if missing:
                 await self._embedder.embed_documents(missing, answered=keep)
         finally:
-            tokens.paid += await self._count(paid)
+            asked = await self._count(paid)
+            tokens.paid += asked
             if answered:
                 self._answered[key] = answered
                 while len(self._answered) > _ANSWERED_GROUPS_MAX:
