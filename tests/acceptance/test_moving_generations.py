@@ -9,6 +9,7 @@ import pytest
 
 from s4.domains.documents.model import DocumentStatus
 from s4.domains.indexing import Standing
+from s4.domains.indexing.queries import held
 from s4.domains.search.service import Query
 from s4.domains.tenants import Role
 from s4.engine.ranking import Mode
@@ -200,6 +201,9 @@ async def test_release_removes_rows_bytes_and_vectors_of_the_old_one_only(house:
         await house.core.moves.release(SYSTEM_ACTOR, acme.context.tenant_id, new)
     assert any("deterministic-words-384" in name for name in await objects(house, acme))
     await house.core.moves.release(SYSTEM_ACTOR, acme.context.tenant_id, old)
+    async with house.core.database.read() as connection:
+        assert await held.contents(connection, acme.context.tenant_id, old) == (0, 0)
+        assert (await held.tables(connection, acme.context.tenant_id)).keys() == {new}
     assert len(await house.found(acme, "common")) == 1, "a request that came before all this"
     await house.work()
     left = await objects(house, acme)

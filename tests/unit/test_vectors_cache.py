@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import numpy as np
 import pytest
 
-from s4.domains.indexing.vectors_cache import VectorsCache
+from s4.domains.indexing.vectors_cache import Tokens, VectorsCache
 from s4.engine.embedding.base import Answered, Vectors, unheard
 from s4.engine.embedding.deterministic import DeterministicEmbedder
 from s4.engine.embedding.groups import GROUP_MAX, groups
@@ -238,3 +238,16 @@ async def test_of_several_errors_the_most_definite_goes_up(
     two_groups = TEXTS[: groups(TEXTS)[1].end]
     with pytest.raises((Unavailable, DocumentRejected), match=kind):
         await VectorsCache(store, provider).embed(ACME, two_groups)
+
+
+async def test_the_tokens_of_groups_that_are_embedded_side_by_side_are_all_counted(store: ObjectStore) -> None:
+    provider = Provider()
+    cache, first, second = VectorsCache(store, provider), Tokens(), Tokens()
+    expected = sum(map(provider.count_tokens, TEXTS))
+    assert await cache.unpaid_tokens(ACME, TEXTS) == expected
+    await cache.embed(ACME, TEXTS, first)
+    assert (first.paid, first.cached) == (expected, 0)
+    assert await cache.unpaid_tokens(ACME, TEXTS) == 0
+    assert await cache.unpaid_tokens(OTHER, TEXTS) == expected
+    await cache.embed(ACME, TEXTS, second)
+    assert (second.paid, second.cached) == (0, expected)

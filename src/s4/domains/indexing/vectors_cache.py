@@ -106,7 +106,8 @@ class VectorsCache:
             kept = await self._kept(key, len(texts))
             if kept is not None:
                 metrics.EMBEDDING_CACHE.labels("hit").inc(len(texts))
-                tokens.cached += await self._count(texts)
+                cached = await self._count(texts)  # added afterwards: other groups add theirs meanwhile
+                tokens.cached += cached
                 return kept
             metrics.EMBEDDING_CACHE.labels("miss").inc(len(texts))
             vectors = await self._ask(tenant_id, key, texts, tokens)
@@ -147,7 +148,8 @@ class VectorsCache:
             if missing:
                 await self._together.embed(tenant_id, missing, keep)
         finally:
-            tokens.paid += await self._count(paid)
+            asked = await self._count(paid)
+            tokens.paid += asked
             if answered:
                 self._answered[key] = answered
                 while len(self._answered) > _ANSWERED_GROUPS_MAX:
