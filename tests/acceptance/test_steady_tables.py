@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from s4.domains.indexing.queries.tables import table_state
+from s4.domains.search.tables import Where
 from s4.entrypoints.bootstrap import RANDOM
 from s4.kernel.ids import new_incarnation
 from s4.platform.telemetry import metrics
@@ -47,7 +48,7 @@ async def test_a_guess_that_cannot_be_read_is_asked_anew(tmp_path: Path) -> None
         shutil.copytree(root / generation.prefix(tenant_id, table.incarnation), damaged)
         for path in (damaged / "chunks.lance" / "data").iterdir():
             path.write_bytes(bytes(path.stat().st_size))
-        house.core.search._note(tenant_id, former)
+        house.core.search._tables.note(Where(tenant_id, house.core.models.own), former)
 
         for _ in range(2):
             assert await house.found(acme, "falcon") == [document.document_id]
