@@ -28,7 +28,7 @@ def run(*command: str | Path, given: str | None = None, **names: str) -> subproc
     return subprocess.run(
         [CLOUDS / program, *arguments],
         env={"PATH": f"{CLOUDS}:/usr/bin:/bin"} | names,
-        input=given, capture_output=True, text=True, timeout=120, check=False,
+        input=given, capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
 
 
