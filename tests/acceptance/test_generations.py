@@ -26,6 +26,8 @@ from s4.platform.jobs import broad
 from s4.platform.jobs.models import jobs
 from tests.factories.house import House, Tenant, open_house
 
+pytestmark = pytest.mark.processes  # two sets of everything, for each test
+
 SMALLER_CHUNKS = {"chunk_tokens_max": 64, "chunk_overlap_tokens": 8}
 
 

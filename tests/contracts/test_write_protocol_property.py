@@ -34,6 +34,8 @@ from tests.factories.catalog import open_catalog, seeded, sqlite_url
 from tests.factories.histories import SETTINGS, doom, dying_at
 from tests.factories.process import MiniProcess, ProcessDied
 
+pytestmark = pytest.mark.processes  # half a minute of a processor
+
 KEYS = ["a", "b"]
 STEPS = ["upload.opened", "upload.streamed", "document.sealed", "document.committed", "document.settled"]
 CRASHES = [None, None, None, *STEPS]
