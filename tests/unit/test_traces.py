@@ -5,6 +5,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +24,9 @@ from s4.platform.http.errors import install_error_handlers
 from s4.platform.http.middleware import HttpLimits, HttpMiddleware
 from s4.platform.telemetry import traces
 from s4.platform.telemetry.otlp import Sender
+from s4.platform.trust import trusting
 from tests.factories.collector import Collector, Seen, collecting
+from tests.factories.tls import Authority, tls_door
 
 CALLER = "0af7651916cd43dd8448eb211c80319c"
 SAMPLED, UNSAMPLED = (f"00-{CALLER}-b7ad6b7169203331-{flags}" for flags in ("01", "00"))
@@ -137,6 +140,18 @@ async def test_probes_and_what_belongs_to_no_request_are_not_traced() -> None:
     assert collector.requests == 0
 
 
+async def test_a_job_that_does_a_hundred_thousand_things_tells_of_the_first_thousand() -> None:
+    with collecting() as collector:
+        async with asked(collector.url):
+            with traces.job("job backup", {}):
+                for _ in range(1500):
+                    with traces.span("store get"):
+                        pass
+
+    assert len(collector.spans) == 1000
+    assert by_name(collector)["job backup"].attributes["s4.truncated"]
+
+
 async def test_a_path_that_no_route_knows_is_no_name() -> None:
     with collecting() as collector, capture_logs():
         async with asked(collector.url) as client:
@@ -199,6 +214,20 @@ async def test_a_collector_that_is_away_disturbs_no_request() -> None:
     (told,) = [line for line in lines if line["event"].startswith("traces.")]
     assert (told["event"], told["log_level"]) == ("traces.unsent", "warning")
     assert told["error"].startswith("ConnectError")
+
+
+@pytest.mark.parametrize(("trusted", "event"), [(True, None), (False, "traces.unsent")])
+async def test_a_collector_is_trusted_by_the_operators_authority_alone(
+    trusted: bool, event: str | None, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    with collecting() as collector, tls_door(authority, collector.url) as address, capture_logs() as lines:
+        with trusting(authority.file if trusted else None):
+            async with asked(f"https://{address}/v1/traces") as client:
+                await client.get("/api/v1/things/well")
+
+    assert [line["event"] for line in lines if line["event"].startswith("traces.")] == ([event] if event else [])
+    assert bool(collector.spans) == trusted
 
 
 def test_an_outage_is_told_once_and_its_end_with_what_was_lost() -> None:

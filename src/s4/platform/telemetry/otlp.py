@@ -40,6 +40,8 @@ _SEND_EVERY_SECONDS = 1.0
 _SEND_SECONDS_MAX = 2.0  # bounds what the end of the process waits for, too
 _PAUSE_SECONDS = 5.0  # a queue that is emptied without asking does not fill up during an outage
 
+_SPANS_MAX = 1000  # of one request or job: a backup reads a hundred thousand objects
+
 _W3C = TraceContextTextMapPropagator()
 _TRACEPARENT = "traceparent"
 
@@ -70,10 +72,12 @@ def open_tracer(endpoint: str, *, share: float, service: str) -> Tracer:
 class _Told(Span):
     """A span of the SDK's; one that is not sampled has a trace id all the same."""
 
-    def __init__(self, inner: trace.Span, *, carries: bool) -> None:
-        """`carries`: whether jobs that are asked for meanwhile go on in its trace."""
+    def __init__(self, inner: trace.Span, root: "_Told | None", *, is_request: bool) -> None:
+        """`root`: of the request or job that it is a part of; None for these themselves."""
         self.inner = inner
-        self.carries = carries
+        self.root = root or self
+        self.is_request = is_request
+        self._left = _SPANS_MAX
 
     @property
     def trace_id(self) -> str:
@@ -87,6 +91,13 @@ class _Told(Span):
 
     def happened(self, event: str, attributes: Attributes | None = None) -> None:
         self.inner.add_event(event, attributes)
+
+    def takes_another(self) -> bool:
+        """Whether a root may have a further part."""
+        self._left -= 1
+        if self._left == 0:
+            self.inner.set_attribute("s4.truncated", True)
+        return self._left > 0
 
     def failed(self, kind: str) -> None:
         self.inner.set_attribute("error.type", kind)
@@ -103,27 +114,29 @@ class _Tracer:
         self._tracer = provider.get_tracer("s4", __version__)
 
     def request(self, method: str, traceparent: str | None) -> AbstractContextManager[Span]:
-        return self._block(method, _parent(traceparent), SpanKind.SERVER, carries=True)
+        return self._block(method, _parent(traceparent), SpanKind.SERVER)
 
     def job(self, name: str, traceparent: str | None) -> AbstractContextManager[Span]:
-        return self._block(name, _parent(traceparent), SpanKind.CONSUMER, carries=False)
+        return self._block(name, _parent(traceparent), SpanKind.CONSUMER)
 
     def span(self, name: str, attributes: Attributes | None) -> AbstractContextManager[Span]:
         above = _current.get()
         if above is None or not above.inner.is_recording():  # also where its request or job has ended meanwhile
             return NOTHING
-        parent = trace.set_span_in_context(above.inner, Context())
-        return self._block(name, parent, SpanKind.INTERNAL, attributes, carries=above.carries)
+        if not above.root.takes_another():
+            return NOTHING
+        return self._block(name, _within(above), SpanKind.INTERNAL, attributes, above.root)
 
     def current(self) -> Span:
         return _current.get() or _OUTSIDE
 
     def traceparent(self) -> str | None:
+        """Of the request that is being answered."""
         above = _current.get()
-        if above is None or not above.carries:
+        if above is None or not above.root.is_request:
             return None
         carrier: dict[str, str] = {}
-        _W3C.inject(carrier, trace.set_span_in_context(above.inner, Context()))
+        _W3C.inject(carrier, _within(above.root))
         return carrier.get(_TRACEPARENT)
 
     def close(self) -> None:
@@ -132,9 +145,14 @@ class _Tracer:
 
     @contextlib.contextmanager
     def _block(
-        self, name: str, parent: Context, kind: SpanKind, attributes: Attributes | None = None, *, carries: bool
+        self,
+        name: str,
+        parent: Context,
+        kind: SpanKind,
+        attributes: Attributes | None = None,
+        root: _Told | None = None,
     ) -> Iterator[Span]:
-        told = _Told(self._tracer.start_span(name, parent, kind, attributes), carries=carries)
+        told = _Told(self._tracer.start_span(name, parent, kind, attributes), root, is_request=kind is SpanKind.SERVER)
         token = _current.set(told)
         try:
             yield told
@@ -148,6 +166,10 @@ class _Tracer:
             with contextlib.suppress(ValueError):  # a generator that was left open is closed in another context
                 _current.reset(token)
             told.inner.end()
+
+
+def _within(told: _Told) -> Context:
+    return trace.set_span_in_context(told.inner, Context())
 
 
 def _parent(traceparent: str | None) -> Context:
