@@ -221,10 +221,10 @@ async def test_a_collector_is_trusted_by_the_operators_authority_alone(
     trusted: bool, event: str | None, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)
-    with collecting() as collector, tls_door(authority, collector.url) as address, capture_logs() as lines:
-        with trusting(authority.file if trusted else None):
-            async with asked(f"https://{address}/v1/traces") as client:
-                await client.get("/api/v1/things/well")
+    trust = trusting(authority.file if trusted else None)
+    with collecting() as collector, tls_door(authority, collector.url) as address, capture_logs() as lines, trust:
+        async with asked(f"https://{address}/v1/traces") as client:
+            await client.get("/api/v1/things/well")
 
     assert [line["event"] for line in lines if line["event"].startswith("traces.")] == ([event] if event else [])
     assert bool(collector.spans) == trusted
