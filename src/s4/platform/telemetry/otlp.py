@@ -30,7 +30,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from s4 import __version__
 from s4.kernel.errors import S4Error
-from s4.platform.telemetry.traces import NOTHING, Attributes, Span, Tracer
+from s4.platform.telemetry.traces import NOTHING, UNTOLD, Attributes, Span, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +105,6 @@ class _Told(Span):
 
 
 _current: ContextVar[_Told | None] = ContextVar("span", default=None)
-_OUTSIDE = Span()
 
 
 class _Tracer:
@@ -128,7 +127,7 @@ class _Tracer:
         return self._block(name, _within(above), SpanKind.INTERNAL, attributes, above.root)
 
     def current(self) -> Span:
-        return _current.get() or _OUTSIDE
+        return _current.get() or UNTOLD
 
     def traceparent(self) -> str | None:
         """Of the request that is being answered."""

@@ -67,8 +67,8 @@ class _Process:
     tracer: Tracer | None = None
 
 
-_UNTOLD = Span()
-NOTHING: AbstractContextManager[Span] = contextlib.nullcontext(_UNTOLD)
+UNTOLD = Span()
+NOTHING: AbstractContextManager[Span] = contextlib.nullcontext(UNTOLD)
 """A block that is not told of."""
 
 
@@ -96,7 +96,7 @@ def span(name: str, attributes: Attributes | None = None) -> AbstractContextMana
 def current() -> Span:
     """The innermost block that runs."""
     tracer = _Process.tracer
-    return _UNTOLD if tracer is None else tracer.current()
+    return UNTOLD if tracer is None else tracer.current()
 
 
 def carried() -> Mapping[str, str]:
