@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from s4 import __version__
 from s4.domains.access.routes import administrators_router, child_keys_router, keys_router, tenant_keys_router
@@ -43,6 +44,10 @@ from s4.platform.rates import Rate
 API_VERSION = "1"
 _QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics", "/status"})
 
+_NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
+"""The library's own would tell queries and what exceptions say to whomever the environment names; S4's is
+`platform/telemetry/traces.py`."""
+
 _DESCRIPTION = """
 Upload documents, find them by meaning. Every tenant route takes the tenant's key in `X-Tenant-Key` or as a bearer
 token; administrator routes take `X-Admin-Key`. Errors are `{"error": {"code", "message", "details"}}`.
@@ -52,7 +57,9 @@ token; administrator routes take `X-Admin-Key`. Errors are `{"error": {"code", "
 def create_app(core: Core, state: ProcessState) -> FastAPI:
     """Raises `RuntimeError` when a route declares no permission."""
     settings = core.settings
-    app = FastAPI(title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False)
+    app = FastAPI(
+        title="S4", version=__version__, description=_DESCRIPTION, redirect_slashes=False, telemetry=_NO_TELEMETRY
+    )
     app.state.s4_authenticator = core.access
     default_rate = Rate(settings.rate_limit_requests_per_second, settings.rate_limit_burst)
     app.state.s4_rate_gate = PlanRates(core.buckets, default_rate)

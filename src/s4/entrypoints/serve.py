@@ -17,7 +17,7 @@ import structlog
 import uvicorn
 
 from s4.entrypoints.api import create_app
-from s4.entrypoints.bootstrap import migrate_database, open_core
+from s4.entrypoints.bootstrap import migrate_database, open_core, traced
 from s4.entrypoints.configuration import handed_on
 from s4.entrypoints.listening import listen, url_of
 from s4.entrypoints.operations import ProcessState
@@ -55,7 +55,7 @@ async def serve(settings: Settings, *, with_worker: bool) -> None:
         metrics.CERTIFICATE_EXPIRES.set(expires_at(settings.tls_cert).timestamp())
     state = ProcessState()
     listening = listen(settings.host, settings.port)
-    async with open_core(settings) as core:
+    async with traced(settings, service="api"), open_core(settings) as core:
         config = uvicorn.Config(
             create_app(core, state),
             http=S4Protocol,

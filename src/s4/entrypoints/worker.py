@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import structlog
 
-from s4.entrypoints.bootstrap import Core, WorkerParts, make_backups, open_core, open_worker
+from s4.entrypoints.bootstrap import Core, WorkerParts, make_backups, open_core, open_worker, traced
 from s4.entrypoints.figures import EngineFigures, make_resources
 from s4.entrypoints.listening import url_of
 from s4.entrypoints.scraping import answer_scrapes
@@ -63,7 +63,11 @@ async def run_worker(settings: Settings, listener: WorkerListener) -> None:
     if listener.parent_pipe is not None:
         loop.add_reader(listener.parent_pipe, _on_parent_pipe, listener.parent_pipe, stop)
     state = WorkerState()
-    async with open_core(settings) as core, _answering(settings, listener.listening, state):
+    async with (
+        traced(settings, service="worker"),
+        open_core(settings) as core,
+        _answering(settings, listener.listening, state),
+    ):
         resources = make_resources(settings, core.embedder)
         state.sources += [resources, EngineFigures(core)]
         memory.started()

@@ -86,6 +86,16 @@ def names_networks(text: str) -> str:
     return text
 
 
+def names_a_collector(text: str | None) -> str | None:
+    if text is not None:
+        url = urlsplit(text)
+        if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") == "":
+            raise ValueError("must be http://host:4318/v1/traces, path included, or the same with https://")
+        if url.query or url.fragment or url.username or url.password:
+            raise ValueError("must have no credentials, query or fragment")
+    return text
+
+
 def names_a_store(text: str | None) -> str | None:
     if text is None:
         return None

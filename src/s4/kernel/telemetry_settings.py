@@ -1,8 +1,8 @@
 """The part of the settings that is about what S4 tells of itself (`platform/telemetry`)."""
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from s4.kernel.setting_values import Size
+from s4.kernel.setting_values import Size, names_a_collector
 from s4.kernel.units import MIB
 
 
@@ -45,6 +45,21 @@ class TelemetrySettings(BaseModel):
         "catalog some tenths of a second.",
     )
 
+    # -- traces
+    traces_endpoint: str | None = Field(
+        None,
+        description="Where traces of requests and jobs are sent, by OTLP over HTTP: `http://127.0.0.1:4318/v1/traces`, "
+        "a collector of OpenTelemetry's. Needs the extra `s4-store[otel]`. Unset: none are made.",
+    )
+    traces_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Of the requests and jobs that continue nobody's trace, how many are traced. A caller's own "
+        "`traceparent` says for itself whether it is. More: more to store, and about 0.1 ms of a processor for each "
+        "span, of which a search has eight and an upload with its job some forty.",
+    )
+
     # -- readiness
     disk_floor_bytes: Size = Field(
         64 * MIB,
@@ -66,3 +81,5 @@ class TelemetrySettings(BaseModel):
         0.95, gt=0, lt=1, description="Share of searches that are promised to be answered within `slo_search_seconds`."
     )
     slo_search_seconds: float = Field(1.0, gt=0, description="How long a search may take to be a good one.")
+
+    _traces_endpoint = field_validator("traces_endpoint")(names_a_collector)

@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from s4.platform.telemetry import metrics
+from s4.platform.telemetry import metrics, traces
 
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Observes the block's duration, if it ends well."""
     started = time.perf_counter()
-    yield
+    with traces.span(f"index {name}"):
+        yield
     metrics.STAGE_SECONDS.labels(name).observe(time.perf_counter() - started)

@@ -34,6 +34,7 @@ from s4.domains.search.model import Answer, Passage, Query, SearchLimits
 from s4.domains.search.queries import Condition, Found
 from s4.domains.search.query_vectors import QueryVectors
 from s4.domains.search.recall import NEAREST, RecallSampler
+from s4.domains.search.stages import stage
 from s4.domains.search.tables import TenantTables, Where, opened, replaced
 from s4.domains.search.widening import Pursuit
 from s4.domains.tenants import queries as tenant_queries
@@ -275,10 +276,10 @@ class SearchService:
         texts = [query.text for query in queries if query.mode is not Mode.KEYWORD]
         if not texts:
             return [None] * len(queries)
-        started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._limits.query_timeout.total_seconds()):
-                vectors = iter(await self._query_vectors.of(where.tenant_id, where.model.embedder, texts))
+            with stage("embed"):
+                async with asyncio.timeout(self._limits.query_timeout.total_seconds()):
+                    vectors = iter(await self._query_vectors.of(where.tenant_id, where.model.embedder, texts))
         except (S4Error, TimeoutError) as error:
             log.warning("search.degraded", error=getattr(error, "message", "the provider took too long"))
             if any(query.mode is Mode.SEMANTIC for query in queries):
@@ -287,8 +288,6 @@ class SearchService:
                     "The embedding provider does not answer; keyword mode works.", retry_after=again
                 ) from error
             return [None] * len(queries)
-        finally:
-            metrics.SEARCH_SECONDS.labels("embed").observe(time.perf_counter() - started)
         return [None if query.mode is Mode.KEYWORD else next(vectors) for query in queries]
 
     async def _true_hits(
@@ -325,16 +324,15 @@ class SearchService:
                 hits = None  # perhaps the table is another one by now
             is_guessed = False
             reads += 1
-            started = time.perf_counter()
-            async with self._database.read() as connection:
-                verdict = await queries.judge(
-                    connection,
-                    context,
-                    where.generation.id,
-                    {hit.document_id for hit in hits or []},
-                    condition,
-                )
-            metrics.SEARCH_SECONDS.labels("verify").observe(time.perf_counter() - started)
+            with stage("verify"):
+                async with self._database.read() as connection:
+                    verdict = await queries.judge(
+                        connection,
+                        context,
+                        where.generation.id,
+                        {hit.document_id for hit in hits or []},
+                        condition,
+                    )
             self._tables.note(where, table if verdict.table == table else None)
             present = opened(verdict.table)
             if hits is None and present is None:

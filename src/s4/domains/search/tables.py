@@ -1,6 +1,5 @@
 """Which table a search reads, and reading it: a tenant's, of one generation, at the version that the catalog names."""
 
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from typing import TypeVar
 from s4.domains.indexing import Generation, Model
 from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries.tables import TableState
+from s4.domains.search.stages import stage
 from s4.engine.vectors import Sums, TableReader, VectorStore, VersionGone
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import TenantId
 from s4.platform.database import Database
-from s4.platform.telemetry import metrics
 
 T = TypeVar("T")
 
@@ -59,18 +58,15 @@ class TenantTables:
 
     async def read(self, where: Where, table: TableState, read: Callable[[TableReader], Awaitable[T]]) -> T | None:
         """None when this version of the table is no longer there."""
-        started = time.perf_counter()
         try:
-            reader = await self.reader(where, table)
+            with stage("open"):
+                reader = await self.reader(where, table)
             if reader is None:
                 return None
-            metrics.SEARCH_SECONDS.labels("open").observe(time.perf_counter() - started)
-            started = time.perf_counter()
-            return await read(reader)
+            with stage("fetch"):
+                return await read(reader)
         except VersionGone:
             return None
-        finally:
-            metrics.SEARCH_SECONDS.labels("fetch").observe(time.perf_counter() - started)
 
     async def reader(self, where: Where, table: TableState) -> TableReader | None:
         prefix = where.generation.prefix(where.tenant_id, table.incarnation)

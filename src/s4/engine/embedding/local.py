@@ -28,6 +28,7 @@ from s4.platform import memory
 from s4.platform.egress import keep_libraries_quiet
 from s4.platform.machine import read_machine
 from s4.platform.resources import thread_ids
+from s4.platform.telemetry import traces
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TEXTS, EMBEDDING_TOKENS
 from s4.platform.turns import Turns
 
@@ -153,7 +154,8 @@ class LocalEmbedder:
 
     async def _run(self, executor: ThreadPoolExecutor, encoded: list[list[int]]) -> Vectors:
         started = time.perf_counter()
-        rows = await self._in_thread(executor, _infer, self._session, encoded)
+        with traces.span("embeddings", {"gen_ai.provider.name": self.provider, "s4.texts": len(encoded)}):
+            rows = await self._in_thread(executor, _infer, self._session, encoded)
         EMBEDDING_REQUESTS.labels(self.provider, "ok").inc()
         EMBEDDING_SECONDS.labels(self.provider).observe(time.perf_counter() - started)
         EMBEDDING_TOKENS.labels(self.provider).inc(sum(map(len, encoded)) - SPECIAL_TOKENS * len(encoded))

@@ -51,6 +51,7 @@ from s4.engine.embedding.openai_answers import (
     wordless,
 )
 from s4.kernel.errors import Conflict, DocumentRejected, Unavailable
+from s4.platform.telemetry import traces
 from s4.platform.telemetry.metrics import EMBEDDING_REQUESTS, EMBEDDING_SECONDS, EMBEDDING_TEXTS, EMBEDDING_TOKENS
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -338,7 +339,8 @@ class OpenAICompatibleEmbedder:
         started = time.perf_counter()
         outcome = "error"
         try:
-            answer = await self._request(texts, dialect, timeout)
+            with traces.span("embeddings", {"gen_ai.provider.name": self.provider, "s4.texts": len(texts)}):
+                answer = await self._request(texts, dialect, timeout)
             vectors = checked(answer, count=len(texts), dimension=None if any_dimension else self._dimension)
             outcome = "ok"
             EMBEDDING_TOKENS.labels(self.provider).inc(self._billed_tokens(answer, texts))

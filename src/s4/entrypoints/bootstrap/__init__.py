@@ -16,7 +16,7 @@ from s4.entrypoints.bootstrap.backup import (
     require_catalog,
     secret_key_id,
 )
-from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core
+from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core, traced
 from s4.entrypoints.bootstrap.parts import (
     RANDOM,
     database_url,
@@ -62,4 +62,5 @@ __all__ = [
     "reading_limits",
     "require_catalog",
     "secret_key_id",
+    "traced",
 ]

@@ -62,7 +62,7 @@ from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
 from s4.platform.database import Database, migrate, open_database
 from s4.platform.jobs import Queue
 from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_failing_over, open_replica
-from s4.platform.telemetry import logs, metrics
+from s4.platform.telemetry import logs, metrics, traces
 from s4.platform.trust import trusting
 
 log = structlog.get_logger()
@@ -143,6 +143,11 @@ def configure_process(settings: Settings, *, service: str) -> None:
     faults.arm(faults.parse(settings.failpoints))
     metrics.BUILD_INFO.labels(__version__).set(1)
     metrics.BACKUP_AGE_TARGET.set(settings.rpo_target_seconds or 2 * settings.backup_every_hours * 3600)
+
+
+def traced(settings: Settings, *, service: str) -> contextlib.AbstractAsyncContextManager[None]:
+    """Traces of this process are sent within the block, where the settings say whither. Raises `InvalidRequest`."""
+    return traces.sent(settings.traces_endpoint, share=settings.traces_share, service=service)
 
 
 def migrate_database(settings: Settings, *, pre_only: bool = False) -> list[str]:

@@ -22,7 +22,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from s4.kernel.errors import Unavailable
 from s4.platform.database.sqlite_driver import OneTripSqlite, begin_with_next_statement
-from s4.platform.telemetry import metrics
+from s4.platform.telemetry import metrics, traces
 
 Connection = AsyncConnection
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Database:
         """A read transaction: all its statements see one state on SQLite, each the newest one on PostgreSQL."""
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._deadline_seconds), self._counted(self._reader) as connection:
+            async with asyncio.timeout(self._deadline_seconds), self._counted(self._reader, "read") as connection:
                 yield connection
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             raise _translated(error) from error
@@ -81,7 +81,7 @@ class Database:
         """A read transaction whose statements all see one state, on PostgreSQL too. For what reads a whole table: no
         deadline bounds it, for it holds no lock."""
         try:
-            async with self._counted(self._reader) as connection:
+            async with self._counted(self._reader, "read") as connection:
                 if self.dialect == "postgresql":
                     await connection.execution_options(isolation_level="REPEATABLE READ")
                 yield connection
@@ -96,7 +96,7 @@ class Database:
                 try:
                     async with (
                         asyncio.timeout(self._deadline_seconds),
-                        self._counted(self._writer) as connection,
+                        self._counted(self._writer, "write") as connection,
                         connection.begin(),
                     ):
                         return await work(connection)
@@ -113,17 +113,20 @@ class Database:
             metrics.DATABASE_SECONDS.labels("write").observe(time.perf_counter() - started)
 
     @contextlib.asynccontextmanager
-    async def _counted(self, engine: AsyncEngine) -> AsyncIterator[Connection]:
-        """A connection of the engine's pool, counted while it is waited for and while it is held."""
+    async def _counted(self, engine: AsyncEngine, kind: str) -> AsyncIterator[Connection]:
+        """A connection of the engine's pool, counted while it is waited for and while it is held: a span, in which
+        `connected` tells the one from the other."""
         pool = self._pools[engine]
         counted = pool.waiting
         counted.inc()
         try:
-            async with engine.connect() as connection:
-                counted.dec()
-                counted = pool.in_use
-                counted.inc()
-                yield connection
+            with traces.span(f"database {kind}", {"db.system.name": self.dialect}) as span:
+                async with engine.connect() as connection:
+                    counted.dec()
+                    counted = pool.in_use
+                    counted.inc()
+                    span.happened("connected")
+                    yield connection
         finally:
             counted.dec()
 
@@ -263,8 +266,10 @@ def _begin_statement(_connection: Any, _cursor: Any, _statement: str, _values: A
 
 def _end_statement(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: bool) -> None:
     verb = statement[:6].lower()
+    verb = verb if verb in _VERBS else "other"
     seconds = time.perf_counter() - context.s4_began
-    metrics.DATABASE_STATEMENT_SECONDS.labels(verb if verb in _VERBS else "other").observe(seconds)
+    metrics.DATABASE_STATEMENT_SECONDS.labels(verb).observe(seconds)
+    traces.current().happened(verb, {"s4.seconds": seconds})
 
 
 def _sqlite_pragmas(connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -24,6 +24,7 @@ from s4.kernel.units import KIB, MIB
 from s4.platform.http.errors import STATUS_CLIENT_CLOSED, code_of, stopping, unforeseen
 from s4.platform.http.exchange import Exchange
 from s4.platform.http.proxies import NO_PROXIES, TrustedProxies
+from s4.platform.telemetry import traces
 from s4.platform.telemetry.logs import trace_id_of
 from s4.platform.telemetry.metrics import HTTP_BYTES, HTTP_ERRORS, HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS
 
@@ -125,22 +126,23 @@ class HttpMiddleware:
             body_received=not _has_body(headers),
         )
         exchange.attach(scope)
+        connection = _Connection(scope, receive, send, exchange, self._limits.api_version, self._leaving)
+        traceparent = headers.get("traceparent")
+        quiet = scope["path"] in self._limits.quiet_routes
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(
-            request_id=exchange.request_id, trace_id=trace_id_of(headers.get("traceparent"))
-        )
-        started = time.monotonic()
-        HTTP_IN_FLIGHT.inc()
-        try:
-            await self._answer(
-                scope, _Connection(scope, receive, send, exchange, self._limits.api_version, self._leaving)
-            )
-        finally:
-            if exchange.place is not None:
-                exchange.place.leave()
-            HTTP_IN_FLIGHT.dec()
-            self._record(scope, exchange, (exchange.answered_at or time.monotonic()) - started)
-            structlog.contextvars.clear_contextvars()
+        with traces.NOTHING if quiet else traces.request(_method(scope), traceparent) as span:
+            trace_id = span.trace_id or trace_id_of(traceparent)
+            structlog.contextvars.bind_contextvars(request_id=exchange.request_id, trace_id=trace_id)
+            started = time.monotonic()
+            HTTP_IN_FLIGHT.inc()
+            try:
+                await self._answer(scope, connection)
+            finally:
+                if exchange.place is not None:
+                    exchange.place.leave()
+                HTTP_IN_FLIGHT.dec()
+                self._record(scope, exchange, (exchange.answered_at or time.monotonic()) - started, span)
+                structlog.contextvars.clear_contextvars()
 
     async def _answer(self, scope: Scope, connection: "_Connection") -> None:
         try:
@@ -159,12 +161,11 @@ class HttpMiddleware:
         given = headers.get("x-request-id", "")
         return given if _REQUEST_ID.fullmatch(given) else "req_" + base32(self._random(16))
 
-    def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
+    def _record(self, scope: Scope, exchange: Exchange, seconds: float, span: traces.Span) -> None:
         status = exchange.status
         if status is None or (exchange.disconnected and exchange.answered_at is None):
             status = STATUS_CLIENT_CLOSED
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        route = route_template(scope)
+        method, route = _method(scope), route_template(scope)
         HTTP_REQUESTS.labels(method, route, str(status)).inc()
         if not 400 <= status < 500:
             HTTP_SECONDS.labels(method, _timed_as(route)).observe(seconds)
@@ -175,6 +176,8 @@ class HttpMiddleware:
         HTTP_BYTES.labels("out").inc(exchange.bytes_out)
         client = scope.get("client")
         address = client[0] if client else None
+        if span.trace_id is not None:
+            _describe(span, scope, Finished(exchange, method, route, status, seconds, address))
         for observe in self._observers:
             observe(Finished(exchange, method, route, status, seconds, address, scope["path"]))
         if route not in self._limits.quiet_routes:
@@ -200,6 +203,34 @@ class HttpMiddleware:
             client_address=done.client_address, tenant_id=exchange.tenant_id, code=exchange.error_code, error=error,
             logged_share=share if share != 1 else None, exc_info=failure,
         )  # fmt: skip
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "OTHER"
+
+
+def _describe(span: traces.Span, scope: Scope, done: Finished) -> None:
+    """By OpenTelemetry's conventions for HTTP, less what the log does not have either: paths, queries, headers."""
+    known = done.route != UNMATCHED
+    method = done.method if done.method != "OTHER" else "_OTHER"
+    span.name(f"{done.method} {done.route}" if known else done.method)
+    span.note(
+        {
+            "http.request.method": method,
+            "http.response.status_code": done.status,
+            "http.request.body.size": done.exchange.bytes_in,
+            "http.response.body.size": done.exchange.bytes_out,
+            "network.protocol.version": scope.get("http_version", "1.1"),
+            "url.scheme": scope.get("scheme", "http"),
+            "s4.request_id": done.exchange.request_id,
+        }
+    )
+    if known:
+        span.note({"http.route": done.route})
+    if done.exchange.tenant_id is not None:
+        span.note({"s4.tenant_id": done.exchange.tenant_id})
+    if done.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.failed(done.exchange.error_code or code_of(done.status))
 
 
 def _timed_as(route: str) -> str:

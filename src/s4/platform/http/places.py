@@ -30,7 +30,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from s4.kernel.errors import LimitReached, S4Error, Unavailable
-from s4.platform.telemetry import metrics
+from s4.platform.telemetry import metrics, traces
 from s4.platform.turns import Bounds, NoPlace, Reason, Turns, on_behalf_of
 
 log = structlog.get_logger(__name__)
@@ -170,8 +170,9 @@ class Places:
     async def _wait(self, load: Load, name: str, gone: Gone) -> None:
         started = self._clock()
         try:
-            async with _while_there(gone):
-                await self.turns[load].acquire()
+            with traces.span("place wait"):
+                async with _while_there(gone):
+                    await self.turns[load].acquire()
         except NoPlace as refused:
             # Whoever asks with a key that is not known yet shares its turn with strangers: that is no fault of its own.
             reason = Reason.FULL if name == _UNKNOWN and refused.reason is Reason.SHARE else refused.reason

@@ -13,6 +13,7 @@ from s4.platform.database import Connection, Database, merging, upsert
 from s4.platform.jobs.kinds import broad, narrowed, narrowed_to
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.models import job_turns, jobs
+from s4.platform.telemetry import traces
 
 SYSTEM = ""
 """The tenant of jobs that belong to none."""
@@ -80,7 +81,7 @@ class Queue:
                     "kind": request.kind,
                     "tenant_id": request.tenant_id,
                     "subject": request.subject,
-                    "payload": dict(request.payload),
+                    "payload": {**request.payload, **traces.carried()},
                     "state": "ready",
                     "run_at": not_before or now,
                     "again": False,

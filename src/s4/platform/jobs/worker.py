@@ -24,7 +24,7 @@ from s4.platform.jobs.held import Held
 from s4.platform.jobs.kinds import broad
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.queue import ClaimedJob, Queue
-from s4.platform.telemetry import metrics
+from s4.platform.telemetry import metrics, traces
 from s4.platform.turns import on_behalf_of
 
 log = structlog.get_logger()
@@ -186,8 +186,14 @@ class Worker:
 
     async def _attempt(self, job: ClaimedJob) -> None:
         started = time.perf_counter()
-        about = structlog.contextvars.bound_contextvars(tenant_id=job.tenant_id or None, job_id=job.job_id)
-        with about, on_behalf_of(job.tenant_id):
+        kind = broad(job.kind)
+        with (
+            traces.job(f"job {kind}", job.payload) as span,
+            structlog.contextvars.bound_contextvars(
+                tenant_id=job.tenant_id or None, job_id=job.job_id, trace_id=span.trace_id
+            ),
+            on_behalf_of(job.tenant_id),
+        ):
             try:
                 outcome = await self._outcome(job)
             except asyncio.CancelledError:
@@ -204,8 +210,9 @@ class Worker:
             finally:
                 # What could not be handed back must run out: nobody does it any more.
                 self._held.leave_job(job.lease_token)
-            metrics.JOBS.labels(broad(job.kind), outcome).inc()
-            metrics.JOB_SECONDS.labels(broad(job.kind)).observe(time.perf_counter() - started)
+            metrics.JOBS.labels(kind, outcome).inc()
+            metrics.JOB_SECONDS.labels(kind).observe(time.perf_counter() - started)
+            _describe(span, job, outcome)
 
     async def _outcome(self, job: ClaimedJob) -> str:
         handler = self._handlers[job.kind]
@@ -283,6 +290,14 @@ class Worker:
         if isinstance(error, S4Error):
             return "failed", pause
         return ("retry" if job.attempts < self._limits.attempts_max else "failed"), pause
+
+
+def _describe(span: traces.Span, job: ClaimedJob, outcome: str) -> None:
+    span.note({"s4.job_id": job.job_id, "s4.job.attempts": job.attempts, "s4.job.outcome": outcome})
+    if job.tenant_id:
+        span.note({"s4.tenant_id": job.tenant_id})
+    if outcome in ("retry", "failed", "lost"):
+        span.failed(outcome)
 
 
 def _note_end(job: ClaimedJob, outcome: str, reason: str) -> None:

@@ -34,7 +34,7 @@ from s4.platform.objects.base import (
     Writing,
     known_code,
 )
-from s4.platform.telemetry import metrics
+from s4.platform.telemetry import metrics, traces
 
 log = structlog.get_logger()
 
@@ -405,8 +405,9 @@ class ObjectStore:
         started = time.perf_counter()
         outcome = "cancelled"
         try:
-            async with self._deadline(operation, self._timeout_seconds * deadlines):
-                yield
+            with traces.NOTHING if step else traces.span(f"store {operation}"):
+                async with self._deadline(operation, self._timeout_seconds * deadlines):
+                    yield
             outcome = "step" if step else "ok"
         except StoreUnavailable as error:
             outcome = error.fault.value
