@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE
 from s4.domains.indexing.models import index_tables
@@ -68,3 +69,22 @@ async def test_pieces_stay_few_under_churn_and_space_returns_when_the_table_rest
         async with house.core.database.read() as connection:
             left = (await connection.execute(sa.select(jobs.c.kind))).scalars().all()
         assert left == [], "and nobody goes on looking at it"
+
+
+async def test_a_table_is_tidied_before_what_else_waits_to_be_written_to_it(tmp_path: Path) -> None:
+    """Behind a queue of thousands, its pieces would be hundreds before its turn came."""
+    due = sa.update(index_tables).values(commits_since_optimize=COMMITS_BEFORE_OPTIMIZE)
+    async with open_house(tmp_path) as house:
+        tenant = await house.tenant()
+        await house.put(tenant, "first", "churn")
+        await house.work()
+        await house.core.database.transact(lambda connection: connection.execute(due))
+        for number in range(30):
+            await house.put(tenant, f"{number}", f"churn {number}")
+
+        with capture_logs() as lines:
+            await house.work()
+
+        ended = [line["event"] for line in lines if line["event"] in ("documents.indexed", "index.optimized")]
+        assert len(ended) >= 31
+        assert ended.index("index.optimized") < 15
