@@ -144,7 +144,7 @@ class Tidying:
             now=now,
         )
         if removed.versions:
-            log.info("index.cleaned", versions=removed.versions, size_bytes=removed.size_bytes, left=removed.left)
+            log.info("index.cleaned", versions=removed.versions, size_bytes=removed.size_bytes)
         return removed.left > 0
 
     async def _clean_later(self, connection: Connection, tenant_id: TenantId) -> None:
