@@ -7,7 +7,7 @@ bucket, extraction, one job per document.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
         while missing:
             await _add(core, tenant.tenant_id, table, [writer.document() for _ in range(min(missing, BATCH_DOCUMENTS))])
             missing -= min(missing, BATCH_DOCUMENTS)
-        done = await table.optimize(grace=timedelta(0))
+        done = await table.optimize()
         stats = await table.stats()
     finally:
         await table.close()

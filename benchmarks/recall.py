@@ -88,7 +88,7 @@ async def fill(store: VectorStore, vectors: Matrix, texts: Sequence[str] | None)
         await writer.apply([_row(n, vectors[n], texts[n] if texts is not None else "synthetic") for n in batch])
     written = time.perf_counter() - started
     started = time.perf_counter()
-    done = await writer.optimize(grace=timedelta(0))
+    done = await writer.optimize()
     await writer.close()
     return done.version, written, time.perf_counter() - started
 

@@ -104,9 +104,10 @@ async def enqueue(house: House, request: JobRequest) -> None:
 
 
 async def waiting(house: House) -> list[str]:
-    """Kinds of jobs that have not ended."""
+    """Kinds of jobs that have not ended, but for clean-ups, which wait for the end of a grace."""
+    unended = sa.select(jobs.c.kind).where(jobs.c.state != "failed", sa.not_(of_kind(index_jobs.CLEAN)))
     async with house.core.database.read() as connection:
-        return list((await connection.execute(sa.select(jobs.c.kind).where(jobs.c.state != "failed"))).scalars())
+        return list((await connection.execute(unended)).scalars())
 
 
 async def settled(house: House) -> None:

@@ -368,7 +368,7 @@ def rebuilt(folder: Path, here: Command, *, anew: bool = True) -> dict[str, Any]
 
 
 async def test_compaction_changes_no_answer_and_disturbs_no_search(tmp_path: Path) -> None:
-    async with open_house(tmp_path, index_grace_seconds=0) as house:
+    async with open_house(tmp_path) as house:
         acme = await house.tenant()
         for n in range(12):  # a commit each, some of them replacements
             await house.put(acme, f"{n % 10}", f"common word{n}")
@@ -402,7 +402,7 @@ async def test_compaction_and_writes_of_one_worker_take_turns_in_the_order_in_wh
     acme = await house.tenant()
     await house.put(acme, "first", "a text")
     await house.work()
-    publisher, tenant_id = house.parts.maintenance._publisher, acme.context.tenant_id
+    publisher, tenant_id = house.parts.maintenance._tidying._publisher, acme.context.tenant_id
     turns: list[str] = []
 
     async def compact() -> None:

@@ -309,6 +309,18 @@ async def test_a_waiting_job_that_is_asked_for_again_keeps_its_place(catalog: Da
     assert (await claimed(queue)).subject == "compaction"
 
 
+async def test_a_waiting_job_takes_an_earlier_place_that_it_is_asked_for_at(catalog: Database, queue: Queue) -> None:
+    await enqueue(catalog, queue, ("t", "document"), ("t", "compaction"))
+    request = JobRequest(KIND, "t", "compaction", {})
+
+    async def ask(connection: Connection) -> None:
+        await queue.enqueue(connection, request, not_before=await catalog.now(connection) - HOUR)
+
+    await catalog.transact(ask)
+
+    assert (await claimed(queue)).subject == "compaction"
+
+
 async def test_a_failed_job_can_be_forgotten_and_one_that_waits_cannot(catalog: Database, queue: Queue) -> None:
     await enqueue(catalog, queue, ("t", "failed"))
     job = await claimed(queue)

@@ -56,7 +56,7 @@ async def fill(
                 for ordinal in range(chunks)
             ]
         )  # fmt: skip
-        done = await writer.optimize(grace=timedelta(0))
+        done = await writer.optimize()
     finally:
         await writer.close()
     sums = (await inspect(core.store, prefix, done.version, {})).sums

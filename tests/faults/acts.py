@@ -322,7 +322,7 @@ ACTS = [
         "compact",
         compact,
         Expected(REPLACED, frozenset({"k"}), gone=("ancient",)),
-        in_worker=("optimize.planned", "optimize.pruned", "optimize.compacted", "optimize.published"),
+        in_worker=("optimize.planned", "optimize.pruned", "optimize.compacted", "optimize.published", "clean.removed"),
         prepare=with_dead_rows,
     ),
     Act(

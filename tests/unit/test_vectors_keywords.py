@@ -12,8 +12,6 @@ from s4.engine.vectors import ChunkRow, Hit, TableReader, TableWriter, VectorSto
 from s4.engine.vectors.schema import LanceTable, table_schema, text_index_config
 
 PREFIX = "indices/ten_a/gen_a/"
-NO_GRACE = timedelta(0)
-BRIEF = timedelta(seconds=2)
 TEXTS = {
     "code": "The pump stopped with ERR-4711 after a minute.",
     "other code": "The pump stopped with ERR-4712 after a minute.",
@@ -98,7 +96,7 @@ async def test_a_query_finds_what_it_should_before_and_after_the_index_takes_it_
     writer: TableWriter = await store.writer(PREFIX, 8)
     version = await writer.apply(ROWS)
     await check(await store.reader(PREFIX, version))
-    report = await writer.optimize(grace=NO_GRACE, margin=BRIEF)
+    report = await writer.optimize()
     await writer.close()
 
     assert report.unindexed_rows == 0
@@ -114,7 +112,7 @@ async def test_a_table_of_an_earlier_release_is_searched_and_written_in_its_form
 
     writer = await store.writer(PREFIX, 8)
     await writer.apply(ROWS[:5])
-    report = await writer.optimize(grace=NO_GRACE, margin=BRIEF)
+    report = await writer.optimize()
     version = await writer.apply(ROWS[5:])
     stats = await writer.stats()
     await writer.close()

@@ -73,7 +73,7 @@ async def large(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Large
     store = open_store(tmp_path_factory.mktemp("large"))
     writer = await store.writer(PREFIX, DIMENSION)
     await writer.apply([_row(ordinal, vector) for ordinal, vector in enumerate(vectors)])
-    done = await writer.optimize(grace=timedelta(0))
+    done = await writer.optimize()
     await writer.close()
     yield Large(store, done.version, vectors, random)
     await store.close()
@@ -132,7 +132,7 @@ async def test_a_table_whose_vectors_cannot_be_indexed_is_compacted_and_scanned(
         vector[ordinal] = size
         await writer.apply([_row(ordinal, vector)])
 
-    done = await writer.optimize(grace=timedelta(0), margin=timedelta(seconds=5))
+    done = await writer.optimize()
 
     await writer.close()
     assert (done.rows, done.fragments_after) == (6, 1)

@@ -3,22 +3,19 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import lancedb
 import numpy as np
 import pytest
 
-from s4.engine.vectors import ChunkRow, Hit, TableWriter, VectorStore, VersionGone, chunk_id
-from s4.engine.vectors.writer import _removable_age
+from s4.engine.vectors import ChunkRow, Hit, TableWriter, VectorStore, chunk_id
 from s4.kernel.errors import DataCorrupt, Unavailable
 
 PREFIX = "indices/ten_a/gen_a/"
 DIMENSION = 8
 NO_GRACE = timedelta(0)
-# The clean-up's margin, short: its default would keep every version that a test makes.
-BRIEF = timedelta(seconds=2)
 
 
 def open_store(path: Path, *, handles_max: int = 10) -> VectorStore:
@@ -326,60 +323,14 @@ async def test_search_finds_the_same_before_and_after_optimising(store: VectorSt
     stats = await writer.stats(count_versions=True)
     assert (stats.version, stats.versions, stats.rows, stats.unindexed_rows) == (version, version, 6, 6)
 
-    report = await writer.optimize(grace=timedelta(hours=1))
+    report = await writer.optimize()
 
     assert (report.fragments_before, report.fragments_after) == (6, 1)
-    assert (report.rows, report.unindexed_rows, report.versions_removed) == (6, 0, 0)
+    assert (report.rows, report.unindexed_rows) == (6, 0)
     after = await search(store, report.version, "apple", vector=direction(1.0))
     assert after.keys() == before.keys()
     for name, hit in before.items():
         assert after[name].keyword == pytest.approx(hit.keyword, rel=1e-3)
-
-
-async def test_a_pinned_version_stays_readable_within_the_grace(store: VectorStore, writer: TableWriter) -> None:
-    version = await writer.apply([row("doc_a", "old")])
-    await writer.apply([row("doc_a", "new", revision=2)])
-
-    await writer.optimize(grace=timedelta(hours=1), margin=BRIEF)
-
-    assert await pairs(store, version) == {("doc_a", 1): 1}
-
-
-async def test_a_version_past_its_grace_goes_unless_the_catalog_names_it(
-    store: VectorStore, writer: TableWriter, tmp_path: Path
-) -> None:
-    named = await writer.apply([row("doc_a", "old")])
-    await writer.apply([row("doc_a", "new", revision=2)])
-    await asyncio.sleep(1.05 * BRIEF.total_seconds())  # by the machine's clock, which LanceDB's stamps go by
-    await writer.apply([row("doc_b", "later")])
-
-    kept = await writer.optimize(grace=NO_GRACE, keep_version=named, margin=BRIEF)
-    assert {hit.text for hit in (await search(store, named, "old")).values()} == {"old"}
-
-    # A store that has read nothing yet: one that has may go on reading files that it holds open.
-    elsewhere = open_store(tmp_path)
-    held = await elsewhere.reader(PREFIX, named)
-    assert held is not None
-    cleaned = await writer.optimize(grace=NO_GRACE, margin=BRIEF)
-    assert cleaned.versions_removed > 0
-    assert cleaned.version >= kept.version
-    with pytest.raises(VersionGone):
-        await held.search(query_text="old", vector=None, limit=1)
-    with pytest.raises(VersionGone):
-        await elsewhere.reader(PREFIX, named)
-    assert await pairs(elsewhere, cleaned.version) == {("doc_a", 2): 1, ("doc_b", 1): 1}
-    await elsewhere.close()
-
-
-def test_a_version_is_as_old_as_the_one_that_superseded_it() -> None:
-    now = datetime.now(UTC)
-    rested = [(1, now - timedelta(days=9)), (2, now - timedelta(days=2)), (3, now - timedelta(seconds=5))]
-
-    age = _removable_age(rested, timedelta(minutes=15), None)
-
-    assert timedelta(days=2) <= age < timedelta(days=2, minutes=1)
-    assert _removable_age(rested, timedelta(minutes=15), 1) > timedelta(days=8)
-    assert _removable_age(rested, timedelta(days=30), None) > timedelta(days=8)
 
 
 async def test_searches_at_two_versions_do_not_disturb_each_other(store: VectorStore, writer: TableWriter) -> None:

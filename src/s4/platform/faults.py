@@ -74,6 +74,7 @@ FAILPOINTS: Mapping[str, str] = {
     "optimize.pruned": "The dead rows are out of the table; it is not compacted.",
     "optimize.compacted": "The table is compacted; the catalog names the version before.",
     "optimize.published": "The catalog names the compacted version; the lease is still held.",
+    "clean.removed": "Files of superseded versions of a table are gone; their manifests name them, or are gone too.",
     "repair.proven": "A table is known to be damaged; nothing was done about it.",
     "repair.begun": "The catalog names an empty table; the damaged one is still there, and no document has a job.",
     "repair.removed": "The damaged table is gone; no document has a job.",

@@ -16,6 +16,14 @@ def check(tenant_id: str, generation: GenerationId, *, is_suspected: bool) -> Jo
     return JobRequest(narrowed(CHECK, generation), SYSTEM, tenant_id, {"is_suspected": is_suspected})
 
 
+CLEAN = "indexing.clean"
+"""Remove versions of a tenant's table that no reader needs any more."""
+
+
+def clean(tenant_id: str, generation: GenerationId) -> JobRequest:
+    return JobRequest(narrowed(CLEAN, generation), tenant_id, "table", {})
+
+
 def optimize(tenant_id: str, generation: GenerationId) -> JobRequest:
     return JobRequest(narrowed(OPTIMIZE, generation), tenant_id, "table", {})
 

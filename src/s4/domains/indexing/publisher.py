@@ -360,7 +360,8 @@ class Publisher:
             return batch
         commits = await self._move(connection, table, version, now)
         if commits >= COMMITS_BEFORE_OPTIMIZE:
-            await self._queue.enqueue(connection, jobs.optimize(tenant_id, self._generation.id))
+            since = min(change.job.created_at for change in batch)  # behind what waits, a long queue would delay it
+            await self._queue.enqueue(connection, jobs.optimize(tenant_id, self._generation.id), not_before=since)
         lost = []
         # In one order everywhere, so that two transactions cannot wait for each other's rows.
         for change in sorted(batch, key=lambda change: change.document_id):

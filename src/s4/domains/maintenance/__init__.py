@@ -13,6 +13,7 @@ from s4.domains.maintenance.repairs import Repairs
 from s4.domains.maintenance.replication import Replicator
 from s4.domains.maintenance.service import MaintenanceLimits, MaintenanceService
 from s4.domains.maintenance.terms import TermWatch
+from s4.domains.maintenance.tidying import Tidying
 
 __all__ = [
     "Departures",
@@ -24,4 +25,5 @@ __all__ = [
     "Repairs",
     "Replicator",
     "TermWatch",
+    "Tidying",
 ]

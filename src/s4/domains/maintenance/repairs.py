@@ -32,7 +32,7 @@ from s4.kernel.errors import Unavailable
 from s4.kernel.ids import GenerationId, Incarnation, RandomBytes, TenantId, new_incarnation
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import JobRun, Lease, Queue
+from s4.platform.jobs import JobHandler, JobRun, Lease, Queue, narrowed
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 
@@ -74,6 +74,9 @@ class Repairs:
         self._generation = generation
         self._random = random
         self._read: dict[TenantId, float] = {}
+
+    def handlers(self) -> dict[str, JobHandler]:
+        return {narrowed(index_jobs.CHECK, self._generation.id): JobHandler(self.check)}
 
     async def check_all(self) -> Report:
         """Tables that were not looked at for long."""

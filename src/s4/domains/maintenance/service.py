@@ -1,6 +1,5 @@
 """The reconcilers. Each answers with a report that says what it mended."""
 
-import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,22 +13,22 @@ from s4.domains.documents import Accounts, DocumentService
 from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.chain import subject as document_subject
 from s4.domains.documents.queries import holds, idempotency, reservations, rows
-from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generation, Generations, Publisher
+from s4.domains.indexing import COMMITS_BEFORE_OPTIMIZE, Generations
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries import uses
 from s4.domains.maintenance import queries
 from s4.domains.maintenance.departures import Departures
 from s4.domains.maintenance.deployment import current_state
-from s4.domains.maintenance.holds import any_stands, grace_of_versions
+from s4.domains.maintenance.holds import any_stands
 from s4.domains.maintenance.inventory import Inventory
 from s4.domains.maintenance.model import SERVING
 from s4.domains.maintenance.rebuild import Rebuild
 from s4.domains.maintenance.releases import Releases
 from s4.domains.maintenance.repairs import Repairs, Table, tables_of
 from s4.domains.maintenance.report import Report
+from s4.domains.maintenance.tidying import Tidying
 from s4.domains.tenants import TenantService
-from s4.engine.vectors import VectorStore
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, S4Error
 from s4.kernel.ids import DocumentId, TenantId, VersionId
@@ -37,7 +36,7 @@ from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue, RegularTask, narrowed, regular_handler
+from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, Queue, RegularTask, regular_handler
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 
@@ -75,16 +74,14 @@ class MaintenanceService:
         self,
         database: Database,
         store: ObjectStore,
-        vectors: VectorStore,
         queue: Queue,
         chains: Chains,
         tenants: TenantService,
         departures: Departures,
         documents: DocumentService,
-        publisher: Publisher,
+        tidying: Tidying,
         repairs: Repairs,
         releases: Releases,
-        generation: Generation,
         generations: Generations,
         accounts: Accounts,
         rebuild: Rebuild,
@@ -93,17 +90,15 @@ class MaintenanceService:
     ) -> None:
         self._database = database
         self._store = store
-        self._vectors = vectors
         self._queue = queue
         self._chains = chains
         self._tenants = tenants
         self._departures = departures
         self._documents = documents
-        self._publisher = publisher
+        self._tidying = tidying
         self._repairs = repairs
         self._all_repairs = [repairs]
         self._releases = releases
-        self._generation = generation
         self._generations = generations
         self._accounts = accounts
         self._rebuild = rebuild
@@ -124,23 +119,16 @@ class MaintenanceService:
                 CHECK: self._repairs.check_all,
             }.items()
         } | {
-            index_jobs.OPTIMIZE: JobHandler(self.optimize_table),  # an older release names no generation
+            index_jobs.OPTIMIZE: JobHandler(self._tidying.optimize),  # an older release names no generation
             **self._releases.handlers(),
-            **self._table_handlers(),
+            **self._tidying.handlers(),
+            **self._repairs.handlers(),
         }
 
-    def handlers_beside(self, generation: Generation, publisher: Publisher, repairs: Repairs) -> dict[str, JobHandler]:
+    def handlers_beside(self, tidying: Tidying, repairs: Repairs) -> dict[str, JobHandler]:
         """Of the tables of another generation, into which this process indexes as well."""
         self._all_repairs.append(repairs)
-        beside = copy.copy(self)
-        beside._generation, beside._publisher, beside._repairs = generation, publisher, repairs
-        return beside._table_handlers()
-
-    def _table_handlers(self) -> dict[str, JobHandler]:
-        return {
-            narrowed(index_jobs.OPTIMIZE, self._generation.id): JobHandler(self.optimize_table),
-            narrowed(index_jobs.CHECK, self._generation.id): JobHandler(self._repairs.check),
-        }
+        return tidying.handlers() | repairs.handlers()
 
     def _logged(self, kind: str, task: Callable[[], Awaitable[Report]]) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -239,13 +227,17 @@ class MaintenanceService:
     # -- index
 
     async def optimize(self) -> Report:
-        """Tables that are due although nobody asked, because the one who should have crashed."""
+        """Tables that are due although nobody asked: they rest, or the one who should have crashed."""
         report = Report()
 
         async def enqueue(connection: Connection) -> int:
-            used = await uses.at_work(connection, await self._database.now(connection))
+            now = await self._database.now(connection)
             due = await index_queries.tables_to_optimize(
-                connection, used, commits_min=COMMITS_BEFORE_OPTIMIZE, limit=_BATCH
+                connection,
+                await uses.at_work(connection, now),
+                commits_min=COMMITS_BEFORE_OPTIMIZE,
+                rest_since=now - self._limits.index_grace,
+                limit=_BATCH,
             )
             for tenant_id, generation in due:
                 await self._queue.enqueue(connection, index_jobs.optimize(tenant_id, generation))
@@ -253,64 +245,6 @@ class MaintenanceService:
 
         report.add("optimize_requested", await self._database.transact(enqueue))
         return report
-
-    async def optimize_table(self, run: JobRun) -> bool:
-        """Compacts a tenant's table, and drops rows that the catalog does not vouch for."""
-        pruned = await self._optimize_table(TenantId(run.job.tenant_id))
-        log.info("index.optimized", pruned=pruned)
-        return False
-
-    async def _optimize_table(self, tenant_id: TenantId) -> int:
-        """Answers with the number of (document, revision) pairs that were pruned."""
-        async with self._publisher.exclusive(tenant_id) as lease:
-            async with self._database.read() as connection:
-                table = await index_queries.table_record(connection, tenant_id, self._generation.id)
-                grace = await grace_of_versions(self._database, connection, self._limits.index_grace)
-                floors = await index_queries.floors(connection, tenant_id, self._generation.id)
-                published = await index_queries.published(connection, tenant_id, self._generation.id)
-            if table is None or table.state.version == 0:
-                return 0
-            incarnation, version = table.state.incarnation, table.state.version
-            prefix = self._generation.prefix(tenant_id, incarnation)
-            # Before bytes that have turned are written again as if they were right.
-            sums = await self._publisher.inspected(tenant_id, incarnation, version, table.sums)
-            reader = await self._vectors.reader(prefix, version)
-            pairs = await reader.all_pairs() if reader is not None else {}
-            # Only what no publication can need any more. What is not searchable yet may become so at any moment, for we
-            # may have slept through our lease; and what a deletion never proved dead is not dead.
-            dead = [pair for pair in pairs if pair[1] < floors.get(pair[0], 0)]
-            lost = published.difference(pairs) if reader is not None else set()
-            writer = await self._vectors.writer(prefix, self._generation.dimension)
-            try:
-                failpoint("optimize.planned")
-                if dead:
-                    await writer.prune(dead)
-                failpoint("optimize.pruned")
-                done = await writer.optimize(grace=grace, keep_version=version)
-                failpoint("optimize.compacted")
-            finally:
-                await writer.close()
-            sums = await self._publisher.inspected(tenant_id, incarnation, done.version, sums)
-
-            async def publish(connection: Connection) -> None:
-                await self._publisher.verify(connection, lease)
-                now = await self._database.now(connection)
-                await index_queries.optimized(
-                    connection,
-                    tenant_id,
-                    self._generation.id,
-                    incarnation,
-                    version=done.version,
-                    sums=sums,
-                    now=now,
-                )
-                await index_queries.withdraw_lost(connection, tenant_id, self._generation.id, lost)
-
-            await self._database.transact(publish)
-            failpoint("optimize.published")
-        if lost:
-            await self._repairs.bring_back(tenant_id, lost)
-        return len(dead)
 
     # -- bucket
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from s4.engine.vectors.errors import IndexDamaged
-from s4.engine.vectors.manifest import Manifest, manifest_name, version_of
+from s4.engine.vectors.manifest import Fragment, Manifest, manifest_name, version_of
 from s4.kernel import keys
 from s4.kernel.keys import ObjectKey
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
@@ -61,7 +61,7 @@ async def inspect(store: ObjectStore, prefix: str, version: int, recorded: Sums)
     """
     own = manifest_name(version)
     key = keys.index_file(prefix, own)
-    found, listed = await asyncio.gather(_read(store, key), _listed(store, prefix))
+    found, there = await asyncio.gather(read(store, key), listed(store, prefix))
     if found is None and own not in recorded:
         raise ObjectMissing(key)
     try:
@@ -70,8 +70,8 @@ async def inspect(store: ObjectStore, prefix: str, version: int, recorded: Sums)
         return Inspected(found or b"", damaged=[own])
     assert found is not None
     seen = FileSum(len(found), hashlib.md5(found, usedforsecurity=False).hexdigest())
-    has_md5s = own in listed and _etag(listed[own]) == seen.md5
-    files = {name: info for name, info in listed.items() if manifest.names(name)}
+    has_md5s = own in there and _etag(there[own]) == seen.md5
+    files = {name: info for name, info in there.items() if manifest.names(name)}
     sums = {own: seen if has_md5s or store.local_root is not None else FileSum(seen.size_bytes, None)}
     for name, info in files.items():
         sums[name] = FileSum(info.size, _etag(info) if has_md5s else None)
@@ -84,12 +84,12 @@ async def inspect(store: ObjectStore, prefix: str, version: int, recorded: Sums)
         if name == own or manifest.names(name)
         if name not in sums or not known.agrees(seen if name == own else sums[name])
     }
-    return Inspected(found, files, sums, sorted(damaged.union(manifest.missing_from(listed))))
+    return Inspected(found, files, sums, sorted(damaged.union(manifest.missing_from(there))))
 
 
 async def newest_version(store: ObjectStore, prefix: str) -> int:
     """The one from which the next writer goes on, published or not; 0 when there is none."""
-    return max(filter(None, map(version_of, await _listed(store, prefix))), default=0)
+    return max(filter(None, map(version_of, await listed(store, prefix))), default=0)
 
 
 async def versions_in(store: ObjectStore, prefix: str) -> dict[int, datetime]:
@@ -120,14 +120,21 @@ async def md5_of(store: ObjectStore, key: ObjectKey) -> str:
     return digest.hexdigest()
 
 
-async def _read(store: ObjectStore, key: ObjectKey) -> bytes | None:
+async def fragments_of(store: ObjectStore, prefix: str, version: int) -> list[Fragment]:
+    """Raises `ObjectMissing`, and `IndexDamaged`."""
+    return Manifest(await store.get(keys.index_file(prefix, manifest_name(version)))).fragments
+
+
+async def read(store: ObjectStore, key: ObjectKey) -> bytes | None:
+    """None when it is not there."""
     try:
         return await store.get(key)
     except ObjectMissing:
         return None
 
 
-async def _listed(store: ObjectStore, prefix: str) -> dict[str, ObjectInfo]:
+async def listed(store: ObjectStore, prefix: str) -> dict[str, ObjectInfo]:
+    """By name, relative to the table."""
     root = keys.index_table(prefix)
     return {info.key.removeprefix(root): info async for info in store.list(root)}
 

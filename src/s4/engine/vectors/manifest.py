@@ -8,6 +8,7 @@ It is read by the numbers of fields in Lance's `table.proto`, which stay what th
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from s4.engine.vectors.errors import IndexDamaged
@@ -34,11 +35,25 @@ def version_of(name: str) -> int | None:
     return _NEWEST_FIRST - int(number) if name == f"_versions/{number}.manifest" and number.isdecimal() else None
 
 
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of the table, older than those of higher ids."""
+
+    fragment_id: int
+    rows: int
+    """That are not deleted."""
+    deleted: int = 0
+
+
 class Manifest:
     """Of one version. Names are below the table's directory."""
 
     def __init__(self, data: bytes) -> None:
         """Raises `IndexDamaged` when this is no manifest."""
+        self.fragments: list[Fragment] = []
+        """In the order of their ids."""
+        self.transaction: str | None = None
+        """The file of the commit that made the version. No reader needs it."""
         self._files: set[str] = set()
         """Of data and deletions."""
         self._indices: set[str] = set()
@@ -64,6 +79,8 @@ class Manifest:
         for number, value in table:
             if number == 2:  # DataFragment
                 self._read_fragment(_fields(value))
+            if number == 12:  # transaction_file
+                self.transaction = f"_transactions/{value.decode()}"
             if number == 6:  # the position of the section of indices
                 for _, index in _section(data, value):
                     (identity,) = (found for field, found in _fields(index) if field == 1)
@@ -71,7 +88,7 @@ class Manifest:
                     self._indices.add(f"_indices/{uuid.UUID(bytes=raw)}")
 
     def _read_fragment(self, fragment: Iterable[tuple[int, Value]]) -> None:
-        fragment_id = 0  # fields that are zero are not written
+        fragment_id = written = 0  # fields that are zero are not written
         deletions: dict[int, Value] | None = None
         for number, value in fragment:
             if number == 1:
@@ -80,6 +97,10 @@ class Manifest:
                 self._files.add(f"data/{dict(_fields(value))[1].decode()}")
             if number == 3:
                 deletions = dict(_fields(value))
+            if number == 4:  # physical_rows
+                written = value
+        deleted = deletions.get(4, 0) if deletions is not None else 0
+        self.fragments.append(Fragment(fragment_id, written - deleted, deleted))
         if deletions is not None:
             suffix = _SUFFIX[deletions.get(1, 0)]
             self._files.add(f"_deletions/{fragment_id}-{deletions.get(2, 0)}-{deletions.get(3, 0)}.{suffix}")

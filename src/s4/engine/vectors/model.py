@@ -86,5 +86,3 @@ class OptimizeReport:
     unindexed_rows: int
     fragments_before: int
     fragments_after: int
-    versions_removed: int
-    removed_bytes: int

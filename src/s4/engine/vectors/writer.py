@@ -10,13 +10,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
 import structlog
 
 from s4.engine.vectors.errors import is_conflict, is_missing_table, is_table_exists, writing
+from s4.engine.vectors.manifest import Fragment
 from s4.engine.vectors.model import ChunkRow, OptimizeReport, TableStats
 from s4.engine.vectors.schema import (
     DOCUMENT_INDEX,
@@ -36,6 +37,7 @@ from s4.engine.vectors.schema import (
     to_arrow,
     vector_index_config,
 )
+from s4.engine.vectors.tiers import WHOLE, plan
 from s4.kernel.errors import DataCorrupt, Unavailable
 
 log = structlog.get_logger()
@@ -47,12 +49,11 @@ CONFLICT_PAUSE_SECONDS = 0.05
 """First pause, doubled each time and shortened at random, so that two losers do not meet again."""
 PRUNE_PAIRS_MAX = 1000
 """(document, revision) pairs in one delete: bounds the length of its condition."""
-CLEANUP_MARGIN = timedelta(minutes=5)
-"""LanceDB reckons "older than" from the moment when it gets to the clean-up. Versions are kept longer by
-this, and a call that takes longer is cut off, so a slow one cannot reach versions that it was to keep."""
-
 NO_CLEANUP = timedelta(days=36_500)
-"""LanceDB's compaction always cleans up as well, so the first of the two calls is told to find nothing."""
+"""LanceDB's compaction always cleans up as well, by the births of versions, so that it would remove the very version
+that readers hold when a table has rested: it is told to find nothing."""
+FRAGMENT_SHIFT = 32
+"""The address of a row is its fragment's id, and its position there in the lower bits."""
 
 
 class TableWriter:
@@ -112,34 +113,29 @@ class TableWriter:
                 await self._delete(table, exactly(batch))
             return await self._latest(table)
 
-    async def optimize(
-        self, *, grace: timedelta, keep_version: int | None = None, margin: timedelta = CLEANUP_MARGIN
-    ) -> OptimizeReport:
-        """Merges small fragments, takes new rows into the indices, removes versions that no reader can need.
-
-        A version is removed when it was *superseded* longer than `grace` ago (LanceDB alone would go by its
-        birth, and so remove the very version that readers hold if the table had rested for a while). What the
-        catalog names, `keep_version`, and everything after it stays, however old.
-        """
+    async def optimize(self, fragments: Sequence[Fragment] | None = None) -> OptimizeReport:
+        """Merges small pieces and takes new rows into the indices: what is due of it by `tiers`, when `fragments` are
+        those of the latest version, or everything. Removes no version: see `superseded`."""
         with writing("optimize"):
             table = await self._open()
             if table is None:
-                return OptimizeReport(0, 0, 0, 0, 0, 0, 0)
-            before = await table.stats()
-            await self._repeat(table, lambda: table.optimize(cleanup_older_than=NO_CLEANUP))
-            await self._index_vectors(table, before["num_rows"])
-            age = _removable_age(await _versions(table), grace, keep_version) + margin
-            async with asyncio.timeout(margin.total_seconds()):
-                done = await self._repeat(table, lambda: table.optimize(cleanup_older_than=age))
+                return OptimizeReport(0, 0, 0, 0, 0)
+            before = await self._stats(table)
+            due = WHOLE if fragments is None else plan(fragments, before.unindexed_rows)
+            if due.gather_from is not None:
+                await self._gather(table, due.gather_from)
+            if due.index:
+                await self._compact(table)
+                await self._index_vectors(table, before.rows)
+            if due.whole:  # before, what was in the indices and what was not could not become one piece
+                await self._compact(table)
             after = await self._stats(table)
             return OptimizeReport(
                 version=after.version,
                 rows=after.rows,
                 unindexed_rows=after.unindexed_rows,
-                fragments_before=before["fragment_stats"]["num_fragments"],
+                fragments_before=before.fragments,
                 fragments_after=after.fragments,
-                versions_removed=done.prune.old_versions_removed,
-                removed_bytes=done.prune.bytes_removed,
             )
 
     async def stats(self, *, count_versions: bool = False) -> TableStats:
@@ -165,6 +161,17 @@ class TableWriter:
         data = await asyncio.to_thread(to_arrow, rows, self._dimension, with_terms=self._has_terms)  # takes its time
         merge = table.merge_insert("chunk_id").when_not_matched_insert_all().use_index(False)
         return int((await self._repeat(table, lambda: merge.execute(data))).version)
+
+    async def _compact(self, table: LanceTable) -> None:
+        """Of pieces with less than a million rows, those that are in the same indices become one; then all rows are in
+        the indices."""
+        await self._repeat(table, lambda: table.optimize(cleanup_older_than=NO_CLEANUP))
+
+    async def _gather(self, table: LanceTable, fragment_id: int) -> None:
+        """Makes one piece of this one and all later ones, in no index. LanceDB's compaction cannot be told which
+        pieces to merge; a change of rows that changes nothing writes exactly them anew, in one commit."""
+        later = f"_rowaddr >= {fragment_id << FRAGMENT_SHIFT}"
+        await self._repeat(table, lambda: table.update(where=later, updates_sql={"ordinal": "ordinal"}))
 
     async def _delete(self, table: LanceTable, condition: str) -> int | None:
         """None when there was nothing to delete: a look is cheaper than a commit."""
@@ -266,24 +273,3 @@ class TableWriter:
             await asyncio.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())  # noqa: S311 - jitter
             await table.checkout_latest()
         raise Unavailable("The index is being written by others; the commit was lost each time.") from lost
-
-
-async def _versions(table: LanceTable) -> list[tuple[int, datetime]]:
-    """Numbers and births, ascending. LanceDB gives births as naive local time."""
-    versions = [(v["version"], v["timestamp"].astimezone(UTC)) for v in await table.list_versions()]
-    return sorted(versions)
-
-
-def _removable_age(versions: Sequence[tuple[int, datetime]], grace: timedelta, keep_version: int | None) -> timedelta:
-    """Age of the oldest version that must stay: the one that was the latest `grace` ago, or `keep_version`.
-
-    By the machine's clock, not an injected one: LanceDB stamps and compares with that.
-    """
-    now = datetime.now(UTC)
-    first_kept = 0
-    for position, (number, born) in enumerate(versions):
-        if born > now - grace or (keep_version is not None and number > keep_version):
-            break
-        first_kept = position
-    # The minimum, for births of different writers' clocks need not ascend.
-    return max(now - min(born for _, born in versions[first_kept:]), timedelta(0))

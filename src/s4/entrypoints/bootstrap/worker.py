@@ -10,7 +10,7 @@ from s4.domains.backup import BackupService
 from s4.domains.indexing import Dispatch, Generation, IndexingService, Model, Publisher
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.leaving import Kept, OwnData
-from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Releases, Repairs
+from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Releases, Repairs, Tidying
 from s4.domains.usage import LedgerKeeper
 from s4.domains.webhooks import DeliveryPump
 from s4.engine.extraction import ExtractionPool
@@ -80,6 +80,18 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     def make_repairs(generation: Generation, publisher: Publisher) -> Repairs:
         return Repairs(core.database, core.store, core.vectors, core.queue, publisher, generation, RANDOM)
 
+    def make_tidying(generation: Generation, publisher: Publisher, repairs: Repairs) -> Tidying:
+        return Tidying(
+            core.database,
+            core.store,
+            core.vectors,
+            core.queue,
+            publisher,
+            repairs,
+            generation,
+            index_grace=timedelta(seconds=settings.index_grace_seconds),
+        )
+
     indexing = make_indexing(core.models.own, publisher)
     dispatch = Dispatch(
         core.database, indexing, {each: make_indexing(model, publishers[each]) for each, model in others.items()}
@@ -87,19 +99,18 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     rollups = make_rollups(core)
     sealer = make_sealer(core)
     rebuild = make_rebuild(core, publisher)
+    own_repairs = make_repairs(generation, publisher)
     maintenance = MaintenanceService(
         core.database,
         core.store,
-        core.vectors,
         core.queue,
         core.chains,
         core.tenants,
         Departures(core.lifecycle, core.erasures),
         core.documents,
-        publisher,
-        make_repairs(generation, publisher),
+        make_tidying(generation, publisher, own_repairs),
+        own_repairs,
         Releases(core.database, core.store, core.vectors, core.queue, publisher),
-        generation,
         core.generations,
         core.accounts,
         rebuild,
@@ -150,7 +161,7 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
     )
     for each, model in others.items():
         repairs = make_repairs(model.generation, publishers[each])
-        handlers |= maintenance.handlers_beside(model.generation, publishers[each], repairs)
+        handlers |= maintenance.handlers_beside(make_tidying(model.generation, publishers[each], repairs), repairs)
     worker = Worker(core.database, core.queue, handlers, owner=owner, limits=_worker_limits(settings), held=held)
     heartbeat = Heartbeat(core.database.url, owner=owner, lease=lease, held=held)
     tasks = [*maintenance.regular_tasks(), *regular_tasks(regular)]

@@ -55,19 +55,20 @@ class Queue:
 
     async def enqueue(self, connection: Connection, *requests: JobRequest, not_before: datetime | None = None) -> None:
         """Part of the caller's transaction. A job that runs at this moment runs once more afterwards; one that waits
-        keeps its place, or whoever is asked for again and again would never have a turn. Many at once: in one order
-        everywhere, or two transactions may wait for each other's."""
+        keeps its place, or whoever is asked for again and again would never have a turn; an earlier one it takes. Many
+        at once: in one order everywhere, or two transactions may wait for each other's."""
         now = await self._database.now(connection)
         identity = ("kind", "tenant_id", "subject")
         running = jobs.c.state == "running"
         overdue = sa.and_(jobs.c.state == "ready", jobs.c.run_at < now)
 
         def merged(new: Any) -> dict[str, Any]:
+            keeps_place = sa.and_(overdue, jobs.c.run_at < new.run_at)
             return {
                 "payload": new.payload,
                 "again": running,
                 "state": sa.case((running, "running"), else_="ready"),
-                "run_at": sa.case((overdue, jobs.c.run_at), else_=new.run_at),
+                "run_at": sa.case((keeps_place, jobs.c.run_at), else_=new.run_at),
                 "attempts": sa.case((running, jobs.c.attempts), else_=0),
                 "crashes": sa.case((running, jobs.c.crashes), else_=0),
                 "created_at": new.created_at,

@@ -243,14 +243,18 @@ async def note_checked(
 
 
 async def tables_to_optimize(
-    connection: Connection, used: Collection[GenerationId], *, commits_min: int, limit: int
+    connection: Connection, used: Collection[GenerationId], *, commits_min: int, rest_since: datetime, limit: int
 ) -> list[tuple[TenantId, GenerationId]]:
-    """Tables of the generations at work that have had at least so many commits since they were compacted."""
+    """Tables of the generations at work that have had at least so many commits since they were compacted; or some, and
+    none since a while, so that what those superseded does not stay."""
     found = await connection.execute(
         sa.select(index_tables.c.tenant_id, index_tables.c.generation_id)
         .where(
             index_tables.c.generation_id.in_(used),
-            index_tables.c.commits_since_optimize >= commits_min,
+            sa.or_(
+                index_tables.c.commits_since_optimize >= commits_min,
+                sa.and_(index_tables.c.commits_since_optimize > 0, index_tables.c.updated_at < rest_since),
+            ),
         )
         .order_by(index_tables.c.commits_since_optimize.desc())
         .limit(limit)

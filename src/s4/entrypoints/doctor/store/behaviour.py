@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 import numpy as np
 
@@ -151,7 +150,7 @@ async def index_table(bench: Bench) -> Check:
         try:
             for row in rows:
                 await writer.apply([row])
-            version = (await writer.optimize(grace=timedelta(0))).version
+            version = (await writer.optimize()).version
         finally:
             await writer.close()
         reader = await vectors.reader(bench.place, version)

@@ -127,6 +127,8 @@ SERVING = (
     event("texts.damaged", "warning", "document_id error", "A kept text is damaged, and is extracted anew.",
           "Often: look at the store's disks."),
     event("index.optimized", "info", "pruned", "An index table was tidied.", NOTHING),
+    event("index.cleaned", "info", "versions size_bytes",
+          "Superseded versions of an index table were removed.", NOTHING),
     event("index.tidying_deferred", "warning", "error", "An index table could not be tidied; later.",
           "If it goes on for a tenant: `s4 index status`."),
     event("index.batch_parted", "warning", "changes", "A batch failed, and each document of it is tried alone.",
