@@ -79,6 +79,7 @@ def environment(tenant: dict[str, str], tmp_path: Path) -> dict[str, str]:
     return clean_environment() | tenant | paths | {"S4_ADMIN_API_KEY": ADMIN_KEY}
 
 
+@pytest.mark.timeout(900)  # a hundred commands, each a process or nearly one
 def test_every_example_in_the_help_works(
     command: Command, folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
