@@ -72,7 +72,7 @@ test: setup  ## What S4 does, with real servers, all of PyPI
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 test-processes: setup  ## Whole processes: every example of help and guides, isolation, hostile files, and all that kills, cuts off and restarts
-	$(BIN)/python -m pytest -m "processes and not long" --numprocesses 3 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "processes and not long and not fuzz" --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 # Most of a case is waiting for a lease to run out: six at a time keep two cores busy, each with servers of its own.
 faults: setup  ## Every crash, error and stop at every step, on every database and store: an hour; with MINUTES=…: storm
