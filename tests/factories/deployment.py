@@ -18,7 +18,7 @@ import httpx
 
 from tests.leash import leashed
 
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 180
 WORKER_SECONDS_MAX = 180  # workers step back where others want the processors
 ADMIN_KEY = "test-admin-key-0123456789-abcdefghij"
 
