@@ -1,6 +1,7 @@
 """A generation: one way of turning text into rows. Another model, chunker or schema is another generation."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from s4.engine.chunking import CHUNKER
 from s4.kernel import keys
@@ -23,9 +24,7 @@ class Generation:
 
     @property
     def id(self) -> GenerationId:
-        return generation_id(
-            self.space, self.dimension, CHUNKER, self.chunk_tokens_max, self.chunk_overlap_tokens, SCHEMA
-        )
+        return _id_of(self)
 
     def prefix(self, tenant_id: TenantId, incarnation: Incarnation) -> str:
         """Where this making of the tenant's table lives."""
@@ -43,3 +42,15 @@ class Generation:
             "chunk_overlap_tokens": self.chunk_overlap_tokens,
             "schema": SCHEMA,
         }
+
+
+@lru_cache(maxsize=256)  # a search asks for it a handful of times, and it is a hash
+def _id_of(generation: Generation) -> GenerationId:
+    return generation_id(
+        generation.space,
+        generation.dimension,
+        CHUNKER,
+        generation.chunk_tokens_max,
+        generation.chunk_overlap_tokens,
+        SCHEMA,
+    )

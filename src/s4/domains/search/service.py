@@ -357,7 +357,10 @@ class SearchService:
             if pursuit.ends_with(hits, true):
                 return _Truth(pursuit.kept, found, table, pursuit.is_narrowed)
             if (at_most := pursuit.widen()) is not None and condition is not None:
-                pursuit.narrow(await self._matching(context, where, condition, at_most=at_most))
+                async with self._database.read() as connection:
+                    pursuit.narrow(
+                        await queries.matching_ids(connection, context, where.generation.id, condition, at_most=at_most)
+                    )
 
     async def _prepare(
         self, context: TenantContext, where: Where, condition: Condition | None
@@ -371,15 +374,12 @@ class SearchService:
                     raise
                 state = None
             table = opened(state)
-        if table is None or condition is None:
-            return table, None
-        return table, await self._matching(context, where, condition, at_most=_PREFILTER_IDS_MAX)
-
-    async def _matching(
-        self, context: TenantContext, where: Where, condition: Condition, *, at_most: int
-    ) -> list[str] | None:
-        async with self._database.read() as connection:
-            return await queries.matching_ids(connection, context, where.generation.id, condition, at_most=at_most)
+            narrowed = None
+            if table is not None and condition is not None:
+                narrowed = await queries.matching_ids(
+                    connection, context, where.generation.id, condition, at_most=_PREFILTER_IDS_MAX
+                )
+        return table, narrowed
 
     async def _read(
         self,

@@ -60,7 +60,7 @@ class Hit:
     semantic: float | None
     keyword: float | None
     vector: Vector | None = field(default=None, compare=False, repr=False)
-    """Of the chunk, for hits of a search with a vector."""
+    """Of the chunk, for hits of a search by meaning and keywords."""
 
 
 @dataclass(frozen=True, slots=True)

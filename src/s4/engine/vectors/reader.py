@@ -216,7 +216,8 @@ async def _nearest(
     if vector is None or not np.any(vector):
         return []  # the zero vector has no direction, hence no neighbours
     query = await _near(table, vector, is_exact=where is not None or limit > APPROXIMATE_MAX)
-    found = await _run(query, limit, where, ["_distance", "vector"])
+    # Feedback is for searches both ways: a search by meaning alone reads no vectors.
+    found = await _run(query, limit, where, ["_distance"] if keyword is None else ["_distance", "vector"])
     cosines = [_finite(1.0 - distance) for distance in found.column("_distance").to_pylist()]
     return _hits(found, semantic=cosines, keyword=[keyword] * found.num_rows)
 
