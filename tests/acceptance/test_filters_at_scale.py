@@ -15,7 +15,7 @@ from s4.domains.documents.queries.filters import SYSTEM_FIELDS, compile_filter
 from s4.domains.search import queries
 from s4.domains.search.model import Query
 from s4.engine.ranking import Mode
-from tests.factories.filters import OPERATORS, holds
+from tests.factories.filters import OPERATORS, combined, holds
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.shelves import EPOCH, WORD, Shelved, fill
 
@@ -140,15 +140,7 @@ conditions = st.sampled_from(
         for value in fitting(field, op, values)
     ]
 )
-trees = st.recursive(
-    conditions,
-    lambda inner: st.one_of(
-        st.fixed_dictionaries({"and": st.lists(inner, min_size=1, max_size=3)}),
-        st.fixed_dictionaries({"or": st.lists(inner, min_size=1, max_size=3)}),
-        st.fixed_dictionaries({"not": inner}),
-    ),
-    max_leaves=6,
-)
+trees = combined(conditions)
 
 
 @settings(

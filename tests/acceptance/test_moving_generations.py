@@ -10,6 +10,7 @@ import pytest
 from s4.domains.documents.model import DocumentStatus
 from s4.domains.indexing import Standing
 from s4.domains.indexing.queries import held
+from s4.domains.indexing.queries.sizes import sizes_of
 from s4.domains.search.service import Query
 from s4.domains.tenants import Role
 from s4.engine.ranking import Mode
@@ -203,7 +204,7 @@ async def test_release_removes_rows_bytes_and_vectors_of_the_old_one_only(house:
     await house.core.moves.release(SYSTEM_ACTOR, acme.context.tenant_id, old)
     async with house.core.database.read() as connection:
         assert await held.contents(connection, acme.context.tenant_id, old) == (0, 0)
-        assert (await held.tables(connection, acme.context.tenant_id)).keys() == {new}
+        assert (await sizes_of(connection, acme.context.tenant_id)).keys() == {new}
     assert len(await house.found(acme, "common")) == 1, "a request that came before all this"
     await house.work()
     left = await objects(house, acme)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.api.calls import assert_refused, ended, found, new_tenant, put, upload, upload_ready
 from tests.factories.deployment import Deployment
-from tests.factories.filters import holds
+from tests.factories.filters import combined, holds
 
 DOCUMENTS = 40
 SEED = 20_261_123
@@ -76,15 +76,7 @@ leaves = st.one_of(
     leaf("contains", st.one_of(scalars, texts)),
     leaf("prefix", texts),
 )
-trees = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.fixed_dictionaries({"and": st.lists(inner, min_size=1, max_size=3)}),
-        st.fixed_dictionaries({"or": st.lists(inner, min_size=1, max_size=3)}),
-        st.fixed_dictionaries({"not": inner}),
-    ),
-    max_leaves=6,
-)
+trees = combined(leaves)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

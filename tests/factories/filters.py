@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from hypothesis import strategies as st
+
 NO_SYSTEM: Mapping[str, Any] = {}
 
 
@@ -82,4 +84,17 @@ def _as_stored(value: Any, stored: Any) -> Any:
         return value
     return (
         [datetime.fromisoformat(each) for each in value] if isinstance(value, list) else datetime.fromisoformat(value)
+    )
+
+
+def combined(conditions: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Trees of them by `and`, `or` and `not`."""
+    return st.recursive(
+        conditions,
+        lambda inner: st.one_of(
+            st.fixed_dictionaries({"and": st.lists(inner, min_size=1, max_size=3)}),
+            st.fixed_dictionaries({"or": st.lists(inner, min_size=1, max_size=3)}),
+            st.fixed_dictionaries({"not": inner}),
+        ),
+        max_leaves=6,
     )

@@ -12,6 +12,7 @@ from s4.kernel.errors import DocumentRejected, InvalidRequest
 from tests.factories.extracted import page_texts
 from tests.factories.files import zipped
 from tests.factories.formats import scans
+from tests.factories.hostile import containers
 from tests.factories.reading import make_limits, make_pool
 
 pytestmark = pytest.mark.processes  # a page takes a second of a processor
@@ -88,7 +89,7 @@ async def test_a_picture_without_text_is_empty_and_says_what_helps(pool: Extract
 
 async def test_hostile_pictures_end_as_documents_do(pool: ExtractionPool, tmp_path: Path) -> None:
     with pytest.raises(DocumentRejected) as bomb:
-        await read(pool, tmp_path, scans.bomb(40_000), "bomb.png")
+        await read(pool, tmp_path, containers.png(40_000, 40_000), "bomb.png")
     assert bomb.value.code in ("resource_limit", "corrupt")
     with pytest.raises(DocumentRejected) as half:
         await read(pool, tmp_path, scans.picture(SIGN)[:3_000], "half.png")

@@ -1,7 +1,6 @@
 """Pictures of text: what a scanner makes of a page, and what a camera makes of a sign."""
 
 import io
-import zlib
 from pathlib import Path
 
 import reportlab
@@ -41,15 +40,3 @@ def scanned_pdf(*pages: list[str] | str) -> bytes:
         drawn.showPage()
     drawn.save()
     return file.getvalue()
-
-
-def bomb(side: int) -> bytes:
-    """A PNG of some kilobytes, black, that unpacks to `side` x `side` pixels."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4) + name + data + zlib.crc32(name + data).to_bytes(4)
-
-    packer = zlib.compressobj(9)
-    rows = b"".join(packer.compress(bytes(1 + side)) for _ in range(side)) + packer.flush()
-    head = side.to_bytes(4) + side.to_bytes(4) + bytes([8, 0, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

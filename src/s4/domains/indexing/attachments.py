@@ -80,6 +80,15 @@ class _Sound:
     """Versions after it, none of which is sound."""
 
 
+async def lying_in(store: ObjectStore, tenant_id: TenantId) -> dict[GenerationId, list[Incarnation]]:
+    """The tenant's tables in the bucket, whoever made them."""
+    found: dict[GenerationId, list[Incarnation]] = {}
+    for child in await store.list_children(keys.indices(tenant_id)):
+        if (parsed := keys.parse_generation(child)) is not None:
+            found.setdefault(parsed[1], []).append(parsed[2])
+    return found
+
+
 class Attachments:
     """Stateless."""
 
@@ -107,10 +116,7 @@ class Attachments:
         `newest`: a catalog that does not serve yet follows what was written into the bucket since. Without `writes`
         the bucket is somebody else's copy, and left as it is.
         """
-        lying: dict[GenerationId, list[Incarnation]] = {}
-        for child in await self._store.list_children(keys.indices(tenant_id)):
-            if (parsed := keys.parse_generation(child)) is not None:
-                lying.setdefault(parsed[1], []).append(parsed[2])
+        lying = await lying_in(self._store, tenant_id)
         async with self._database.read() as connection:
             if moved := await held_queries.of(connection, tenant_id):
                 lying = {generation: each for generation, each in lying.items() if generation in moved}

@@ -22,7 +22,6 @@ from s4.platform.objects import ObjectStore
 
 _SAMPLED_MAX = 50  # documents: a text is a request to the store and some hundredths of a second
 _TIMED_CHUNKS = 16
-_MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class Estimator:
             round(times * sum(len(each.chunks) for each in sampled)),
             round(times * sum(each.tokens for each in sampled)),
             unpaid,
-            unpaid / _MILLION * model.price_million_tokens,
+            model.cost(unpaid),
             unpaid / pace if pace else None,
         )
 

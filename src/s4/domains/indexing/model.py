@@ -26,6 +26,10 @@ class Model:
         space, dimension = self.embedder.space, self.embedder.dimension
         return Generation(space, dimension, self.chunk_tokens_max, self.chunk_overlap_tokens)
 
+    def cost(self, tokens: int) -> float:
+        """In the currency of the settings."""
+        return tokens / 1_000_000 * self.price_million_tokens
+
 
 class Models:
     """`own` is that of tenants that were not moved."""

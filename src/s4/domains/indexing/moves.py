@@ -31,6 +31,7 @@ from s4.domains.indexing.model import Models
 from s4.domains.indexing.queries import held as queries
 from s4.domains.indexing.queries import tables, uses
 from s4.domains.indexing.queries.held import Held
+from s4.domains.indexing.queries.sizes import sizes_of
 from s4.domains.tenants import Holding, Role, TenantService, audited
 from s4.domains.tenants.model import Body, holdings
 from s4.kernel.clock import parse_rfc3339
@@ -89,7 +90,7 @@ class Moves:
             own = self._own(tenant.created_at)
             found = held or {own.generation: Held(own, 0, is_stopped=False, is_awaited=True)}
             used = await uses.at_work(connection, await self._database.now(connection))
-            sizes = await queries.tables(connection, tenant_id)
+            sizes = await sizes_of(connection, tenant_id)
             standings = [
                 Standing(
                     each.holding,

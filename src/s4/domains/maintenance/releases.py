@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from s4.domains.indexing import Publisher
+from s4.domains.indexing import Publisher, lying_in
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.queries import held
 from s4.domains.maintenance.holds import any_stands
@@ -73,11 +73,12 @@ class Releases:
 
     async def _remove(self, tenant_id: TenantId, generation: GenerationId) -> int:
         """Answers with the number of objects. The description goes last: it says which vectors were the table's."""
-        lying = await self._lying(tenant_id)
+        lying = await lying_in(self._store, tenant_id)
         spaces = {each: await self._space(tenant_id, each) for each in lying}
         space = spaces.pop(generation, None)
         count = 0
-        for prefix in lying.get(generation, []):
+        for incarnation in lying.get(generation, []):
+            prefix = keys.generation(tenant_id, generation, incarnation)
             count += await self._empty(keys.index_table(prefix))
             await self._vectors.forget(prefix)
         if space is not None and space not in spaces.values():
@@ -89,14 +90,6 @@ class Releases:
         doomed = [info.key async for info in self._store.list(prefix)]
         await self._store.delete(doomed)
         return len(doomed)
-
-    async def _lying(self, tenant_id: TenantId) -> dict[GenerationId, list[ObjectPrefix]]:
-        """The tenant's tables in the bucket, whoever made them."""
-        found: dict[GenerationId, list[ObjectPrefix]] = {}
-        for child in await self._store.list_children(keys.indices(tenant_id)):
-            if (parsed := keys.parse_generation(child)) is not None:
-                found.setdefault(parsed[1], []).append(keys.generation(*parsed))
-        return found
 
     async def _space(self, tenant_id: TenantId, generation: GenerationId) -> str | None:
         """Whose vectors it is made of; None where nothing says it."""

@@ -17,7 +17,7 @@ _PASSAGES_MAX = 5_000  # in the answers to queries that are asked together: what
 def checked(context: TenantContext, query: Query) -> list[Condition]:
     """What every statement of the search asks for: the caller's bounds, which also narrow the search inside the index,
     and the query's conditions. Raises `InvalidRequest` for a query that is none."""
-    if (neighbours := 2 * query.padding * query.limit * query.chunks_per_document) > _NEIGHBOURS_MAX:
+    if (neighbours := _neighbours(query)) > _NEIGHBOURS_MAX:
         raise InvalidRequest(
             f"2 × padding × limit × chunks_per_document may be at most {_NEIGHBOURS_MAX}, and is {neighbours}."
         )
@@ -33,14 +33,24 @@ def all_checked(context: TenantContext, queries: Sequence[Query]) -> list[list[C
         except InvalidRequest as error:
             details = error.details | {"query": number}
             raise InvalidRequest(f"queries[{number}]: {error.message}", details=details) from error
-    passages = sum(query.limit * query.chunks_per_document for query in queries if query.with_passages)
-    neighbours = sum(2 * query.padding * query.limit * query.chunks_per_document for query in queries)
+    passages = sum(_passages(query) for query in queries if query.with_passages)
+    neighbours = sum(map(_neighbours, queries))
     if passages > _PASSAGES_MAX or neighbours > _NEIGHBOURS_MAX:
         raise InvalidRequest(
             f"limit × chunks_per_document may be at most {_PASSAGES_MAX} over all queries, and is {passages}; "
             f"2 × padding × that at most {_NEIGHBOURS_MAX}, and is {neighbours}."
         )
     return found
+
+
+def _passages(query: Query) -> int:
+    """At most."""
+    return query.limit * query.chunks_per_document
+
+
+def _neighbours(query: Query) -> int:
+    """At most."""
+    return 2 * query.padding * _passages(query)
 
 
 def _conditions(query: Query) -> list[Condition]:

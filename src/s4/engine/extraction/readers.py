@@ -1,7 +1,6 @@
 """One reader per family of formats, all with the same result.
 
-Beside `recognition`, this module is the only one that calls kreuzberg's extraction; what costs and is not needed
-(caches, detection of languages, post-processing) is off.
+Beside `recognition`, this module is the only one that calls kreuzberg's extraction.
 """
 
 import contextlib
@@ -32,6 +31,7 @@ from s4.engine.extraction.archives import (
     zip_members,
 )
 from s4.engine.extraction.decode import clean, decode_text
+from s4.engine.extraction.kreuzberg_config import configuration
 from s4.engine.extraction.limits import Limits
 from s4.engine.extraction.mail import read_mail
 from s4.engine.extraction.model import ExtractedText, HeadingSpan, PageSpan
@@ -157,23 +157,12 @@ def _read(path: Path, filename: str, detected: Detected, upload: _Upload) -> _Re
             return _read_text(path, detected, upload.limits)
 
 
-def _config(*, plain: bool = False, pages: kreuzberg.PageConfig | None = None) -> kreuzberg.ExtractionConfig:
-    return kreuzberg.ExtractionConfig(
-        use_cache=False,
-        enable_quality_processing=False,
-        output_format="plain" if plain else "markdown",
-        pages=pages,
-        postprocessor=kreuzberg.PostProcessorConfig(enabled=False),
-        concurrency=kreuzberg.ConcurrencyConfig(max_threads=1),
-    )
-
-
 def _parse(source: Path | bytes, content_type: str) -> _Read:
     with failures.parsing():
         if isinstance(source, Path):
-            result = kreuzberg.extract_file_sync(source, content_type, _config())
+            result = kreuzberg.extract_file_sync(source, content_type, configuration())
         else:
-            result = kreuzberg.extract_bytes_sync(source, content_type, _config())
+            result = kreuzberg.extract_bytes_sync(source, content_type, configuration())
     content = _rows(result.content) if "sheet" in content_type else result.content
     text, headings = markup.readable(clean(content.translate(_SHOWN)))
     metadata: Any = result.metadata
@@ -236,7 +225,7 @@ def _read_slides(path: Path, detected: Detected, limits: Limits) -> _Read:
     mark = f"[{secrets.token_hex(8)}]"  # unknown to the file, so that its text cannot imitate one
     pages = kreuzberg.PageConfig(insert_page_markers=True, marker_format=f"\n\n{mark}\n\n")
     with failures.parsing():
-        result = kreuzberg.extract_file_sync(path, detected.content_type, _config(plain=True, pages=pages))
+        result = kreuzberg.extract_file_sync(path, detected.content_type, configuration(plain=True, pages=pages))
     slides = clean(result.content).split(mark)
     slides = slides if slides[0].strip() else slides[1:]
     with failures.parsing():

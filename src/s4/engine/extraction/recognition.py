@@ -11,6 +11,7 @@ import kreuzberg
 
 from s4.engine.extraction.decode import clean
 from s4.engine.extraction.failures import parsing
+from s4.engine.extraction.kreuzberg_config import configuration
 from s4.engine.extraction.limits import OcrLimits
 from s4.kernel.errors import DocumentRejected
 
@@ -65,17 +66,10 @@ class Recogniser:
         assert self._limits is not None
         self._done += 1
         language = self._limits.languages
-        config = kreuzberg.ExtractionConfig(
-            use_cache=False,
-            enable_quality_processing=False,
-            output_format="plain",
-            postprocessor=kreuzberg.PostProcessorConfig(enabled=False),
-            concurrency=kreuzberg.ConcurrencyConfig(max_threads=1),
-            force_ocr=True,
-            ocr=kreuzberg.OcrConfig(
-                backend="tesseract",
-                language=language,
-                tesseract_config=kreuzberg.TesseractConfig(language=language, use_cache=False),
-            ),
+        ocr = kreuzberg.OcrConfig(
+            backend="tesseract",
+            language=language,
+            tesseract_config=kreuzberg.TesseractConfig(language=language, use_cache=False),
         )
+        config = configuration(plain=True, ocr=ocr)
         return clean(kreuzberg.extract_bytes_sync(data, content_type, config).content).strip()

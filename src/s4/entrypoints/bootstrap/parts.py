@@ -94,7 +94,7 @@ def make_verifier(settings: Settings, database: Database, store: ObjectStore) ->
 def make_models(settings: Settings, memory: ModelMemory | None = None) -> Models:
     """The deployment's own way of indexing, and those that have names. Models that differ in how they cut share an
     embedder. `memory`: where a provider's model is remembered."""
-    own = _model(DEFAULT_MODEL, settings, make_embedder(settings, memory))
+    own = make_own_model(settings, memory)
     named = []
     for name, model in settings.index_models.items():
         said = model.model_dump(exclude_none=True)
@@ -105,6 +105,10 @@ def make_models(settings: Settings, memory: ModelMemory | None = None) -> Models
         other = settings.model_copy(update=changes)
         named.append(_model(name, other, make_embedder(other, memory) if said else own.embedder))
     return Models(own, named)
+
+
+def make_own_model(settings: Settings, memory: ModelMemory | None = None) -> Model:
+    return _model(DEFAULT_MODEL, settings, make_embedder(settings, memory))
 
 
 def _model(name: str, settings: Settings, embedder: Embedder) -> Model:

@@ -156,7 +156,7 @@ def compare(
         from s4.domains.search import compare as compared
 
         asked = await _asked(core, tenant_id, queries, logged)
-        served, others = await _held(core, tenant_id)
+        served, *others = await core.moves.standings(tenant_id)
         second = _one_of(others, other)
         reader = await core.access.for_job(tenant_id)
         found = await compared(core.search, reader, asked, served.holding.generation, second.holding.generation)
@@ -184,8 +184,7 @@ def switch(
     async def act(core: "Core", tenant_id: "TenantId") -> None:
         from s4.kernel.context import SYSTEM_ACTOR
 
-        _, others = await _held(core, tenant_id)
-        generation = _one_of(others, to).holding.generation
+        generation = await _other(core, tenant_id, to)
         await core.moves.switch(SYSTEM_ACTOR, tenant_id, generation, patience=timedelta(seconds=wait))
         print_line(f"{tenant_id} is served from {generation}.")
 
@@ -226,8 +225,7 @@ def release(
     async def act(core: "Core", tenant_id: "TenantId") -> None:
         from s4.kernel.context import SYSTEM_ACTOR
 
-        _, others = await _held(core, tenant_id)
-        released = _one_of(others, generation).holding.generation
+        released = await _other(core, tenant_id, generation)
         await core.moves.release(SYSTEM_ACTOR, tenant_id, released)
         gone = await _discarded(core, tenant_id, released, within=wait)
         print_line(f"{released} is released{'' if gone else '; a worker will remove its bytes'}.")
@@ -328,10 +326,10 @@ async def _discarded(core: "Core", tenant_id: "TenantId", generation: "Generatio
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _held(core: "Core", tenant_id: "TenantId") -> "tuple[Standing, list[Standing]]":
-    """What is served, and the others."""
-    served, *others = await core.moves.standings(tenant_id)
-    return served, others
+async def _other(core: "Core", tenant_id: "TenantId", wanted: str | None) -> "GenerationId":
+    """The one that is `wanted` of those that the tenant holds beside the served one, or the only one."""
+    _, *others = await core.moves.standings(tenant_id)
+    return _one_of(others, wanted).holding.generation
 
 
 def _one_of(others: "list[Standing]", wanted: str | None) -> "Standing":
@@ -367,7 +365,7 @@ def _spent(core: "Core", standing: "Standing") -> str:
 
 def _cost(core: "Core", standing: "Standing") -> float:
     name = core.models.name_of(standing.holding.generation)
-    return standing.tokens_spent / 1_000_000 * (core.models.by_name(name).price_million_tokens if name else 0.0)
+    return core.models.by_name(name).cost(standing.tokens_spent) if name else 0.0
 
 
 def _print_standings(core: "Core", standings: "list[Standing]", *, as_json: bool) -> None:

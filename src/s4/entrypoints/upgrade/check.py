@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from s4 import __version__
 from s4.domains.indexing.queries import uses
 from s4.entrypoints.bootstrap import database_url, place_settings
-from s4.entrypoints.bootstrap.parts import make_models
+from s4.entrypoints.bootstrap.parts import make_own_model
 from s4.entrypoints.configuration import Configuration, unknown_sentence
 from s4.entrypoints.connections import explained
 from s4.entrypoints.doctor.report import Check, Report, failed, ok, unknown, warning
@@ -197,7 +197,7 @@ async def index(settings: Settings) -> Check:
             "Set S4_EMBEDDING_DIMENSION to have it told here.",
             needed=False,
         )
-    own = make_models(settings).own
+    own = make_own_model(settings)
     database = open_database(url, pool_size=1, timeout_seconds=settings.database_timeout_seconds)
     try:
         await own.embedder.prepare()

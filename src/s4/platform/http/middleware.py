@@ -176,12 +176,13 @@ class HttpMiddleware:
         HTTP_BYTES.labels("out").inc(exchange.bytes_out)
         client = scope.get("client")
         address = client[0] if client else None
+        finished = Finished(exchange, method, route, status, seconds, address, scope["path"])
         if span.trace_id is not None:
-            _describe(span, scope, Finished(exchange, method, route, status, seconds, address))
+            _describe(span, scope, finished)
         for observe in self._observers:
-            observe(Finished(exchange, method, route, status, seconds, address, scope["path"]))
+            observe(finished)
         if route not in self._limits.quiet_routes:
-            self._log(Finished(exchange, method, route, status, seconds, address))
+            self._log(finished)
 
     def _log(self, done: Finished) -> None:
         """The request's one line."""

@@ -1,6 +1,6 @@
 """SQL on what moved tenants hold of the index: which generations, what is spent on them, and what they lack."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,16 +161,6 @@ async def unfinished(connection: Connection, tenant_id: TenantId, served: Genera
         .order_by(documents.c.document_id)
     )
     return [DocumentId(text) for text in found.scalars()]
-
-
-async def tables(connection: Connection, tenant_id: TenantId) -> Mapping[GenerationId, int]:
-    """By generation the bytes of the tenant's table, as its last commit noted them."""
-    found = await connection.execute(
-        sa.select(index_tables.c.generation_id, index_tables.c.files).where(index_tables.c.tenant_id == tenant_id)
-    )
-    return {
-        GenerationId(row.generation_id): sum(described[0] for described in (row.files or {}).values()) for row in found
-    }
 
 
 async def contents(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> tuple[int, int]:
