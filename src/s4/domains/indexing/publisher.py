@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,19 +19,16 @@ from weakref import WeakValueDictionary
 import structlog
 
 from s4.domains import usage
-from s4.domains.documents import jobs as document_jobs
 from s4.domains.documents.chain import told_of
 from s4.domains.documents.model import Document, DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.events import EventKind, Events
 from s4.domains.indexing import jobs
+from s4.domains.indexing.elsewhere import Elsewhere, Place
 from s4.domains.indexing.generation import Generation
-from s4.domains.indexing.queries import held as held_queries
 from s4.domains.indexing.queries import tables as queries
-from s4.domains.indexing.queries import uses
 from s4.domains.indexing.stages import stage
 from s4.domains.indexing.suspicions import Suspicions
-from s4.domains.tenants import Role
 from s4.engine.vectors import ChunkRow, IndexDamaged, IndexFault, Sums, TableWriter, VectorStore, inspect
 from s4.kernel import keys
 from s4.kernel.errors import S4Error, Unavailable
@@ -57,6 +54,7 @@ _LEASE_POLL_SECONDS = 0.02
 _LEASE_WAIT = timedelta(seconds=60)
 _SESSION_SECONDS_MAX = 5.0  # under one lease, so that other workers get their turn at a busy tenant's table
 _CLOSE_SECONDS_MAX = 2.0  # for tidying behind what is published; a stopping process was patient before
+_OVERSLEPT = "The lease on the index ran out while it was written."
 COMMITS_BEFORE_OPTIMIZE = 20
 """Of a table: keyword search must scan what was added since, and slows down with every commit."""
 
@@ -94,16 +92,6 @@ class _OpenTable:
     is_whole: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What a tenant has of this generation and of others. `others`: which it is to be found in as well, and whether a
-    document is not ready before it is there."""
-
-    is_held: bool
-    is_served: bool
-    others: dict[GenerationId, bool]
-
-
 class Publisher:
     """One per process and generation."""
 
@@ -128,6 +116,7 @@ class Publisher:
         self._generation = generation
         self._suspicions = suspicions
         self._random = random
+        self._elsewhere = Elsewhere(database, queue, generation.id)
         self._waiting: dict[TenantId, list[Change]] = {}
         self._writers: dict[TenantId, asyncio.Task[None]] = {}
         self._turns: WeakValueDictionary[TenantId, asyncio.Lock] = WeakValueDictionary()
@@ -167,10 +156,21 @@ class Publisher:
             try:
                 yield lease
             except Exception as error:
+                await self._raise_if_overslept(lease, error)
                 await self._suspect(tenant_id, error, generation)
                 raise
             finally:
                 await self._leases.release(lease)
+
+    async def _raise_if_overslept(self, lease: Lease, error: Exception) -> None:
+        """Raises `Unavailable` in place of `error` when the lease has passed on: to whoever writes on, what we wrote is
+        superseded, and its files may have gone from under us. That says nothing of the document, nor of the table."""
+        if isinstance(error, Unavailable | LeaseLost):
+            return
+        try:
+            await self._database.transact(lambda connection: self._leases.verify(connection, lease))
+        except LeaseLost:
+            raise Unavailable(_OVERSLEPT) from error
 
     async def _suspect(self, tenant_id: TenantId, error: Exception, generation: GenerationId | None = None) -> None:
         """LanceDB has no class for what damaged files do to it."""
@@ -186,6 +186,10 @@ class Publisher:
             if time.monotonic() > give_up_at:
                 raise Unavailable("Another worker is writing this tenant's index.")
             await asyncio.sleep(_LEASE_POLL_SECONDS)
+
+    async def remove_elsewhere(self, job: ClaimedJob) -> None:
+        """Asks that a deleted document leave the other generations; for who has no rows of it."""
+        await self._elsewhere.ask_to_remove(job)
 
     async def verify(self, connection: Connection, lease: Lease) -> None:
         """Raises `LeaseLost` unless `lease` still stands; part of the caller's publishing transaction."""
@@ -293,7 +297,10 @@ class Publisher:
                 lost = await self._database.transact(lambda c: self._publish(c, table, batch, version))
         except LeaseLost:
             metrics.INDEX_COMMITS.labels("lost_lease").inc()
-            raise Unavailable("The lease on the index ran out while it was written.") from None
+            raise Unavailable(_OVERSLEPT) from None
+        except Exception as error:
+            await self._raise_if_overslept(table.lease, error)
+            raise
         metrics.INDEX_COMMITS.labels("ok").inc()
         failpoint("index.published")
         _settle(lost, LeaseLost("job"))
@@ -355,7 +362,7 @@ class Publisher:
         tenant_id = table.tenant_id
         await self._leases.verify(connection, table.lease)
         now = await self._database.now(connection)
-        place = await self._place(connection, tenant_id, now)
+        place = await self._elsewhere.place(connection, tenant_id, now)
         if not place.is_held:
             return batch
         commits = await self._move(connection, table, version, now)
@@ -372,7 +379,7 @@ class Publisher:
                 continue
             if change.removes:
                 await queries.withdraw(connection, tenant_id, change.document_id, up_to_revision=change.revision)
-                await self._remove_elsewhere(connection, change.job, place.others)
+                await self._elsewhere.remove(connection, change.job, place.others)
             else:
                 await self._make_searchable(connection, change, row, now, place)
             await self._queue.finish(connection, change.job)
@@ -381,56 +388,8 @@ class Publisher:
         await _meter(connection, tenant_id, now, [change for change in batch if change not in lost])
         return lost
 
-    async def _place(self, connection: Connection, tenant_id: TenantId, now: datetime) -> _Place:
-        if held := await held_queries.kept_still(connection, tenant_id):
-            used = await uses.at_work(connection, now)
-            own = held.pop(self._generation.id, None)
-            others = {
-                generation: each.is_awaited
-                for generation, each in held.items()
-                if each.holding.role is Role.SERVED or (generation in used and not each.is_stopped)
-            }
-            return _Place(own is not None, own is not None and own.holding.role is Role.SERVED, others)
-        others = await uses.at_work_everywhere(connection, now)
-        others.pop(self._generation.id, None)
-        return _Place(True, True, others)
-
-    async def remove_elsewhere(self, job: ClaimedJob) -> None:
-        """Asks that a deleted document leave the other generations; for who has no rows of it."""
-
-        async def ask(connection: Connection) -> None:
-            place = await self._place(connection, TenantId(job.tenant_id), await self._database.now(connection))
-            await self._remove_elsewhere(connection, job, place.others)
-
-        await self._database.transact(ask)
-
-    async def _remove_elsewhere(
-        self, connection: Connection, job: ClaimedJob, others: Collection[GenerationId]
-    ) -> None:
-        if job.kind != document_jobs.UNINDEX:
-            return  # asked for by whoever had the first job
-        revision = int(job.payload["revision"])
-        for other in others:
-            request = document_jobs.unindex(job.tenant_id, job.subject, revision=revision, out_of=other)
-            await self._queue.enqueue(connection, request)
-
-    async def _index_elsewhere(
-        self, connection: Connection, change: Change, others: Mapping[GenerationId, bool]
-    ) -> bool:
-        """Asks for what other generations lack of this. Whether a complete one is among them: the document is not ready
-        before that has it."""
-        awaited = False
-        for other, complete in others.items():
-            known = await queries.searchable_revision(connection, change.tenant_id, other, change.document_id)
-            if known < change.revision:
-                await self._queue.enqueue(
-                    connection, document_jobs.index(change.tenant_id, change.document_id, into=other)
-                )
-                awaited = awaited or complete
-        return awaited
-
     async def _make_searchable(
-        self, connection: Connection, change: Change, row: Any, now: datetime, place: _Place
+        self, connection: Connection, change: Change, row: Any, now: datetime, place: Place
     ) -> None:
         """`row` is the document's, locked."""
         if row is None or row.state != "live" or row.searchable_floor >= change.revision:
@@ -447,7 +406,9 @@ class Publisher:
             )
         if row.content_revision != change.revision:
             return  # replaced meanwhile; the newer content has its own turn
-        is_awaited = await self._index_elsewhere(connection, change, place.others)
+        is_awaited = await self._elsewhere.index(
+            connection, change.tenant_id, change.document_id, change.revision, place.others
+        )
         if is_awaited and row.status != DocumentStatus.READY:
             return
         if row.status == DocumentStatus.READY and not place.is_served:
