@@ -75,6 +75,7 @@ async def fill(
 
     for start in range(0, len(shelved), _BATCH):
         await core.database.transact(partial(enter, batch=shelved[start : start + _BATCH]))
+    await core.database.analyze()
     return shelved
 
 

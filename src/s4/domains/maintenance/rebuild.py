@@ -303,6 +303,7 @@ class Rebuild:
         return months
 
     async def _begin_serving(self) -> None:
+        await self._database.analyze()
         await write(self._database, replace(self._deployment, state=SERVING))
 
 
