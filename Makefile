@@ -112,6 +112,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+	MYPYPATH=benchmarks:src:. $(BIN)/mypy --explicit-package-bases benchmarks/*.py
 
 imports: setup
 	$(BIN)/lint-imports

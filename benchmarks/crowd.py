@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 
 from figures import Durations, print_heading, print_table, print_text
-from library import admin_of
+from library import admin_of, flags
 from machine import load
 from operations import far_servers, far_settings
 from processes import Process
 from served import running_server
 from testing import FaultProxy
 
-from s4.domains.tenants.service import NewTenant
+from s4.domains.tenants import NewTenant
 from s4.entrypoints.bootstrap import migrate_database, open_core
 from s4.entrypoints.configuration import load_settings
 from s4.kernel.units import MIB
@@ -45,9 +45,7 @@ def crowd(folder: Path, sizes: tuple[int, ...]) -> None:
 
 
 async def _register(place: Path, settings: dict[str, str], first: int, last: int) -> None:
-    loaded = load_settings(
-        data_dir=place, **{name.removeprefix("S4_").lower(): value for name, value in settings.items()}
-    )
+    loaded = load_settings(data_dir=place, **flags(settings))
     await asyncio.to_thread(migrate_database, loaded)
     async with open_core(loaded) as core:
         admin, gate = await admin_of(core), asyncio.Semaphore(TENANTS_AT_ONCE)

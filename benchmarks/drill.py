@@ -27,7 +27,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import benchmarks.filled as filled  # noqa: E402 - after the path
+import filled  # noqa: E402 - after the path
+
 from s4.domains.backup import Restorer  # noqa: E402 - after the path
 from s4.domains.backup.model import LATEST, Erased  # noqa: E402 - after the path
 from s4.entrypoints.bootstrap import (  # noqa: E402 - after the path
@@ -45,6 +46,7 @@ from s4.entrypoints.bootstrap import (  # noqa: E402 - after the path
 )
 from s4.entrypoints.configuration import load_settings  # noqa: E402 - after the path
 from s4.kernel.clock import SystemClock  # noqa: E402 - after the path
+from s4.kernel.log_settings import LogFormat  # noqa: E402 - after the path
 from s4.kernel.settings import Settings  # noqa: E402 - after the path
 from s4.kernel.units import human_size  # noqa: E402 - after the path
 from s4.platform.telemetry import logs  # noqa: E402 - after the path
@@ -62,7 +64,7 @@ def main() -> int:
     parser.add_argument("--promotion", action="store_true", help="Also copies into a second bucket, and promotes that.")
     parser.add_argument("--filled", type=Path, help="A directory of so many documents from an earlier run, or for one.")
     options = parser.parse_args()
-    logs.configure(level="critical", log_format="json", service="drill")
+    logs.configure(level="critical", log_format=LogFormat.JSON, service="drill")
     rows = []
     with tempfile.TemporaryDirectory() as made:
         data_dir = options.filled or Path(made) / "data"

@@ -81,11 +81,12 @@ def main() -> int:
 def _install(folder: Path) -> Path:
     """The folder of its programs."""
     _run(sys.executable, "-m", "venv", folder)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    python: str | Path = folder / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run(*pip, "--require-hashes", "-r", REPOSITORY / "requirements" / "runtime.lock")
     _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist")
     _run(*pip, "--no-deps", *(folder / "dist").iterdir())
-    _run(folder / "bin" / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools", "pip")
+    _run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools", "pip")
     return folder / "bin"
 
 

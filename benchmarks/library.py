@@ -6,6 +6,7 @@ the catalog by the same statements, that a worker uses; left out is what does no
 bucket, extraction, one job per document.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing.queries import tables as index_queries
-from s4.domains.tenants.service import NewTenant
+from s4.domains.tenants import NewTenant
+from s4.engine.embedding.base import Embedder
 from s4.engine.vectors import ChunkRow, TableWriter, chunk_id, inspect
 from s4.entrypoints.bootstrap import RANDOM, Core
 from s4.kernel.context import NOWHERE, AdminContext
@@ -86,6 +88,11 @@ def _word(number: int) -> str:
     return text
 
 
+def flags(environment: Mapping[str, str]) -> dict[str, Any]:
+    """`S4_*` variables as names of settings."""
+    return {name.removeprefix("S4_").lower(): value for name, value in environment.items()}
+
+
 async def admin_of(core: Core) -> AdminContext:
     """The administrator of the environment's key."""
     assert core.settings.admin_api_key is not None
@@ -93,8 +100,10 @@ async def admin_of(core: Core) -> AdminContext:
     return await core.access.admin(Credentials(tenant_key=None, admin_key=admin_key, origin=NOWHERE))
 
 
-async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
-    """A new tenant with so many chunks, indexed and compacted as maintenance leaves a table."""
+async def fill(core: Core, writer: Writer, *, chunks: int, embedder: Embedder | None = None) -> Shelf:
+    """A new tenant with so many chunks, indexed and compacted as maintenance leaves a table. `embedder`: a quicker one
+    of as many dimensions."""
+    embedder = embedder or core.embedder
     tenant, api_key = await core.tenants.create(
         await admin_of(core), NewTenant(f"{chunks} chunks", None, None, "local")
     )
@@ -103,8 +112,9 @@ async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
     try:
         missing = chunks // CHUNKS_PER_DOCUMENT
         while missing:
-            await _add(core, tenant.tenant_id, table, [writer.document() for _ in range(min(missing, BATCH_DOCUMENTS))])
-            missing -= min(missing, BATCH_DOCUMENTS)
+            batch = min(missing, BATCH_DOCUMENTS)
+            await _add(core, embedder, tenant.tenant_id, table, [writer.document() for _ in range(batch)])
+            missing -= batch
         done = await table.optimize()
         stats = await table.stats()
     finally:
@@ -127,10 +137,12 @@ async def fill(core: Core, writer: Writer, *, chunks: int) -> Shelf:
     return Shelf(tenant.tenant_id, api_key, done.rows, done.version, stats.size_bytes)
 
 
-async def _add(core: Core, tenant_id: TenantId, table: TableWriter, documents: list[list[str]]) -> None:
+async def _add(
+    core: Core, embedder: Embedder, tenant_id: TenantId, table: TableWriter, documents: list[list[str]]
+) -> None:
     """One commit of the index, one transaction of the catalog."""
     ids = [new_document_id(RANDOM) for _ in documents]
-    vectors = await core.embedder.embed_documents([text for texts in documents for text in texts])
+    vectors = await embedder.embed_documents([text for texts in documents for text in texts])
     rows: list[ChunkRow] = []
     for document_id, texts in zip(ids, documents, strict=True):
         start = 0

@@ -222,6 +222,8 @@ class _Line(asyncio.Protocol):
 
 
 async def _connected(address: SplitResult) -> _Line:
+    assert address.hostname is not None
+    assert address.port is not None
     _, line = await asyncio.get_running_loop().create_connection(_Line, address.hostname, address.port)
     return line
 

@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -38,15 +39,15 @@ from wire import Wire
 
 from s4.engine.embedding.base import Vectors
 from s4.engine.embedding.deterministic import DeterministicEmbedder
-from s4.engine.vectors.reader import keyword_text
-from s4.engine.vectors.schema import PARTITIONS_SEARCHED, TABLE, LanceTable
+from s4.engine.vectors.matching import keyword_query
+from s4.engine.vectors.schema import TABLE, LanceTable, partitions_searched
 from s4.entrypoints.bootstrap import Core, migrate_database, open_core
 from s4.entrypoints.configuration import load_settings
 from s4.kernel.ids import FIRST_INCARNATION
 from s4.kernel.units import MIB
 
 SEED = 1931
-SETTINGS = {"embedding_provider": "deterministic"}
+SETTINGS: dict[str, Any] = {"embedding_provider": "deterministic"}
 HYBRID, SEMANTIC = "hybrid", "semantic"
 COLUMNS = ("text", "page", "char_start", "char_end", "heading", "document_id")
 
@@ -167,28 +168,34 @@ async def _alone_on(place: str) -> dict[str, InProcess]:
     import lancedb  # after its log is told to be quiet
 
     table = await (await lancedb.connect_async(place)).open_table(TABLE)
-    return {SEMANTIC: _nearest_of(table), HYBRID: _both_of(table)}
+    partitions = partitions_searched(await table.count_rows())
+    return {SEMANTIC: _nearest_of(table, partitions), HYBRID: _both_of(table, partitions)}
 
 
-def _nearest_of(table: LanceTable) -> InProcess:
+def _nearest_of(table: LanceTable, partitions: int) -> InProcess:
     async def nearest(_: str, vector: Vectors) -> list[dict[str, object]]:
-        query = table.query().nearest_to(vector).distance_type("cosine").nprobes(PARTITIONS_SEARCHED).refine_factor(1)
-        return (await query.limit(LIMIT).select([*COLUMNS, "_distance"]).to_arrow()).to_pylist()
+        query = table.query().nearest_to(vector).distance_type("cosine").nprobes(partitions).refine_factor(1)
+        return await _rows(query, "_distance")
 
     return nearest
 
 
-def _both_of(table: LanceTable) -> InProcess:
-    nearest = _nearest_of(table)
+def _both_of(table: LanceTable, partitions: int) -> InProcess:
+    nearest = _nearest_of(table, partitions)
 
     async def matching(text: str) -> list[dict[str, object]]:
-        query = table.query().nearest_to_text(keyword_text(text), columns=["text"])
-        return (await query.limit(LIMIT).select([*COLUMNS, "_score"]).to_arrow()).to_pylist()
+        query = table.query().nearest_to_text(await keyword_query(table, text))
+        return await _rows(query, "_score")
 
     async def both(text: str, vector: Vectors) -> object:
         return await asyncio.gather(nearest(text, vector), matching(text))
 
     return both
+
+
+async def _rows(query: Any, score: str) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = (await query.limit(LIMIT).select([*COLUMNS, score]).to_arrow()).to_pylist()
+    return found
 
 
 def _rate(work: Callable[[], None], chunks: int) -> float:

@@ -11,7 +11,6 @@ The bundled model, default settings. What sends the requests takes its part of t
 """
 
 import asyncio
-import dataclasses
 import json
 import re
 import statistics
@@ -103,8 +102,8 @@ async def _filled(data_dir: Path, sizes: PressureSizes) -> tuple[list[str], list
     migrate_database(settings)
     writer = Writer(SEED)
     async with open_core(settings) as core:
-        quick = dataclasses.replace(core, embedder=DeterministicEmbedder(dimension=core.embedder.dimension))
-        shelves = [await fill(quick, writer, chunks=sizes.chunks) for _ in range(sizes.tenants)]
+        quick = DeterministicEmbedder(dimension=core.embedder.dimension)
+        shelves = [await fill(core, writer, chunks=sizes.chunks, embedder=quick) for _ in range(sizes.tenants)]
     return [shelf.api_key for shelf in shelves], [writer.query() for _ in range(QUERIES)]
 
 

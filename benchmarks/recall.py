@@ -43,7 +43,8 @@ Matrix = NDArray[np.float32]
 
 
 def _unit(rows: Matrix) -> Matrix:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    unit: Matrix = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def synthetic(rows: int, dimension: int) -> tuple[Matrix, Matrix]:
@@ -128,7 +129,7 @@ async def sweep(queries: Matrix, tenth: Matrix, configs: dict[str, Any], uri: Pa
     print_table(
         ["index", "probes", "refined", "build s", "CPU s", f"recall@{TOP}", "p50 ms", "p95 ms", "CPU ms"], lines
     )
-    connection.close()
+    connection.close()  # type: ignore[no-untyped-call]
 
 
 def _times(seconds: Sequence[float]) -> list[str]:

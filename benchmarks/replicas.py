@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figures import Durations, print_heading, print_table, print_text
-from library import Shelf, Writer, fill
+from library import Shelf, Writer, fill, flags
 from machine import load
 from operations import STATEMENTS, far_servers, far_settings
 from processes import Process
@@ -64,9 +64,7 @@ def replicas(folder: Path, sizes: ReplicaSizes) -> None:
 
 
 async def _filled(place: Path, settings: dict[str, str], chunks: int) -> tuple[Shelf, Writer]:
-    loaded = load_settings(
-        data_dir=place, **{name.removeprefix("S4_").lower(): value for name, value in settings.items()}
-    )
+    loaded = load_settings(data_dir=place, **flags(settings))
     migrate_database(loaded)
     writer = Writer(SEED)
     async with open_core(loaded) as core:

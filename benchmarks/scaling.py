@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from figures import Durations, print_heading, print_table, print_text
 from library import CHUNKS_PER_DOCUMENT, Shelf, Writer, fill
@@ -82,7 +83,7 @@ def _far(s3: S3Server) -> Iterator[FaultProxy]:
 
 def _filled(place: Path, s3: S3Server, chunks: int) -> tuple[Shelf, Shelf, Writer, dict[str, str]]:
     """The tenant's shelf, and a small one of another."""
-    access = {
+    access: dict[str, Any] = {
         "store_url": f"s3://{s3.new_bucket()}",
         "store_endpoint": s3.endpoint,
         "store_access_key_id": s3.access_key,

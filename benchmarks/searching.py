@@ -27,7 +27,8 @@ from s4.kernel.ids import FIRST_INCARNATION
 SEED = 1957
 LIMIT = 10  # documents on a page of results
 STAGES = ("embed", "open", "fetch", "verify", "total")
-SETTINGS = {"embedding_provider": "deterministic"}  # a model's time would hide everything else; see the pipeline
+# A model's time would hide everything else; see the pipeline.
+SETTINGS: dict[str, Any] = {"embedding_provider": "deterministic"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ while another tenant's PDF of thousands of pages goes all the way from its uploa
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import os
 import random
@@ -83,8 +82,8 @@ async def _filled(data_dir: Path, chunks: int) -> tuple[str, list[str]]:
     migrate_database(settings)
     writer = Writer(SEED)
     async with open_core(settings) as core:
-        quick = dataclasses.replace(core, embedder=DeterministicEmbedder(dimension=core.embedder.dimension))
-        shelf = await fill(quick, writer, chunks=chunks)
+        quick = DeterministicEmbedder(dimension=core.embedder.dimension)
+        shelf = await fill(core, writer, chunks=chunks, embedder=quick)
     return shelf.api_key, [writer.query() for _ in range(QUERIES)]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from s4.domains.documents import Document, ListFilter, UploadRequest
-from s4.domains.search.service import Query
+from s4.domains.search.model import Query
 from s4.domains.tenants import NewTenant
 from s4.engine.ranking import Mode
 from s4.entrypoints.bootstrap import Core, WorkerParts, migrate_database, open_core, open_worker
@@ -84,7 +84,7 @@ class House:
 @contextlib.asynccontextmanager
 async def open_house(data_dir: Path, **settings: Any) -> AsyncIterator[House]:
     """With hashed words instead of a model, unless `settings` say otherwise. Also opens what was there before."""
-    loaded = load_settings(**({"data_dir": data_dir, "embedding_provider": "deterministic"} | settings))
+    loaded = load_settings(**{"data_dir": data_dir, "embedding_provider": "deterministic", **settings})
     await asyncio.to_thread(migrate_database, loaded)  # the loop may be that of a house which is writing
     async with open_core(loaded) as core, open_worker(core) as parts:
         await parts.maintenance.ensure_adopted()

@@ -1,6 +1,7 @@
 """Many tenants as rows of the catalog: who they are and what they used this month. The bucket knows none of them."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,7 +28,7 @@ async def settle(database: Database, count: int, *, plan_id: str = "premium") ->
     everyone, asking = range(1, count + 1), range(2, count + 1)
 
     async def insert(connection: Connection) -> None:
-        about = [
+        about: list[dict[str, Any]] = [
             {"tenant_id": tenant_id(n), "revision": 1, "state": "live", "name": f"Tenant {n}", "plan_id": plan_id,
              "status": "active", "settings": {}, "body": None, "created_at": now, "updated_at": now}
             for n in everyone

@@ -173,9 +173,9 @@ def load(api: Deployment, watching: Prometheus) -> None:
             tenant.get("/documents/doc_nobody")
             admin.get("/admin/tenants").raise_for_status()
             httpx.get(f"{api.api}/documents", headers={"X-Tenant-Key": "s4_" + "a" * 40})
-            seen = watching.query("sum(s4_http_requests_total)")[0]["value"][1]
+            seen = watching.query("sum(s4_http_requests_total) or vector(0)")[0]["value"][1]
             await_that(
-                lambda before=seen: watching.query("sum(s4_http_requests_total)")[0]["value"][1] != before,
+                lambda before=seen: watching.query("sum(s4_http_requests_total) or vector(0)")[0]["value"][1] != before,
                 BOUND_SECONDS,
                 "Prometheus has seen it",
             )

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,7 +99,11 @@ def test_the_wheel_holds_code_types_model_data_and_licences_and_nothing_else(dis
     assert {Path(name).suffix for name in other} == {".typed", ".txt", ".md", ".mako"}
     requirements = re.findall(r"^Requires-Dist: (.+)$", found[f"{info}/METADATA"].decode(), re.MULTILINE)
     wanted = (REPOSITORY / "requirements" / "runtime.in").read_text().splitlines()
-    assert len(requirements) == len([line for line in wanted if line and not line.startswith("#")])
+    needed = [line for line in requirements if "extra ==" not in line]
+    assert len(needed) == len([line for line in wanted if line and not line.startswith("#")])
+    with (REPOSITORY / "pyproject.toml").open("rb") as project:
+        extras = tomllib.load(project)["project"]["optional-dependencies"]
+    assert len(requirements) - len(needed) == sum(map(len, extras.values()))
 
 
 def test_the_clients_wheel_holds_the_client_and_needs_httpx_and_pydantic_only(dist: Path) -> None:
