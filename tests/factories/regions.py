@@ -45,11 +45,11 @@ class Regions:
         for path in (self.folder / name).glob("catalog.sqlite*"):
             path.unlink()
 
-    async def promote(self, name: str) -> Any:
+    async def promote(self, name: str, *, copied_by_store: bool = False) -> Any:
         loaded = load_settings(**self.settings(name), embedding_provider="deterministic")
         migrate_database(loaded)
         async with open_core(loaded, standby=True) as core, open_rebuild(core) as rebuild:
-            return await make_promotions(core).promote(rebuild)
+            return await make_promotions(core).promote(rebuild, copied_by_store=copied_by_store)
 
     async def follow(self, name: str) -> Any:
         loaded = load_settings(**self.settings(name), embedding_provider="deterministic")

@@ -156,6 +156,13 @@ async def mark_of(store: ObjectStore) -> Mark | None:
     return Mark(epoch, term, int(replica["term"]) if replica is not None else None)
 
 
+async def declare_copy(copy: ObjectStore, *, epoch: str, term: int, as_of: datetime | None) -> None:
+    """Says in a bucket that it is a copy of that of this term: nothing but a standby opens it, and promoting it begins
+    the next."""
+    said = {"format": FORMAT, "epoch": epoch, "term": term, "as_of": rfc3339(as_of) if as_of is not None else None}
+    await copy.put(keys.REPLICA, json.dumps(said).encode())
+
+
 async def copied_as_of(copy: ObjectStore) -> datetime | None:
     """When a bucket was last a whole copy of another."""
     try:

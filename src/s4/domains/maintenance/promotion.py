@@ -12,7 +12,7 @@ otherwise. It is listed and never merged, for who has read the one and who has r
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,15 @@ import structlog
 
 from s4.domains.leaving import erased_tenants
 from s4.domains.maintenance import guarded
-from s4.domains.maintenance.deployment import copied_as_of, create_term, mark_of, promotion_of, write
+from s4.domains.maintenance.deployment import (
+    Mark,
+    copied_as_of,
+    create_term,
+    declare_copy,
+    mark_of,
+    promotion_of,
+    write,
+)
 from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.rebuild import Rebuild
 from s4.domains.maintenance.replication import Copied, Replicator
@@ -82,12 +90,17 @@ class Promotions:
         self._deployment = deployment
         self._random = random
 
-    async def promote(self, rebuild: Rebuild, *, progress: Progress = lambda *_: None) -> Promoted:
-        """Raises `Conflict` for a bucket that is no copy, or when another has begun the same term."""
+    async def promote(
+        self, rebuild: Rebuild, *, copied_by_store: bool = False, progress: Progress = lambda *_: None
+    ) -> Promoted:
+        """Raises `Conflict` for a bucket that is no copy, or when another has begun the same term. `copied_by_store`:
+        it is one, though the first region never came to say so in it."""
         mark = await mark_of(self._store)
         assert mark is not None, "it was opened"
         if not mark.is_copy and self._deployment.state == SERVING:
             raise Conflict("This bucket is no copy: it serves already.")
+        if mark.copied_in is None:
+            mark = await self._declared(mark, copied_by_store=copied_by_store)
         as_of = await copied_as_of(self._store)
         term = mark.term + 1 if mark.is_copy else mark.term  # a promotion that was broken off is ended
         now = await self._now()
@@ -106,6 +119,16 @@ class Promotions:
         at = parse_rfc3339(said["promoted_at"]) if said is not None else now
         log.warning("deployment.promoted", term=term, as_of=rfc3339(as_of) if as_of is not None else None)
         return Promoted(term, as_of, at, fenced, report)
+
+    async def _declared(self, mark: Mark, *, copied_by_store: bool) -> Mark:
+        """Without it this term would be taken for one that was begun, and the former region would never be told."""
+        if not copied_by_store:
+            raise Conflict(
+                "This bucket does not say that it is a copy. If it is one that the store made by itself, promote it "
+                "with --copied-by-store; the first bucket is served from as it is, by `s4 serve`."
+            )
+        await declare_copy(self._store, epoch=mark.epoch, term=mark.term, as_of=None)
+        return replace(mark, copied_in=mark.term)
 
     async def _fence(self, said: dict[str, Any]) -> bool:
         """Tells the former region in its own bucket. It may be away: then it sees the mark in this one, when it can."""

@@ -19,7 +19,6 @@ has been superseded. Where he learns it too late, he still hides nothing: a revi
 predecessor, and what follows one that the copy has otherwise is not copied.
 """
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,12 +27,11 @@ import structlog
 
 from s4.domains.leaving import erased_tenants
 from s4.domains.maintenance import queries
-from s4.domains.maintenance.deployment import FORMAT, Mark, Superseded, mark_of
+from s4.domains.maintenance.deployment import Mark, Superseded, declare_copy, mark_of
 from s4.domains.maintenance.guarded import GuardedCopy
-from s4.domains.maintenance.model import Deployment
+from s4.domains.maintenance.model import FIRST_TERM, Deployment
 from s4.domains.maintenance.report import Progress
 from s4.kernel import keys
-from s4.kernel.clock import rfc3339
 from s4.kernel.errors import Conflict
 from s4.kernel.keys import KeyKind, ObjectKey, ObjectPrefix
 from s4.platform.background import side_by_side
@@ -48,6 +46,7 @@ log = structlog.get_logger()
 REPLICATE = "maintenance.replicate"
 AREAS = (keys.INDICES, keys.SYSTEM, keys.TENANTS)
 """What is copied, in the order of keys. Backups have a place of their own."""
+_DECLARED_EVERY = timedelta(hours=1)
 _COPIES_AT_ONCE = 16
 _SMALL_BYTES = 8 << 20  # in one request; larger ones stream, part by part
 _NOT_COPIED = (keys.PROBES, keys.REPLICA)
@@ -88,9 +87,20 @@ class Replicator:
         self._deletions_after = deletions_after
 
     def regular_jobs(self) -> list[RegularJob]:
-        if self._replica is None or not self._every:
+        if self._replica is None:
             return []
+        if not self._every:
+            return [RegularJob(REPLICATE, _DECLARED_EVERY, self.declare_undeclared)]
         return [RegularJob(REPLICATE, self._every, self._run)]
+
+    async def declare_undeclared(self) -> None:
+        """For a second bucket into which the store copies by itself. After a promotion nobody can tell a former first
+        bucket from a copy: then `fail_back` makes it one, which puts aside what only it has."""
+        target = self._target()
+        mark = await mark_of(target)
+        is_ours = mark is None or (mark.epoch, mark.term) == (self._deployment.epoch, self._deployment.term)
+        if is_ours and (mark is None or mark.copied_in is None) and self._deployment.term == FIRST_TERM:
+            await self.declare(target, as_of=None)
 
     async def _run(self) -> None:
         copied = await self.run()
@@ -137,14 +147,8 @@ class Replicator:
         return mark
 
     async def declare(self, target: ObjectStore, *, as_of: datetime | None) -> None:
-        """Says in a bucket that it is a copy, before the first object is copied: nothing but a standby opens it."""
-        said = {
-            "format": FORMAT,
-            "epoch": self._deployment.epoch,
-            "term": self._deployment.term,
-            "as_of": rfc3339(as_of) if as_of is not None else None,
-        }
-        await target.put(keys.REPLICA, json.dumps(said).encode())
+        """Says in a bucket that it is a copy, before the first object is copied."""
+        await declare_copy(target, epoch=self._deployment.epoch, term=self._deployment.term, as_of=as_of)
 
     async def _missing(self, target: ObjectStore) -> AsyncIterator[ObjectInfo]:
         async for theirs, ours in self._compared(target):

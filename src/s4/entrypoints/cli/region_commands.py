@@ -94,14 +94,26 @@ def replicate(
 
 
 def promote(
-    context: typer.Context, config: ConfigFile = None, data_dir: ServerDataDir = None, as_json: Json = False
+    context: typer.Context,
+    config: ConfigFile = None,
+    data_dir: ServerDataDir = None,
+    copied_by_store: Annotated[
+        bool,
+        typer.Option(
+            "--copied-by-store",
+            help="The bucket is a copy that the store made by itself, and does not say so: the first region's workers "
+            "never came to write that into it.",
+        ),
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Make the copy serve. Run it where S4_STORE_URL names the copy, with that region's database.
 
     The former first bucket, if S4_REPLICA_STORE_URL names it, is told; its processes stop when they see it. Waits 8
     seconds, after which nobody there copies any more. Then start `s4 serve` here.
     """
-    promoted = asyncio.run(_promote(_begun(configuration(context, config, data_dir=data_dir).settings, migrate=True)))
+    settings = _begun(configuration(context, config, data_dir=data_dir).settings, migrate=True)
+    promoted = asyncio.run(_promote(settings, copied_by_store=copied_by_store))
     lost = (promoted.promoted_at - promoted.as_of).total_seconds() if promoted.as_of is not None else None
     if as_json:
         print_json(
@@ -177,11 +189,11 @@ async def _replicate(settings: "Settings") -> "Copied":
         return await make_replicator(core).run(progress=Notes())
 
 
-async def _promote(settings: "Settings") -> "Promoted":
+async def _promote(settings: "Settings", *, copied_by_store: bool) -> "Promoted":
     from s4.entrypoints.bootstrap import make_promotions, open_core, open_rebuild
 
     async with open_core(settings, standby=True) as core, open_rebuild(core) as rebuild:
-        return await make_promotions(core).promote(rebuild, progress=Notes())
+        return await make_promotions(core).promote(rebuild, copied_by_store=copied_by_store, progress=Notes())
 
 
 async def _stranded(settings: "Settings") -> "list[Stranded]":

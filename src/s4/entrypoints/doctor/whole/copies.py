@@ -98,7 +98,8 @@ async def second_region(bedside: Bedside) -> list[Check]:
     finally:
         await replica.aclose()
     if copied is None:
-        return [warning(name, "The second bucket is no whole copy yet.", f"s4 replicate; {guide}.", cause=_REGION)]
+        advice = f"s4 replicate; where the store copies by itself, s4 replicate --check-policy; {guide}."
+        return [warning(name, "The second bucket does not say as of when it is a whole copy.", advice, cause=_REGION)]
     async with bedside.catalog() as connection:
         lag = await bedside.database.now(connection) - copied
     every = timedelta(seconds=bedside.settings.replicate_seconds)
