@@ -6,8 +6,6 @@ scripts do run: so the test would see them.
 """
 
 import contextlib
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,8 +14,7 @@ from urllib.parse import quote, unquote
 
 import httpx
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 
 from tests.factories.calls import put, stored
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
@@ -35,17 +32,6 @@ PROTECTION = frozenset(
     }
 )
 HOP_BY_HOP = frozenset({"connection", "content-length", "transfer-encoding", "keep-alive"})
-FLAGS = (
-    "--headless",
-    "--no-sandbox",  # Chromium's own refuses root
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 class Site:
@@ -92,26 +78,6 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def tenant(deployment: Deployment) -> Iterator[httpx.Client]:
     with deployment.new_tenant() as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Debian's Chromium, with a profile of its own."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.fail("Chromium is missing: `make test-ops` as root installs chromium and chromium-driver.")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path_factory.mktemp("saved"))})
-    # Without a user's proxy settings: everything here is on loopback.
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    opened = Chrome(options=options, service=Service(executable_path=driver, env=environment))
-    opened.set_page_load_timeout(SECONDS_MAX)
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ _WIDTH, _HEIGHT, _LEFT, _BELOW = 720, 180, 70, 22  # of a chart, in its own unit
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a;
   background: #fff }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+.table { overflow-x: auto; margin: 1rem 0 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+h1, p, li { overflow-wrap: anywhere }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #ccc; text-align: right }
 th:first-child, td:first-child { text-align: left }
 figure { margin: 1rem 0 } svg { width: 100%; height: auto } figcaption { color: #555 }
 .lead { font-weight: 600 } rect { fill: #2b6cb0 } text { font-size: 11px; fill: #555 } line { stroke: #999 }
-@media print { body { margin: 0 } }
+@media print { body { margin: 0 } .table { overflow: visible } }
 """
 
 
@@ -40,7 +42,7 @@ def _html(part: str | Table | Chart) -> str:
         case Table():
             head = "".join(f'<th scope="col">{escape(each)}</th>' for each in part.headings)
             rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in part.rows)
-            return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         case Chart():
             return _figure(part)
 
