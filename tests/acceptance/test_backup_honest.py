@@ -32,6 +32,8 @@ from tests.acceptance.test_backup import KEY, LaterClock, filled, place_settings
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER
 
+pytestmark = pytest.mark.processes
+
 
 @contextlib.asynccontextmanager
 async def small(folder: Path, kind: str = "elsewhere") -> AsyncIterator[tuple[House, BackupService, Tenant]]:

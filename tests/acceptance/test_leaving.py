@@ -185,6 +185,7 @@ def test_an_interrupted_export_is_none_and_goes_on_where_it_stopped(
     assert (refused.code, "holds a whole export already" in refused.err) == (2, True)
 
 
+@pytest.mark.processes
 def test_an_export_in_several_parts_goes_on_after_the_last_whole_one(
     houses: TwoHouses, tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 # -- what costs nothing
 
 
+@pytest.mark.processes
 async def test_deleting_one_of_a_hundred_and_patching_embed_nothing(tmp_path: Path, provider: CountingProvider) -> None:
     async with open_house(tmp_path, **provider.flags) as house:
         acme = await house.tenant()

@@ -43,6 +43,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.processes
 def test_the_readmes_session_does_what_it_says(deployment: Deployment, folder: Path) -> None:
     blocks = executed_blocks(README, "bash")
     assert len(blocks) == 4

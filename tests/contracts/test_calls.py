@@ -130,6 +130,7 @@ async def test_a_block_that_is_drawn_on_slowly_goes_back_too(catalog: Database) 
     assert await budget.state(TENANT) == MonthlyCalls(debited=HELD_MAX // step, held=0, lost=0)
 
 
+@pytest.mark.processes
 async def test_a_killed_process_costs_its_block_and_the_ledger_says_so(catalog: Database) -> None:
     killed, living = processes(catalog, 2)
     context = on_plan(1000)

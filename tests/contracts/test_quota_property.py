@@ -33,6 +33,8 @@ from tests.factories.catalog import open_catalog, seeded, sqlite_url
 from tests.factories.histories import SETTINGS, doom, dying_at
 from tests.factories.process import MiniProcess, ProcessDied
 
+pytestmark = pytest.mark.processes
+
 LIMIT = 300 * KIB
 DOCUMENTS = 3
 KEYS = ["a", "b", "c", "d"]

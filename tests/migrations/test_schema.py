@@ -89,6 +89,7 @@ def test_running_twice_does_nothing(catalog_url: str) -> None:
     assert differences(catalog_url) == []
 
 
+@pytest.mark.processes
 def test_processes_that_migrate_at_once_take_turns(catalog_url: str, tmp_path: Path) -> None:
     running = [command(tmp_path, "migrate", S4_DATABASE_URL=catalog_url) for _ in range(2)]
     answers = [process.communicate(timeout=60) for process in running]
@@ -108,6 +109,7 @@ def test_a_server_older_than_the_oldest_supported_is_refused_before_anything_is_
     assert sa.inspect(engine(postgres_url)).get_table_names() == []
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("arguments", [["worker"], ["serve", "--port", "0"]])
 def test_on_an_unmigrated_catalog_a_process_refuses_and_says_what_to_do(
     postgres_url: str, tmp_path: Path, arguments: list[str]
