@@ -18,7 +18,7 @@ from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.backup.samples import Finds
 from s4.domains.backup.snapshot import require_whole
 from s4.domains.backup.verifier import Verification, Verifier
-from s4.domains.maintenance.holds import Holds
+from s4.domains.maintenance.holds import Held, Holds
 from s4.kernel.clock import Clock
 from s4.kernel.context import SYSTEM_ACTOR, Actor
 from s4.kernel.errors import DataCorrupt, NotFound, S4Error
@@ -125,6 +125,8 @@ class BackupService:
             return
         try:
             pruned = await self.prune()
+        except Held as error:  # the next backup's turn: made again, this one would be one too many
+            log.info("backup.prune_deferred", error=error.message)
         except StoreUnavailable as error:
             if error.fault is not StoreFault.DENIED:
                 raise

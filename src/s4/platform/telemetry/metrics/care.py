@@ -16,7 +16,8 @@ REPLICATION_LAG = Gauge(
 REPLICATION_AS_OF = Gauge(
     "s4_replication_as_of_timestamp_seconds",
     "Everything that was acknowledged before then is in the second bucket; `time()` less this is what would be lost "
-    "now. 0: this process has copied nothing yet.",
+    "now. 0: this process has copied nothing yet. Standing still while objects are copied: the log's "
+    "`replication.differs` names what is otherwise there.",
 )
 REPLICATION_OBJECTS = Counter(
     "s4_replication_objects_total",
