@@ -125,7 +125,9 @@ async def test_a_copy_with_an_object_cut_short_is_told_of_by_every_run_and_whole
             with capture_logs() as logs:
                 await scheduled.run()
             assert [(each["event"], each.get("object_key")) for each in logs] == [("replication.differs", content)]
-            assert whole is not None and later is not None and whole < later == await copied_as_of(copy)
+            assert whole is not None
+            assert later is not None
+            assert whole < later == await copied_as_of(copy)
             assert metrics.REPLICATION_AS_OF._value.get() == later.timestamp()
 
         await copy.delete([content])

@@ -52,8 +52,8 @@ class Pruner:
         self._clock = clock
 
     async def prune(self, retention: Retention, *, dry_run: bool = False) -> Pruned:
-        """Raises `DataCorrupt` when any backup is damaged: then nothing goes. Raises `Held` while another backup is made
-        or removed, or a tenant goes back to one; `Unavailable` when this took a pause that was too long."""
+        """Raises `DataCorrupt` when any backup is damaged, `Held` while another is made or removed, or a tenant goes
+        back to one: then nothing goes. Raises `Unavailable` after a pause that was too long: then nothing more does."""
         async with self._holds.placed("backup") as hold:
             now = self._clock.now()
             pruned = Pruned()

@@ -27,6 +27,8 @@ KEEPING = (
           NOTHING),
     event("retention.applied", "info", "deleted archived held", "Documents whose time had come were dealt with.",
           "If nobody expected it: `s4 retention show`."),
+    event("retention.document_in_doubt", "error", "document_id error",
+          "A document whose time had come cannot be read, and stays; the others do not.", "Restore it from a backup."),
     event("retention.purged", "info", "counts", "S4's own data, too old to be kept, was deleted.", NOTHING),
     event("documents.reads_unnoted", "warning", "error", "Last reads of documents could not be noted.", _CATALOG),
     # -- audit
@@ -105,7 +107,8 @@ KEEPING = (
           NOTHING),
     event("backup.pruned", "info", "backups data_bytes", "Backups whose time was up were removed.", NOTHING),
     event("backup.removed", "info", "backup_id", "A backup was removed.", NOTHING),
-    event("backup.prune_deferred", "info", "error", "A restore runs, or another backup: no old one was removed.", NOTHING),
+    event("backup.prune_deferred", "info", "error", "A restore runs, or another backup; no old one was removed.",
+          NOTHING),
     event("backup.prune_denied", "warning", "error", "S4 may not delete backups.",
           "Nothing, if that is how you want it: then the bucket's own rules must."),
     event("backup.data_kept", "warning", "unopened", "Nothing was removed, since some backups cannot be opened.",

@@ -105,10 +105,11 @@ DRILL_FAILED = Gauge(
 )
 DRILL_RTO = Gauge(
     "s4_backup_drill_rto_seconds",
-    "How long the last drill took from nothing to a verified deployment. Beyond its target `s4_backup_drill_failed` "
-    "is 1: see there.",
+    "How long the last drill that came so far took from nothing to a verified deployment. Beyond its target "
+    "`s4_backup_drill_failed` is 1: see there.",
 )
 DRILL_RPO = Gauge(
     "s4_backup_drill_rpo_seconds",
-    "How old the backup was when the last drill began to restore it. Beyond its target: see `S4_BACKUP_EVERY_HOURS`.",
+    "How old the backup was when the last drill that found one began to restore it. Beyond its target: see "
+    "`S4_BACKUP_EVERY_HOURS`.",
 )
