@@ -204,8 +204,9 @@ async def test_who_removes_backups_waits_for_who_goes_back_to_one_and_stops_when
     async with small(tmp_path) as (house, backups, acme):
         first = await backups.create()
         await backups.create()
-        holds = Holds(house.core.database, RANDOM)
-        async with open_place(house.core.settings) as place, holds.placed("restore"):
+        rewinder = make_rewinder(house.core)
+        async with open_place(house.core.settings) as place, rewinder.turn():
+            await rewinder.in_place(OWNER, BackupSource(place, first), acme.context.tenant_id, Erased())
             with pytest.raises(Held, match="A restore is running"):
                 await pruned_later(house, house.core.settings)
             eager = {"backup_keep_days": 0, "backup_keep_count": 1}
@@ -227,7 +228,7 @@ async def test_who_removes_backups_waits_for_who_goes_back_to_one_and_stops_when
             if not went:
                 source = BackupSource(place, await place.find("latest"))
                 with pytest.raises(Held, match="removal of backups"):
-                    await make_rewinder(house.core).in_place(OWNER, source, acme.context.tenant_id, Erased())
+                    await rewinder.in_place(OWNER, source, acme.context.tenant_id, Erased())
             went.extend(doomed)
             await delete(store, went)
             others = sa.update(leases).where(leases.c.name == "keep/backup").values(owner="another")
