@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import random
 import shutil
 from collections.abc import AsyncIterator
@@ -273,6 +274,33 @@ def page_of(size: int) -> Any:
     from s4.kernel.pages import PageRequest
 
     return PageRequest(1, size)
+
+
+async def test_a_drill_that_its_machine_cannot_do_has_failed_and_measured_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with filled(tmp_path) as (house, backups):
+        await backups.create()
+        metrics.DRILL_RTO.set(12.5)
+        metrics.DRILL_FAILED.set(0)
+        broken: list[Exception] = [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("Acme's secret")]
+
+        async def fails(*_: object, **_more: object) -> Any:
+            raise broken[0]
+
+        monkeypatch.setattr(Restorer, "restore", fails)
+        drilled = await backups.drill()
+        assert drilled.problems == ["This machine could not do it: No space left on device."]
+        assert metrics.DRILL_FAILED._value.get() == 1
+        assert metrics.DRILL_RTO._value.get() == 12.5, "of a drill that took as long"
+        del broken[0]
+        with pytest.raises(RuntimeError):
+            await backups.drill()
+        async with house.core.database.read() as connection:
+            runs = await queries.last_runs(connection, "drill", limit=10)
+            said = [run.said for run in runs]
+        assert [run.outcome for run in runs] == ["failed", "failed"]
+        assert said[0] == {"error": "This is a defect of S4: RuntimeError. Report it, with the log."}
 
 
 async def test_a_drill_over_its_target_fails(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,20 +13,21 @@ import pytest
 import sqlalchemy as sa
 
 from s4.domains.audit import Sealer
-from s4.domains.backup import BackupService, Erased, Retention, erased_by_place, queries
+from s4.domains.backup import BackupService, BackupSource, Erased, Retention, erased_by_place, queries
 from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.maintenance.deployment import write
-from s4.domains.maintenance.holds import Holds
+from s4.domains.maintenance.holds import Held, Holds
 from s4.domains.maintenance.model import REBUILDING
 from s4.domains.plans import Plan
 from s4.domains.tenants import NewTenant
-from s4.entrypoints.bootstrap import RANDOM, make_backups, open_place, open_worker
+from s4.entrypoints.bootstrap import RANDOM, make_backups, make_rewinder, open_place, open_worker
 from s4.kernel import keys
 from s4.kernel.errors import Unavailable
 from s4.kernel.keys import Collection, ObjectKey
 from s4.kernel.settings import Settings
 from s4.platform.database import Connection, Database
-from s4.platform.jobs.models import jobs
+from s4.platform.jobs.models import jobs, leases
+from s4.platform.objects import ObjectStore
 from tests.acceptance.conftest import Command, Done
 from tests.acceptance.test_backup import KEY, LaterClock, filled, place_settings, restored, settings_of
 from tests.factories.house import House, Tenant, open_house
@@ -197,6 +198,49 @@ async def pruned_later(house: House, settings: Settings) -> Pruned:
     async with open_place(settings) as place:
         holds = Holds(house.core.database, RANDOM)
         return await Pruner(place, holds, LaterClock(timedelta(days=40))).prune(Retention(timedelta(days=30), 1))
+
+
+async def test_who_removes_backups_waits_for_who_goes_back_to_one_and_stops_when_it_overslept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with small(tmp_path) as (house, backups, acme):
+        first = await backups.create()
+        await backups.create()
+        rewinder = make_rewinder(house.core)
+        async with open_place(house.core.settings) as place, rewinder.turn():
+            await rewinder.in_place(OWNER, BackupSource(place, first), acme.context.tenant_id, Erased())
+            with pytest.raises(Held, match="A restore is running"):
+                await pruned_later(house, house.core.settings)
+            eager = {"backup_keep_days": 0, "backup_keep_count": 1}
+            daily = make_backups(replace(house.core, settings=house.core.settings.model_copy(update=eager)))
+            await daily.request(OWNER.actor)
+            async with open_worker(house.core, backups=daily) as parts:
+                await parts.worker.run_until_idle()
+            assert len(await place.ids()) == 3, "one was made, and none was removed"
+            async with house.core.database.read() as connection:
+                again = await connection.execute(sa.select(jobs).where(jobs.c.kind == "backup.create"))
+            assert again.all() == [], "nor is another made for that"
+            assert (await backups.verify(first.backup_id)).problems == []
+
+        went: list[ObjectKey] = []
+        delete = ObjectStore.delete
+
+        async def deleted_slowly(store: ObjectStore, doomed: Iterable[ObjectKey]) -> None:
+            """And the machine sleeps, until the hold has run out and another works."""
+            if not went:
+                source = BackupSource(place, await place.find("latest"))
+                with pytest.raises(Held, match="removal of backups"):
+                    await rewinder.in_place(OWNER, source, acme.context.tenant_id, Erased())
+            went.extend(doomed)
+            await delete(store, went)
+            others = sa.update(leases).where(leases.c.name == "keep/backup").values(owner="another")
+            await house.core.database.transact(lambda connection: connection.execute(others))
+
+        monkeypatch.setattr(ObjectStore, "delete", deleted_slowly)
+        async with open_place(house.core.settings) as place:
+            with pytest.raises(Unavailable, match="a pause that was too long"):
+                await pruned_later(house, house.core.settings)
+        assert went == [keys.backup_manifest(first.backup_id)], "and nothing after it"
 
 
 async def test_a_clock_that_was_wrong_once_neither_stops_backups_nor_passes_a_drill(

@@ -420,6 +420,27 @@ def test_a_text_that_is_lost_is_a_problem_with_a_name(
     assert (done.code, [each["document_id"] for each in json.loads(done.out)["problems"]]) == (1, [lost])
 
 
+def test_vectors_that_are_damaged_are_a_problem_of_the_file_that_lacks_them(
+    houses: TwoHouses, customer: Customer, tmp_path: Path, here: Command
+) -> None:
+    groups = [
+        path
+        for path in (houses.there.data_dir / "objects/indices" / customer.tenant_id / "embeddings").rglob("*")
+        if path.is_file()
+    ]
+    damaged, *_ = sorted(groups)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    done = here("tenant", "export", customer.tenant_id, "--to", tmp_path / "export", "--json", **operator(houses.there))
+    name = damaged.relative_to(damaged.parents[2]).parent.as_posix() + ".parquet"
+    (problem,) = json.loads(done.out)["problems"]
+    assert (done.code, problem["file"]) == (1, f"embeddings/{name}")
+    assert "damaged, and not here: 1." in problem["message"]
+    rows = pq.read_table(tmp_path / "export" / problem["file"]).to_pylist()
+    assert damaged.name not in {row["group_hash"] for row in rows}
+    code, said = loaded(here, houses, tmp_path / "export", "--keys", tmp_path / "keys")
+    assert (code, said["loaded"]) == (0, 4), "what is lacking is made again"
+
+
 def test_an_export_that_goes_on_keeps_nothing_that_it_does_not_name(
     houses: TwoHouses,
     customer: Customer,

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from s4.domains.audit.queries import Wanted
 from s4.domains.documents import Document, DocumentStatus
+from s4.domains.documents.keeping import retention
 from s4.domains.documents.keeping.retention import RETENTION
 from s4.domains.documents.queries import keeping
 from s4.domains.maintenance import service as maintenance
@@ -205,6 +207,31 @@ async def test_nothing_goes_before_its_date(tmp_path: Path, set_clock: SetClock)
             "actor": "system",
             "after": {"after_days": 30},
         }
+
+
+async def test_a_document_that_nobody_can_read_stays_and_keeps_no_other(
+    tmp_path: Path, set_clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_AT_ONCE", 2)
+    async with open_house(tmp_path) as house:
+        acme, globex = await house.tenant(), await house.tenant("Globex")
+        damaged = await house.put(acme, "damaged", TEXT)
+        head = keys.document_head(acme.context.tenant_id, damaged.document_id, damaged.revision + 1)
+        await house.core.store.put(head, b"{")
+        for tenant in (acme, globex):
+            for number in range(3):
+                await house.put(tenant, f"sound {number}", TEXT)
+            await kept(house, tenant, retention=30)
+        set_clock(timedelta(days=31))
+
+        with capture_logs() as logs:
+            done = await house.core.retention.run(OWNER)
+
+        assert done.deleted == 6
+        assert [each["document_id"] for each in logs if each["event"] == "retention.document_in_doubt"] == [
+            damaged.document_id
+        ]
+        assert [each.document_id for each in await house.all(acme)] == [damaged.document_id]
 
 
 async def test_the_plan_says_it_where_the_tenant_does_not_and_zero_is_for_ever(

@@ -8,9 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from s4.domains.maintenance import guarded
-from s4.domains.maintenance.deployment import Superseded
+from s4.domains.maintenance.deployment import Superseded, copied_as_of
 from s4.domains.maintenance.replication import Copied
 from s4.engine.vectors.manifest import Manifest
 from s4.entrypoints.bootstrap import make_promotions, make_replicator
@@ -20,6 +21,7 @@ from s4.kernel.keys import KeyKind
 from s4.platform import faults
 from s4.platform.faults import InjectedFault
 from s4.platform.objects import ObjectStore
+from s4.platform.telemetry import metrics
 from tests.factories.house import Tenant
 from tests.factories.regions import Regions, copied, lived_in, stopped_at
 
@@ -102,6 +104,36 @@ async def test_a_copying_that_is_broken_off_leaves_a_copy_that_can_be_served(reg
         assert await dangling(first.core.replica) == []
         await copied(first)
         assert await dangling(first.core.replica) == []
+
+
+async def test_a_copy_with_an_object_cut_short_is_told_of_by_every_run_and_whole_as_of_before(regions: Regions) -> None:
+    async with regions.house("first", replicate_seconds=60) as first:
+        acme = await lived_in(first)
+        (scheduled,) = make_replicator(first.core).regular_jobs()
+        await scheduled.run()
+        copy = first.core.replica
+        assert copy is not None
+        whole = await copied_as_of(copy)
+        document = await first.put(acme, "late", "a latecoming wording")
+        await scheduled.run()
+        later = await copied_as_of(copy)
+        content = keys.content(acme.context.tenant_id, document.document_id, document.version_id)
+        await copy.put(content, b"a late")
+
+        for number in range(2):
+            await first.put(acme, "another", f"the wording {number}")
+            with capture_logs() as logs:
+                await scheduled.run()
+            assert [(each["event"], each.get("object_key")) for each in logs] == [("replication.differs", content)]
+            assert whole is not None
+            assert later is not None
+            assert whole < later == await copied_as_of(copy)
+            assert metrics.REPLICATION_AS_OF._value.get() == later.timestamp()
+
+        await copy.delete([content])
+        await scheduled.run()
+        assert (await copied_as_of(copy) or later) > later
+        assert await copy.get(content) == b"a latecoming wording"
 
 
 async def test_writes_meanwhile_do_not_make_the_copy_dangle(regions: Regions) -> None:

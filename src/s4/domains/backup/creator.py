@@ -290,7 +290,7 @@ class Creator:
         requests_before: int,
     ) -> Manifest:
         listed_samples = await self._place.put_samples(run.identifier, samples)
-        await self._database.transact(hold.verify)
+        await hold.verify()
         work = Work(
             seconds=round((self._clock.now() - started).total_seconds(), 3),
             objects_copied=run.copied,

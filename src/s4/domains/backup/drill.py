@@ -67,8 +67,8 @@ class Drill:
         self._targets = targets
 
     async def run(self, progress: Progress = silent, *, newest_made: str | None) -> Drilled:
-        """`newest_made`: which backup is the latest by the catalog. Raises nothing that a damaged backup or a store
-        that is away could cause: it is told."""
+        """`newest_made`: which backup is the latest by the catalog. Raises nothing that a damaged backup, a store that
+        is away or a disk that is full could cause: it is told."""
         drilled = Drilled()
         started = self._clock.now()
         try:
@@ -84,8 +84,8 @@ class Drill:
                 drilled.restored = await restorer.restore(manifest, Erased(), open_restored, progress)
                 drilled.rto_seconds = round((self._clock.now() - started).total_seconds(), 3)
             drilled.problems += drilled.restored.problems + drilled.restored.damaged
-        except S4Error as error:
-            drilled.problems.append(error.message)
+        except (S4Error, OSError) as error:
+            drilled.problems.append(sentence_of(error))
         drilled.problems += self._missed(drilled)
         if not drilled.ok:
             log.error("backup.drill_failed", backup_id=drilled.backup_id, problems=drilled.problems)
@@ -100,6 +100,15 @@ class Drill:
             if target is not None and seconds is not None and seconds > target.total_seconds():
                 missed.append(f"{what} was {seconds:.1f} s; the target is {target.total_seconds():.0f} s.")
         return missed
+
+
+def sentence_of(error: Exception) -> str:
+    """For whoever reads what became of a run. Of a defect its name alone: what it says may be anybody's."""
+    if isinstance(error, S4Error):
+        return error.message
+    if isinstance(error, OSError):
+        return f"This machine could not do it: {error.strerror or type(error).__name__}."
+    return f"This is a defect of S4: {type(error).__name__}. Report it, with the log."
 
 
 def _from_the_future(manifest: Manifest, now: datetime) -> list[str]:

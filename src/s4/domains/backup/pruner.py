@@ -3,10 +3,13 @@
 Data objects are counted over the manifests of all backups that stay: what one of them names, stays. A backup that
 is damaged keeps everything, for nobody knows what it needs; one whose key is not configured keeps all data, and goes
 itself when its time is over, for its manifest is in plain. A manifest goes first and its data last, so that
-whoever is cut off leaves leftovers and never a backup that lacks something. It excludes `Creator` by the same hold;
-what another deployment writes into the same place is safe by its age.
+whoever is cut off leaves leftovers and never a backup that lacks something. It excludes `Creator` by the same hold, and
+whoever goes back to a backup by that of a restore: as long as one stands, all backups stay. Before each request that
+deletes, the holds are looked at: who overslept deletes nothing more. What another deployment writes into the same place
+is safe by its age.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -14,15 +17,17 @@ import structlog
 
 from s4.domains.backup.model import Manifest, Retention, backup_id
 from s4.domains.backup.place import Place
-from s4.domains.maintenance.holds import Holds
+from s4.domains.maintenance.holds import Hold, Holds
 from s4.kernel import keys
 from s4.kernel.clock import Clock
 from s4.kernel.errors import DataCorrupt, NotFound
+from s4.kernel.keys import ObjectKey
 from s4.platform.faults import failpoint
 
 log = structlog.get_logger()
 
 _LEFTOVER_AGE = timedelta(days=1)  # longer than any run writes between two of its lists
+_DELETED_TOGETHER = 1000  # keys: one request of S3's, whose deadline is shorter than a hold
 
 
 @dataclass(slots=True)
@@ -47,9 +52,9 @@ class Pruner:
         self._clock = clock
 
     async def prune(self, retention: Retention, *, dry_run: bool = False) -> Pruned:
-        """Raises `DataCorrupt` when any backup is damaged: then nothing goes. Raises `Unavailable` while another
-        backup is made or removed."""
-        async with self._holds.placed("backup"):
+        """Raises `DataCorrupt` when any backup is damaged, `Held` while another is made or removed, or a tenant goes
+        back to one: then nothing goes. Raises `Unavailable` after a pause that was too long: then nothing more does."""
+        async with self._holds.placed("backup") as hold:
             now = self._clock.now()
             pruned = Pruned()
             whole, unfinished = await self._look()
@@ -57,21 +62,17 @@ class Pruner:
             staying = [manifest for manifest in whole if manifest.point not in expired]
             pruned.kept = len(staying)
             pruned.unopened = [manifest.backup_id for manifest in whole if not self._place.opens(manifest)]
-            needed: set[str] = set()
-            for manifest in staying if not pruned.unopened else []:
-                needed |= {entry.data async for entry in self._place.entries(manifest)}
             pruned.backups = [manifest.backup_id for manifest in whole if manifest.point in expired]
             pruned.unfinished = [each for each in unfinished if each < backup_id(now - _LEFTOVER_AGE)]
-            going = [*pruned.backups, *pruned.unfinished]
-            if not dry_run:
-                for identifier in going:
-                    await self._remove(identifier)
+            doomed: list[ObjectKey] = []
             if pruned.unopened:
                 log.warning("backup.data_kept", unopened=pruned.unopened)
-                return pruned
-            for identifier in (each for each in unfinished if each not in pruned.unfinished):
-                needed |= {entry.data async for entry in self._place.unfinished_entries(identifier)}
-            await self._remove_data(needed, now, pruned, dry_run=dry_run)
+            else:
+                needed = await self._needed(staying, [each for each in unfinished if each not in pruned.unfinished])
+                doomed = await self._unneeded(needed, now, pruned)
+            if not dry_run and (pruned.backups or pruned.unfinished or doomed):
+                async with self._holds.placed("restore", against="A restore") as no_restore:
+                    await self._remove([*pruned.backups, *pruned.unfinished], doomed, (hold, no_restore))
             return pruned
 
     async def _look(self) -> tuple[list[Manifest], list[str]]:
@@ -90,14 +91,16 @@ class Pruner:
                 whole.append(manifest)
         return whole, unfinished
 
-    async def _remove(self, identifier: str) -> None:
-        await self._place.store.delete([keys.backup_manifest(identifier)])
-        failpoint("backup.prune_begun")
-        rest = [info.key async for info in self._place.store.list(keys.backup(identifier))]
-        await self._place.store.delete(rest)
-        log.info("backup.removed", backup_id=identifier)
+    async def _needed(self, staying: Iterable[Manifest], unfinished: Iterable[str]) -> set[str]:
+        """Names of data objects."""
+        needed: set[str] = set()
+        for manifest in staying:
+            needed |= {entry.data async for entry in self._place.entries(manifest)}
+        for identifier in unfinished:
+            needed |= {entry.data async for entry in self._place.unfinished_entries(identifier)}
+        return needed
 
-    async def _remove_data(self, needed: set[str], now: datetime, pruned: Pruned, *, dry_run: bool) -> None:
+    async def _unneeded(self, needed: set[str], now: datetime, pruned: Pruned) -> list[ObjectKey]:
         doomed = []
         async for info in self._place.store.list(keys.BACKUP_DATA):
             name = info.key.rsplit("/", 1)[-1]
@@ -105,6 +108,19 @@ class Pruner:
                 doomed.append(info.key)
                 pruned.data_bytes += info.size
         pruned.data_objects = len(doomed)
-        if doomed and not dry_run:
-            await self._place.store.delete(doomed)
-            failpoint("backup.pruned")
+        return doomed
+
+    async def _remove(self, backups: Sequence[str], data: Sequence[ObjectKey], holds: Sequence[Hold]) -> None:
+        for identifier in backups:
+            await self._delete([keys.backup_manifest(identifier)], holds)
+            failpoint("backup.prune_begun")
+            await self._delete([info.key async for info in self._place.store.list(keys.backup(identifier))], holds)
+            log.info("backup.removed", backup_id=identifier)
+        await self._delete(data, holds)
+        failpoint("backup.pruned")
+
+    async def _delete(self, doomed: Sequence[ObjectKey], holds: Sequence[Hold]) -> None:
+        for start in range(0, len(doomed), _DELETED_TOGETHER):
+            for hold in holds:
+                await hold.verify()
+            await self._place.store.delete(doomed[start : start + _DELETED_TOGETHER])

@@ -25,7 +25,8 @@ and keeps no other from going back.
 import asyncio
 import hashlib
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -127,6 +128,21 @@ class Rewinder:
         self._random = random
         self._finds = finds
         self._patience = patience
+        self._has_turn = False
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """No other restore and no removal of backups to the end of the block; of several tenants, for whoever takes
+        one after the other back. Raises `Held`."""
+        if self._has_turn:
+            yield
+            return
+        async with self._holds.placed("restore", against="Another restore, or the removal of backups,"):
+            self._has_turn = True
+            try:
+                yield
+            finally:
+                self._has_turn = False
 
     async def in_place(
         self,
@@ -148,7 +164,7 @@ class Rewinder:
             raise DataCorrupt(source.doubt)
         await self._tenants.get(tenant_id)
         job = _Job(source, tenant_id, tenant_id, erased, Rewound(tenant_id, tenant_id), heals, dry_run)
-        async with self._holds.placed("restore"):
+        async with self.turn():
             named = await self._each(job, progress)
             for document_id, size_bytes in (await self._live(tenant_id)).items():
                 if document_id in named:
@@ -181,7 +197,7 @@ class Rewinder:
         job = _Job(source, tenant_id, TenantId(""), erased, Rewound(tenant_id, "a new tenant"), False, dry_run)
         if source.doubt is not None:
             job.done.problems.append(source.doubt)
-        async with self._holds.placed("restore"):
+        async with self.turn():
             if not dry_run:
                 new = NewTenant(name, head.body["email"], head.body["company"], plan_id or head.body["plan_id"])
                 once = f"s4/restore/{tenant_id}/{rfc3339(source.point)}/{new.plan_id}/{name}"

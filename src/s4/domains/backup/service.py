@@ -11,17 +11,17 @@ import structlog
 from s4.domains import audit
 from s4.domains.backup import queries
 from s4.domains.backup.creator import Creator, Progress, silent
-from s4.domains.backup.drill import Drill, Drilled, OpenScratch, Targets
+from s4.domains.backup.drill import Drill, Drilled, OpenScratch, Targets, sentence_of
 from s4.domains.backup.model import LATEST, Manifest, Retention
 from s4.domains.backup.place import Place
 from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.backup.samples import Finds
 from s4.domains.backup.snapshot import require_whole
 from s4.domains.backup.verifier import Verification, Verifier
-from s4.domains.maintenance.holds import Holds
+from s4.domains.maintenance.holds import Held, Holds
 from s4.kernel.clock import Clock
 from s4.kernel.context import SYSTEM_ACTOR, Actor
-from s4.kernel.errors import DataCorrupt, NotFound, S4Error
+from s4.kernel.errors import DataCorrupt, NotFound
 from s4.kernel.ids import RandomBytes, base32
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, Queue, RegularTask, regular_handler
@@ -125,6 +125,8 @@ class BackupService:
             return
         try:
             pruned = await self.prune()
+        except Held as error:  # the next backup's turn: made again, this one would be one too many
+            log.info("backup.prune_deferred", error=error.message)
         except StoreUnavailable as error:
             if error.fault is not StoreFault.DENIED:
                 raise
@@ -220,12 +222,12 @@ class BackupService:
         run = _Run(kind, await self._now())
         try:
             yield run
-        except S4Error as error:
-            run.ok, run.said = False, {"error": error.message}
+        except Exception as error:  # whatever it was: the run before must not pass for the last one
+            run.ok, run.said = False, {"error": sentence_of(error)}
             log.error(
                 "backup.failed" if kind == "backup"
                 else "backup.drill_failed" if kind == "drill" else "backup.verify_failed",
-                error=error.message,
+                error=run.said["error"],
             )  # fmt: skip
             raise
         finally:
@@ -290,8 +292,9 @@ async def refresh_gauges(connection: Connection) -> None:
     metrics.DRILL_FAILED.set(any(drill.outcome != "ok" for drill in drills))
     for drill in drills:
         metrics.DRILL_LAST.set(drill.ended_at.timestamp())
-        metrics.DRILL_RTO.set(drill.said.get("rto_seconds") or 0)
-        metrics.DRILL_RPO.set(drill.said.get("rpo_seconds") or 0)
+        for gauge, what in ((metrics.DRILL_RTO, "rto_seconds"), (metrics.DRILL_RPO, "rpo_seconds")):
+            if drill.said.get(what) is not None:  # else it was not measured: one that was stays
+                gauge.set(drill.said[what])
 
 
 async def all_in(place: Place) -> list[Listed]:

@@ -151,12 +151,15 @@ class ExportService:
         except ValueError as error:
             raise NotFound("There are no such embeddings.") from error
 
-        async def groups() -> AsyncIterator[VectorGroup]:
+        async def groups() -> AsyncIterator[VectorGroup | None]:
             async for info in self._store.list(prefix):
                 try:
                     vectors = decode_group(await self._store.get(info.key))
-                except (DataCorrupt, ObjectMissing):
-                    continue  # they can be made again, and damaged ones are better made again
+                except ObjectMissing:  # deleted since it was listed
+                    continue
+                except DataCorrupt:
+                    yield None
+                    continue
                 yield VectorGroup(space, info.key.rpartition("/")[2], vectors)
 
         return vector_groups(groups())

@@ -16,7 +16,7 @@ from s4.kernel.errors import Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.platform.background import in_background
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import Lease, LeaseLost, Leases, any_held
+from s4.platform.jobs import Lease, Leases, any_held
 
 log = structlog.get_logger()
 
@@ -26,6 +26,10 @@ _RENEW_SECONDS = 20.0
 _ALL = timedelta(days=36_500)  # longer than any version is old
 
 
+class Held(Unavailable):
+    """Another holds it."""
+
+
 class Hold:
     """A hold that stands."""
 
@@ -33,14 +37,11 @@ class Hold:
         self._leases = leases
         self._lease = lease
 
-    async def verify(self, connection: Connection) -> None:
-        """Raises `Unavailable` if it has run out meanwhile: what was read may be gone in part."""
-        try:
-            await self._leases.verify(connection, self._lease)
-        except LeaseLost as error:
-            raise Unavailable(
-                "This took a pause that was too long, and others went on meanwhile; try again."
-            ) from error
+    async def verify(self) -> None:
+        """From here it stands for two minutes, whatever becomes of this process. Raises `Unavailable` if it has run
+        out at any time: what was read may be gone in part, and what was not to happen meanwhile may have."""
+        if await self._leases.acquire(self._lease.name) != self._lease:
+            raise Unavailable("This took a pause that was too long, and others went on meanwhile; try again.")
 
 
 class Holds:
@@ -51,21 +52,25 @@ class Holds:
         self._random = random
 
     @contextlib.asynccontextmanager
-    async def placed(self, name: str) -> AsyncIterator[Hold]:
-        """From here to the end of the block. Raises `Unavailable` while another hold of that name stands:
-        also that of who died, until it has run out."""
+    async def placed(self, name: str, *, against: str | None = None) -> AsyncIterator[Hold]:
+        """From here to the end of the block. `against`: who may have placed another one of that name, if not only
+        the likes of the caller. Raises `Held` while it stands: also that of who died, until it has run out.
+
+        One that ran out in the middle is placed again as soon as that can be: whoever reads goes on, and is told of
+        what is gone by the sums of what he reads. Whoever must not go on, calls `verify`."""
         leases = Leases(self._database, owner=base32(self._random(16)), duration=_LEASE)
         lease = await leases.acquire(_PREFIX + name)
         if lease is None:
-            raise Unavailable(
-                f"Another {name} is running; wait for its end, or two minutes if it was killed.", retry_after=_LEASE
+            raise Held(
+                f"{against or f'Another {name}'} is running; wait for its end, or two minutes if it was killed.",
+                retry_after=_LEASE,
             )
         try:
             async with in_background(_renewed(leases, lease)):
                 yield Hold(leases, lease)
         finally:
             with contextlib.suppress(Unavailable):  # then it runs out
-                await leases.release(lease)
+                await leases.release_all()  # also what was placed again
 
 
 async def any_stands(database: Database, connection: Connection) -> bool:
@@ -80,9 +85,14 @@ async def grace_of_versions(database: Database, connection: Connection, usual: t
 
 
 async def _renewed(leases: Leases, lease: Lease) -> None:
+    held: Lease | None = lease
     while True:
         await asyncio.sleep(_RENEW_SECONDS)
         try:
-            await leases.acquire(lease.name)
+            renewed = await leases.acquire(lease.name)
         except Unavailable as error:
             log.warning("hold.renewal_deferred", name=lease.name, error=error.message)
+            continue
+        if held is not None and renewed != held:
+            log.warning("hold.ran_out", name=lease.name)
+        held = renewed

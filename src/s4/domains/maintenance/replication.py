@@ -11,7 +11,8 @@ shows, the second shows what it names.
 
 The heads of one document are copied in their order, without gaps: a revision that came to nothing would otherwise be
 taken for what is, and the one before it never be looked at. Nothing that is there is written over, but for the few
-objects that may change (roll-ups of use, vectors, descriptions).
+objects that may change (roll-ups of use, vectors, descriptions). What is otherwise there than here is told of, and as
+long as there is any, the copy is whole as of when it was the last time.
 
 A deletion follows when the copy has had for a while what the bucket has no more, names before what they name; what was
 an erased tenant's goes at once. A copy that was promoted is not written to (`guarded.py`): whoever tries learns that he
@@ -27,7 +28,7 @@ import structlog
 
 from s4.domains.leaving import erased_tenants
 from s4.domains.maintenance import queries
-from s4.domains.maintenance.deployment import Mark, Superseded, declare_copy, mark_of
+from s4.domains.maintenance.deployment import Mark, Superseded, copied_as_of, declare_copy, mark_of
 from s4.domains.maintenance.guarded import GuardedCopy
 from s4.domains.maintenance.model import FIRST_TERM, Deployment
 from s4.domains.maintenance.report import Progress
@@ -55,7 +56,7 @@ _HINTS = ("latest_version_hint",)  # LanceDB's, which it writes over; without on
 
 @dataclass(slots=True)
 class Copied:
-    """What one run did. `as_of`: what was acknowledged before is in the copy."""
+    """What one run did. `as_of`: what was acknowledged before is in the copy, but for what differs."""
 
     as_of: datetime
     objects: int = 0
@@ -104,7 +105,7 @@ class Replicator:
 
     async def _run(self) -> None:
         copied = await self.run()
-        if copied.objects or copied.deleted:
+        if (copied.objects or copied.deleted) and not copied.differing:
             log.info("replication.done", objects=copied.objects, size_bytes=copied.size_bytes, deleted=copied.deleted,
                      seconds=round(copied.seconds, 3))  # fmt: skip
 
@@ -187,7 +188,7 @@ class Replicator:
                 elif theirs is None or _may_change(ours, theirs):
                     yield ours
                 elif theirs.size != ours.size:
-                    copied.differing.append(ours.key)
+                    _note_differing(ours.key, copied)
 
         async def copy(info: ObjectInfo) -> None:
             await self._copy(target, info, copied)
@@ -286,13 +287,18 @@ class Replicator:
         metrics.REPLICATION_OBJECTS.labels("deleted").inc(len(due))
 
     async def _say(self, target: ObjectStore, copied: Copied) -> None:
-        """Last: as of when the copy is whole."""
+        """Last: as of when the copy is whole. That stands still as long as it has anything otherwise."""
         await self._require_copy(target)
-        await self.declare(target, as_of=copied.as_of)
+        whole_as_of: datetime | None = copied.as_of
+        if copied.differing:
+            whole_as_of = await copied_as_of(target)
+        else:
+            await self.declare(target, as_of=copied.as_of)
         now = await self._now()
         copied.seconds = (now - copied.as_of).total_seconds()
-        metrics.REPLICATION_LAG.set(copied.seconds)
-        metrics.REPLICATION_AS_OF.set(copied.as_of.timestamp())
+        if whole_as_of is not None:
+            metrics.REPLICATION_LAG.set((now - whole_as_of).total_seconds())
+            metrics.REPLICATION_AS_OF.set(whole_as_of.timestamp())
 
     async def _now(self) -> datetime:
         async with self._database.read() as connection:

@@ -23,7 +23,7 @@ from s4.engine.vectors.errors import IndexDamaged, IndexFault, VersionGone
 from s4.engine.vectors.files import FileSum, Sums, fragments_of, inspect, newest_version, turned, versions_in
 from s4.engine.vectors.manifest import manifest_name
 from s4.engine.vectors.model import ChunkRow, Hit, OptimizeReport, TableStats, chunk_id
-from s4.engine.vectors.parquet import VectorGroup, chunk_rows, read_vector_groups, vector_groups
+from s4.engine.vectors.parquet import VectorGroup, chunk_rows, damaged_groups, read_vector_groups, vector_groups
 from s4.engine.vectors.reader import APPROXIMATE_MAX, NARROWED_IDS_MAX, TableReader
 from s4.engine.vectors.store import VectorStore
 from s4.engine.vectors.superseded import remove_superseded
@@ -49,6 +49,7 @@ __all__ = [
     "VersionGone",
     "chunk_id",
     "chunk_rows",
+    "damaged_groups",
     "fragments_of",
     "inspect",
     "manifest_name",

@@ -9,7 +9,7 @@ Written and read a batch at a time, so that a table of any size passes through s
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/vnd.apache.parquet"
 BATCH_ROWS = 1024
 """Of a row group: 6 MB of vectors with 1,536 dimensions."""
+_DAMAGED = "s4_damaged_groups"
 _GROUP_ROWS_MAX = 128  # as many as `engine/embedding/groups.py` puts into one
 
 
@@ -70,33 +71,53 @@ async def chunk_rows(reader: "TableReader", pairs: Sequence[tuple[str, int]]) ->
         yield piece
 
 
-async def vector_groups(groups: AsyncIterator[VectorGroup]) -> AsyncIterator[bytes]:
-    """A Parquet file of these groups, in their order. Nothing comes when there are none."""
+async def vector_groups(groups: AsyncIterator[VectorGroup | None]) -> AsyncIterator[bytes]:
+    """A Parquet file of these groups, in their order. None stands for one that is damaged: it is left out, and the
+    file's metadata has how many were. Nothing comes when there are none at all."""
+    damaged = 0
 
     async def batches() -> AsyncIterator["pa.RecordBatch"]:
+        nonlocal damaged
         waiting: list[VectorGroup] = []
         rows = 0
         async for group in groups:
+            if group is None:
+                damaged += 1
+                continue
             waiting.append(group)
             rows += len(group.vectors)
             if rows >= BATCH_ROWS:
                 yield await asyncio.to_thread(_group_batch, waiting)
                 waiting, rows = [], 0
-        if waiting:
+        if waiting or damaged:
             yield await asyncio.to_thread(_group_batch, waiting)
 
-    async for piece in _written(batches()):
+    async for piece in _written(batches(), lambda: {_DAMAGED: str(damaged)} if damaged else {}):
         yield piece
 
 
-async def _written(batches: AsyncIterator["pa.RecordBatch"]) -> AsyncIterator[bytes]:
+def damaged_groups(path: Path) -> int:
+    """How many a file of `vector_groups` lacks, since they were damaged. Not for the event loop."""
+    import pyarrow.parquet as pq
+
+    return int((pq.read_metadata(path).metadata or {}).get(_DAMAGED.encode(), 0))
+
+
+def _nothing() -> dict[str, str]:
+    return {}
+
+
+async def _written(
+    batches: AsyncIterator["pa.RecordBatch"], metadata: Callable[[], dict[str, str]] = _nothing
+) -> AsyncIterator[bytes]:
+    """`metadata`: of the file, asked for at its end."""
     import pyarrow.parquet as pq
 
     gathered = _Gathered()
     writer: Any = None
     try:
         async for batch in batches:
-            if batch.num_rows == 0:
+            if batch.num_rows == 0 and not metadata():
                 continue
             if writer is None:
                 # Vectors hardly compress; texts do.
@@ -104,6 +125,7 @@ async def _written(batches: AsyncIterator["pa.RecordBatch"]) -> AsyncIterator[by
             await asyncio.to_thread(writer.write_batch, batch)
             yield gathered.taken()
         if writer is not None:
+            writer.add_key_value_metadata(metadata())
             await asyncio.to_thread(writer.close)
             yield gathered.taken()
     finally:

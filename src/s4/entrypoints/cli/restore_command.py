@@ -1,7 +1,7 @@
 """`s4 restore`: back to a backup, or to a moment; everything or one tenant; here, beside, or on an empty machine."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -175,10 +175,11 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
 
     rewound = []
     by_url = await _erased_at(settings, erased_url)
-    async with (
-        open_core(settings) as core,
-        _source(core, way, others_tell=erased_url is not None) as (source, by_place),
-    ):
+    async with open_core(settings) as core, AsyncExitStack() as stack:
+        rewinder = make_rewinder(core)
+        if way.in_place:  # of all tenants, from the finding of the backup on
+            await stack.enter_async_context(rewinder.turn())
+        source, by_place = await stack.enter_async_context(_source(core, way, others_tell=erased_url is not None))
         context = await operator_context(core)
         erased = together((await erased_in(core.store)).erased, by_url.erased, by_place.erased)
         if way.tenant is not None:
@@ -190,7 +191,6 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
                 print_note(f"Tenants that were erased since, and are left out: {len(there) - len(tenants)}.")
             if since := set(await core.tenants.ids()) - set(there):
                 print_note(f"Tenants that were made since, and stay as they are: {len(since)}.")
-        rewinder = make_rewinder(core)
         for tenant_id in tenants:
             progress = shown(as_json=as_json)
             try:

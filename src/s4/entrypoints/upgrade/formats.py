@@ -16,6 +16,7 @@ from s4.domains.audit.model import Batch
 from s4.domains.backup import model as backup_model
 from s4.domains.backup.model import Manifest, entries_of, samples_of
 from s4.domains.indexing import generation, model_memory
+from s4.domains.leaving import erasure_model
 from s4.domains.maintenance import deployment
 from s4.domains.usage import rollups
 from s4.engine.embedding.groups import FORMAT as VECTORS_FORMAT
@@ -127,6 +128,8 @@ def _read_envelope(_: str, data: bytes) -> None:
 
 def _of_backup(key: str) -> Format | None:
     """The bytes in `backups/data/` are those of other objects."""
+    if key.startswith(keys.BACKUP_ERASED):
+        return _ERASED
     if key.endswith("/manifest.json"):
         return _MANIFEST
     if key.startswith(keys.BACKUP_DATA):
@@ -155,7 +158,7 @@ def _numbered(name: str, reads: tuple[int, ...]) -> Callable[[str, bytes], None]
 
 _DEPLOYMENT = Format(
     "deployment",
-    "`system/deployment.json`, `system/terms/*.json`, `system/replica.json`",
+    "`system/deployment.json`, `system/terms/*.json`, `system/replica.json`, `system/restoring.json`",
     (deployment.FORMAT,),
     _numbered("A mark of the deployment", (deployment.FORMAT,)),
 )
@@ -194,19 +197,26 @@ _SAMPLES = Format(
     (backup_model.FORMAT,),
     _read_samples,
 )
+_ERASED = Format(
+    "note of an erasure",
+    "`backups/erased/*.json`",
+    (erasure_model.FORMAT,),
+    _numbered("A note of an erasure", (erasure_model.FORMAT,)),
+)
 _ENVELOPE = Format(
     "encrypted object",
     f"`S4V{vault.FORMAT}…`: lists and data of backups under `S4_BACKUP_ENCRYPTION_KEY`, around what they are in plain",
     (vault.FORMAT,),
     _read_envelope,
 )
-BACKUPS = (_MANIFEST, _LIST, _SAMPLES, _ENVELOPE)
+BACKUPS = (_MANIFEST, _LIST, _SAMPLES, _ERASED, _ENVELOPE)
 FORMATS = (_DEPLOYMENT, _HEAD, _USAGE, _AUDIT, _MODEL, _TEXT, _VECTORS, _GENERATION, *BACKUPS)
 
 _BELOW_SYSTEM: dict[str, Format] = {
     str(keys.DEPLOYMENT): _DEPLOYMENT,
     str(keys.TERMS): _DEPLOYMENT,
     str(keys.REPLICA): _DEPLOYMENT,
+    str(keys.RESTORING): _DEPLOYMENT,
     str(keys.SYSTEM_USAGE): _USAGE,
     str(keys.AUDIT): _AUDIT,
     str(keys.EMBEDDING_MODELS): _MODEL,

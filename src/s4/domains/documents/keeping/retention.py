@@ -26,8 +26,8 @@ from s4.domains.tenants import queries as tenant_queries
 from s4.domains.tenants.queries import KeepingRow
 from s4.kernel.clock import rfc3339
 from s4.kernel.context import SYSTEM_ACTOR, Actor, AdminContext
-from s4.kernel.errors import Conflict, NotFound
-from s4.kernel.ids import TenantId
+from s4.kernel.errors import Conflict, DataCorrupt, NotFound
+from s4.kernel.ids import DocumentId, TenantId
 from s4.kernel.permissions import Permission
 from s4.platform.chains import Chains, Draft, Head
 from s4.platform.database import Connection, Database
@@ -165,16 +165,9 @@ class Retention:
         done.held += held.documents
         if row.is_held:
             return
-        for _ in range(_DOCUMENTS_MAX // _AT_ONCE):
-            async with self._database.read() as connection:
-                due = await queries.uploaded_by(connection, row.tenant_id, by, limit=_AT_ONCE)
-            gone = await _side_by_side([partial(self._expire, actor, document) for document in due])
-            done.deleted += len(gone)
-            done.deleted_bytes += sum(due[index].size_bytes for index in gone)
-            if gone:
-                done.tenants.add(row.tenant_id)
-            if len(gone) < _AT_ONCE:  # the last ones, or some that were held or replaced meanwhile: the next run's
-                return
+        gone = await self._each(row, by, queries.uploaded_by, partial(self._expire, actor), done)
+        done.deleted += len(gone)
+        done.deleted_bytes += sum(document.size_bytes for document in gone)
 
     async def _expire(self, actor: Actor, document: Document) -> bool:
         tenant_id, document_id = document.tenant_id, document.document_id
@@ -226,23 +219,52 @@ class Retention:
                 return None
             return archived(current, now)
 
-        for _ in range(_DOCUMENTS_MAX // _AT_ONCE):
-            async with self._database.read() as connection:
-                due = await queries.unread_since(connection, row.tenant_id, by, limit=_AT_ONCE)
-            gone = await _side_by_side([partial(self._archive_one, each, still_due) for each in due])
-            done.archived += len(gone)
-            if gone:
-                done.tenants.add(row.tenant_id)
-            if len(gone) < _AT_ONCE:
-                return
+        archive = partial(self._archive_one, still_due=still_due)
+        done.archived += len(await self._each(row, by, queries.unread_since, archive, done))
 
     async def _archive_one(
-        self, document: Document, still_due: Callable[[Connection, datetime, Document], Awaitable[Draft | None]]
+        self, document: Document, *, still_due: Callable[[Connection, datetime, Document], Awaitable[Draft | None]]
     ) -> bool:
         try:
             return await self._archive.archive_unread(document, still_due=still_due)
         except NotFound:
             return False
+
+    async def _each(
+        self,
+        row: KeepingRow,
+        by: datetime,
+        find: Callable[..., Awaitable[list[Document]]],
+        act: Callable[[Document], Awaitable[bool]],
+        done: Done,
+    ) -> list[Document]:
+        """`act` on what `find` finds. Answers with those that it was done to. A document of which nobody can read what
+        it is stays as it is, and keeps no other back."""
+        gone: list[Document] = []
+        in_doubt: set[DocumentId] = set()
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def one(document: Document) -> bool:
+            async with gate:
+                try:
+                    return await act(document)
+                except DataCorrupt as error:
+                    log.error("retention.document_in_doubt", document_id=document.document_id, error=error.message)
+                    in_doubt.add(document.document_id)
+                    return False
+
+        for _ in range(_DOCUMENTS_MAX // _AT_ONCE):
+            async with self._database.read() as connection:
+                found = await find(connection, row.tenant_id, by, limit=_AT_ONCE + len(in_doubt))
+            due = [document for document in found if document.document_id not in in_doubt]
+            acted = await asyncio.gather(*map(one, due))
+            gone += [document for document, is_done in zip(due, acted, strict=True) if is_done]
+            ended = acted.count(True) + sum(document.document_id in in_doubt for document in due)
+            if ended < _AT_ONCE:  # the last ones, or some that were held or replaced meanwhile: the next run's
+                break
+        if gone:
+            done.tenants.add(row.tenant_id)
+        return gone
 
     async def _policy(self, connection: Connection, tenant_id: TenantId, now: datetime) -> Keeping:
         """That of the moment."""
@@ -260,15 +282,3 @@ def policy_of(row: KeepingRow) -> Keeping:
 
 def _days(own: int | None, of_plan: int | None) -> int | None:
     return (of_plan if own is None else own) or None
-
-
-async def _side_by_side(acts: list[Callable[[], Awaitable[bool]]]) -> list[int]:
-    """Which of them were done, by their place."""
-    gate = asyncio.Semaphore(_PARALLEL)
-
-    async def one(act: Callable[[], Awaitable[bool]]) -> bool:
-        async with gate:
-            return await act()
-
-    outcomes = await asyncio.gather(*(one(act) for act in acts))
-    return [index for index, outcome in enumerate(outcomes) if outcome]

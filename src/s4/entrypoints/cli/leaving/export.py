@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 PART_DOCUMENTS = 200
 _TURNS_MAX = 8  # of a part whose documents are changed while it is taken; each takes what has changed since the last
+_DAMAGED = "Groups of vectors that are damaged, and not here: {}. Where this is loaded, they are paid for again."
 T = TypeVar("T")
 
 Target = Annotated[Path, typer.Option("--to", metavar="DIR", help="Directory of the export; made if it is not there.")]
@@ -87,7 +88,7 @@ def export(
         if found.processing:
             print_note(f"{found.processing} of them had no chunks yet: they are indexed anew where they are loaded.")
         for problem in said["problems"]:
-            print_note(f"  {problem['document_id']}: {problem['message']}")
+            print_note(f"  {problem.get('document_id') or problem['file']}: {problem['message']}")
     if said["problems"]:
         raise typer.Exit(1)
 
@@ -252,12 +253,14 @@ class Export:
     # -- what else there is
 
     def _embeddings(self, done: set[str]) -> None:
+        from s4.engine.vectors import damaged_groups
+
         for space in self._found.embeddings:
             for part in space.parts:
                 name = self._folder.embeddings(space.space, part)
                 if name in done:
                     continue
-                files = []
+                files, problems = [], []
                 if self._fetched(
                     lambda to, of=space.space, which=part: self._s4.export_embeddings(  # type: ignore[misc]
                         self._tenant_id, of, which, to
@@ -265,7 +268,9 @@ class Export:
                     name,
                 ):
                     files = [self._folder.entry(name).to_dict()]
-                self._folder.note({"kind": "embeddings", "name": name, "files": files})
+                    if damaged := damaged_groups(self._folder.root / name):
+                        problems = [{"file": name, "message": _DAMAGED.format(damaged)}]
+                self._folder.note({"kind": "embeddings", "name": name, "files": files, "problems": problems})
 
     def _end(self) -> dict[str, Any]:
         """Usage and audit as they are now, then the manifest."""
@@ -285,7 +290,7 @@ class Export:
             "parts": len(parts),
             "documents": sum(part["documents"] for part in parts),
             "content_bytes": sum(part["content_bytes"] for part in parts),
-            "problems": [problem for part in parts for problem in part["problems"]],
+            "problems": [problem for part in done for problem in part.get("problems", ())],
         }
         noted = (FileEntry.of(each) for part in done for each in part.get("files", ()))
         self._folder.finish([*noted, *last], said)

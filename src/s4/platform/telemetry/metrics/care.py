@@ -16,7 +16,8 @@ REPLICATION_LAG = Gauge(
 REPLICATION_AS_OF = Gauge(
     "s4_replication_as_of_timestamp_seconds",
     "Everything that was acknowledged before then is in the second bucket; `time()` less this is what would be lost "
-    "now. 0: this process has copied nothing yet.",
+    "now. 0: this process has copied nothing yet. Standing still while objects are copied: the log's "
+    "`replication.differs` names what is otherwise there.",
 )
 REPLICATION_OBJECTS = Counter(
     "s4_replication_objects_total",
@@ -104,10 +105,11 @@ DRILL_FAILED = Gauge(
 )
 DRILL_RTO = Gauge(
     "s4_backup_drill_rto_seconds",
-    "How long the last drill took from nothing to a verified deployment. Beyond its target `s4_backup_drill_failed` "
-    "is 1: see there.",
+    "How long the last drill that came so far took from nothing to a verified deployment. Beyond its target "
+    "`s4_backup_drill_failed` is 1: see there.",
 )
 DRILL_RPO = Gauge(
     "s4_backup_drill_rpo_seconds",
-    "How old the backup was when the last drill began to restore it. Beyond its target: see `S4_BACKUP_EVERY_HOURS`.",
+    "How old the backup was when the last drill that found one began to restore it. Beyond its target: see "
+    "`S4_BACKUP_EVERY_HOURS`.",
 )
