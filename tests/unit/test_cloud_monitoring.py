@@ -285,6 +285,17 @@ def test_a_wrong_policy_is_found_out(fault: str) -> None:
 # -- both
 
 
+def test_nobody_is_woken_while_one_process_takes_requests() -> None:
+    """The greatest of all is compared: one that drains is none of a page."""
+    alarm = made(read(AWS / "monitoring.yaml"), **EVERYTHING)["NoneReady"]["Properties"]
+    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Maximum", "LessThanThreshold", 1)
+    policy = json.loads((GOOGLE / "monitoring/policies/page/none-ready.json").read_text())
+    (condition,) = (each["conditionThreshold"] for each in policy["conditions"])
+    (aligned,) = condition["aggregations"]
+    assert (aligned["perSeriesAligner"], aligned["crossSeriesReducer"]) == ("ALIGN_MAX", "REDUCE_MAX")
+    assert (condition["comparison"], condition["thresholdValue"]) == ("COMPARISON_LT", 1)
+
+
 def test_what_the_table_says_of_cloudwatch_is_published(published: aws_rules.Published) -> None:
     """Of S4's own metrics under their own names, one at least of each line."""
     for each in table.WATCHED:

@@ -165,11 +165,20 @@ RARE = (
 )
 
 
-def test_what_an_alert_waits_for_is_there_before_it_first_happens() -> None:
-    """A series that begins at 1 has not increased, for Prometheus."""
+@pytest.fixture(scope="module")
+def begun() -> str:
+    """What a process exposes before anything has happened."""
     program = (
         "from s4.platform.telemetry import metrics; from prometheus_client import generate_latest;"
         "print(generate_latest().decode())"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert [f"{name} 0.0" in said for name in RARE] == [True] * len(RARE)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_what_an_alert_waits_for_is_there_before_it_first_happens(begun: str) -> None:
+    """A series that begins at 1 has not increased, for Prometheus."""
+    assert [f"{name} 0.0" in begun for name in RARE] == [True] * len(RARE)
+
+
+def test_who_has_not_looked_at_the_audit_trail_does_not_call_it_changed(begun: str) -> None:
+    assert "s4_audit_chain_ok 1.0" in begun

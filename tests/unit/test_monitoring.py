@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.monitoring import generate
+from deploy.monitoring import generate, scrape
 from deploy.monitoring.alerts import ALERTS, Alert
 from deploy.monitoring.dashboards import BOARDS
 from deploy.monitoring.records import GROUPS
@@ -113,6 +113,20 @@ def test_every_command_of_a_runbook_exists() -> None:
         for command in (inline or line for inline, line in code):
             words = command.split()[1:]
             assert {words[0], " ".join(words[:2])} & known, f"{path.name}: {command}"
+
+
+def test_alertmanager_inhibits_alerts_that_there_are() -> None:
+    """Each alternative of a pattern, too: one that matches nothing is a name that was changed."""
+    names = [alert.name for alert in ALERTS]
+    matchers = [
+        re.fullmatch(r'alertname(=~|!~|!=|=)"(.+)"', matcher)
+        for rule in scrape.alertmanager()["inhibit_rules"]
+        for matcher in rule["source_matchers"] + rule["target_matchers"]
+        if matcher.startswith("alertname")
+    ]
+    assert len(matchers) > 4
+    patterns = [each for found in matchers if found is not None for each in found[2].split("|")]
+    assert [each for each in patterns if not any(re.fullmatch(each, name) for name in names)] == []
 
 
 def test_the_table_of_the_three_stacks_names_what_there_is() -> None:

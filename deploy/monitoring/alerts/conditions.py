@@ -48,21 +48,30 @@ def measured(metric: str, *, above: float, labels: Mapping[str, str] = _NONE, he
     )
 
 
-def fallen(metric: str, *, below: float, labels: Mapping[str, str] = _NONE, held: timedelta = timedelta(0)) -> Clouds:
-    """The least value of a gauge in all processes is below a bound, for so long."""
+def fallen(
+    metric: str,
+    *,
+    below: float,
+    labels: Mapping[str, str] = _NONE,
+    held: timedelta = timedelta(0),
+    everywhere: bool = False,
+) -> Clouds:
+    """The least value of a gauge in all processes is below a bound, for so long; `everywhere`: the greatest, so that
+    all is well while one of them is above."""
+    of_them = "MAX" if everywhere else "MIN"
     return Clouds(
         cloudwatch=CloudWatch(
             metric=metric,
             dimensions=labels,
-            statistic="Minimum",
+            statistic="Maximum" if everywhere else "Minimum",
             threshold=below,
             comparison="LessThanThreshold",
             evaluation_periods=max(1, -(-held // (5 * MINUTE))),
         ),
         google=Google(
             filter=prometheus_metric(metric, "gauge", labels),
-            aligner="ALIGN_MIN",
-            reducer="REDUCE_MIN",
+            aligner=f"ALIGN_{of_them}",
+            reducer=f"REDUCE_{of_them}",
             threshold=below,
             comparison="COMPARISON_LT",
             duration=held,

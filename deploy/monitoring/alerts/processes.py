@@ -57,7 +57,7 @@ _PRESENCE = (
             minutes=15,
             also=frozenset({"S4NotReady"}),
         ),
-        **fallen("s4_ready", below=1, labels={"process": "api"}, held=5 * MINUTE),
+        **fallen("s4_ready", below=1, labels={"process": "api"}, held=5 * MINUTE, everywhere=True),
     ),
     Alert(
         name="S4NotReady",
