@@ -287,7 +287,6 @@ class Replicator:
         await self.declare(target, as_of=copied.as_of)
         now = await self._now()
         copied.seconds = (now - copied.as_of).total_seconds()
-        metrics.REPLICATION_LAG.set(copied.seconds)
         metrics.REPLICATION_AS_OF.set(copied.as_of.timestamp())
 
     async def _now(self) -> datetime:
