@@ -195,6 +195,21 @@ def test_the_dashboards_series_are_aligned_as_they_may() -> None:
     assert google_rules.dashboard_faults(dashboard, own_metrics()) == []
 
 
+CLOUD_RUN = {
+    "Service": ("cloud_run_revision", "service_name"),
+    "WorkerPool": ("cloud_run_worker_pool", "worker_pool_name"),
+}
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_what_runs_on_cloud_run_is_watched_as_what_it_is(name: str) -> None:
+    kind = yaml.safe_load((GOOGLE / "cloud-run" / f"{name}.yaml").read_text())["kind"]
+    resource, label = CLOUD_RUN[kind]
+    said = "".join(path.read_text() for path in (GOOGLE / "monitoring").rglob("*.json")).replace('\\"', '"')
+    watched = f'resource.type = "{resource}" AND resource.labels.{label} = "${{{name}_service}}"'
+    assert 1 < said.count(watched) == said.count(f"${{{name}_service}}")
+
+
 GUIDES_POLICY = """
 combiner: OR
 conditions:

@@ -9,6 +9,9 @@ from deploy.monitoring.alerts.model import HOUR, MINUTE, CloudWatch, Google
 _DAY = timedelta(days=1)
 _ALIGNMENT_MAX = timedelta(hours=25)  # of Google Cloud
 _NONE: Mapping[str, str] = {}
+RUN_API = 'resource.type = "cloud_run_revision" AND resource.labels.service_name = "${api_service}"'
+RUN_WORKER = 'resource.type = "cloud_run_worker_pool" AND resource.labels.worker_pool_name = "${worker_service}"'
+"""Filters of Google Cloud. A worker pool is no service: its instances are a resource of their own."""
 
 
 class Clouds(TypedDict):
