@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from deploy.monitoring import table
+from deploy.monitoring.alerts import ALERTS, Alert
 from deploy.monitoring.events import EVENTS, LoggedEvent
 from tests.clouds import aws_rules, google_rules
 from tests.clouds.catalogue import ROOT, own_metrics
@@ -298,6 +299,16 @@ def test_a_wrong_policy_is_found_out(fault: str) -> None:
 
 
 # -- both
+
+
+@pytest.mark.parametrize("alert", [each for each in ALERTS if each.cloudwatch is not None], ids=lambda each: each.name)
+def test_cloudwatch_looks_at_all_values_of_a_label_that_prometheus_looks_at(alert: Alert) -> None:
+    assert alert.cloudwatch is not None
+    asked = {name: set(values.split("|")) for name, values in re.findall(r'(\w+)=~?"([a-z_|]+)"', alert.expression)}
+    looked = {name: set(values.split("|")) for name, values in alert.cloudwatch.dimensions.items()}
+    assert {name: looked[name] for name in looked.keys() & asked} == {
+        name: asked[name] for name in looked.keys() & asked
+    }
 
 
 def test_nobody_is_woken_while_one_process_takes_requests() -> None:
