@@ -7,7 +7,7 @@
 # Needs gcloud and python3, and these in the environment:
 #   PROJECT          where S4 runs
 #   PAGE_EMAIL, TICKET_EMAIL
-#   API_SERVICE, WORKER_SERVICE   on Cloud Run; default: s4-api, s4-worker
+#   API_SERVICE, WORKER_SERVICE   a service and a worker pool of Cloud Run; default: s4-api, s4-worker
 #   DATABASE         of Cloud SQL, as project:instance; default: $PROJECT:s4
 #   BUCKET           S4's, without gs://
 #   KEEP_DAYS        of the trails; default: 400. What is in the bucket of logs nobody can delete before

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from deploy.monitoring.alerts.conditions import prometheus_metric
+from deploy.monitoring.alerts.conditions import RUN_API, RUN_WORKER, prometheus_metric
 from deploy.monitoring.alerts.model import MINUTE
 
 COLUMNS = 48
@@ -63,16 +63,10 @@ def _quantiles(name: str, *quantiles: int) -> tuple[Line, ...]:
 
 
 def _run(metric: str, aligner: str, reducer: str) -> tuple[Line, ...]:
-    """Of both services on Cloud Run."""
+    """Of the service and the worker pool on Cloud Run."""
     return tuple(
-        Line(
-            f'resource.type = "cloud_run_revision" AND resource.labels.service_name = "{service}" AND '
-            f'metric.type = "run.googleapis.com/{metric}"',
-            aligner,
-            reducer,
-            legend=legend,
-        )
-        for service, legend in (("${api_service}", "API"), ("${worker_service}", "workers"))
+        Line(f'{those} AND metric.type = "run.googleapis.com/{metric}"', aligner, reducer, legend=legend)
+        for those, legend in ((RUN_API, "API"), (RUN_WORKER, "workers"))
     )
 
 

@@ -73,11 +73,11 @@ def alertmanager() -> dict[str, Any]:
             },
             {
                 "source_matchers": ['alertname="S4StoreFails"'],
-                "target_matchers": ['alertname=~"S4ErrorBudget.+|S4StoreSlow|S4JobsFail|S4QueueOld"'],
+                "target_matchers": ['alertname=~"S4ErrorsBurnBudget.+|S4StoreSlow|S4JobsFail|S4QueueOld"'],
             },
             {
-                "source_matchers": ['alertname="S4ErrorBudgetBurnsFast"'],
-                "target_matchers": ['alertname="S4ErrorBudgetBurnsSlowly"'],
+                "source_matchers": ['alertname="S4ErrorsBurnBudgetFast"'],
+                "target_matchers": ['alertname="S4ErrorsBurnBudgetSlowly"'],
             },
         ],
         "receivers": [

@@ -9,8 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.monitoring.alerts import ALERTS, Alert
-from deploy.monitoring.baseline import HEALTHY, MINUTES
+from deploy.monitoring.baseline import EXPORTER, HEALTHY, MINUTES, steady
 from deploy.monitoring.rules import alert_labels
+
+_ALONE = {
+    f's4_tenant_requests_total{{tenant_id="ten_one",{EXPORTER}}}': steady(6000),
+    f's4_tenant_requests_total{{tenant_id="ten_two",{EXPORTER}}}': "",
+}
 
 
 def _inputs(causes: Mapping[str, str], *, minutes: int) -> list[dict[str, str]]:
@@ -66,7 +71,7 @@ def of_alert(alert: Alert) -> dict[str, Any]:
 
 
 def of_health() -> dict[str, Any]:
-    """The file of the healthy S4: no alert fires, from its first hour on."""
+    """The file of the healthy S4: no alert fires, from its first hour on, however many tenants it has."""
     times = ("5m", "30m", "60m", "150m")
     return {
         "rule_files": ["../rules.yml", "../alerts.yml"],
@@ -77,7 +82,13 @@ def of_health() -> dict[str, Any]:
                 "interval": "1m",
                 "input_series": _inputs({}, minutes=150),
                 "promql_expr_test": [_firing(set()) | {"eval_time": at} for at in times],
-            }
+            },
+            {
+                "name": "a tenant that asks for much, and is alone, disturbs nobody",
+                "interval": "1m",
+                "input_series": _inputs(_ALONE, minutes=70),
+                "promql_expr_test": [_firing(set()) | {"eval_time": "70m"}],
+            },
         ],
     }
 

@@ -21,6 +21,7 @@ from s4.domains.maintenance.holds import Holds
 from s4.domains.plans.model import Plan
 from s4.entrypoints.bootstrap import RANDOM, make_backups, newest_backup_made, open_place, open_restored
 from s4.entrypoints.configuration import load_settings
+from s4.entrypoints.operations import refresh_gauges
 from s4.kernel import keys
 from s4.kernel.clock import SystemClock
 from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error, Unauthenticated, Unavailable
@@ -240,6 +241,7 @@ async def test_a_drill_fails_loudly_on_any_damage(tmp_path: Path) -> None:
 
             assert drilled.problems, damage
             assert not (await backups.verify("latest")).ok, damage
+        await refresh_gauges(house.core)
         assert metrics.DRILL_FAILED._value.get() == 1
         async with house.core.database.read() as connection:
             runs = await queries.last_runs(connection, "drill", limit=10)

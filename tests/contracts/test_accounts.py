@@ -20,6 +20,7 @@ from s4.kernel.keys import ObjectKey
 from s4.kernel.units import KIB
 from s4.platform import faults
 from s4.platform.database import Connection, Database
+from s4.platform.telemetry import metrics
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER, MiniProcess, ProcessDied
 from tests.servers import S3Server
@@ -156,6 +157,7 @@ async def test_bytes_that_went_behind_its_back_are_told_and_their_document_stays
             report = await house.parts.maintenance.collect()
 
         assert report.drift_bytes == 5
+        assert [sample.value for sample in metrics.STORAGE_DRIFT_BYTES.collect()[0].samples] == [5]
         assert [line["document_id"] for line in logs if line["event"] == "maintenance.content_differs"] == [
             lost.document_id
         ]

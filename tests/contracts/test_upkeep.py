@@ -9,11 +9,14 @@ import sqlalchemy as sa
 
 from s4.domains import audit, upkeep
 from s4.domains.audit.queries import Wanted, page
+from s4.domains.backup import queries as backup_queries
 from s4.domains.backup.models import backup_runs
+from s4.domains.backup.service import refresh_gauges
 from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.queries import write_deployment
+from s4.domains.maintenance.replication import REPLICATE
 from s4.domains.upkeep import checklist
-from s4.domains.upkeep.schedule import ScheduleService, refresh_gauges
+from s4.domains.upkeep.schedule import ScheduleService, set_gauges
 from s4.kernel.context import Actor, AdminContext
 from s4.kernel.errors import Forbidden, NotFound
 from s4.kernel.pages import PageRequest
@@ -134,12 +137,45 @@ async def test_what_no_setting_makes_regular_can_be_asked_for_and_what_nobody_kn
 
 async def test_metrics_say_how_often_and_when_last(catalog: Database, queue: Queue) -> None:
     await scheduler(catalog, queue, RegularTask(KIND, HOUR)).tick()
-    async with catalog.read() as connection:
-        await refresh_gauges(connection, await catalog.now(connection))
     (state,) = await seen(catalog)
+    set_gauges([state], await now(catalog))
     assert state.since is not None
     assert metrics.SCHEDULE_INTERVAL.labels(KIND)._value.get() == 3600
     assert metrics.SCHEDULE_LAST_SUCCESS.labels(KIND)._value.get() == pytest.approx(state.since.timestamp())
+
+
+async def test_a_second_region_falls_behind_also_where_no_copying_ends(catalog: Database, queue: Queue) -> None:
+    await scheduler(catalog, queue, RegularTask(REPLICATE, HOUR)).tick()
+    set_gauges(await seen(catalog), await now(catalog) + HOUR)
+    assert metrics.REPLICATION_LAG._value.get() == pytest.approx(3600, abs=60)
+    await succeed(catalog, REPLICATE)
+    set_gauges(await seen(catalog), await now(catalog) + 2 * HOUR)
+    assert metrics.REPLICATION_LAG._value.get() == pytest.approx(7200, abs=60)
+    set_gauges([], await now(catalog))
+    assert metrics.REPLICATION_LAG._value.get() == 0, "nobody copies any more"
+
+
+# -- backups
+
+
+async def overdue_seconds(catalog: Database, *, made: timedelta, age_max: timedelta) -> float:
+    """`made`: the deployment, so long ago."""
+    moment = await now(catalog)
+    async with catalog.read() as connection:
+        await refresh_gauges(connection, moment, made_at=moment - made, age_max=age_max)
+    return metrics.BACKUP_OVERDUE._value.get()
+
+
+async def test_a_backup_is_overdue_when_it_is_older_than_it_may_be(catalog: Database) -> None:
+    assert await overdue_seconds(catalog, made=HOUR, age_max=2 * HOUR) == 0, "a new deployment has none yet"
+    assert await overdue_seconds(catalog, made=3 * HOUR, age_max=2 * HOUR) == pytest.approx(3600)
+    assert await overdue_seconds(catalog, made=3 * HOUR, age_max=timedelta()) == 0, "nobody promised one"
+    moment = await now(catalog)
+    run = {"run_id": "run_1", "kind": "backup", "backup_id": "bak_1", "outcome": "ok", "started_at": moment,
+           "ended_at": moment, "point": moment - HOUR, "said": {}}  # fmt: skip
+    await catalog.transact(lambda c: backup_queries.note_run(c, run))
+    assert await overdue_seconds(catalog, made=3 * HOUR, age_max=2 * HOUR) == 0
+    assert await overdue_seconds(catalog, made=3 * HOUR, age_max=HOUR / 2) == pytest.approx(1800, abs=60)
 
 
 # -- checklist

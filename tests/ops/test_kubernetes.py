@@ -4,6 +4,7 @@ Needs `kubectl` (whose `kustomize` renders) and `make clouds`. What the manifest
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -140,6 +141,15 @@ def test_every_setting_is_one_of_s4s(overlays: dict[str, list[Manifest]], overla
         names = {each["name"] for each in template["spec"]["containers"][0].get("env", ())}
         names |= _settings(overlays[overlay]).keys()
         assert names <= declared_settings(), owner["metadata"]["name"]
+
+
+def test_a_backup_that_kubernetes_clock_does_not_begin_is_missed(tmp_path: Path) -> None:
+    folder = shutil.copytree(FOLDER, tmp_path / "kubernetes") / "overlays" / "cluster"
+    said = folder / "kustomization.yaml"
+    said.write_text(said.read_text().replace("components: [", "components: [../../components/cronjobs, "))
+    objects = rendered(folder)
+    assert of_kind(objects, "CronJob")["s4-backup"]["spec"]["schedule"] == "30 1 * * *"
+    assert _settings(objects)["S4_RPO_TARGET_SECONDS"] == str(2 * 86_400), "each day, and told when two have passed"
 
 
 @pytest.mark.parametrize("overlay", WITH_SERVERS)

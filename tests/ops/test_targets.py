@@ -29,6 +29,7 @@ DEPLOY = ROOT / "deploy"
 CLOUDS = ROOT / ".venv-clouds" / "bin"
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
 BEANSTALK = [DEPLOY / "aws" / "beanstalk" / part for part in ("s4-api", "s4-worker")]
+TWO_DAYS = str(2 * 86_400)
 CLOUD_RUN = DEPLOY / "google" / "cloud-run"
 PORTS = {"serve": 8000, "worker": 9464, "exporter": 9465}
 
@@ -278,9 +279,14 @@ def test_backups_are_begun_by_whichever_clock_and_may_be_written(clock: str) -> 
     begun = [each for each in resources.values() if each["Type"] == "AWS::Scheduler::Schedule"]
     assert bool(begun) != ("S4_BACKUP_EVERY_HOURS" in told["WorkerTask"]), "one clock, and one only"
 
+    told["ApiTask"] = _environment(resources["ApiTask"])
+    assert {name: settings["S4_RPO_TARGET_SECONDS"] for name, settings in told.items()} == dict.fromkeys(
+        ("WorkerTask", "OnceTask", "ApiTask"), TWO_DAYS
+    ), "by either clock each day, and somebody is told when two have passed"
+
 
 def _environment(task: dict[str, Any]) -> dict[str, str]:
-    (main,) = [each for each in task["Properties"]["ContainerDefinitions"] if each["Name"] in ("worker", "s4")]
+    (main,) = [each for each in task["Properties"]["ContainerDefinitions"] if each["Name"] in ("api", "worker", "s4")]
     return {each["Name"]: each["Value"] for each in main["Environment"]}
 
 
@@ -365,6 +371,14 @@ def test_cloud_run_has_both_bounds_and_takes_no_larger_upload_than_it_passes_on(
     (process,) = [each for each in cloud_run_processes() if each.arguments[0] == "serve"]
     assert process.settings["S4_UPLOAD_BYTES_MAX"] == "32 MiB"
     assert api["spec"]["containerConcurrency"] > 16, "waiting takes places and no processor"
+
+
+def test_a_backup_that_cloud_scheduler_does_not_begin_is_missed() -> None:
+    """By whoever serves: it tells how old the last one is."""
+    for process in cloud_run_processes():
+        if process.arguments[0] in ("serve", "worker"):
+            assert process.settings["S4_RPO_TARGET_SECONDS"] == TWO_DAYS
+    assert '--schedule "30 1 * * *"' in page("deploy/google/cloud-run/README.md"), "each day"
 
 
 # -- the guide

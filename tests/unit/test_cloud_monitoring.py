@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from deploy.monitoring import table
+from deploy.monitoring.alerts import ALERTS, Alert
 from deploy.monitoring.events import EVENTS, LoggedEvent
 from tests.clouds import aws_rules, google_rules
 from tests.clouds.catalogue import ROOT, own_metrics
@@ -195,6 +196,21 @@ def test_the_dashboards_series_are_aligned_as_they_may() -> None:
     assert google_rules.dashboard_faults(dashboard, own_metrics()) == []
 
 
+CLOUD_RUN = {
+    "Service": ("cloud_run_revision", "service_name"),
+    "WorkerPool": ("cloud_run_worker_pool", "worker_pool_name"),
+}
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_what_runs_on_cloud_run_is_watched_as_what_it_is(name: str) -> None:
+    kind = yaml.safe_load((GOOGLE / "cloud-run" / f"{name}.yaml").read_text())["kind"]
+    resource, label = CLOUD_RUN[kind]
+    said = "".join(path.read_text() for path in (GOOGLE / "monitoring").rglob("*.json")).replace('\\"', '"')
+    watched = f'resource.type = "{resource}" AND resource.labels.{label} = "${{{name}_service}}"'
+    assert 1 < said.count(watched) == said.count(f"${{{name}_service}}")
+
+
 GUIDES_POLICY = """
 combiner: OR
 conditions:
@@ -283,6 +299,27 @@ def test_a_wrong_policy_is_found_out(fault: str) -> None:
 
 
 # -- both
+
+
+@pytest.mark.parametrize("alert", [each for each in ALERTS if each.cloudwatch is not None], ids=lambda each: each.name)
+def test_cloudwatch_looks_at_all_values_of_a_label_that_prometheus_looks_at(alert: Alert) -> None:
+    assert alert.cloudwatch is not None
+    asked = {name: set(values.split("|")) for name, values in re.findall(r'(\w+)=~?"([a-z_|]+)"', alert.expression)}
+    looked = {name: set(values.split("|")) for name, values in alert.cloudwatch.dimensions.items()}
+    assert {name: looked[name] for name in looked.keys() & asked} == {
+        name: asked[name] for name in looked.keys() & asked
+    }
+
+
+def test_nobody_is_woken_while_one_process_takes_requests() -> None:
+    """The greatest of all is compared: one that drains is none of a page."""
+    alarm = made(read(AWS / "monitoring.yaml"), **EVERYTHING)["NoneReady"]["Properties"]
+    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Maximum", "LessThanThreshold", 1)
+    policy = json.loads((GOOGLE / "monitoring/policies/page/none-ready.json").read_text())
+    (condition,) = (each["conditionThreshold"] for each in policy["conditions"])
+    (aligned,) = condition["aggregations"]
+    assert (aligned["perSeriesAligner"], aligned["crossSeriesReducer"]) == ("ALIGN_MAX", "REDUCE_MAX")
+    assert (condition["comparison"], condition["thresholdValue"]) == ("COMPARISON_LT", 1)
 
 
 def test_what_the_table_says_of_cloudwatch_is_published(published: aws_rules.Published) -> None:

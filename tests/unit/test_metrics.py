@@ -5,11 +5,12 @@ import ast
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import Metric
+from prometheus_client import Gauge, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 import s4
@@ -156,6 +157,17 @@ def test_a_metric_that_is_read_takes_values_by_each_of_its_labels() -> None:
         metrics.PROCESS_DISK_BYTES.of({"self": 1})
 
 
+def test_what_one_process_found_is_not_told_for_ever() -> None:
+    """The next who looks may be another process, and sees it mended."""
+    seconds = 0.0
+    gauge = Gauge("s4_found_bytes", "Some. Look.", registry=None)
+    metrics.set_for(gauge, 7, timedelta(minutes=1), clock=lambda: seconds)
+    seconds = 59.0
+    assert gauge.collect()[0].samples[0].value == 7
+    seconds = 60.0
+    assert gauge.collect()[0].samples[0].value == 0
+
+
 RARE = (
     's4_index_checks_total{outcome="damaged"}',
     's4_backup_runs_total{kind="drill",outcome="failed"}',
@@ -165,11 +177,20 @@ RARE = (
 )
 
 
-def test_what_an_alert_waits_for_is_there_before_it_first_happens() -> None:
-    """A series that begins at 1 has not increased, for Prometheus."""
+@pytest.fixture(scope="module")
+def begun() -> str:
+    """What a process exposes before anything has happened."""
     program = (
         "from s4.platform.telemetry import metrics; from prometheus_client import generate_latest;"
         "print(generate_latest().decode())"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert [f"{name} 0.0" in said for name in RARE] == [True] * len(RARE)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_what_an_alert_waits_for_is_there_before_it_first_happens(begun: str) -> None:
+    """A series that begins at 1 has not increased, for Prometheus."""
+    assert [f"{name} 0.0" in begun for name in RARE] == [True] * len(RARE)
+
+
+def test_who_has_not_looked_at_the_audit_trail_does_not_call_it_changed(begun: str) -> None:
+    assert "s4_audit_chain_ok 1.0" in begun

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.monitoring import generate
+from deploy.monitoring import generate, scrape
 from deploy.monitoring.alerts import ALERTS, Alert
 from deploy.monitoring.dashboards import BOARDS
 from deploy.monitoring.records import GROUPS
@@ -105,14 +105,42 @@ def test_every_alert_has_a_runbook_for_whoever_is_woken(alert: Alert) -> None:
     assert f"s4-{alert.area}" in {board.uid for board in BOARDS}
 
 
-def test_every_command_of_a_runbook_exists() -> None:
+@pytest.fixture(scope="module")
+def commands() -> set[str]:
     known = set(re.findall(r"^## `s4 ([^`]+)`", (REPOSITORY / "docs/reference/cli.md").read_text(), re.MULTILINE))
-    known |= {"doctor", "checklist", "logs top-errors"}
+    return known | {"doctor", "checklist", "logs top-errors"}
+
+
+def unknown_commands(text: str, known: set[str]) -> list[str]:
+    code = re.findall(r"`(s4 [a-z][^`]*)`|^(s4 [a-z].*)$", text, re.MULTILINE)
+    named = [(inline or line).split() for inline, line in code]
+    return [" ".join(words) for words in named if not {words[1], " ".join(words[1:3])} & known]
+
+
+def test_every_command_of_a_runbook_exists(commands: set[str]) -> None:
     for path in RUNBOOKS.glob("*.md"):
-        code = re.findall(r"`(s4 [a-z][^`]*)`|^(s4 [a-z].*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-        for command in (inline or line for inline, line in code):
-            words = command.split()[1:]
-            assert {words[0], " ".join(words[:2])} & known, f"{path.name}: {command}"
+        assert unknown_commands(path.read_text(encoding="utf-8"), commands) == [], path.name
+
+
+def test_every_command_of_a_help_line_exists(commands: set[str]) -> None:
+    """Or of a whole group: `s4 usage`."""
+    groups = {command.partition(" ")[0] for command in commands}
+    told = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    assert {command.removeprefix("s4 ") for command in unknown_commands(told, commands)} - groups == set()
+
+
+def test_alertmanager_inhibits_alerts_that_there_are() -> None:
+    """Each alternative of a pattern, too: one that matches nothing is a name that was changed."""
+    names = [alert.name for alert in ALERTS]
+    matchers = [
+        re.fullmatch(r'alertname(=~|!~|!=|=)"(.+)"', matcher)
+        for rule in scrape.alertmanager()["inhibit_rules"]
+        for matcher in rule["source_matchers"] + rule["target_matchers"]
+        if matcher.startswith("alertname")
+    ]
+    assert len(matchers) > 4
+    patterns = [each for found in matchers if found is not None for each in found[2].split("|")]
+    assert [each for each in patterns if not any(re.fullmatch(each, name) for name in names)] == []
 
 
 def test_the_table_of_the_three_stacks_names_what_there_is() -> None:

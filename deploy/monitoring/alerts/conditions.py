@@ -9,6 +9,9 @@ from deploy.monitoring.alerts.model import HOUR, MINUTE, CloudWatch, Google
 _DAY = timedelta(days=1)
 _ALIGNMENT_MAX = timedelta(hours=25)  # of Google Cloud
 _NONE: Mapping[str, str] = {}
+RUN_API = 'resource.type = "cloud_run_revision" AND resource.labels.service_name = "${api_service}"'
+RUN_WORKER = 'resource.type = "cloud_run_worker_pool" AND resource.labels.worker_pool_name = "${worker_service}"'
+"""Filters of Google Cloud. A worker pool is no service: its instances are a resource of their own."""
 
 
 class Clouds(TypedDict):
@@ -48,21 +51,30 @@ def measured(metric: str, *, above: float, labels: Mapping[str, str] = _NONE, he
     )
 
 
-def fallen(metric: str, *, below: float, labels: Mapping[str, str] = _NONE, held: timedelta = timedelta(0)) -> Clouds:
-    """The least value of a gauge in all processes is below a bound, for so long."""
+def fallen(
+    metric: str,
+    *,
+    below: float,
+    labels: Mapping[str, str] = _NONE,
+    held: timedelta = timedelta(0),
+    everywhere: bool = False,
+) -> Clouds:
+    """The least value of a gauge in all processes is below a bound, for so long; `everywhere`: the greatest, so that
+    all is well while one of them is above."""
+    of_them = "MAX" if everywhere else "MIN"
     return Clouds(
         cloudwatch=CloudWatch(
             metric=metric,
             dimensions=labels,
-            statistic="Minimum",
+            statistic="Maximum" if everywhere else "Minimum",
             threshold=below,
             comparison="LessThanThreshold",
             evaluation_periods=max(1, -(-held // (5 * MINUTE))),
         ),
         google=Google(
             filter=prometheus_metric(metric, "gauge", labels),
-            aligner="ALIGN_MIN",
-            reducer="REDUCE_MIN",
+            aligner=f"ALIGN_{of_them}",
+            reducer=f"REDUCE_{of_them}",
             threshold=below,
             comparison="COMPARISON_LT",
             duration=held,

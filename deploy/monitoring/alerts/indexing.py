@@ -33,7 +33,12 @@ ALERTS = (
             minutes=20,
             labels={"kind": "usage.rollup", "reason": "internal"},
         ),
-        **counted("s4_jobs_ended_total", more_than=2, within=HOUR, labels={"outcome": "failed", "reason": "internal"}),
+        **counted(
+            "s4_jobs_ended_total",
+            more_than=2,
+            within=HOUR,
+            labels={"outcome": "failed", "reason": "internal|service_unavailable|dependency_unavailable"},
+        ),
     ),
     Alert(
         name="S4JobsLost",
@@ -81,7 +86,7 @@ ALERTS = (
             "s4_documents_indexed_total",
             more_than=5,
             within=HOUR,
-            labels={"outcome": "failed", "reason": "dependency_unavailable"},
+            labels={"outcome": "failed", "reason": "dependency_unavailable|internal|data_corrupt"},
         ),
     ),
     Alert(

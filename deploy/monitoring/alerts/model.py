@@ -6,7 +6,8 @@ not name.
 
 In the conditions of the clouds, `${Name}` stands for what only the operator knows. In those of CloudWatch it is a
 parameter of the template: `${Cluster}`, `${ApiService}`, `${WorkerService}`, `${LoadBalancer}`, `${TargetGroup}`,
-`${Database}`, `${Bucket}`. Those of Google are `${api_service}`, `${worker_service}`, `${database}` and `${bucket}`.
+`${Database}`, `${Bucket}`. Those of Google are `${api_service}`, `${worker_service}` (a worker pool),
+`${database}` and `${bucket}`.
 """
 
 import re

@@ -1,14 +1,12 @@
 """Processes, and what they may take of their machines."""
 
-from deploy.monitoring.alerts.conditions import counted, fallen
+from deploy.monitoring.alerts.conditions import RUN_API, RUN_WORKER, counted, fallen
 from deploy.monitoring.alerts.model import HOUR, MINUTE, Alert, Cause, CloudWatch, Google, Severity
 from deploy.monitoring.baseline import API, API_TWO, EXPORTER, WORKER, constant, steady
 
 _ONE = {"job": "s4-api", "instance": "api-1:8000"}
 _TWO = {"job": "s4-api", "instance": "api-2:8000"}
 _API_SERVICE = {"ClusterName": "${Cluster}", "ServiceName": "${ApiService}"}
-_API_RUN = 'resource.type = "cloud_run_revision" AND resource.labels.service_name = "${api_service}" AND '
-_WORKER_RUN = 'resource.type = "cloud_run_revision" AND resource.labels.service_name = "${worker_service}" AND '
 
 _PRESENCE = (
     Alert(
@@ -35,7 +33,7 @@ _PRESENCE = (
             treat_missing="breaching",
         ),
         google=Google(
-            filter=_API_RUN + 'metric.type = "run.googleapis.com/container/instance_count"',
+            filter=f'{RUN_API} AND metric.type = "run.googleapis.com/container/instance_count"',
             aligner="ALIGN_MAX",
             reducer="REDUCE_SUM",
             threshold=1,
@@ -57,7 +55,7 @@ _PRESENCE = (
             minutes=15,
             also=frozenset({"S4NotReady"}),
         ),
-        **fallen("s4_ready", below=1, labels={"process": "api"}, held=5 * MINUTE),
+        **fallen("s4_ready", below=1, labels={"process": "api"}, held=5 * MINUTE, everywhere=True),
     ),
     Alert(
         name="S4NotReady",
@@ -90,7 +88,7 @@ _PRESENCE = (
             treat_missing="breaching",
         ),
         google=Google(
-            filter=_WORKER_RUN + 'metric.type = "run.googleapis.com/container/instance_count"',
+            filter=f'{RUN_WORKER} AND metric.type = "run.googleapis.com/container/instance_count"',
             aligner="ALIGN_MAX",
             reducer="REDUCE_SUM",
             threshold=1,
@@ -160,7 +158,7 @@ _MACHINE = (
             evaluation_periods=2,
         ),
         google=Google(
-            filter=_API_RUN + 'metric.type = "run.googleapis.com/container/cpu/utilizations"',
+            filter=f'{RUN_API} AND metric.type = "run.googleapis.com/container/cpu/utilizations"',
             aligner="ALIGN_PERCENTILE_99",
             reducer="REDUCE_MAX",
             threshold=0.8,
@@ -197,7 +195,7 @@ _MACHINE = (
         ),
         # The guide's own example, corrected: utilizations are distributions and need an aligner.
         google=Google(
-            filter=_API_RUN + 'metric.type = "run.googleapis.com/container/memory/utilizations"',
+            filter=f'{RUN_API} AND metric.type = "run.googleapis.com/container/memory/utilizations"',
             aligner="ALIGN_PERCENTILE_99",
             reducer="REDUCE_MAX",
             threshold=0.9,

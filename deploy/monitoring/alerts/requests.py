@@ -18,7 +18,7 @@ ALERTS = (
             minutes=20,
             labels={"load": "search"},
         ),
-        **counted("s4_http_places_refused_total", more_than=60, within=5 * MINUTE, labels={"reason": "full"}),
+        **counted("s4_http_places_refused_total", more_than=60, within=5 * MINUTE, labels={"reason": "full|late"}),
     ),
     Alert(
         name="S4RequestsWaitForPlaces",
@@ -55,6 +55,6 @@ ALERTS = (
         severity=Severity.TICKET,
         expression='sum(increase(s4_usage_flushes_total{outcome=~"deferred|failed"}[30m])) > 5',
         cause=Cause(series={f's4_usage_flushes_total{{outcome="deferred",{API}}}': steady(1)}, minutes=30),
-        **counted("s4_usage_flushes_total", more_than=5, within=30 * MINUTE, labels={"outcome": "failed"}),
+        **counted("s4_usage_flushes_total", more_than=5, within=30 * MINUTE, labels={"outcome": "deferred|failed"}),
     ),
 )

@@ -14,7 +14,7 @@ _SECURITY = (
         expression='sum(rate(s4_auth_failures_total{reason=~"unknown|malformed"}[5m])) > 1',
         held=2 * MINUTE,
         cause=Cause(series={f's4_auth_failures_total{{reason="unknown",{API}}}': steady(300)}, minutes=15),
-        **counted("s4_auth_failures_total", more_than=300, within=5 * MINUTE, labels={"reason": "unknown"}),
+        **counted("s4_auth_failures_total", more_than=300, within=5 * MINUTE, labels={"reason": "unknown|malformed"}),
     ),
     Alert(
         name="S4KeysExpired",
@@ -95,8 +95,10 @@ _TENANTS = (
         summary="{{ $labels.tenant_id }} asks for most of it all",
         description="{{ $value | humanizePercentage }} of all tenants' requests are this one's.",
         severity=Severity.TICKET,
+        # Where nobody else asks for anything, nobody is disturbed.
         expression="sum by (tenant_id) (increase(s4_tenant_requests_total[30m])) "
-        "/ scalar(sum(increase(s4_tenant_requests_total[30m])) > 10000) > 0.8",
+        "/ scalar(sum(increase(s4_tenant_requests_total[30m])) > 10000) > 0.8 "
+        "and on () count(sum by (tenant_id) (increase(s4_tenant_requests_total[30m])) > 0) > 1",
         held=30 * MINUTE,
         cause=Cause(
             series={f's4_tenant_requests_total{{tenant_id="ten_one",{EXPORTER}}}': steady(6000)},

@@ -1,7 +1,7 @@
 """Routes about the process itself: health, metrics, name. None needs a credential; none says anything of a tenant."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from s4 import __version__
 from s4.domains.audit import service as audit
 from s4.domains.backup import service as backups
 from s4.domains.maintenance.deployment import current_state
+from s4.domains.maintenance.queries import deployment_made
 from s4.domains.upkeep import schedule
 from s4.domains.webhooks import queries as webhook_queries
 from s4.entrypoints.bootstrap import Core
@@ -21,8 +22,10 @@ from s4.entrypoints.figures import CatalogFigures, EngineFigures, make_resources
 from s4.entrypoints.scraping import may_scrape
 from s4.kernel.errors import Unauthenticated, Unavailable
 from s4.kernel.permissions import Permission
+from s4.kernel.settings import Settings
 from s4.kernel.units import human_size
 from s4.platform.http.routing import DomainRouter
+from s4.platform.jobs import TaskState, states
 from s4.platform.telemetry import exposition, metrics
 
 _CHECK_SECONDS_MAX = 5.0  # a readiness check must answer before the balancer's patience ends
@@ -159,8 +162,11 @@ async def refresh_gauges(core: Core) -> bool:
             undelivered = await webhook_queries.oldest_pending(connection)
             now = await core.database.now(connection)
             await audit.refresh_gauges(core.database, connection)
-            await backups.refresh_gauges(connection)
-            await schedule.refresh_gauges(connection, now)
+            tasks = await states(connection, now)
+            schedule.set_gauges(tasks, now)
+            made_at = await deployment_made(connection) or now
+            age_max = _backup_age_max(core.settings, tasks)
+            await backups.refresh_gauges(connection, now, made_at=made_at, age_max=age_max)
     except Unavailable:
         return False
     metrics.QUEUE_DEPTH.clear()
@@ -169,6 +175,12 @@ async def refresh_gauges(core: Core) -> bool:
     metrics.QUEUE_OLDEST_SECONDS.set((now - oldest).total_seconds() if oldest is not None else 0)
     metrics.WEBHOOK_OLDEST_SECONDS.set((now - undelivered).total_seconds() if undelivered is not None else 0)
     return True
+
+
+def _backup_age_max(settings: Settings, tasks: Iterable[TaskState]) -> timedelta:
+    """How often backups are made, the catalog knows: the setting may be the workers' alone."""
+    every = next((task.every for task in tasks if task.task == backups.CREATE), None) or timedelta()
+    return timedelta(seconds=settings.rpo_target_seconds) or 2 * every
 
 
 async def _check(ping: Callable[[], Awaitable[None]]) -> str:

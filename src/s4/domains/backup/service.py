@@ -257,7 +257,6 @@ class BackupService:
             told = {"outcome": outcome, **run.said}
             subject = f"backup/{run.backup_id or '-'}"
             await audit.record(connection, actor, f"backup.{_ACTS[run.kind]}", subject, after=told)
-            await refresh_gauges(connection)
 
         await self._database.transact(note)
 
@@ -281,13 +280,18 @@ class _Run:
     ok: bool | None = None
 
 
-async def refresh_gauges(connection: Connection) -> None:
-    """What the metrics say of backups, as the catalog remembers it."""
+async def refresh_gauges(connection: Connection, now: datetime, *, made_at: datetime, age_max: timedelta) -> None:
+    """What the metrics say of backups, as the catalog remembers it. `made_at`: of the deployment. `age_max`: how old
+    the last good one may be; 0: as old as it likes."""
+    point = made_at
     for good in await queries.last_runs(connection, "backup", outcome="ok", limit=1):
+        point = good.point
         metrics.BACKUP_LAST_POINT.set(good.point.timestamp())
         metrics.BACKUP_SECONDS.set(good.said.get("seconds", 0))
         metrics.BACKUP_BYTES.set(good.said.get("bytes_copied", 0))
         metrics.BACKUP_LACKING.set(good.said.get("lacking", 0))
+    overdue = now - point - age_max if age_max else timedelta()
+    metrics.BACKUP_OVERDUE.set(max(0.0, overdue.total_seconds()))
     drills = await queries.last_runs(connection, "drill", limit=1)
     metrics.DRILL_FAILED.set(any(drill.outcome != "ok" for drill in drills))
     for drill in drills:

@@ -45,6 +45,8 @@ from s4.platform.telemetry import metrics
 log = structlog.get_logger()
 
 REPLICATE = "maintenance.replicate"
+DECLARE = "maintenance.declare_copy"
+"""Where the store copies by itself."""
 AREAS = (keys.INDICES, keys.SYSTEM, keys.TENANTS)
 """What is copied, in the order of keys. Backups have a place of their own."""
 _DECLARED_EVERY = timedelta(hours=1)
@@ -91,7 +93,7 @@ class Replicator:
         if self._replica is None:
             return []
         if not self._every:
-            return [RegularJob(REPLICATE, _DECLARED_EVERY, self.declare_undeclared)]
+            return [RegularJob(DECLARE, _DECLARED_EVERY, self.declare_undeclared)]
         return [RegularJob(REPLICATE, self._every, self._run)]
 
     async def declare_undeclared(self) -> None:
@@ -297,7 +299,6 @@ class Replicator:
         now = await self._now()
         copied.seconds = (now - copied.as_of).total_seconds()
         if whole_as_of is not None:
-            metrics.REPLICATION_LAG.set((now - whole_as_of).total_seconds())
             metrics.REPLICATION_AS_OF.set(whole_as_of.timestamp())
 
     async def _now(self) -> datetime:

@@ -1,10 +1,12 @@
 """Everything regular: when each task last came to its end, when it is due, and how to have it run at once."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 
 from s4.domains import audit
 from s4.domains.backup.service import CREATE, DRILL, VERIFY
+from s4.domains.maintenance.replication import REPLICATE
 from s4.kernel.context import AdminContext
 from s4.kernel.errors import NotFound
 from s4.kernel.permissions import Permission
@@ -58,12 +60,15 @@ class ScheduleService:
         return await self._database.transact(enqueue)
 
 
-async def refresh_gauges(connection: Connection, now: datetime) -> None:
-    """What the metrics say of the schedule, as the catalog has it."""
+def set_gauges(tasks: Iterable[TaskState], now: datetime) -> None:
+    """What the metrics say of the schedule. `tasks`: all that are regular, as the catalog has them."""
     metrics.SCHEDULE_INTERVAL.clear()
-    for state in await states(connection, now):
+    metrics.REPLICATION_LAG.set(0)
+    for state in tasks:
         last = state.last_succeeded_at or state.since
         if last is not None:
             metrics.SCHEDULE_LAST_SUCCESS.labels(state.task).set(last.timestamp())
+            if state.task == REPLICATE:
+                metrics.REPLICATION_LAG.set((now - last).total_seconds())
         if state.every is not None:
             metrics.SCHEDULE_INTERVAL.labels(state.task).set(state.every.total_seconds())

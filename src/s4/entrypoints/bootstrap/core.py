@@ -142,7 +142,6 @@ def configure_process(settings: Settings, *, service: str) -> None:
     )
     faults.arm(faults.parse(settings.failpoints))
     metrics.BUILD_INFO.labels(__version__).set(1)
-    metrics.BACKUP_AGE_TARGET.set(settings.rpo_target_seconds or 2 * settings.backup_every_hours * 3600)
 
 
 def traced(settings: Settings, *, service: str) -> contextlib.AbstractAsyncContextManager[None]:

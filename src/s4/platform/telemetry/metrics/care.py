@@ -10,8 +10,9 @@ STORE_FAILOVERS = Counter(
 )
 REPLICATION_LAG = Gauge(
     "s4_replication_lag_seconds",
-    "How long ago that was which the second bucket has completely, as of the end of the last copying by this process. "
-    "More than twice S4_REPLICATE_SECONDS: the second store is away or too slow for what is written.",
+    "How long ago a copying into the second bucket last came to its end, as the catalog has it; 0: none is regular. "
+    "The API tells it; take the greatest of all processes. More than twice `S4_REPLICATE_SECONDS`: the second store is "
+    "away or too slow for what is written.",
 )
 REPLICATION_AS_OF = Gauge(
     "s4_replication_as_of_timestamp_seconds",
@@ -52,12 +53,13 @@ OWN_ROWS = Gauge(
 USAGE_DRIFT_BYTES = Gauge(
     "s4_usage_drift_bytes",
     "Bytes by which tenants' balances differed from the last recount, which put them right. Above 0: report it, with "
-    "the log's `usage.drifted`.",
+    "the log's `usage.drifted`. 0 again when the time of two recounts has passed.",
 )
 STORAGE_DRIFT_BYTES = Gauge(
     "s4_storage_drift_bytes",
     "Bytes of live documents that the last listing of the bucket did not find. Above 0: somebody deletes behind S4's "
-    "back; the log's `maintenance.content_differs` names the documents.",
+    "back; the log's `maintenance.content_differs` names the documents. 0 again when the time of two listings has "
+    "passed.",
 )
 
 # -- backups
@@ -67,10 +69,11 @@ BACKUP_LAST_POINT = Gauge(
     "would cost now: beyond twice `S4_BACKUP_EVERY_HOURS` look for `backup.failed` in the workers' logs. The API tells "
     "it; take the greatest of all processes.",
 )
-BACKUP_AGE_TARGET = Gauge(
-    "s4_backup_age_target_seconds",
-    "How old the last good backup may be: `S4_RPO_TARGET_SECONDS`, else twice `S4_BACKUP_EVERY_HOURS`; 0: neither is "
-    "set, nobody is told. It moves when somebody changes the settings.",
+BACKUP_OVERDUE = Gauge(
+    "s4_backup_overdue_seconds",
+    "By how much the last good backup is older than it may be (`S4_RPO_TARGET_SECONDS`, else twice "
+    "`S4_BACKUP_EVERY_HOURS`; where there is none, the deployment itself); 0: it is not, or neither is set. The API "
+    "tells it; take the greatest of all processes. Above 0: look for `backup.failed` in the workers' logs.",
 )
 BACKUP_SECONDS = Gauge(
     "s4_backup_duration_seconds",

@@ -12,8 +12,8 @@ STORE_REQUESTS = Counter(
 )
 STORE_SECONDS = Histogram(
     "s4_store_request_duration_seconds",
-    "Duration of a request to the object store, the client's own repeats included. Seconds: look at the store and the "
-    "way to it; is slow; `s4 doctor store` measures both.",
+    "Duration of a request to the object store, the client's own repeats included. Seconds: the "
+    "store or the way to it is slow; `s4 doctor store` measures both.",
     ["operation"],
     buckets=STAGE_BUCKETS_SECONDS,
 )

@@ -126,9 +126,10 @@ CALLS_WRITTEN_OFF = Counter(
 # -- audit
 AUDIT_CHAIN_OK = Gauge(
     "s4_audit_chain_ok",
-    "1 while the last verification found the audit trail as it was sealed. 0: somebody changed it; run "
-    "`s4 audit verify`, which names the first bad entry.",
+    "1 while the last verification found the audit trail as it was sealed, or none was seen. 0: somebody changed it; "
+    "run `s4 audit verify`, which names the first bad entry.",
 )
+AUDIT_CHAIN_OK.set(1)  # until the catalog says otherwise: a process that could not look yet wakes nobody
 AUDIT_UNSEALED_SECONDS = Gauge(
     "s4_audit_unsealed_seconds",
     "Age of the oldest entry that is not sealed yet. Well above `S4_AUDIT_SEAL_SECONDS`: no worker runs, or the bucket "

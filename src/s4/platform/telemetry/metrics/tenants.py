@@ -46,7 +46,7 @@ CATALOG_READ = Read(
 TENANT_INFO = Read(
     "s4_tenant_info",
     "Constant 1; name, plan and status of a tenant are labels, to be joined to the others by `tenant_id`. `suspended`: "
-    "everything that the tenant asks is refused; `s4 tenant show` says more.",
+    "everything that the tenant asks is refused; `s4 tenant get` says more.",
     ("tenant_id", "name", "plan_id", "status"),
 )
 TENANT_CALLS = Read(
