@@ -1,6 +1,8 @@
 """Pages are full though few documents have all the near chunks; and how well live searches find is told."""
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +38,25 @@ async def test_documents_of_many_near_chunks_do_not_keep_a_page_short(
             page = await found(house, tenant, mode=mode, filters=filters)
             assert len(page) == len(set(page)) == 6
             assert mode is Mode.KEYWORD or page == ids[:6], "the nearest first"
+
+
+async def test_a_table_that_is_replaced_late_in_a_long_search_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(widening, "_CANDIDATES_MAX", 100)
+    async with open_house(tmp_path) as house:
+        tenant = await house.tenant()
+        await fill(house, tenant, [{"number": number} for number in range(8)], chunks=CHUNKS)
+        page = await found(house, tenant, mode=Mode.SEMANTIC)
+        tables = house.core.search._tables
+        read, reads = tables.read, itertools.count(1)
+
+        async def replaced_at_the_fifth(*of: Any) -> Any:
+            return None if next(reads) == 5 else await read(*of)
+
+        monkeypatch.setattr(tables, "read", replaced_at_the_fifth)
+        assert await found(house, tenant, mode=Mode.SEMANTIC) == page
+        assert next(reads) > 6
 
 
 @pytest.mark.parametrize("mode", [Mode.SEMANTIC, Mode.HYBRID])
