@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,9 @@ from s4.engine.ranking import Mode
 from s4.kernel import keys
 from s4.kernel.context import SYSTEM_ACTOR
 from s4.kernel.errors import Conflict, Unavailable
-from s4.kernel.ids import GenerationId
+from s4.kernel.ids import CommitId, GenerationId
+from s4.kernel.keys import ObjectKey
+from s4.platform.objects import CreateOutcome
 from tests.factories.house import House, Tenant, open_house
 
 pytestmark = pytest.mark.processes
@@ -163,6 +166,45 @@ async def test_a_switch_waits_for_what_is_on_its_way_and_loses_sight_of_nothing(
     await house.work()
     assert {each.status for each in await house.all(moved)} == {DocumentStatus.READY}
     assert len(await house.found(moved, "common")) == len(during) + 1
+
+
+async def test_from_the_seal_of_a_switch_on_no_document_is_ready_that_is_not_there_whoever_else_acts(
+    contended: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tenant's settings change while the switch waits, and an earlier switch gives up once the later is sealed."""
+    house = contended
+    acme = await house.tenant()
+    await house.put(acme, "report", "common")
+    await house.work()
+    new = await build(house, acme, "wide")
+    moves, tenant_id = house.core.moves, acme.context.tenant_id
+    await_it, create = moves._await, house.core.store.create
+    waits, never = asyncio.Event(), asyncio.Event()
+
+    async def awaited_and_changed(*of: Any) -> None:
+        await await_it(*of)
+        if asyncio.current_task() is earlier:
+            waits.set()
+            await never.wait()
+        await house.core.query_log.set_days(SYSTEM_ACTOR, tenant_id, 7)
+
+    safe: list[bool] = []
+
+    async def create_of_the_switch(key: ObjectKey, data: bytes, *, commit_id: CommitId) -> CreateOutcome:
+        if key.startswith(keys.tenant_heads(tenant_id)) and b'"kept"' in data and not safe:
+            earlier.cancel()
+            await asyncio.wait({earlier}, timeout=0.5)
+            async with house.core.database.read() as connection:
+                safe.append((await held.of(connection, tenant_id))[new].is_awaited)
+        return await create(key, data, commit_id=commit_id)
+
+    monkeypatch.setattr(moves, "_await", awaited_and_changed)
+    monkeypatch.setattr(house.core.store, "create", create_of_the_switch)
+    earlier = asyncio.create_task(moves.switch(SYSTEM_ACTOR, tenant_id, new, patience=SOON))
+    await waits.wait()
+    moved = await switch(house, acme, new)
+    assert safe == [True]
+    assert moved.context.generation == new
 
 
 async def test_a_build_stops_when_its_budget_is_spent_and_goes_on_with_more(house: House) -> None:

@@ -1,12 +1,14 @@
 """Pages are full though few documents have all the near chunks; and how well live searches find is told."""
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from s4.domains.search import widening
-from s4.domains.search.model import Query
+from s4.domains.search import service, widening
+from s4.domains.search.model import Answer, Query, Result
 from s4.engine.ranking import Mode
 from s4.engine.vectors import writer as writing
 from s4.platform.telemetry import metrics
@@ -36,6 +38,61 @@ async def test_documents_of_many_near_chunks_do_not_keep_a_page_short(
             page = await found(house, tenant, mode=mode, filters=filters)
             assert len(page) == len(set(page)) == 6
             assert mode is Mode.KEYWORD or page == ids[:6], "the nearest first"
+
+
+async def test_a_table_that_is_replaced_late_in_a_long_search_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(widening, "_CANDIDATES_MAX", 100)
+    async with open_house(tmp_path) as house:
+        tenant = await house.tenant()
+        await fill(house, tenant, [{"number": number} for number in range(8)], chunks=CHUNKS)
+        page = await found(house, tenant, mode=Mode.SEMANTIC)
+        tables = house.core.search._tables
+        read, reads = tables.read, itertools.count(1)
+
+        async def replaced_at_the_fifth(*of: Any) -> Any:
+            return None if next(reads) == 5 else await read(*of)
+
+        monkeypatch.setattr(tables, "read", replaced_at_the_fifth)
+        assert await found(house, tenant, mode=Mode.SEMANTIC) == page
+        assert next(reads) > 6
+
+
+@pytest.mark.parametrize("mode", [Mode.SEMANTIC, Mode.HYBRID])
+async def test_the_pages_of_a_query_are_parts_of_one_order_however_large_they_are(tmp_path: Path, mode: Mode) -> None:
+    async with open_house(tmp_path) as house:
+        tenant = await house.tenant()
+        await fill(house, tenant, [{"number": number} for number in range(60)], chunks=5, is_mixed=True)
+
+        async def page(offset: int, limit: int) -> Answer:
+            query = Query(WORD, mode=mode, limit=limit, offset=offset)
+            return await house.core.search.search(tenant.context, query)
+
+        whole = [*(await page(0, 50)).results, *(await page(50, 50)).results]
+        walked: list[Result] = []
+        offset: int | None = 0
+        while offset is not None:
+            answer = await page(offset, 5)
+            walked += answer.results
+            offset = answer.next_offset
+        assert [each.document for each in walked] == [each.document for each in whole]
+        assert len({each.document.document_id for each in walked}) == 60
+        scores = [each.score for each in walked]
+        assert scores == sorted(scores, reverse=True) == [each.score for each in whole]
+
+
+async def test_near_documents_that_pass_are_found_though_those_that_match_fill_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest hundred do not pass; the next do; the farthest seventy pass and match."""
+    async with open_house(tmp_path) as house:
+        tenant = await house.tenant()
+        await fill(house, tenant, [{"number": number} for number in range(400)], silent=330)
+        passing = {"field": "number", "op": "gte", "value": 120}
+        among_those_named = await found(house, tenant, filters=passing)
+        monkeypatch.setattr(service, "_PREFILTER_IDS_MAX", 50)
+        assert await found(house, tenant, filters=passing) == among_those_named
 
 
 async def test_a_search_of_an_indexed_table_has_its_recall_told(

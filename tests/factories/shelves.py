@@ -23,6 +23,7 @@ from tests.factories.house import House, Tenant
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 WORD = "shared"
 """Every chunk says this, and nothing else."""
+_OTHER = "silent"
 _BATCH = 500
 _NEAREST, _FARTHEST = 0.95, 0.05
 
@@ -37,21 +38,30 @@ class Shelved:
 
 
 async def fill(
-    house: House, tenant: Tenant, metadata: Sequence[Mapping[str, Any]], *, chunks: int = 1
+    house: House,
+    tenant: Tenant,
+    metadata: Sequence[Mapping[str, Any]],
+    *,
+    chunks: int = 1,
+    is_mixed: bool = False,
+    silent: int = 0,
 ) -> list[Shelved]:
-    """Documents with this metadata, the nearest to `WORD` first: each is a little farther than the one before."""
+    """Documents with this metadata, the nearest to `WORD` first: each is a little farther than the one before; mixed,
+    near and far chunks are in any of them. The first `silent` do not say `WORD`."""
     core = house.core
     tenant_id = tenant.context.tenant_id
     question = await core.embedder.embed_query(WORD)
-    vectors = _around(question, np.linspace(_NEAREST, _FARTHEST, len(metadata) * chunks))
+    cosines = np.linspace(_NEAREST, _FARTHEST, len(metadata) * chunks)
+    vectors = _around(question, np.random.default_rng(3).permutation(cosines) if is_mixed else cosines)
     shelved = [_shelved(number, dict(each)) for number, each in enumerate(metadata)]
     prefix = core.generation.prefix(tenant_id, FIRST_INCARNATION)
     writer = await core.vectors.writer(prefix, core.generation.dimension)
     try:
         await writer.apply(
             [
-                ChunkRow(chunk_id(each.document_id, 1, ordinal), each.document_id, 1, ordinal, WORD,
-                         vectors[number * chunks + ordinal], None, 0, len(WORD), None)
+                ChunkRow(chunk_id(each.document_id, 1, ordinal), each.document_id, 1, ordinal,
+                         WORD if number >= silent else _OTHER, vectors[number * chunks + ordinal],
+                         None, 0, len(WORD), None)
                 for number, each in enumerate(shelved)
                 for ordinal in range(chunks)
             ]

@@ -11,9 +11,11 @@ catalog that is made anew serves from the same generation. A tenant that holds s
 documents into what it holds, wherever its neighbours are. Where it is served a document must be before it is ready;
 elsewhere it comes soon after.
 
-A switch must not lose sight of a document that became ready meanwhile. It first has the new generation *awaited*, so
-that no document is ready before it is there, then seals the change in a transaction that nobody publishes beside, and
-in which nothing lacks. What comes afterwards finds the new generation awaited, or served.
+A switch must not lose sight of a document that became ready meanwhile. It has the new generation *awaited*, so that no
+document is ready before it is there, and what is on its way ends. Then it seals the change in a transaction that nobody
+publishes beside, in which nothing lacks and the generation is awaited once more: a key made meanwhile, or another
+switch that gave up, may have ended that. While a change is sealed and not settled, nobody ends it. So what comes
+afterwards finds the new generation awaited, or served.
 """
 
 import asyncio
@@ -45,6 +47,7 @@ log = structlog.get_logger()
 
 _IN_FLIGHT_MAX = 200  # documents that a switch waits for; more are a build that is not done
 _POLL_SECONDS = 0.1
+_ENDING_TRIES_MAX = 100  # ten seconds: a change is sealed for milliseconds, unless the store hangs or its writer died
 _ASKED_AT_ONCE = 500
 
 
@@ -151,9 +154,9 @@ class Moves:
             }
 
         give_up_at = time.monotonic() + patience.total_seconds()
-        await self._await(tenant_id, to, True)
         try:
             while True:
+                await self._await(tenant_id, to)
                 try:
                     await self._change(actor, "index.switch", tenant_id, decide, complete=to)
                     return
@@ -162,7 +165,7 @@ class Moves:
                         raise
                     await asyncio.sleep(_POLL_SECONDS)
         finally:
-            await self._await(tenant_id, to, False)
+            await self._end_awaiting(tenant_id, to)
 
     async def rollback(self, actor: Actor, tenant_id: TenantId, *, patience: timedelta) -> GenerationId:
         """Switches to what was served last and is kept. Raises as `switch`, and `Conflict` when nothing is."""
@@ -231,18 +234,28 @@ class Moves:
         if failed or lacking > _IN_FLIGHT_MAX:
             raise _lacks(lacking, failed)
 
-    async def _await(self, tenant_id: TenantId, to: GenerationId, awaited: bool) -> None:
-        """What waited for it, and need not any more, goes on."""
+    async def _await(self, tenant_id: TenantId, to: GenerationId) -> None:
+        await self._database.transact(lambda connection: queries.await_in(connection, tenant_id, to, True))
 
-        async def put(connection: Connection) -> None:
-            await queries.await_in(connection, tenant_id, to, awaited)
-            held = await queries.of(connection, tenant_id)
+    async def _end_awaiting(self, tenant_id: TenantId, to: GenerationId) -> None:
+        """What waited for it, and need not any more, goes on. Not while a change of the tenant is sealed: it may be
+        another switch to the same generation, which relies on that. Where that takes long it stays awaited until the
+        tenant's next change: what is uploaded is ready later, and not lost."""
+
+        async def end(connection: Connection) -> bool:
+            held = await queries.kept_still(connection, tenant_id, alone=True)
+            if await self._tenants.is_changing(connection, tenant_id):
+                return False
+            await queries.await_in(connection, tenant_id, to, False)
             served = [generation for generation, each in held.items() if each.holding.role is Role.SERVED]
-            waiting = await queries.unfinished(connection, tenant_id, served[0]) if served and not awaited else []
-            for document_id in waiting:
+            for document_id in await queries.unfinished(connection, tenant_id, served[0]) if served else []:
                 await self._queue.enqueue(connection, document_jobs.index(tenant_id, document_id))
+            return True
 
-        await self._database.transact(put)
+        for _ in range(_ENDING_TRIES_MAX):
+            if await self._database.transact(end):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _change(
         self,
@@ -269,6 +282,7 @@ class Moves:
                 await queries.kept_still(connection, tenant_id, alone=True)
                 if lacking := await tables.lacking(connection, complete, tenant_id):
                     raise _lacks(lacking, 0)
+                await queries.await_in(connection, tenant_id, complete, True)
             said = {name: value for name, value in body.items() if name != "index"}
             if after:
                 said["index"] = [after[generation].said() for generation in sorted(after)]

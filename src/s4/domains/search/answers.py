@@ -1,7 +1,13 @@
-"""From true hits to an answer: scores, documents, the page, and what was asked for beside it."""
+"""From true hits to an answer: scores, documents, the page, and what was asked for beside it.
+
+A search that looked farther, for its page was not full, brings hits in rounds. Documents of a later round come after
+those of the rounds before, whatever a farther look makes of their scores: else a document would have one place on a
+page that took one round and another on a page that took two, and be on both or on none.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from s4.domains.search.model import Answer, Explanation, FacetValue, Passage, Query, Result, Standing
@@ -25,35 +31,54 @@ FACET_VALUES_MAX = 50
 """Of one field, the most frequent."""
 
 
-def answer_of(query: Query, mode: Mode, hits: list[Hit], found: dict[str, Found], *, degraded: bool) -> Answer:
-    """`mode` is how it was searched: by keyword alone when the query could not be embedded. `hits` are true ones, and
-    their documents in `found`."""
-    parsed = parse(query.text)
-    scored = [hit for hit in _scored(hits, mode, parsed) if hit.score >= query.min_score]
-    documents: list[DocumentHit[Hit]] = group(scored, chunks_per_document=query.chunks_per_document)
-    highlighter = Highlighter(parsed)
-    explain = _explainer(hits, parsed, highlighter) if query.explain else lambda _: None
-    page = documents[query.offset : query.offset + query.limit]
+Explain = Callable[[ScoredHit[Hit]], Explanation | None]
 
-    def passage(chunk: ScoredHit[Hit]) -> Passage:
+
+def answer_of(
+    query: Query, mode: Mode, rounds: Sequence[Sequence[Hit]], found: dict[str, Found], *, degraded: bool
+) -> Answer:
+    """`mode` is how it was searched: by keyword alone when the query could not be embedded. `rounds` are of true hits,
+    and their documents in `found`."""
+    parsed = parse(query.text)
+    highlighter = Highlighter(parsed)
+    placed = list(_placed(query, mode, rounds, parsed, highlighter))
+    page = placed[query.offset : query.offset + query.limit]
+
+    def passage(chunk: ScoredHit[Hit], explain: Explain) -> Passage:
         return Passage(chunk.hit, chunk.score, highlighter.spans(chunk.hit.text), explain(chunk))
 
     results = [
         Result(
             found[document.document_id],
             document.score,
-            [passage(chunk) for chunk in document.chunks] if query.with_passages else [],
+            [passage(chunk, explain) for chunk in document.chunks] if query.with_passages else [],
         )
-        for document in page
+        for document, explain in page
     ]
     end = query.offset + len(page)
     return Answer(
         results,
-        len(documents),
+        len(placed),
         degraded,
-        end if page and end < len(documents) else None,
-        _facets([found[document.document_id] for document in documents], query.facets),
+        end if page and end < len(placed) else None,
+        _facets([found[document.document_id] for document, _ in placed], query.facets),
     )
+
+
+def _placed(
+    query: Query, mode: Mode, rounds: Sequence[Sequence[Hit]], parsed: ParsedQuery, highlighter: Highlighter
+) -> Iterator[tuple[DocumentHit[Hit], Explain]]:
+    """Each document once, in order, with what explains its passages among the hits of its round."""
+    known: set[str] = set()
+    least = 1.0
+    for hits in rounds:
+        explain = _explainer(hits, parsed, highlighter) if query.explain else lambda _: None
+        scored = [hit for hit in _scored(hits, mode, parsed) if hit.score >= query.min_score]
+        for document in group(scored, chunks_per_document=query.chunks_per_document):
+            if document.document_id not in known:
+                known.add(document.document_id)
+                least = min(least, document.score)
+                yield replace(document, score=least), explain
 
 
 def _scored(hits: Sequence[Hit], mode: Mode, parsed: ParsedQuery) -> list[ScoredHit[Hit]]:
@@ -67,9 +92,7 @@ def _said(hit: Hit) -> str:
     return f"{hit.heading}\n{hit.text}" if hit.heading else hit.text
 
 
-def _explainer(
-    hits: Sequence[Hit], parsed: ParsedQuery, highlighter: Highlighter
-) -> Callable[[ScoredHit[Hit]], Explanation | None]:
+def _explainer(hits: Sequence[Hit], parsed: ParsedQuery, highlighter: Highlighter) -> Explain:
     nearest = _ranks({hit.chunk_id: hit.semantic for hit in hits if hit.semantic is not None})
     matching = _ranks({hit.chunk_id: hit.keyword for hit in hits if hit.keyword})
 

@@ -193,6 +193,20 @@ async def settings_of(connection: Connection, tenant_id: TenantId) -> Mapping[st
     return found.scalar_one_or_none() or {}
 
 
+async def settings_kept_still(
+    connection: Connection, tenant_ids: Collection[TenantId]
+) -> dict[TenantId, Mapping[str, Any]]:
+    """Of those tenants that are not gone; they stay so until this transaction ends."""
+    t = tenants.c
+    found = await connection.execute(
+        sa.select(t.tenant_id, t.settings)
+        .where(t.tenant_id.in_(tenant_ids), t.state == "live")
+        .order_by(t.tenant_id)
+        .with_for_update(read=True)
+    )
+    return {TenantId(row.tenant_id): row.settings for row in found}
+
+
 async def forget_logged(connection: Connection, tenant_id: TenantId, *, before: datetime, keep: int) -> int:
     """What was asked last before that moment, and what is beyond the newest `keep`."""
     q = logged_queries.c

@@ -53,14 +53,18 @@ class QueryLog:
             await self.note()
 
     async def note(self) -> None:
-        """What was asked since the last time. What the catalog does not take is kept for the next."""
+        """What was asked since the last time, of tenants that still wish it: one may have said otherwise to another
+        process. What the catalog does not take is kept for the next."""
         asked, self._asked = self._asked, Counter()
         if not asked:
             return
-        rows = sorted((tenant_id, _hash(text), text, count) for (tenant_id, text), count in asked.items())
+        entries = sorted((tenant_id, _hash(text), text, count) for (tenant_id, text), count in asked.items())
 
         async def write(connection: Connection) -> None:
-            await queries.log_asked(connection, rows, await self._database.now(connection))
+            settings = await queries.settings_kept_still(connection, {tenant_id for tenant_id, *_ in entries})
+            rows = [entry for entry in entries if settings.get(entry[0], {}).get(QUERY_LOG_DAYS)]
+            if rows:
+                await queries.log_asked(connection, rows, await self._database.now(connection))
 
         try:
             await self._database.transact(write)

@@ -57,15 +57,15 @@ NoteFound = Callable[[TenantId, Sequence[str]], None]
 NoteAsked = Callable[[TenantContext, Query], None]
 
 _PREFILTER_IDS_MAX = 2_000  # measured: narrowing by 1,000 ids costs 20 ms at 100k chunks, by 10,000 some 108 ms
-_READS_MAX = 4  # of a table whose version keeps moving or vanishing
+_READS_MAX = 4  # of a table whose version keeps moving or vanishing, beside those that look farther
 _CHUNKS_COMPARED_MAX = 2_048  # of a document to which similar ones are looked for: its vectors are averaged
 
 
 @dataclass(frozen=True, slots=True)
 class _Truth:
-    """Hits that the catalog confirmed, their documents, and the table in which they were found."""
+    """Hits that the catalog confirmed, round by round, their documents, and the table in which they were found."""
 
-    hits: list[Hit]
+    rounds: list[list[Hit]]
     found: dict[str, Found]
     table: TableState | None
     is_narrowed: bool = False
@@ -213,7 +213,7 @@ class SearchService:
             truth = await self._true_hits(context, where, query, mode, vector, conditions, without)
             if truth.table is None:
                 await self._require_unmoved(where)
-            answer = answer_of(query, mode, truth.hits, truth.found, degraded=degraded)
+            answer = answer_of(query, mode, truth.rounds, truth.found, degraded=degraded)
             padded = await self._padded(where, truth.table, query, answer)
             if padded is not None:
                 if vector is not None and truth.table is not None and not truth.is_narrowed:
@@ -313,7 +313,7 @@ class SearchService:
         pursuit = Pursuit(
             query.offset + query.limit, self._limits.candidates, narrowed, is_filtered=condition is not None
         )
-        reads = 0
+        rereads = 0
         while True:
             try:
                 hits = await self._read(where, table, query, mode, vector, pursuit)
@@ -323,7 +323,6 @@ class SearchService:
                     raise
                 hits = None  # perhaps the table is another one by now
             is_guessed = False
-            reads += 1
             with stage("verify"):
                 async with self._database.read() as connection:
                     verdict = await queries.judge(
@@ -337,25 +336,21 @@ class SearchService:
             present = opened(verdict.table)
             if hits is None and present is None:
                 return _Truth([], {}, None)
-            if (hits is None or present != table) and reads < _READS_MAX:
-                metrics.INDEX_REREADS.inc()
+            if (hits is None or present != table) and rereads + 1 < _READS_MAX:
                 table = present or table
-                if hits is None or reads == 1 or _outdated(hits, verdict.found):
+                if hits is None or not rereads or _outdated(hits, verdict.found):
+                    rereads += 1
+                    metrics.INDEX_REREADS.inc()
                     continue
             if hits is None:
                 gone = replaced()
                 await self._suspicions.tell(where.tenant_id, where.generation.id, gone)
                 raise gone
-            true = [
-                hit
-                for hit in hits
-                if (document := verdict.found.get(hit.document_id)) is not None
-                and document.searchable_revision == hit.revision
-                and hit.document_id != without
-            ]
-            found |= verdict.found
-            if pursuit.ends_with(hits, true):
-                return _Truth(pursuit.kept, found, table, pursuit.is_narrowed)
+            judged = {hit.document_id for hit in hits}
+            found = {name: known for name, known in found.items() if name not in judged} | verdict.found
+            if pursuit.ends_with(hits, _confirmed(hits, found, without)):
+                rounds = [_confirmed(each, found, without) for each in pursuit.rounds]  # as they are by now
+                return _Truth(rounds, found, table, pursuit.is_narrowed)
             if (at_most := pursuit.widen()) is not None and condition is not None:
                 async with self._database.read() as connection:
                     pursuit.narrow(
@@ -417,6 +412,17 @@ def _around(hit: Hit, padding: int) -> tuple[list[str], list[str]]:
         [chunk_id(hit.document_id, hit.revision, ordinal) for ordinal in range(first, hit.ordinal)],
         [chunk_id(hit.document_id, hit.revision, ordinal) for ordinal in range(hit.ordinal + 1, last + 1)],
     )
+
+
+def _confirmed(hits: list[Hit], found: dict[str, Found], without: str | None) -> list[Hit]:
+    """Those of the revisions that are searchable, and not of the document `without`."""
+    return [
+        hit
+        for hit in hits
+        if hit.document_id != without
+        and (document := found.get(hit.document_id)) is not None
+        and document.searchable_revision == hit.revision
+    ]
 
 
 def _outdated(hits: list[Hit], found: dict[str, Found]) -> bool:

@@ -7,6 +7,12 @@ on without those that it has met.
 
 It ends: candidates grow up to a bound, filters turn into names once, and each later round leaves out documents of the
 rounds before.
+
+The rounds are the same whatever page is asked for; a further page only takes more of them. What a round found stands
+before what later ones find beside it. So the pages of a query are parts of one order, as long as nothing changes.
+
+A search both ways under a filter may see enough passing chunks of one kind, and of the other hardly any, for those that
+do not pass are nearer, or match better. Such a round is one-sided: the next one, which sees more, takes its place.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,6 +22,8 @@ from s4.engine.vectors import APPROXIMATE_MAX, NARROWED_IDS_MAX, Hit
 _CANDIDATES_MAX = 6_400
 """Chunks in one answer of the index: some 10 MB with their texts."""
 _WIDEN = 4
+_EACH_WAY_MIN = 10
+"""Passing chunks of each kind that a filtered search both ways wants to have seen: some first pages."""
 _ANY_NUMBER = 1 << 31
 """More documents than there are; a statement's LIMIT takes it."""
 
@@ -24,33 +32,35 @@ class Pursuit:
     """Of one search."""
 
     def __init__(self, wanted: int, candidates: int, narrowed: list[str] | None, *, is_filtered: bool) -> None:
-        """More than `wanted` documents fill the page, so that it is known whether there is another. `narrowed` are
-        those that pass the filters, where they are few."""
+        """More than `wanted` documents fill the page, so that it is known whether there is another. `candidates` are
+        those of the first round. `narrowed` are the documents that pass the filters, where they are few."""
         self._wanted = wanted
-        self._few = max(candidates, 2 * wanted)
+        self._few = candidates
         self._can_narrow = is_filtered and narrowed is None
         self._asked = False
-        self._left: list[Hit] = []
-        self._true: Sequence[Hit] = ()
         self._met: set[str] = set()
+        self._is_one_sided = False
+        self.rounds: list[list[Hit]] = []
+        """True hits of each, in the order in which they count."""
         self.candidates = self._few
         self.among = narrowed
         self.without: Collection[str] = ()
 
     @property
-    def kept(self) -> list[Hit]:
-        """True hits of all rounds, each once."""
-        return [*self._left, *self._true]
-
-    @property
     def is_narrowed(self) -> bool:
         return self.among is not None
 
-    def ends_with(self, hits: Sequence[Hit], true: Sequence[Hit]) -> bool:
+    def ends_with(self, hits: Sequence[Hit], true: list[Hit]) -> bool:
         """Whether the page is full with the `true` ones of `hits`, or the index has no more."""
-        self._true = true
+        if self._is_one_sided:
+            self.rounds.pop()
+        self.rounds.append(true)
         self._met = {hit.document_id for hit in hits}
-        return len({hit.document_id for hit in self.kept}) > self._wanted or len(hits) < self.candidates
+        if len(hits) < self.candidates:
+            return True
+        self._is_one_sided = self._can_narrow and self.candidates < _CANDIDATES_MAX and not self._sees_both(hits, true)
+        found = {hit.document_id for each in self.rounds for hit in each}
+        return len(found) > self._wanted and not self._is_one_sided
 
     def widen(self) -> int | None:
         """Prepares the next round. With an answer it is narrowed to the documents that pass, if they are so many at
@@ -63,7 +73,6 @@ class Pursuit:
             return NARROWED_IDS_MAX
         if self._can_narrow:
             return _ANY_NUMBER
-        self._left, self._true = self.kept, ()
         self.without = {*self.without, *self._met}
         return None
 
@@ -71,3 +80,15 @@ class Pursuit:
         """None: they are too many."""
         if names is not None:
             self.among, self.candidates, self._can_narrow = names, self._few, False
+
+    def _sees_both(self, hits: Sequence[Hit], true: Sequence[Hit]) -> bool:
+        """Whether enough passing chunks of each kind are among those seen, or no more are to be had. A match that is
+        as near as one that is there only for that is one of the nearest too."""
+        nearest = [hit.semantic for hit in hits if hit.keyword == 0 and hit.semantic is not None]
+        matches = sum(1 for hit in hits if hit.keyword)
+        if not nearest or not matches:
+            return True
+        farthest = min(nearest)
+        near = sum(1 for hit in true if hit.semantic is not None and hit.semantic >= farthest)
+        matching = sum(1 for hit in true if hit.keyword)
+        return near >= _EACH_WAY_MIN and (matching >= _EACH_WAY_MIN or matches < self.candidates)

@@ -166,6 +166,10 @@ class TenantService:
         except _Unchanged:
             return await self.get(tenant_id)
 
+    async def is_changing(self, connection: Connection, tenant_id: TenantId) -> bool:
+        """Whether a change is sealed and not settled."""
+        return await self._chains.is_ticketed(connection, subject(tenant_id))
+
     async def get(self, tenant_id: TenantId) -> Tenant:
         """Raises `NotFound`."""
         async with self._database.read() as connection:

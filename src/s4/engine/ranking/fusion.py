@@ -78,7 +78,7 @@ class ScoredHit(Generic[H]):
 class DocumentHit(Generic[H]):
     document_id: str
     score: float
-    """0..1, higher is better; never below that of its best chunk."""
+    """0..1, higher is better; as grouped, never below that of its best chunk."""
     chunks: tuple[ScoredHit[H], ...]
     """Best first."""
 
