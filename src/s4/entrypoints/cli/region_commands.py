@@ -83,10 +83,8 @@ def replicate(
     if as_json:
         print_json(told)
     else:
-        print_line(
-            f"Copied {copied.objects} objects, {copied.size_bytes} bytes, and deleted {copied.deleted}: what was "
-            f"acknowledged before {told['as_of']} is there."
-        )
+        said = "it is not whole" if copied.differing else f"what was acknowledged before {told['as_of']} is there"
+        print_line(f"Copied {copied.objects} objects, {copied.size_bytes} bytes, and deleted {copied.deleted}: {said}.")
     for key in copied.differing:
         print_note(f"Other bytes lie in the copy, and were left: {key}")
     if copied.differing:
