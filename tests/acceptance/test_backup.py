@@ -293,6 +293,7 @@ async def test_a_drill_that_its_machine_cannot_do_has_failed_and_measured_nothin
         monkeypatch.setattr(Restorer, "restore", fails)
         drilled = await backups.drill()
         assert drilled.problems == ["This machine could not do it: No space left on device."]
+        await refresh_gauges(house.core)
         assert metrics.DRILL_FAILED._value.get() == 1
         assert metrics.DRILL_RTO._value.get() == 12.5, "of a drill that took as long"
         del broken[0]

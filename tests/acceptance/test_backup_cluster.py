@@ -4,12 +4,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from s4.entrypoints.bootstrap import make_backups, open_own_store
 from s4.kernel import keys
 from s4.kernel.units import KIB
 from tests.contracts.object_stores import s3_settings
 from tests.factories.house import House, open_house
 from tests.servers import S3Server
+
+pytestmark = pytest.mark.processes
 
 
 def in_bucket(server: S3Server, bucket: str) -> dict[str, Any]:

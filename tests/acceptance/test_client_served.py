@@ -25,6 +25,8 @@ from tests.factories.deployment import Deployment
 from tests.fault_proxy import Fault, Mode, fault_proxy
 from tests.servers import free_ports
 
+pytestmark = pytest.mark.processes
+
 QUICK = RetryPolicy(attempts_max=6, pause_seconds=0.01)
 MIB = 1024 * 1024
 CONTENT = bytes(range(256)) * 4096 * 3  # three pieces of a transport, and more

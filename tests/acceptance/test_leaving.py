@@ -20,6 +20,8 @@ from tests.factories.command_line import started_s4
 from tests.factories.deployment import ADMIN_KEY, FAST, Deployment
 from tests.factories.provider import CountingProvider, counting_provider
 
+pytestmark = pytest.mark.processes
+
 PROVIDER = {name: value for name, value in FAST.items() if name != "S4_EMBEDDING_PROVIDER"}
 WORDS = ("tides follow the moon", "glaciers grind the valley", "bread needs salt and patience", "the pump was repaired")
 GOLDEN = Path(__file__).parents[1] / "golden/export-1"
@@ -185,7 +187,6 @@ def test_an_interrupted_export_is_none_and_goes_on_where_it_stopped(
     assert (refused.code, "holds a whole export already" in refused.err) == (2, True)
 
 
-@pytest.mark.processes
 def test_an_export_in_several_parts_goes_on_after_the_last_whole_one(
     houses: TwoHouses, tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

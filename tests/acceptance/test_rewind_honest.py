@@ -29,6 +29,8 @@ from tests.acceptance.test_rewind import THEN, Past, past
 from tests.factories.house import House, open_house
 from tests.factories.process import OWNER
 
+pytestmark = pytest.mark.processes
+
 
 async def named(was: Past, key: str) -> Document:
     return next(each for each in await was.house.all(was.acme) if each.key == key)

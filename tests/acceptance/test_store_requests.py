@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.factories import calls
 from tests.factories.far_house import far_house
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import S3Server
+
+pytestmark = pytest.mark.processes
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "cluster.md"
 KINDS = ("GET", "LIST", "PUT")

@@ -139,6 +139,7 @@ def statuses(tenant_key: str, replicas: list[Deployment], attempts: int) -> list
         return list(answers)
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_two_processes_admit_what_the_plan_says_together(replicas: list[Deployment], redis_server: RedisServer) -> None:
     with client(replicas[0], **{"X-Admin-Key": ADMIN_KEY}) as admin:
@@ -155,6 +156,7 @@ def test_two_processes_admit_what_the_plan_says_together(replicas: list[Deployme
     assert "s4_rate_limits_alone 1.0" in httpx.get(f"{replicas[0].url}/metrics").text.replace('{process="api"}', "")
 
 
+@pytest.mark.processes
 def test_a_tenant_that_is_away_gives_its_block_back_when_the_process_stops(tmp_path: Path) -> None:
     environment = FAST | {"S4_ADMIN_API_KEY": ADMIN_KEY}
     served = Deployment(tmp_path, environment, ("--no-worker",)).start()

@@ -317,6 +317,7 @@ async def test_a_listing_is_recursive_ordered_by_key_and_keeps_to_its_prefix(sto
     assert await listed(store, ObjectPrefix("tenants/nobody/")) == []
 
 
+@pytest.mark.processes
 async def test_more_than_a_page_of_objects_is_listed_and_deleted(store: ObjectStore) -> None:
     wanted = [document(number) for number in range(1100)]  # S3's pages and deletions end at 1,000
     some_at_once = asyncio.Semaphore(32)

@@ -138,7 +138,7 @@ def clean_environment() -> dict[str, str]:
 
 FAST = {
     "S4_EMBEDDING_PROVIDER": "deterministic",
-    "S4_JOB_POLL_SECONDS": "0.05",
+    "S4_JOB_POLL_SECONDS": "0.2",
     "S4_USAGE_FLUSH_SECONDS": "0.05",
     "S4_AUTH_FAILURES_PER_MINUTE": "1000000",
 }
