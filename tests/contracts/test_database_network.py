@@ -10,6 +10,8 @@ from s4.platform.database import Connection, Database, open_database
 from tests.servers import PostgresServer
 from tests.tcp_proxy import Trouble, tcp_proxy
 
+pytestmark = pytest.mark.processes
+
 TIMEOUT_SECONDS = 1
 BOUND_SECONDS = 30
 """A transaction's deadline, what the driver takes to give up, and the server to end the session, with ample room."""
