@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 from figures import Durations, print_heading, print_table, print_text
-from library import admin_of, flags
+from library import admin_of
 from machine import load
 from operations import far_servers, far_settings
 from processes import Process
 from served import running_server
-from testing import FaultProxy
+from testing import FaultProxy, flags
 
 from s4.domains.tenants import NewTenant
 from s4.entrypoints.bootstrap import migrate_database, open_core

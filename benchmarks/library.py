@@ -6,7 +6,6 @@ the catalog by the same statements, that a worker uses; left out is what does no
 bucket, extraction, one job per document.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -86,11 +85,6 @@ def _word(number: int) -> str:
         number, rest = divmod(number, len(_SYLLABLES))
         text += _SYLLABLES[rest]
     return text
-
-
-def flags(environment: Mapping[str, str]) -> dict[str, Any]:
-    """`S4_*` variables as names of settings."""
-    return {name.removeprefix("S4_").lower(): value for name, value in environment.items()}
 
 
 async def admin_of(core: Core) -> AdminContext:

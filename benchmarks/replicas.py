@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figures import Durations, print_heading, print_table, print_text
-from library import Shelf, Writer, fill, flags
+from library import Shelf, Writer, fill
 from machine import load
 from operations import STATEMENTS, far_servers, far_settings
 from processes import Process
 from scrape import total
 from searching import LIMIT, SEED
 from served import Server, running_server
-from testing import FaultProxy
+from testing import FaultProxy, flags
 from wire import Wire
 
 from s4.entrypoints.bootstrap import migrate_database, open_core

@@ -8,6 +8,7 @@ sys.path.append(str(REPOSITORY))  # `tests` is no installed package
 
 from tests.factories.cluster import running_cluster
 from tests.factories.control_groups import ControlGroup, control_group
+from tests.factories.deployment import flags
 from tests.factories.files import docx, pdf, pptx, zipped
 from tests.factories.provider import proxy_in_thread
 from tests.factories.steady_load import Answered, steady_load
@@ -25,6 +26,7 @@ __all__ = [
     "S3Server",
     "control_group",
     "docx",
+    "flags",
     "free_ports",
     "pdf",
     "postgres",

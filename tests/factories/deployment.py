@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -126,6 +126,11 @@ class Deployment:
 
     def tenant(self, key: str) -> httpx.Client:
         return httpx.Client(base_url=self.api, headers={"X-Tenant-Key": key}, timeout=120)
+
+
+def flags(environment: Mapping[str, str]) -> dict[str, Any]:
+    """`S4_*` variables as names of settings."""
+    return {name.removeprefix("S4_").lower(): value for name, value in environment.items()}
 
 
 def clean_environment() -> dict[str, str]:

@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from tests.factories.deployment import flags
 from tests.factories.loops import in_thread
 from tests.fault_proxy import FaultProxy, Request, fault_proxy
 from tests.leash import leashed
@@ -58,9 +59,9 @@ class CountingProvider:
         }
 
     @property
-    def flags(self) -> dict[str, str]:
+    def flags(self) -> dict[str, Any]:
         """The same as names of settings."""
-        return {name.removeprefix("S4_").lower(): value for name, value in self.settings.items()}
+        return flags(self.settings)
 
     def hold(self) -> None:
         self.arrived.clear()

@@ -36,7 +36,7 @@ from s4.platform.chains.models import commit_tickets
 from s4.platform.database import Connection, migrate, open_database, upsert
 from s4.platform.jobs import JobRequest
 from s4.platform.jobs.models import jobs, leases, schedule
-from tests.factories.deployment import ADMIN_KEY, FAST
+from tests.factories.deployment import ADMIN_KEY, FAST, flags
 from tests.factories.house import House, open_house
 from tests.factories.nursery import PATIENCE_SECONDS, Nursery, Process, until
 from tests.factories.provider import CountingProvider
@@ -58,11 +58,6 @@ SETTINGS = FAST | {
 }
 NO_GRACE = {"S4_GARBAGE_GRACE_SECONDS": "0", "S4_UPLOAD_SECONDS_MAX": "0.001", "S4_INDEX_GRACE_SECONDS": "0"}
 """For sweeps: whatever is dead may go at once."""
-
-
-def flags(environment: Mapping[str, str]) -> dict[str, Any]:
-    """`S4_*` variables as names of settings."""
-    return {name.removeprefix("S4_").lower(): value for name, value in environment.items()}
 
 
 class Survivor:
