@@ -19,7 +19,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clouds auditing peers demo cluster test test-processes faults storm hostile isolation fuzz test-ops test-kubernetes check format types lint imports licences \
-  secrets audit sbom docs docs-reference monitoring eval drill bench bench-peers bench-scale bench-recall bench-churn soak lock build package-test clean
+  secrets audit sbom docs docs-reference monitoring eval drill bench bench-peers bench-flame bench-scale bench-recall bench-churn soak lock build package-test clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -158,6 +158,9 @@ bench: setup  ## Speed, memory, size against their budgets; parts: make bench PA
 
 bench-peers: setup peers  ## S4 beside Chroma, pgvector and LanceDB, on the same chunks and in turn. Half an hour
 	$(BIN)/python benchmarks/peers.py --chroma $(PEERS)/bin/chroma
+
+bench-flame: setup peers  ## Flame graphs of searches into benchmarks/flames, and which threads take how much. Two minutes
+	$(BIN)/python benchmarks/flame.py --py-spy $(PEERS)/bin/py-spy
 
 bench-scale: setup  ## Many machines: a far bucket, replicas, requests of each operation, idle tenants, rolling. Half an hour
 	$(call debian,$(CLUSTER_PACKAGES))

@@ -117,8 +117,8 @@ async def compared(folder: Path, program: Path, chunks: int, sizes: Sizes) -> No
     migrate_database(settings)
     async with open_core(settings) as core:  # closed before S4 starts: two would wait for each other's database
         shelf = await fill(core, Writer(SEED), chunks=chunks)
-        place = _place(core, shelf)
-    corpus = await _corpus(chunks, sizes.queries)
+        place = place_of(core, shelf)
+    corpus = await corpus_of(chunks, sizes.queries)
     alone = await _alone_on(place)
     environment = {f"S4_{name.upper()}": value for name, value in SETTINGS.items()}
     with (
@@ -147,7 +147,7 @@ async def compared(folder: Path, program: Path, chunks: int, sizes: Sizes) -> No
     _report(chunks, measured, costs, recall_alone)
 
 
-async def _corpus(chunks: int, queries: int) -> Corpus:
+async def corpus_of(chunks: int, queries: int) -> Corpus:
     """What `fill` wrote, by the same seed, and questions about it."""
     writer, embedder = Writer(SEED), DeterministicEmbedder()
     texts = [text for _ in range(chunks // CHUNKS_PER_DOCUMENT) for text in writer.document()]
@@ -157,7 +157,7 @@ async def _corpus(chunks: int, queries: int) -> Corpus:
     return Corpus(texts, vectors, asked, query_vectors, [{texts[place] for place in row} for row in best])
 
 
-def _place(core: Core, shelf: Shelf) -> str:
+def place_of(core: Core, shelf: Shelf) -> str:
     """Where S4 keeps the tenant's table."""
     uri, _ = core.store.lance_uri() or (str(core.settings.data_dir / "index"), {})
     return f"{uri.rstrip('/')}/{core.generation.prefix(shelf.tenant_id, FIRST_INCARNATION).strip('/')}"
@@ -228,7 +228,9 @@ async def _in_turn(
     for number in range(-1, sizes.rounds):
         for callers in sizes.callers:
             for peer in peers:
-                times, lasted = await asyncio.to_thread(_over_http, peer, bodies[peer.name], callers, sizes.seconds)
+                times, lasted = await asyncio.to_thread(
+                    answered_over_http, peer, bodies[peer.name], callers, sizes.seconds
+                )
                 if number >= 0:
                     found.setdefault((peer.name, callers), Measured()).add(times, lasted)
             for mode, ask in alone.items():
@@ -238,7 +240,7 @@ async def _in_turn(
     return found
 
 
-def _over_http(peer: Peer, bodies: tuple[str, ...], callers: int, seconds: float) -> tuple[list[float], float]:
+def answered_over_http(peer: Peer, bodies: tuple[str, ...], callers: int, seconds: float) -> tuple[list[float], float]:
     pace = Pace(peer.name, peer.path, FLAT_OUT, callers, bodies)
     started = time.perf_counter()
     with paced(peer.url, peer.key, [pace]) as results:

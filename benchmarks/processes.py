@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,17 @@ def family(pid: int) -> Iterator[int]:
                 children += map(int, (task / "children").read_text().split())
     for child in children:
         yield from family(child)
+
+
+def thread_seconds(pid: int) -> dict[str, float]:
+    """Of processors, by a process's threads so far, by their names without numbers; `main` is the first."""
+    taken: dict[str, float] = defaultdict(float)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(*_GONE):
+            name = (task / "comm").read_text().strip()
+            nanoseconds = int((task / "schedstat").read_text().split()[0])
+            taken["main" if int(task.name) == pid else re.sub(r"[-_ ]?\d+$", "", name)] += nanoseconds / 1e9
+    return taken
 
 
 @dataclass(frozen=True, slots=True)

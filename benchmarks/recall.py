@@ -169,12 +169,20 @@ SETTINGS: dict[str, list[tuple[int, int]]] = {}
 
 
 def _configs(*, is_large: bool) -> dict[str, Any]:
-    from lancedb.index import IvfRq
+    from lancedb.index import HnswSq, IvfPq, IvfRq, IvfSq
 
     probes = [16, 32, 64, 96, 128] if is_large else [8, 16, 64]
     SETTINGS.update(none=[(0, 1)], RQ=[*((p, 1) for p in probes), (probes[-1], 2)])
+    SETTINGS.update({name: [(probes[-1], 1), (probes[-1], 2)] for name in ("SQ", "HNSW", "PQ")})
     widths = [4] if is_large else [1, 2, 4]
-    return {"none": None} | {f"RQ, {bits} bits": IvfRq(distance_type="cosine", num_bits=bits) for bits in widths}
+    configs = {"none": None} | {f"RQ, {bits} bits": IvfRq(distance_type="cosine", num_bits=bits) for bits in widths}
+    if is_large:
+        return configs
+    return configs | {
+        "SQ": IvfSq(distance_type="cosine"),
+        "HNSW, SQ": HnswSq(distance_type="cosine"),
+        "PQ, 96 parts": IvfPq(distance_type="cosine", num_sub_vectors=96),
+    }
 
 
 async def measured(

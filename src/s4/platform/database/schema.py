@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -98,7 +99,14 @@ def adding(
     """`INSERT … ON CONFLICT (conflict) DO UPDATE` that adds the columns `added` to what is there and overwrites
     `replaced`. For many rows at once: give them in one order everywhere, or two transactions may wait for each
     other's."""
-    postgres = connection.dialect.name == "postgresql"
+    return _adding(connection.dialect.name == "postgresql", table, tuple(conflict), tuple(added), tuple(replaced))
+
+
+@cache
+def _adding(
+    postgres: bool, table: sa.Table, conflict: tuple[str, ...], added: tuple[str, ...], replaced: tuple[str, ...]
+) -> sa.Insert:
+    """Made once: every process adds usage every few seconds, and to make one takes longer than to execute it."""
     insert = postgresql.insert(table) if postgres else sqlite.insert(table)
     changes = {name: table.c[name] + insert.excluded[name] for name in added}
     changes |= {name: insert.excluded[name] for name in replaced}
