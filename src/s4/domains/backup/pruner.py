@@ -54,7 +54,7 @@ class Pruner:
 
     async def prune(self, retention: Retention, *, dry_run: bool = False) -> Pruned:
         """Raises `DataCorrupt` when any backup is damaged, `Held` while another is made or removed, or somebody goes
-        back to one: then nothing goes. Raises `Unavailable` after a pause that was too long: then nothing more does."""
+        back to one, `Unavailable` after a pause that was too long: then nothing goes, or nothing more."""
         async with self._holds.placed("backup") as hold:
             now = self._clock.now()
             pruned = Pruned()

@@ -16,7 +16,7 @@ from s4.kernel.errors import Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.keys import ObjectKey
 from s4.platform.background import in_background
-from s4.platform.objects import StoreFault, StoreUnavailable
+from s4.platform.objects import StoreUnavailable
 
 COUNTS_FOR = timedelta(hours=1)
 _RENEWED_EVERY_SECONDS = 600.0
@@ -26,12 +26,12 @@ _NOTE = b"A restore reads these backups. Nothing is removed from here before thi
 @contextlib.asynccontextmanager
 async def reading(place: Place, random: RandomBytes) -> AsyncIterator[bool]:
     """From here to the end of the block no pruner removes anything from the place; what is looked up before may go.
-    False where nothing may be written: then none knows."""
+    False where nothing can be written: then none knows."""
     key = keys.backup_reader(base32(random(16)))
     try:
         await place.store.put(key, _NOTE)
     except StoreUnavailable as error:
-        if error.fault is not StoreFault.DENIED:
+        if not error.refused:
             raise
         yield False
         return

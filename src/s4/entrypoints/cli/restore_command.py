@@ -147,7 +147,7 @@ async def _whole(settings: "Settings", way: _Way, erased_url: str | None, *, as_
     async with open_place(settings) as place, open_own_store(settings) as target, AsyncExitStack() as stack:
         if not way.dry_run and not await stack.enter_async_context(reading(place, bootstrap.RANDOM)):
             print_note(
-                "Nothing may be written beside the backups, so whoever removes old ones does not see this restore: if "
+                "Nothing can be written beside the backups, so whoever removes old ones does not see this restore: if "
                 "another deployment does (S4_BACKUP_PRUNE), see to it that it keeps this one."
             )
         manifest = await place.find(way.wanted)
