@@ -508,7 +508,7 @@ def test_a_dry_run_of_a_whole_restore_refuses_what_the_real_one_refuses_and_make
     assert planned.code == 0, planned.err
     assert "Would restore" in planned.out
     assert not (tmp_path / "fresh").exists()
-    assert "no search: the backup holds none. It can be served." in restore("fresh").out
+    assert "no search was asked, for the backup holds none to ask. It can be served." in restore("fresh").out
 
 
 async def test_an_encrypted_backup_holds_no_word_in_plain_and_opens_with_its_key_only(tmp_path: Path) -> None:

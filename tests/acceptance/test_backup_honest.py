@@ -13,7 +13,17 @@ import pytest
 import sqlalchemy as sa
 
 from s4.domains.audit import Sealer
-from s4.domains.backup import BackupService, BackupSource, Erased, Retention, erased_by_place, queries
+from s4.domains.backup import (
+    BackupService,
+    BackupSource,
+    Erased,
+    Manifest,
+    Place,
+    Retention,
+    erased_by_place,
+    queries,
+    reading,
+)
 from s4.domains.backup.pruner import Pruned, Pruner
 from s4.domains.maintenance.deployment import write
 from s4.domains.maintenance.holds import Held, Holds
@@ -21,13 +31,16 @@ from s4.domains.maintenance.model import REBUILDING
 from s4.domains.plans import Plan
 from s4.domains.tenants import NewTenant
 from s4.entrypoints.bootstrap import RANDOM, make_backups, make_rewinder, open_place, open_worker
+from s4.entrypoints.operations import refresh_gauges
 from s4.kernel import keys
 from s4.kernel.errors import Unavailable
 from s4.kernel.keys import Collection, ObjectKey
 from s4.kernel.settings import Settings
 from s4.platform.database import Connection, Database
+from s4.platform.jobs import Leases
 from s4.platform.jobs.models import jobs, leases
-from s4.platform.objects import ObjectStore
+from s4.platform.objects import ObjectStore, StoreFault, StoreUnavailable
+from s4.platform.telemetry import metrics
 from tests.acceptance.conftest import Command, Done
 from tests.acceptance.test_backup import KEY, LaterClock, filled, place_settings, restored, settings_of
 from tests.factories.house import House, Tenant, open_house
@@ -64,6 +77,40 @@ async def test_a_catalog_that_is_being_rebuilt_is_not_backed_up(tmp_path: Path) 
             assert (await connection.execute(waiting)).all() == [("ready", 0)], "deferred"
             runs = await queries.last_runs(connection, "backup", limit=10)
             assert [run.outcome for run in runs] == ["failed", "ok"]
+
+
+async def uploaded(folder: Path, content: str) -> None:
+    async with open_house(folder) as house:
+        await house.put(await house.tenant(), "one", content)
+        await house.work()
+
+
+async def searches_of_the_last_drill(folder: Path) -> tuple[int, float]:
+    """As it is remembered, and as the metric has it."""
+    async with open_house(folder) as house:
+        await refresh_gauges(house.core)
+        async with house.core.database.read() as connection:
+            (run,) = await queries.last_runs(connection, "drill", limit=1)
+    return run.said["searches"], metrics.DRILL_SEARCHES._value.get()
+
+
+@pytest.mark.parametrize(
+    ("content", "searches", "said"),
+    [("-", 0, "no search was asked"), ("Tides follow the moon.", 1, "1 searches were asked")],
+)
+def test_a_drill_says_whether_a_search_was_asked(
+    tmp_path: Path, here: Command, content: str, searches: int, said: str
+) -> None:
+    environment = {"S4_EMBEDDING_PROVIDER": "deterministic", "S4_DATA_DIR": str(tmp_path)}
+    asyncio.run(uploaded(tmp_path, content))
+    assert here("backup", "create", **environment).code == 0
+    metrics.DRILL_SEARCHES.set(7)
+
+    drilled = here("backup", "drill", **environment)
+
+    assert drilled.code == 0, drilled.err
+    assert said in drilled.out
+    assert asyncio.run(searches_of_the_last_drill(tmp_path)) == (searches, searches)
 
 
 async def test_a_record_that_the_bucket_has_lost_is_told_of(tmp_path: Path) -> None:
@@ -241,6 +288,74 @@ async def test_who_removes_backups_waits_for_who_goes_back_to_one_and_stops_when
             with pytest.raises(Unavailable, match="a pause that was too long"):
                 await pruned_later(house, house.core.settings)
         assert went == [keys.backup_manifest(first.backup_id)], "and nothing after it"
+
+
+@pytest.mark.parametrize("way", [("--in-place",), ("--as-new", "Beside")])
+def test_who_goes_back_looks_for_no_backup_while_some_are_removed(
+    tmp_path: Path, here: Command, way: tuple[str, ...]
+) -> None:
+    async def removing() -> str:
+        async with open_house(tmp_path) as house:
+            await Leases(house.core.database, owner="another", duration=timedelta(minutes=2)).acquire("keep/restore")
+            return (await house.tenant()).context.tenant_id
+
+    environment = {"S4_EMBEDDING_PROVIDER": "deterministic", "S4_DATA_DIR": str(tmp_path)}
+    refused = here("restore", "latest", "--tenant", asyncio.run(removing()), *way, **environment)
+
+    assert refused.code != 0
+    assert "the removal of backups, is running" in flat(refused.err), "not that there is none"
+
+
+async def test_who_removes_backups_sees_a_restore_into_an_empty_deployment(tmp_path: Path) -> None:
+    """Which has a catalog of its own; one that was killed is waited for no longer than an hour."""
+    async with small(tmp_path) as (house, backups, _):
+        first = await backups.create()
+        latest = await backups.create()
+        async with open_place(house.core.settings) as place:
+            holds = Holds(house.core.database, RANDOM)
+            prune = Pruner(place, holds, LaterClock(timedelta(minutes=30))).prune
+            async with reading(place, RANDOM) as is_seen:
+                assert is_seen
+                with pytest.raises(Held, match="Another deployment is being restored"):
+                    await prune(Retention(timedelta(0), 1))
+                assert await place.ids() == [first.backup_id, latest.backup_id]
+            assert (await prune(Retention(timedelta(0), 1))).backups == [first.backup_id]
+            await backups.create()
+            killed = keys.backup_reader("a" * 26)
+            await place.store.put(killed, b"")
+            await pruned_later(house, house.core.settings)
+            assert killed not in [info.key async for info in place.store.list(keys.BACKUP_READERS)]
+
+
+def test_a_whole_restore_is_seen_before_it_looks_for_its_backup(
+    tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where it may not write beside the backups, it says that it is not."""
+    notes: list[int] = []
+    find, put = Place.find, ObjectStore.put
+
+    async def found(place: Place, wanted: str) -> Manifest:
+        notes.append(len([info async for info in place.store.list(keys.BACKUP_READERS)]))
+        return await find(place, wanted)
+
+    async def denied(store: ObjectStore, key: ObjectKey, data: bytes, **how: bool) -> None:
+        if key.startswith(keys.BACKUP_READERS):
+            raise StoreUnavailable(StoreFault.DENIED)
+        await put(store, key, data, **how)
+
+    environment = {"S4_EMBEDDING_PROVIDER": "deterministic"}
+    asyncio.run(uploaded(tmp_path / "data", "Tides follow the moon."))
+    assert here("backup", "create", **environment, S4_DATA_DIR=str(tmp_path / "data")).code == 0
+    monkeypatch.setattr(Place, "find", found)
+    there = ("restore", "latest", "--from", (tmp_path / "data/objects").as_uri())
+    seen = here(*there, **environment, S4_DATA_DIR=str(tmp_path / "one"))
+    monkeypatch.setattr(ObjectStore, "put", denied)
+    unseen = here(*there, **environment, S4_DATA_DIR=str(tmp_path / "other"))
+
+    assert (seen.code, unseen.code, notes) == (0, 0, [1, 0])
+    assert not list((tmp_path / "data/objects/backups/readers").glob("*")), "it is gone with the restore"
+    said = "does not see this restore"
+    assert (said in flat(seen.err), said in flat(unseen.err)) == (False, True)
 
 
 async def test_a_clock_that_was_wrong_once_neither_stops_backups_nor_passes_a_drill(

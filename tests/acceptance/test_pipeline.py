@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ from s4.domains.indexing.queries.tables import table_state
 from s4.domains.plans.model import Plan
 from s4.domains.tenants import PlanChange
 from s4.engine.ranking import Mode
+from s4.engine.vectors import TableWriter
 from s4.kernel import keys
 from s4.kernel.errors import DocumentRejected, Unauthenticated
 from s4.kernel.keys import Collection, KeyKind
 from s4.platform import faults
 from s4.platform.database import Connection
 from s4.platform.jobs import JobHandler, JobRun, Worker, WorkerLimits
+from s4.platform.jobs.models import leases
+from s4.platform.telemetry import metrics
 from tests.acceptance.conftest import Command
 from tests.factories import files
 from tests.factories.house import House, Tenant, open_house
@@ -204,6 +207,24 @@ async def test_a_replacement_cut_off_between_index_and_catalog_leaves_the_old_te
         assert await house.found(acme, "another") != []
         assert await house.found(acme, "ancient") == [document.document_id]
         assert await house.found(acme, "modern") == []
+
+
+async def test_a_writer_that_lost_its_table_is_counted_so_whatever_it_stumbled_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stumble(*_args: Any, **_options: Any) -> int:
+        """While it slept the table passed on, and its files went."""
+        passed_on = sa.update(leases).values(until=datetime(2000, 1, 1, tzinfo=UTC))
+        await house.core.database.transact(lambda c: c.execute(passed_on.where(leases.c.name.startswith("table/"))))
+        raise OSError("a file is gone")
+
+    monkeypatch.setattr(TableWriter, "apply", stumble)
+    acme = await house.tenant()
+    document = await house.put(acme, "report", "a text")
+    lost = metrics.INDEX_COMMITS.labels("lost_lease")._value.get()
+    await house.work()
+    assert metrics.INDEX_COMMITS.labels("lost_lease")._value.get() == lost + 1
+    assert (await house.get(acme, document.document_id)).status is DocumentStatus.PROCESSING, "it is tried again"
 
 
 async def test_what_fails_does_not_mark_content_that_came_meanwhile(house: House) -> None:

@@ -371,7 +371,7 @@ async def test_a_new_tenant_that_was_suspended_for_another_reason_stays_so(tmp_p
         await was.house.work()
         rewinder = make_rewinder(core, patience=timedelta(0))
         rewinder._finds = suspended
-        for searches in (3, 0):
+        for searches in (4, 0):
             done = await rewinder.beside(OWNER, source, was.acme.context.tenant_id, Erased(), name="Beside")
 
             tenant = await core.tenants.get(TenantId(new.into))

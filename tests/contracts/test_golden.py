@@ -3,28 +3,49 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zstandard
 
+from s4.domains.indexing.model_memory import BucketModelMemory
+from s4.domains.usage.ledger import EVERYBODY, Grain
+from s4.domains.usage.rollups import RollUps, rollup_key
+from s4.engine.embedding.known import KnownModel
 from s4.entrypoints.configuration import read_configuration
 from s4.entrypoints.upgrade import FORMATS, check, read_stored
 from s4.entrypoints.upgrade.formats import BACKUPS, format_of
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
+from s4.kernel.ids import TenantId
 from s4.kernel.keys import KeyKind
+from s4.kernel.settings import Settings
+from s4.platform.objects import ObjectStore, open_store
+from tests.factories.catalog import open_catalog, sqlite_url
 from tests.factories.house import open_house
 from tests.golden import make
 
 GOLDEN = Path(make.__file__).parent
 RELEASES = sorted(path.name.removesuffix(".tar.zst") for path in GOLDEN.glob("*.tar.zst"))
 OLDEST = "0.1"
+ALONE = GOLDEN.parent / "unit" / "golden"
 ABSENT = {"0.1": {"embedding model", "rolled-up use"} | {each.name for each in BACKUPS}}
-"""What a release kept nothing of: a model of a provider is remembered where there is one; use was not rolled up yet,
-and nothing backed up. Of what is in backups, `tests/unit/golden` keeps each format."""
+"""What the deployment of a release has nothing of: a model of a provider is remembered where there is one; use was not
+rolled up yet, and nothing backed up. Of those `ALONE` keeps each format."""
+TENANT = TenantId("ten_" + "a" * 26)
+MONTH = "2026-01"
+"""Of the use that is kept."""
+
+
+@pytest.fixture
+async def memory_store() -> AsyncIterator[ObjectStore]:
+    store = open_store(Settings(store_url="memory://"))
+    yield store
+    await store.aclose()
 
 
 def objects(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -49,6 +70,82 @@ def test_this_release_reads_every_object_of_an_earlier_one(release: str, tmp_pat
     make.unpacked(release, tmp_path)
     read = {found.name for key, data in objects(tmp_path) if (found := read_stored(key, data)) is not None}
     assert read >= {each.name for each in FORMATS} - ABSENT[release]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_a_release_had_nothing_of_is_kept_alone(release: str) -> None:
+    kept = {path.name.partition(".")[0] for path in ALONE.iterdir()}
+    absent = [each for each in FORMATS if each.name in ABSENT[release]]
+    needed = {f"{each.name.replace(' ', '-')}-{version}" for each in absent for version in each.reads}
+    assert kept >= needed
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "golden"),
+    [
+        ("backups/20260131T120000Z/manifest.json", "backup manifest", "backup-manifest-1.json"),
+        ("backups/20260131T120000Z/parts/000001.jsonl.zst", "backup list", "backup-list-1.jsonl.zst"),
+        ("backups/20260131T120000Z/parts/000001.jsonl.zst", "backup list", "encrypted-object-1.bin"),
+        ("backups/20260131T120000Z/parts/000000.jsonl.zst", "backup samples", "backup-samples-1.jsonl.zst"),
+        (f"backups/erased/{TENANT}.json", "note of an erasure", "note-of-an-erasure-1.json"),
+        ("system/restoring.json", "deployment", "restoring-1.json"),
+        ("system/embedding-models/model.json", "embedding model", "embedding-model-1.json"),
+        (f"tenants/{TENANT}/usage/{MONTH}.json", "rolled-up use", "rolled-up-use-1.json"),
+        (f"system/usage/{MONTH}.json", "rolled-up use", "rolled-up-use-1-everybody.json"),
+    ],
+)
+def test_what_is_kept_alone_is_read_by_the_check_of_an_upgrade_which_tells_what_it_cannot_read(
+    key: str, name: str, golden: str
+) -> None:
+    data = (ALONE / golden).read_bytes()
+    found = read_stored(key, data)
+    assert found is not None
+    assert found.name == name
+    cut = data[:20] if data.startswith(b"S4V1") else data[:-9]
+    for other in (cut, data.replace(b'"format": 1', b'"format": 99').replace(b"S4V1", b"S4V2")):
+        if other != data:
+            with pytest.raises(DataCorrupt):
+                read_stored(key, other)
+
+
+async def test_a_model_of_format_1_is_known_again_and_would_be_remembered_so(memory_store: ObjectStore) -> None:
+    golden = (ALONE / "embedding-model-1.json").read_bytes()
+    memory, known = BucketModelMemory(memory_store), KnownModel(np.array([0.6, 0.0, -0.8], dtype=np.float32))
+    await memory.save("written", known)
+    assert await memory_store.get(keys.embedding_model("written")) == golden
+    await memory_store.put(keys.embedding_model("read"), golden)
+    found = await memory.load("read")
+    assert found is not None
+    assert found.canary.tolist() == known.canary.tolist()
+
+
+async def test_use_of_format_1_comes_back_and_would_be_rolled_up_so(tmp_path: Path, memory_store: ObjectStore) -> None:
+    """As if it were of this month: others are not rolled up any more."""
+    month = Grain.MONTH.floor(datetime.now(UTC))
+    goldens = {TENANT: "rolled-up-use-1.json", EVERYBODY: "rolled-up-use-1-everybody.json"}
+    kept = {
+        rollup_key(owner, month): (ALONE / name).read_text(encoding="utf-8").replace(MONTH, f"{month:%Y-%m}").encode()
+        for owner, name in goldens.items()
+    }
+    for key, data in kept.items():
+        await memory_store.put(key, data)
+
+    async def is_gone(_: TenantId) -> bool:
+        return False
+
+    database = open_catalog(sqlite_url(tmp_path))
+    try:
+        rollups = RollUps(database, memory_store, every=timedelta(hours=1), is_gone=is_gone)
+        assert await rollups.restore([TENANT]) == 2
+        for key in kept:
+            await memory_store.delete([key])
+        assert await rollups.run() == 2
+    finally:
+        await database.aclose()
+    for key, data in kept.items():
+        written, golden = json.loads(await memory_store.get(key)), json.loads(data)
+        assert list(written) == list(golden)
+        assert written | {"as_of": None} == golden | {"as_of": None}
 
 
 @pytest.mark.parametrize("release", RELEASES)

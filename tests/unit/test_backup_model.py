@@ -22,7 +22,6 @@ from s4.domains.backup.model import (
     point_of,
     samples_of,
 )
-from s4.entrypoints.upgrade import read_stored
 from s4.kernel.errors import DataCorrupt, InvalidRequest
 from s4.kernel.keys import ObjectKey
 
@@ -63,29 +62,6 @@ def test_lists_and_samples_of_format_1_are_read_as_they_lie_in_the_place() -> No
 
     assert list(entries_of(unpacked("backup-list-1.jsonl.zst"))) == ENTRIES
     assert list(samples_of(unpacked("backup-samples-1.jsonl.zst"))) == [Sample("ten_a", "doc_ä", "tides follow")]
-
-
-@pytest.mark.parametrize(
-    ("key", "name", "golden"),
-    [
-        ("backups/20260131T120000Z/manifest.json", "backup manifest", "backup-manifest-1.json"),
-        ("backups/20260131T120000Z/parts/000001.jsonl.zst", "backup list", "backup-list-1.jsonl.zst"),
-        ("backups/20260131T120000Z/parts/000001.jsonl.zst", "backup list", "encrypted-object-1.bin"),
-        ("backups/20260131T120000Z/parts/000000.jsonl.zst", "backup samples", "backup-samples-1.jsonl.zst"),
-        (f"backups/erased/ten_{'a' * 26}.json", "note of an erasure", "note-of-an-erasure-1.json"),
-        ("system/restoring.json", "deployment", "restoring-1.json"),
-    ],
-)
-def test_the_check_of_an_upgrade_reads_them_and_tells_what_it_cannot_read(key: str, name: str, golden: str) -> None:
-    data = (GOLDEN / golden).read_bytes()
-    found = read_stored(key, data)
-    assert found is not None
-    assert found.name == name
-    cut = data[:20] if data.startswith(b"S4V1") else data[:-9]
-    for other in (cut, data.replace(b'"format": 1', b'"format": 99').replace(b"S4V1", b"S4V2")):
-        if other != data:
-            with pytest.raises(DataCorrupt):
-                read_stored(key, other)
 
 
 def test_a_manifest_of_tomorrow_is_refused_with_its_number() -> None:

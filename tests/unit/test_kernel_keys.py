@@ -30,6 +30,7 @@ MADE = {
     keys.backup_part("20260131T120000Z", 1): KeyKind.BACKUP,
     keys.backup_data("ab" * 32): KeyKind.BACKUP,
     keys.backup_erased(TENANT): KeyKind.BACKUP,
+    keys.backup_reader("a" * 26): KeyKind.BACKUP,
 }
 STRANGE = [
     "notes.txt",
@@ -54,6 +55,7 @@ STRANGE = [
     "backups/20260131/manifest.json",
     "backups/20260131T120000Z/notes.txt",
     "backups/erased/acme.json",
+    "backups/readers/acme",
     f"backups/data/cd/{'ab' * 32}",
 ]
 

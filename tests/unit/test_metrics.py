@@ -28,7 +28,8 @@ COUNTED = {
     "s4_http_places_waiting", "s4_rate_limits_alone", "s4_audit_chain_ok", "s4_database_pool_connections",
     "s4_database_pool_in_use", "s4_database_pool_waiting", "s4_queue_depth", "s4_job_attempts",
     "s4_embedding_breaker_open", "s4_superseded", "s4_own_data_rows", "s4_backup_lacking_objects",
-    "s4_backup_drill_failed", "s4_process_threads", "s4_extraction_processes", "s4_index_handles_open",
+    "s4_backup_drill_failed", "s4_backup_drill_searches", "s4_process_threads", "s4_extraction_processes",
+    "s4_index_handles_open",
     "s4_index_tables", "s4_index_fragments", "s4_index_commits_since_optimize", "s4_tenants", "s4_tenants_seen",
     "s4_top_tenant_calls", "s4_tenant_info", "s4_tenant_documents",
 }  # fmt: skip

@@ -111,6 +111,11 @@ _SAFETY = Row(
         figure("Backup copied", "What was new since the one before.", "max(s4_backup_copied_bytes)", unit="bytes"),
         figure("Backup lacks", "Objects; above 0 something is lost.", "max(s4_backup_lacking_objects)"),
         figure("Drill: recovery time", "Of the last drill.", "max(s4_backup_drill_rto_seconds)", unit="s"),
+        figure(
+            "Drill: searches",
+            "Asked of what the last drill restored; 0: only counts and sums speak for it.",
+            "max(s4_backup_drill_searches)",
+        ),
         figure("Drill failed", "1: the last one did.", "max(s4_backup_drill_failed)"),
         graph(
             "Backups, verifications, drills",

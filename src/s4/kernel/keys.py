@@ -54,6 +54,8 @@ BACKUP_DATA = ObjectPrefix("backups/data/")
 """What all backups of a place share."""
 BACKUP_ERASED = ObjectPrefix("backups/erased/")
 """Who was erased, beside the backups: for whoever restores one of before."""
+BACKUP_READERS = ObjectPrefix("backups/readers/")
+"""Who reads backups, and has no catalog in which to say so."""
 SYSTEM_USAGE = ObjectPrefix("system/usage/")
 
 
@@ -282,6 +284,11 @@ def backup_erased(tenant_id: TenantId) -> ObjectKey:
     return ObjectKey(f"{BACKUP_ERASED}{tenant_id}.json")
 
 
+def backup_reader(name: str) -> ObjectKey:
+    """Says in a place of backups that somebody reads them; `name` is 26 characters of base32."""
+    return ObjectKey(f"{BACKUP_READERS}{name}")
+
+
 def is_backup_id(text: str) -> bool:
     return _BACKUP_ID.fullmatch(text) is not None
 
@@ -331,6 +338,7 @@ _BACKUP_ID = re.compile(r"\d{8}T\d{6}Z")
 _OF_BACKUPS = (
     re.compile(r"data/([0-9a-f]{2})/\1[0-9a-f]{62}"),
     re.compile(r"erased/ten_[a-z2-7]{26}\.json"),
+    re.compile(r"readers/[a-z2-7]{26}"),
     re.compile(rf"{_BACKUP_ID.pattern}/(?:manifest\.json|parts/\d{{6}}\.jsonl\.zst)"),
 )
 """Every form of a key below `backups/`."""

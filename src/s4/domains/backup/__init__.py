@@ -13,6 +13,7 @@ from s4.domains.backup.erased import ErasedSince, erased_by_place, erased_in, to
 from s4.domains.backup.model import LATEST, Erased, Manifest, Retention
 from s4.domains.backup.place import Place
 from s4.domains.backup.pruner import Pruner
+from s4.domains.backup.readers import reading
 from s4.domains.backup.restorer import Restored, Restorer
 from s4.domains.backup.rewinder import Rewinder
 from s4.domains.backup.rewound import Rewound
@@ -42,5 +43,6 @@ __all__ = [
     "Verifier",
     "erased_by_place",
     "erased_in",
+    "reading",
     "together",
 ]

@@ -4,9 +4,9 @@ Data objects are counted over the manifests of all backups that stay: what one o
 is damaged keeps everything, for nobody knows what it needs; one whose key is not configured keeps all data, and goes
 itself when its time is over, for its manifest is in plain. A manifest goes first and its data last, so that
 whoever is cut off leaves leftovers and never a backup that lacks something. It excludes `Creator` by the same hold, and
-whoever goes back to a backup by that of a restore: as long as one stands, all backups stay. Before each request that
-deletes, the holds are looked at: who overslept deletes nothing more. What another deployment writes into the same place
-is safe by its age.
+whoever goes back to a backup by that of a restore, or by its note beside the backups (`readers`): as long as one
+stands, all backups stay. Before each request that deletes, both are looked at: who overslept deletes nothing more. What
+another deployment writes into the same place is safe by its age.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,8 @@ import structlog
 
 from s4.domains.backup.model import Manifest, Retention, backup_id
 from s4.domains.backup.place import Place
-from s4.domains.maintenance.holds import Hold, Holds
+from s4.domains.backup.readers import COUNTS_FOR, readers
+from s4.domains.maintenance.holds import Held, Hold, Holds
 from s4.kernel import keys
 from s4.kernel.clock import Clock
 from s4.kernel.errors import DataCorrupt, NotFound
@@ -52,8 +53,8 @@ class Pruner:
         self._clock = clock
 
     async def prune(self, retention: Retention, *, dry_run: bool = False) -> Pruned:
-        """Raises `DataCorrupt` when any backup is damaged, `Held` while another is made or removed, or a tenant goes
-        back to one: then nothing goes. Raises `Unavailable` after a pause that was too long: then nothing more does."""
+        """Raises `DataCorrupt` when any backup is damaged, `Held` while another is made or removed, or somebody goes
+        back to one, `Unavailable` after a pause that was too long: then nothing goes, or nothing more."""
         async with self._holds.placed("backup") as hold:
             now = self._clock.now()
             pruned = Pruned()
@@ -116,11 +117,18 @@ class Pruner:
             failpoint("backup.prune_begun")
             await self._delete([info.key async for info in self._place.store.list(keys.backup(identifier))], holds)
             log.info("backup.removed", backup_id=identifier)
-        await self._delete(data, holds)
+        dead = [key for key, is_alive in (await readers(self._place, self._clock.now())).items() if not is_alive]
+        await self._delete([*data, *dead], holds)
         failpoint("backup.pruned")
 
     async def _delete(self, doomed: Sequence[ObjectKey], holds: Sequence[Hold]) -> None:
         for start in range(0, len(doomed), _DELETED_TOGETHER):
             for hold in holds:
                 await hold.verify()
+            if any((await readers(self._place, self._clock.now())).values()):
+                raise Held(
+                    "Another deployment is being restored from these backups; wait for its end, or an hour if it was "
+                    "killed.",
+                    retry_after=COUNTS_FOR,
+                )
             await self._place.store.delete(doomed[start : start + _DELETED_TOGETHER])

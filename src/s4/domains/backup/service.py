@@ -206,6 +206,7 @@ class BackupService:
                 "problems": drilled.problems,
                 "bytes": drilled.restored.bytes_written if drilled.restored is not None else 0,
                 "requests": drilled.restored.requests if drilled.restored is not None else 0,
+                "searches": drilled.restored.samples if drilled.restored is not None else None,
             }
             return drilled
 
@@ -280,6 +281,13 @@ class _Run:
     ok: bool | None = None
 
 
+_MEASURED = (
+    (metrics.DRILL_RTO, "rto_seconds"),
+    (metrics.DRILL_RPO, "rpo_seconds"),
+    (metrics.DRILL_SEARCHES, "searches"),
+)
+
+
 async def refresh_gauges(connection: Connection, now: datetime, *, made_at: datetime, age_max: timedelta) -> None:
     """What the metrics say of backups, as the catalog remembers it. `made_at`: of the deployment. `age_max`: how old
     the last good one may be; 0: as old as it likes."""
@@ -296,7 +304,7 @@ async def refresh_gauges(connection: Connection, now: datetime, *, made_at: date
     metrics.DRILL_FAILED.set(any(drill.outcome != "ok" for drill in drills))
     for drill in drills:
         metrics.DRILL_LAST.set(drill.ended_at.timestamp())
-        for gauge, what in ((metrics.DRILL_RTO, "rto_seconds"), (metrics.DRILL_RPO, "rpo_seconds")):
+        for gauge, what in _MEASURED:
             if drill.said.get(what) is not None:  # else it was not measured: one that was stays
                 gauge.set(drill.said[what])
 

@@ -116,7 +116,7 @@ class Publisher:
         self._generation = generation
         self._suspicions = suspicions
         self._random = random
-        self._elsewhere = Elsewhere(database, queue, generation.id)
+        self.elsewhere = Elsewhere(database, queue, generation.id)
         self._waiting: dict[TenantId, list[Change]] = {}
         self._writers: dict[TenantId, asyncio.Task[None]] = {}
         self._turns: WeakValueDictionary[TenantId, asyncio.Lock] = WeakValueDictionary()
@@ -156,21 +156,23 @@ class Publisher:
             try:
                 yield lease
             except Exception as error:
-                await self._raise_if_overslept(lease, error)
+                if await self._was_overslept(lease, error):
+                    raise Unavailable(_OVERSLEPT) from error
                 await self._suspect(tenant_id, error, generation)
                 raise
             finally:
                 await self._leases.release(lease)
 
-    async def _raise_if_overslept(self, lease: Lease, error: Exception) -> None:
-        """Raises `Unavailable` in place of `error` when the lease has passed on: to whoever writes on, what we wrote is
-        superseded, and its files may have gone from under us. That says nothing of the document, nor of the table."""
+    async def _was_overslept(self, lease: Lease, error: Exception) -> bool:
+        """Whether the lease has passed on when `error` came: to whoever writes on, what we wrote is superseded, and its
+        files may have gone from under us. That says nothing of the document, nor of the table."""
         if isinstance(error, Unavailable | LeaseLost):
-            return
+            return False
         try:
             await self._database.transact(lambda connection: self._leases.verify(connection, lease))
         except LeaseLost:
-            raise Unavailable(_OVERSLEPT) from error
+            return True
+        return False
 
     async def _suspect(self, tenant_id: TenantId, error: Exception, generation: GenerationId | None = None) -> None:
         """LanceDB has no class for what damaged files do to it."""
@@ -186,10 +188,6 @@ class Publisher:
             if time.monotonic() > give_up_at:
                 raise Unavailable("Another worker is writing this tenant's index.")
             await asyncio.sleep(_LEASE_POLL_SECONDS)
-
-    async def remove_elsewhere(self, job: ClaimedJob) -> None:
-        """Asks that a deleted document leave the other generations; for who has no rows of it."""
-        await self._elsewhere.ask_to_remove(job)
 
     async def verify(self, connection: Connection, lease: Lease) -> None:
         """Raises `LeaseLost` unless `lease` still stands; part of the caller's publishing transaction."""
@@ -295,11 +293,10 @@ class Publisher:
                 table.sums = await self.inspected(table.tenant_id, table.incarnation, version, table.sums)
             with stage("publish"):
                 lost = await self._database.transact(lambda c: self._publish(c, table, batch, version))
-        except LeaseLost:
-            metrics.INDEX_COMMITS.labels("lost_lease").inc()
-            raise Unavailable(_OVERSLEPT) from None
         except Exception as error:
-            await self._raise_if_overslept(table.lease, error)
+            if isinstance(error, LeaseLost) or await self._was_overslept(table.lease, error):
+                metrics.INDEX_COMMITS.labels("lost_lease").inc()
+                raise Unavailable(_OVERSLEPT) from error
             raise
         metrics.INDEX_COMMITS.labels("ok").inc()
         failpoint("index.published")
@@ -362,7 +359,7 @@ class Publisher:
         tenant_id = table.tenant_id
         await self._leases.verify(connection, table.lease)
         now = await self._database.now(connection)
-        place = await self._elsewhere.place(connection, tenant_id, now)
+        place = await self.elsewhere.place(connection, tenant_id, now)
         if not place.is_held:
             return batch
         commits = await self._move(connection, table, version, now)
@@ -379,7 +376,7 @@ class Publisher:
                 continue
             if change.removes:
                 await queries.withdraw(connection, tenant_id, change.document_id, up_to_revision=change.revision)
-                await self._elsewhere.remove(connection, change.job, place.others)
+                await self.elsewhere.remove(connection, change.job, place.others)
             else:
                 await self._make_searchable(connection, change, row, now, place)
             await self._queue.finish(connection, change.job)
@@ -406,7 +403,7 @@ class Publisher:
             )
         if row.content_revision != change.revision:
             return  # replaced meanwhile; the newer content has its own turn
-        is_awaited = await self._elsewhere.index(
+        is_awaited = await self.elsewhere.index(
             connection, change.tenant_id, change.document_id, change.revision, place.others
         )
         if is_awaited and row.status != DocumentStatus.READY:

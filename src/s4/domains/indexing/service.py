@@ -217,7 +217,7 @@ class IndexingService:
         async with self._database.read() as connection:
             table = await queries.table_state(connection, tenant_id, self._generation.id)
         if table is None or table.version == 0:
-            await self._publisher.remove_elsewhere(run.job)
+            await self._publisher.elsewhere.ask_to_remove(run.job)
             return False
         failpoint("unindex.claimed")
         await self._publisher.publish(Change(tenant_id, document_id, revision, run.job))

@@ -241,7 +241,7 @@ def drill(
         if drilled.rto_seconds is not None:
             print_line(
                 f"Restored {drilled.backup_id}: {figures['documents']} documents, {human_size(figures['bytes'])} with "
-                f"{figures['requests']} requests; {figures['searches']} searches were asked."
+                f"{figures['requests']} requests; {searched(figures['searches'])}."
             )
             print_line(f"RTO {drilled.rto_seconds:.1f} s, RPO {drilled.rpo_seconds:.1f} s.")
         print_line("The drill was passed." if drilled.ok else "The drill FAILED.")
@@ -304,6 +304,11 @@ def shown(*, as_json: bool) -> "Progress":
         sys.stderr.flush()
 
     return show
+
+
+def searched(count: int) -> str:
+    """What was asked of a restored deployment."""
+    return f"{count} searches were asked" if count else "no search was asked, for the backup holds none to ask"
 
 
 def _described(listed: "Listed") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.backup_commands import done, operator_context, settings_of, shown
+from s4.entrypoints.cli.backup_commands import done, operator_context, searched, settings_of, shown
 from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, examples, moment
 from s4.entrypoints.cli.output import print_json, print_line, print_note
 from s4.kernel.units import human_size
@@ -136,7 +136,7 @@ class _Way:
 
 
 async def _whole(settings: "Settings", way: _Way, erased_url: str | None, *, as_json: bool) -> "Restored":
-    from s4.domains.backup import Restorer, erased_by_place, together
+    from s4.domains.backup import Restorer, erased_by_place, reading, together
     from s4.entrypoints import bootstrap
     from s4.entrypoints.bootstrap import open_own_store, open_place, open_restored, secret_key_id
     from s4.kernel.clock import SystemClock
@@ -144,7 +144,12 @@ async def _whole(settings: "Settings", way: _Way, erased_url: str | None, *, as_
     assert way.wanted is not None, "checked"
     if way.dry_run:
         settings = bootstrap.looked_at(settings)
-    async with open_place(settings) as place, open_own_store(settings) as target:
+    async with open_place(settings) as place, open_own_store(settings) as target, AsyncExitStack() as stack:
+        if not way.dry_run and not await stack.enter_async_context(reading(place, bootstrap.RANDOM)):
+            print_note(
+                "Nothing can be written beside the backups, so whoever removes old ones does not see this restore: if "
+                "another deployment does (S4_BACKUP_PRUNE), see to it that it keeps this one."
+            )
         manifest = await place.find(way.wanted)
         by_place = await erased_by_place(place, manifest, others_tell=erased_url is not None)
         by_store = await _erased_at(settings, erased_url, reads=True)
@@ -177,8 +182,7 @@ async def _tenants(settings: "Settings", way: _Way, erased_url: str | None, *, a
     by_url = await _erased_at(settings, erased_url)
     async with open_core(settings) as core, AsyncExitStack() as stack:
         rewinder = make_rewinder(core)
-        if way.in_place:  # of all tenants, from the finding of the backup on
-            await stack.enter_async_context(rewinder.turn())
+        await stack.enter_async_context(rewinder.turn())  # of all tenants, and first: a backup that is found stays
         source, by_place = await stack.enter_async_context(_source(core, way, others_tell=erased_url is not None))
         context = await operator_context(core)
         erased = together((await erased_in(core.store)).erased, by_url.erased, by_place.erased)
@@ -281,10 +285,9 @@ def _show_whole(restored: "Restored", way: _Way, *, as_json: bool) -> None:
             f"{restored.objects_there} were there, {restored.objects_left_out} were erased since."
         )
         if restored.ok and not way.dry_run and restored.counts is not None:
-            searched = f"{restored.samples} searches" if restored.samples else "but no search: the backup holds none"
             print_line(
-                f"Verified: {restored.counts.documents} documents of {restored.counts.tenants} tenants, {searched}. "
-                "It can be served."
+                f"Verified: {restored.counts.documents} documents of {restored.counts.tenants} tenants; "
+                f"{searched(restored.samples)}. It can be served."
             )
         elif not restored.ok:
             print_note("It is not sound, and nothing will start on it.")

@@ -127,12 +127,12 @@ def _read_envelope(_: str, data: bytes) -> None:
 
 
 def _of_backup(key: str) -> Format | None:
-    """The bytes in `backups/data/` are those of other objects."""
+    """The bytes in `backups/data/` are those of other objects; nobody reads what is in a note of a reader."""
     if key.startswith(keys.BACKUP_ERASED):
         return _ERASED
     if key.endswith("/manifest.json"):
         return _MANIFEST
-    if key.startswith(keys.BACKUP_DATA):
+    if key.startswith((keys.BACKUP_DATA, keys.BACKUP_READERS)):
         return None
     return _SAMPLES if key.endswith("/parts/000000.jsonl.zst") else _LIST
 

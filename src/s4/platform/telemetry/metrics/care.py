@@ -111,6 +111,12 @@ DRILL_RTO = Gauge(
     "How long the last drill that came so far took from nothing to a verified deployment. Beyond its target "
     "`s4_backup_drill_failed` is 1: see there.",
 )
+DRILL_SEARCHES = Gauge(
+    "s4_backup_drill_searches",
+    "How many searches the last drill asked of what it had restored. 0: none, so that only counts and sums speak for "
+    "it. Of no document that was drawn for the backup was there a text that a search finds: look whether documents are "
+    "ready and found, then make another backup.",
+)
 DRILL_RPO = Gauge(
     "s4_backup_drill_rpo_seconds",
     "How old the backup was when the last drill that found one began to restore it. Beyond its target: see "
