@@ -96,8 +96,9 @@ def beanstalk_processes() -> Iterator[Process]:
 
 
 def cloud_run() -> dict[str, dict[str, Any]]:
-    """By file name, without the collector's own."""
-    return {file.stem: yaml.safe_load(file.read_text()) for file in CLOUD_RUN.glob("*.yaml") if file.stem != "scrape"}
+    """By file name, without the collectors' own."""
+    files = [file for file in CLOUD_RUN.glob("*.yaml") if not file.stem.startswith("scrape")]
+    return {file.stem: yaml.safe_load(file.read_text()) for file in files}
 
 
 def cloud_run_processes() -> Iterator[Process]:
@@ -371,6 +372,21 @@ def test_cloud_run_has_both_bounds_and_takes_no_larger_upload_than_it_passes_on(
     (process,) = [each for each in cloud_run_processes() if each.arguments[0] == "serve"]
     assert process.settings["S4_UPLOAD_BYTES_MAX"] == "32 MiB"
     assert api["spec"]["containerConcurrency"] > 16, "waiting takes places and no processor"
+
+
+@pytest.mark.parametrize(("name", "scrape"), [("api", "scrape"), ("worker", "scrape-worker")])
+def test_the_collector_beside_a_process_asks_it(name: str, scrape: str) -> None:
+    template = cloud_run()[name]["spec"]["template"]
+    process, collector = template["spec"]["containers"]
+    (mount,) = collector["volumeMounts"]
+    secrets = {volume["name"]: volume["secret"] for volume in template["spec"]["volumes"] if "secret" in volume}
+    assert (mount["mountPath"], secrets[mount["name"]]["items"][0]["path"]) == ("/etc/rungmp", "config.yaml")
+    made = f"gcloud secrets create {secrets[mount['name']]['secretName']} --data-file={scrape}.yaml"
+    assert made in page("deploy/google/cloud-run/README.md")
+    (endpoint,) = yaml.safe_load((CLOUD_RUN / f"{scrape}.yaml").read_text())["spec"]["endpoints"]
+    assert (endpoint["port"], endpoint["path"]) == (PORTS[process["args"][0]], "/metrics")
+    waits = json.loads(template["metadata"]["annotations"]["run.googleapis.com/container-dependencies"])
+    assert waits == {collector["name"]: [process["name"]]}
 
 
 def test_a_backup_that_cloud_scheduler_does_not_begin_is_missed() -> None:
