@@ -18,6 +18,8 @@ from deploy.monitoring.scrape import JOBS
 from s4.entrypoints.doctor.store.actions import Place, policy
 from s4.kernel.settings import Settings
 from tests.clouds.templates import made, read
+from tests.factories.compose import FILE as COMPOSE
+from tests.factories.compose import composed, made_secrets
 from tests.factories.deployed import declared_settings, parse
 from tests.factories.pages import executed_blocks, page, run_blocks
 from tests.servers import amazon
@@ -27,7 +29,6 @@ pytestmark = pytest.mark.ops
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 CLOUDS = ROOT / ".venv-clouds" / "bin"
-COMPOSE = DEPLOY / "compose" / "compose.yaml"
 BEANSTALK = [DEPLOY / "aws" / "beanstalk" / part for part in ("s4-api", "s4-worker")]
 TWO_DAYS = str(2 * 86_400)
 CLOUD_RUN = DEPLOY / "google" / "cloud-run"
@@ -49,12 +50,6 @@ class Process:
 
 
 # -- reading
-
-
-def composed(file: Path) -> dict[str, Any]:
-    """With what is merged into services."""
-    read: dict[str, Any] = yaml.safe_load(file.read_text())
-    return read
 
 
 def compose_processes() -> Iterator[Process]:
@@ -175,11 +170,8 @@ def test_compose_files_keep_the_specification(file: Path, tmp_path: Path) -> Non
 
 
 def test_compose_makes_every_secret_that_it_hands_over(tmp_path: Path) -> None:
-    script = tmp_path / "secrets.sh"
-    script.write_text((COMPOSE.parent / "secrets.sh").read_text())
-    for _ in range(2):  # what is there stays
-        subprocess.run(["sh", script], check=True, timeout=30)
-        made_ = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    made_ = made_secrets(tmp_path)
+    assert made_secrets(tmp_path) == made_, "what is there stays"
     content = composed(COMPOSE)
     assert content["secrets"] == {name: {"file": f"secrets/{name}"} for name in made_}
     assert made_["postgres-password"] in made_["database-url"]
