@@ -4,7 +4,6 @@ Images and networks are Docker's. Needs root, and Debian's `haproxy`.
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from tests.factories.compose import (
     seaweedfs,
     workload,
 )
+from tests.factories.prometheus import await_that
 from tests.factories.steady_load import steady_load
 from tests.factories.workloads import START_SECONDS_MAX, Replicas, Running, Workload, addresses
 from tests.servers import PostgresServer
@@ -78,16 +78,12 @@ def running(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFa
         api = replicas("s4-api")
         replicas("s4-worker")
         url = stack.enter_context(balancer(lambda: [each.address for each in api.running], folder))
-        _await_ready(url)
+        await_that(
+            lambda: httpx.get(f"{url}/health/ready", timeout=30).is_success,
+            START_SECONDS_MAX,
+            "the balancer has found who is there",
+        )
         yield Composed(known, url, api, begin)
-
-
-def _await_ready(url: str) -> None:
-    """The balancer has looked at who is there."""
-    give_up_at = time.monotonic() + START_SECONDS_MAX
-    while httpx.get(f"{url}/health/ready", timeout=30).status_code != 200:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.2)
 
 
 def test_a_document_becomes_ready_and_nobody_outside_reads_metrics(running: Composed) -> None:
