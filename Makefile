@@ -99,8 +99,9 @@ test-ops: setup clouds auditing  ## Tests with Debian's Chromium, systemd, Postg
 	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m ops
 
-test-kubernetes: setup clouds  ## The manifests of deploy/kubernetes: against the API's schemas, and run. Needs kubectl, which Debian 12 has not
-	@kubectl kustomize --help >/dev/null || { echo "kubectl is missing, 1.27 or newer: Debian 12 has none."; exit 2; }
+test-kubernetes: setup clouds  ## The manifests of deploy/kubernetes: against the API's schemas, and run. Needs kubectl 1.27 or newer, which Debian 12 has not
+	$(if $(shell command -v kubectl),,$(call debian,kubernetes-client))
+	@kubectl kustomize deploy/kubernetes/overlays/cluster >/dev/null || { echo "kubectl 1.27 or newer is needed: Debian 13 has it, Debian 12 has not."; exit 2; }
 	$(call debian,$(OPS_PACKAGES))
 	$(BIN)/python -m pytest -m kubernetes
 

@@ -1,4 +1,4 @@
-"""Unit tests of the alerts for `promtool test rules`: one file for each alert, made of its cause.
+"""Unit tests of the alerts for `promtool test rules`: one file for each alert, made of its causes.
 
 Each starts from a healthy S4 and lets one thing go wrong. At the time that the cause names, exactly the alert and those
 that the cause names beside it must be firing: with all files together, each alert fires on its cause and is silent on
@@ -8,7 +8,7 @@ the others'.
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.monitoring.alerts import ALERTS, Alert
+from deploy.monitoring.alerts import ALERTS, Alert, Cause
 from deploy.monitoring.baseline import EXPORTER, HEALTHY, MINUTES, steady
 from deploy.monitoring.rules import alert_labels
 
@@ -40,9 +40,9 @@ def _firing(names: set[str]) -> dict[str, Any]:
     }
 
 
-def _instance(alert: Alert) -> dict[str, Any]:
+def _instance(alert: Alert, cause: Cause) -> dict[str, Any]:
     """The one that comes of the cause, with all its labels. Not by `alert_rule_test`, which wants its texts, too."""
-    labels = {"alertname": alert.name, "alertstate": "firing", **alert_labels(alert), **alert.cause.labels}
+    labels = {"alertname": alert.name, "alertstate": "firing", **alert_labels(alert), **cause.labels}
     named = ", ".join(f'{name}="{value}"' for name, value in labels.items())
     return {
         "expr": f'ALERTS{{alertname="{alert.name}",alertstate="firing"}}',
@@ -50,23 +50,25 @@ def _instance(alert: Alert) -> dict[str, Any]:
     }
 
 
+def _test(alert: Alert, cause: Cause) -> dict[str, Any]:
+    at = f"{cause.minutes}m"
+    return {
+        "name": f"{alert.name} fires on {cause.about or 'its cause'}, and nothing else does",
+        "interval": "1m",
+        "input_series": _inputs(cause.series, minutes=cause.minutes),
+        "promql_expr_test": [
+            _firing({alert.name, *cause.also}) | {"eval_time": at},
+            _instance(alert, cause) | {"eval_time": at},
+        ],
+    }
+
+
 def of_alert(alert: Alert) -> dict[str, Any]:
     """The file of one alert."""
-    at = f"{alert.cause.minutes}m"
     return {
         "rule_files": ["../rules.yml", "../alerts.yml"],
-        "evaluation_interval": _every(alert.cause.minutes),
-        "tests": [
-            {
-                "name": f"{alert.name} fires on its cause, and nothing else does",
-                "interval": "1m",
-                "input_series": _inputs(alert.cause.series, minutes=alert.cause.minutes),
-                "promql_expr_test": [
-                    _firing({alert.name, *alert.cause.also}) | {"eval_time": at},
-                    _instance(alert) | {"eval_time": at},
-                ],
-            }
-        ],
+        "evaluation_interval": _every(max(cause.minutes for cause in alert.causes)),
+        "tests": [_test(alert, cause) for cause in alert.causes],
     }
 
 

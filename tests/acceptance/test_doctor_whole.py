@@ -17,6 +17,7 @@ from s4.domains.backup.models import backup_runs
 from s4.domains.documents.models import documents
 from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.queries import write_deployment
+from s4.domains.maintenance.service import COLLECT
 from s4.domains.tenants.models import tenants
 from s4.domains.usage import open_balance
 from s4.domains.usage.ledger import Call, Grain
@@ -27,6 +28,7 @@ from s4.entrypoints.doctor import Check, Report, Verdict
 from s4.entrypoints.doctor.whole import PARTS, Bedside, Patience, examine, machine, processes, work
 from s4.entrypoints.doctor.whole.processes import Process, isolation, judged
 from s4.kernel.ids import new_document_id, new_tenant_id
+from s4.kernel.units import KIB
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import JobRequest, Leases, Queue, RegularTask, Scheduler, somebody_schedules
 from s4.platform.jobs.models import jobs, schedule
@@ -40,7 +42,7 @@ from tests.servers import S3Server, free_ports
 HOUR = timedelta(hours=1)
 DOCUMENT = new_document_id(secrets.token_bytes)
 AT_ONCE = Patience(worker=0.0)
-FROM_CATALOG = ("queue", "index", "quotas", "tenants", "schedule", "audit", "backups", "degradation")
+FROM_CATALOG = ("queue", "index", "quotas", "contents", "tenants", "schedule", "audit", "backups", "degradation")
 
 
 @dataclass
@@ -172,6 +174,12 @@ async def a_drifted_quota(patient: Patient) -> None:
     )
 
 
+async def bytes_that_went_behind_its_back(patient: Patient) -> None:
+    at = patient.now - HOUR
+    found = {"task": COLLECT, "next_at": patient.now + HOUR, "last_finished_at": at, "drift_bytes": 5 * KIB}
+    await patient.does(sa.insert(schedule).values(**found))
+
+
 async def a_document_that_hangs(patient: Patient) -> None:
     then = patient.now - 5 * HOUR
     await patient.does(
@@ -245,6 +253,7 @@ SCENARIOS: tuple[tuple[Callable[[Patient], Awaitable[None]], str, tuple[str, ...
     (a_queue_that_one_holds, "queue.unfair", ("{acme}", "60 of the 61")),
     (no_worker, "queue.workers", ("No worker runs", "s4 worker")),
     (a_drifted_quota, "quotas", ("{acme}", "+1234 bytes", "maintenance.recount")),
+    (bytes_that_went_behind_its_back, "contents", ("5.0 KiB", "maintenance.content_differs")),
     (a_document_that_hangs, "index.behind", ("{acme}", "5.0 h")),
     (a_noisy_tenant, "tenants.noisy", ("{acme}", "99% of the calls", "s4 usage endpoints")),
     (a_tenant_that_is_refused, "tenants.limited", ("{acme}", "400 times")),

@@ -1,6 +1,6 @@
 """All of S4 in one process: what the bucket holds by class, and what reconcilers and rebuilds leave alone."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import structlog
 from s4.domains import usage
 from s4.domains.documents.models import documents, upload_reservations
 from s4.domains.events.models import events
+from s4.domains.maintenance.service import COLLECT
 from s4.domains.plans.model import Plan
 from s4.domains.tenants import NewTenant
 from s4.domains.usage import StorageClass
@@ -20,7 +21,7 @@ from s4.kernel.keys import ObjectKey
 from s4.kernel.units import KIB
 from s4.platform import faults
 from s4.platform.database import Connection, Database
-from s4.platform.telemetry import metrics
+from s4.platform.jobs import run_now, state_of
 from tests.factories.house import House, Tenant, open_house
 from tests.factories.process import OWNER, MiniProcess, ProcessDied
 from tests.servers import S3Server
@@ -150,6 +151,8 @@ async def test_bytes_that_went_behind_its_back_are_told_and_their_document_stays
     async with open_house(tmp_path) as house:
         acme = await house.tenant()
         lost, _ = await house.put(acme, "k", b"12345"), await house.put(acme, "n", b"123")
+        now = datetime.now(UTC)
+        await house.core.database.transact(lambda c: run_now(c, house.core.queue, COLLECT, now=now))
         assert (await house.parts.maintenance.collect()).drift_bytes == 0
         await house.core.store.delete([keys.content(lost.tenant_id, lost.document_id, lost.version_id)])
 
@@ -157,7 +160,10 @@ async def test_bytes_that_went_behind_its_back_are_told_and_their_document_stays
             report = await house.parts.maintenance.collect()
 
         assert report.drift_bytes == 5
-        assert [sample.value for sample in metrics.STORAGE_DRIFT_BYTES.collect()[0].samples] == [5]
+        async with house.core.database.read() as connection:
+            state = await state_of(connection, COLLECT, now)
+        assert state is not None
+        assert state.drift_bytes == 5, "for whoever is asked for metrics"
         assert [line["document_id"] for line in logs if line["event"] == "maintenance.content_differs"] == [
             lost.document_id
         ]

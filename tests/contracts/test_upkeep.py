@@ -15,6 +15,7 @@ from s4.domains.backup.service import refresh_gauges
 from s4.domains.maintenance.model import SERVING, Deployment
 from s4.domains.maintenance.queries import write_deployment
 from s4.domains.maintenance.replication import REPLICATE
+from s4.domains.maintenance.service import COLLECT, RECOUNT
 from s4.domains.upkeep import checklist
 from s4.domains.upkeep.schedule import ScheduleService, set_gauges
 from s4.kernel.context import Actor, AdminContext
@@ -22,7 +23,17 @@ from s4.kernel.errors import Forbidden, NotFound
 from s4.kernel.pages import PageRequest
 from s4.kernel.permissions import AdminRole
 from s4.platform.database import Connection, Database
-from s4.platform.jobs import Leases, Outcome, Queue, RegularTask, Scheduler, TaskState, record_success, states
+from s4.platform.jobs import (
+    Leases,
+    Outcome,
+    Queue,
+    RegularTask,
+    Scheduler,
+    TaskState,
+    record_drift,
+    record_success,
+    states,
+)
 from s4.platform.jobs.models import schedule
 from s4.platform.telemetry import metrics
 
@@ -153,6 +164,24 @@ async def test_a_second_region_falls_behind_also_where_no_copying_ends(catalog: 
     assert metrics.REPLICATION_LAG._value.get() == pytest.approx(7200, abs=60)
     set_gauges([], await now(catalog))
     assert metrics.REPLICATION_LAG._value.get() == 0, "nobody copies any more"
+
+
+async def test_what_a_worker_found_to_differ_is_told_when_it_has_gone_until_a_run_finds_nothing(
+    catalog: Database, queue: Queue
+) -> None:
+    await scheduler(catalog, queue, RegularTask(COLLECT, HOUR), RegularTask(RECOUNT, HOUR)).tick()
+    await catalog.transact(lambda c: record_drift(c, COLLECT, drift_bytes=5))
+    set_gauges(await seen(catalog), await now(catalog))
+    assert drifts() == (5, 0)
+    await catalog.transact(lambda c: record_drift(c, RECOUNT, drift_bytes=7))
+    await catalog.transact(lambda c: record_drift(c, COLLECT, drift_bytes=0))
+    set_gauges(await seen(catalog), await now(catalog))
+    assert drifts() == (0, 7)
+
+
+def drifts() -> tuple[float, float]:
+    """Of documents, of balances."""
+    return metrics.STORAGE_DRIFT_BYTES._value.get(), metrics.USAGE_DRIFT_BYTES._value.get()
 
 
 # -- backups

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from tests.factories.prometheus import START_SECONDS_MAX, Prometheus, await_that, program
@@ -31,13 +32,13 @@ def scraping(folder: Path, targets: list[dict[str, Any]], *, token: str) -> Iter
     configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     (port,) = free_ports(1)
-    server = Prometheus(f"http://127.0.0.1:{port}", folder / "prometheus.log")
+    server = Prometheus(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30), folder / "prometheus.log")
     command = [
         "/usr/bin/prometheus",
         f"--config.file={folder}/prometheus.yml",
         f"--storage.tsdb.path={folder}/tsdb",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    with program(command, server.log):
+    with server.http, program(command, server.log):
         await_that(lambda: server.get("status/buildinfo"), START_SECONDS_MAX, "Prometheus is ready")
         yield server

@@ -6,6 +6,7 @@ be. Without containers: what is run is this environment's S4. Needs root, and Li
 import asyncio
 import contextlib
 import itertools
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.fault_proxy import accepting
 from tests.leash import leashed
 
 EVERY_ADDRESS = "0.0.0.0"
+S4 = (sys.executable, "-m", "s4.entrypoints.cli")
 START_SECONDS_MAX = 180  # on a machine that is busy with more
 
 
@@ -55,6 +57,7 @@ class Workload:
     readiness: Probe | None = None
     liveness: Probe | None = None
     grace_seconds: float = 30.0
+    program: tuple[str, ...] = S4
 
     def settings(self, **more: str) -> "Workload":
         return replace(self, environment={**self.environment, **more})
@@ -96,7 +99,8 @@ class Running:
             (folder / f"file-{number}").write_text(text)
             lines += [f"mkdir -p $(dirname {root}/whole{path})", f"cp {folder}/file-{number} {root}/whole{path}"]
         lines += [f"mount -o remount,bind,ro {root}/whole"]
-        program = " ".join([sys.executable, "-m", "s4.entrypoints.cli", *self.workload.arguments])
+        arguments = [each.replace(EVERY_ADDRESS, self.address) for each in self.workload.arguments]
+        program = shlex.join([*self.workload.program, *arguments])
         return "\n".join([*lines, f"exec /usr/sbin/chroot {root}/whole {program}"])
 
     def log(self) -> str:

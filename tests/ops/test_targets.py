@@ -18,6 +18,8 @@ from deploy.monitoring.scrape import JOBS
 from s4.entrypoints.doctor.store.actions import Place, policy
 from s4.kernel.settings import Settings
 from tests.clouds.templates import made, read
+from tests.factories.compose import FILE as COMPOSE
+from tests.factories.compose import composed, made_secrets
 from tests.factories.deployed import declared_settings, parse
 from tests.factories.pages import executed_blocks, page, run_blocks
 from tests.servers import amazon
@@ -27,7 +29,6 @@ pytestmark = pytest.mark.ops
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 CLOUDS = ROOT / ".venv-clouds" / "bin"
-COMPOSE = DEPLOY / "compose" / "compose.yaml"
 BEANSTALK = [DEPLOY / "aws" / "beanstalk" / part for part in ("s4-api", "s4-worker")]
 TWO_DAYS = str(2 * 86_400)
 CLOUD_RUN = DEPLOY / "google" / "cloud-run"
@@ -49,12 +50,6 @@ class Process:
 
 
 # -- reading
-
-
-def composed(file: Path) -> dict[str, Any]:
-    """With what is merged into services."""
-    read: dict[str, Any] = yaml.safe_load(file.read_text())
-    return read
 
 
 def compose_processes() -> Iterator[Process]:
@@ -96,8 +91,9 @@ def beanstalk_processes() -> Iterator[Process]:
 
 
 def cloud_run() -> dict[str, dict[str, Any]]:
-    """By file name, without the collector's own."""
-    return {file.stem: yaml.safe_load(file.read_text()) for file in CLOUD_RUN.glob("*.yaml") if file.stem != "scrape"}
+    """By file name, without the collectors' own."""
+    files = [file for file in CLOUD_RUN.glob("*.yaml") if not file.stem.startswith("scrape")]
+    return {file.stem: yaml.safe_load(file.read_text()) for file in files}
 
 
 def cloud_run_processes() -> Iterator[Process]:
@@ -174,11 +170,8 @@ def test_compose_files_keep_the_specification(file: Path, tmp_path: Path) -> Non
 
 
 def test_compose_makes_every_secret_that_it_hands_over(tmp_path: Path) -> None:
-    script = tmp_path / "secrets.sh"
-    script.write_text((COMPOSE.parent / "secrets.sh").read_text())
-    for _ in range(2):  # what is there stays
-        subprocess.run(["sh", script], check=True, timeout=30)
-        made_ = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    made_ = made_secrets(tmp_path)
+    assert made_secrets(tmp_path) == made_, "what is there stays"
     content = composed(COMPOSE)
     assert content["secrets"] == {name: {"file": f"secrets/{name}"} for name in made_}
     assert made_["postgres-password"] in made_["database-url"]
@@ -371,6 +364,21 @@ def test_cloud_run_has_both_bounds_and_takes_no_larger_upload_than_it_passes_on(
     (process,) = [each for each in cloud_run_processes() if each.arguments[0] == "serve"]
     assert process.settings["S4_UPLOAD_BYTES_MAX"] == "32 MiB"
     assert api["spec"]["containerConcurrency"] > 16, "waiting takes places and no processor"
+
+
+@pytest.mark.parametrize(("name", "scrape"), [("api", "scrape"), ("worker", "scrape-worker")])
+def test_the_collector_beside_a_process_asks_it(name: str, scrape: str) -> None:
+    template = cloud_run()[name]["spec"]["template"]
+    process, collector = template["spec"]["containers"]
+    (mount,) = collector["volumeMounts"]
+    secrets = {volume["name"]: volume["secret"] for volume in template["spec"]["volumes"] if "secret" in volume}
+    assert (mount["mountPath"], secrets[mount["name"]]["items"][0]["path"]) == ("/etc/rungmp", "config.yaml")
+    made = f"gcloud secrets create {secrets[mount['name']]['secretName']} --data-file={scrape}.yaml"
+    assert made in page("deploy/google/cloud-run/README.md")
+    (endpoint,) = yaml.safe_load((CLOUD_RUN / f"{scrape}.yaml").read_text())["spec"]["endpoints"]
+    assert (endpoint["port"], endpoint["path"]) == (PORTS[process["args"][0]], "/metrics")
+    waits = json.loads(template["metadata"]["annotations"]["run.googleapis.com/container-dependencies"])
+    assert waits == {collector["name"]: [process["name"]]}
 
 
 def test_a_backup_that_cloud_scheduler_does_not_begin_is_missed() -> None:

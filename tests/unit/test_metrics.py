@@ -5,12 +5,11 @@ import ast
 import re
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import Gauge, Metric
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 import s4
@@ -156,17 +155,6 @@ def test_a_metric_that_is_read_takes_values_by_each_of_its_labels() -> None:
     assert disk.samples[0].labels == {"part": "self", "direction": "read"}
     with pytest.raises(ValueError, match="zip"):
         metrics.PROCESS_DISK_BYTES.of({"self": 1})
-
-
-def test_what_one_process_found_is_not_told_for_ever() -> None:
-    """The next who looks may be another process, and sees it mended."""
-    seconds = 0.0
-    gauge = Gauge("s4_found_bytes", "Some. Look.", registry=None)
-    metrics.set_for(gauge, 7, timedelta(minutes=1), clock=lambda: seconds)
-    seconds = 59.0
-    assert gauge.collect()[0].samples[0].value == 7
-    seconds = 60.0
-    assert gauge.collect()[0].samples[0].value == 0
 
 
 RARE = (

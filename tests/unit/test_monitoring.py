@@ -161,7 +161,7 @@ def test_names_are_given_once() -> None:
     for names in ([alert.name for alert in ALERTS], list(recorded()), [board.uid for board in BOARDS]):
         assert len(set(names)) == len(names)
     for alert in ALERTS:
-        assert alert.cause.also <= {other.name for other in ALERTS}
+        assert all(cause.also <= {other.name for other in ALERTS} for cause in alert.causes)
 
 
 def test_the_files_say_what_the_code_says() -> None:

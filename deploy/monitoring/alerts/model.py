@@ -1,7 +1,7 @@
 """The shape of an alert.
 
 Invariants, held by `tests/unit/test_monitoring.py`: an expression names declared metrics and their labels only; each
-alert has a page in `docs/runbooks`; each has a cause, on which it fires and on which no alert fires that the cause does
+alert has a page in `docs/runbooks`; each has causes, on which it fires and on which no alert fires that the cause does
 not name.
 
 In the conditions of the clouds, `${Name}` stands for what only the operator knows. In those of CloudWatch it is a
@@ -88,6 +88,8 @@ class Cause:
     """Those of the alert that comes of it, beside `severity` and `area`."""
     also: frozenset[str] = frozenset()
     """Other alerts that rightly fire on it."""
+    about: str = ""
+    """What goes wrong, of one of several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +110,15 @@ class Alert:
     held: timedelta = timedelta(0)
     """How long it must be true before the alert fires (`for`)."""
     cause: Cause
+    other_causes: tuple[Cause, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of the alert, beside `severity` and `area`."""
     cloudwatch: CloudWatch | None = None
     google: Google | None = None
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        return self.cause, *self.other_causes
 
     @property
     def runbook(self) -> str:

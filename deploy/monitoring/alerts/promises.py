@@ -103,14 +103,14 @@ ALERTS = (
             labels={"slo": "latency"},
             also=frozenset({"S4SearchesSlowly"}),
         ),
-        cloudwatch=CloudWatch(
-            namespace="AWS/ApplicationELB",
-            metric="TargetResponseTime",
-            dimensions=_BALANCER,
-            statistic="p99",
-            threshold=2.5,
-            evaluation_periods=3,
-        ),
+        cloudwatch=share(
+            _BAD,
+            _ALL,
+            above=0.3,  # 6 times 1 in 20, the slower of both rates
+            labels={"slo": "latency"},
+            of={"slo": "latency"},
+            held=30 * MINUTE,
+        )["cloudwatch"],
         google=Google(
             filter=prometheus_metric(
                 "s4_http_request_duration_seconds", "histogram", {"route": "/api/v1/search", "method": "POST"}

@@ -2,8 +2,9 @@
 
 from deploy.monitoring.alerts.conditions import counted, measured, share
 from deploy.monitoring.alerts.model import HOUR, MINUTE, Alert, Cause, CloudWatch, Severity
-from deploy.monitoring.baseline import API, WORKER, constant, steady
+from deploy.monitoring.baseline import API, NOW, WORKER, constant, steady
 
+_COPIED_LATE = '300 + 2 * max(s4_schedule_interval_seconds{task="maintenance.replicate"})'
 _BUCKET = {"BucketName": "${Bucket}", "FilterId": "EntireBucket"}
 
 _STORE = (
@@ -178,7 +179,7 @@ _SAFETY = (
         description="{{ $value | humanize1024 }}B of live documents were not found by the last listing.",
         severity=Severity.PAGE,
         expression="max(s4_storage_drift_bytes) > 0",
-        cause=Cause(series={f"s4_storage_drift_bytes{{{WORKER}}}": constant(4096)}, minutes=15),
+        cause=Cause(series={f"s4_storage_drift_bytes{{{API}}}": constant(4096)}, minutes=15),
         **measured("s4_storage_drift_bytes", above=0),
     ),
     Alert(
@@ -188,7 +189,7 @@ _SAFETY = (
         description="{{ $value | humanize1024 }}B; the recount put them right. It should not happen.",
         severity=Severity.TICKET,
         expression="max(s4_usage_drift_bytes) > 0",
-        cause=Cause(series={f"s4_usage_drift_bytes{{{WORKER}}}": constant(4096)}, minutes=15),
+        cause=Cause(series={f"s4_usage_drift_bytes{{{API}}}": constant(4096)}, minutes=15),
         **measured("s4_usage_drift_bytes", above=0),
     ),
     Alert(
@@ -255,15 +256,32 @@ _SAFETY = (
         summary="The second region is behind",
         description="What was acknowledged in the last {{ $value | humanizeDuration }} would be lost with the first.",
         severity=Severity.TICKET,
-        expression="(time() - max(s4_replication_as_of_timestamp_seconds > 0)) "
-        '> 300 + 2 * max(s4_schedule_interval_seconds{task="maintenance.replicate"})',
+        # What the worker knows: as of when the copy is whole. What the catalog knows, also while no worker runs or none
+        # has reached the second store: when a copying last came to its end.
+        expression="(time() - max(s4_replication_as_of_timestamp_seconds > 0)) > "
+        f"{_COPIED_LATE} or max(s4_replication_lag_seconds) > {_COPIED_LATE}",
         held=5 * MINUTE,
         cause=Cause(
-            series={
-                f"s4_replication_as_of_timestamp_seconds{{{WORKER}}}": constant(60),
-                f's4_schedule_interval_seconds{{task="maintenance.replicate",{API}}}': constant(60),
-            },
+            series={f"s4_replication_as_of_timestamp_seconds{{{WORKER}}}": constant(60)},
             minutes=30,
+        ),
+        other_causes=(
+            Cause(
+                about="no worker copies",
+                series={
+                    f"s4_replication_as_of_timestamp_seconds{{{WORKER}}}": "",
+                    f"s4_replication_lag_seconds{{{API}}}": NOW,
+                },
+                minutes=30,
+            ),
+            Cause(
+                about="a worker that was started anew has not reached the second store",
+                series={
+                    f"s4_replication_as_of_timestamp_seconds{{{WORKER}}}": constant(0),
+                    f"s4_replication_lag_seconds{{{API}}}": NOW,
+                },
+                minutes=30,
+            ),
         ),
         **measured("s4_replication_lag_seconds", above=900, held=5 * MINUTE),
     ),

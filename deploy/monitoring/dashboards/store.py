@@ -124,8 +124,11 @@ _SAFETY = Row(
         ),
         graph(
             "Second region: behind",
-            "What would be lost with the first. Nothing: no copying is set up.",
-            {"seconds": or_zero("time() - max(s4_replication_as_of_timestamp_seconds > 0)")},
+            "What would be lost with the first, and when a copying last ended, which is told without a worker, too.",
+            {
+                "would be lost": or_zero("time() - max(s4_replication_as_of_timestamp_seconds > 0)"),
+                "last copying": "max(s4_replication_lag_seconds)",
+            },
             unit="s",
         ),
         graph(

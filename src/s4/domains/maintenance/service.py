@@ -36,7 +36,7 @@ from s4.kernel.keys import KeyKind, ObjectKey
 from s4.platform.chains import Chains
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
-from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, Queue, RegularTask, regular_handler
+from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, Queue, RegularTask, record_drift, regular_handler
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
 
@@ -198,7 +198,7 @@ class MaintenanceService:
         """Balances that are not what documents and reservations add up to. There is no way to one that is known."""
         report = Report()
         counted = await self._accounts.recount_all()
-        metrics.set_for(metrics.USAGE_DRIFT_BYTES, counted.drift_bytes, 2 * self._whole_every)
+        await self._note_drift(RECOUNT, counted.drift_bytes)
         report.add("recounted", counted.repaired)
         return report
 
@@ -281,7 +281,7 @@ class MaintenanceService:
             await repairs.collect(tables, report)
         report.add("discards_requested", await self._releases.collect(tables))
         await inventory.save(self._database, listed_at=listed_at)
-        metrics.set_for(metrics.STORAGE_DRIFT_BYTES, report.drift_bytes, 2 * self._whole_every)
+        await self._note_drift(COLLECT, report.drift_bytes)
         return report
 
     async def _adopt_tenant(self, tenant_id: TenantId) -> None:
@@ -394,6 +394,9 @@ class MaintenanceService:
     async def rebuild(self) -> Report:
         """Makes the catalog what the bucket says."""
         return await self._rebuild.run()
+
+    async def _note_drift(self, kind: str, drift_bytes: int) -> None:
+        await self._database.transact(lambda c: record_drift(c, kind, drift_bytes=drift_bytes))
 
     async def _now(self) -> datetime:
         async with self._database.read() as connection:

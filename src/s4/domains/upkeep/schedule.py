@@ -7,6 +7,7 @@ from datetime import datetime
 from s4.domains import audit
 from s4.domains.backup.service import CREATE, DRILL, VERIFY
 from s4.domains.maintenance.replication import REPLICATE
+from s4.domains.maintenance.service import COLLECT, RECOUNT
 from s4.kernel.context import AdminContext
 from s4.kernel.errors import NotFound
 from s4.kernel.permissions import Permission
@@ -17,6 +18,7 @@ from s4.platform.telemetry import metrics
 _NAME = re.compile(r"[a-z_.]{1,64}")
 ON_DEMAND = (CREATE, VERIFY, DRILL)
 """Tasks that every worker can run, also where no setting makes them regular: for who has a clock of his own."""
+_DRIFTS = {RECOUNT: metrics.USAGE_DRIFT_BYTES, COLLECT: metrics.STORAGE_DRIFT_BYTES}
 
 
 class ScheduleService:
@@ -70,5 +72,7 @@ def set_gauges(tasks: Iterable[TaskState], now: datetime) -> None:
             metrics.SCHEDULE_LAST_SUCCESS.labels(state.task).set(last.timestamp())
             if state.task == REPLICATE:
                 metrics.REPLICATION_LAG.set((now - last).total_seconds())
+        if state.task in _DRIFTS:
+            _DRIFTS[state.task].set(state.drift_bytes)
         if state.every is not None:
             metrics.SCHEDULE_INTERVAL.labels(state.task).set(state.every.total_seconds())

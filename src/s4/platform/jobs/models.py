@@ -55,4 +55,5 @@ schedule = sa.Table(
     sa.Column("every_seconds", sa.Float, comment="How often, as the last scheduler has it."),
     sa.Column("first_at", UtcDateTime, comment="Since when it is regular, without a break."),
     sa.Column("seen_at", UtcDateTime, comment="When a scheduler last had it; roughly."),
+    sa.Column("drift_bytes", sa.BigInteger, comment="That its last run found, of a task that compares."),
 )

@@ -89,6 +89,11 @@ async def record_success(connection: Connection, kind: str, *, now: datetime) ->
     )
 
 
+async def record_drift(connection: Connection, kind: str, *, drift_bytes: int) -> None:
+    """Notes by how much what a regular task compared differed: whoever found it may be gone when somebody asks."""
+    await connection.execute(sa.update(schedule).where(schedule.c.task == kind).values(drift_bytes=drift_bytes))
+
+
 class Outcome(StrEnum):
     """How a regular task stands: `OK` ended well, `NEVER` has not ended yet, `RETRYING` failed and is repeated,
     `FAILED` was given up until it is due again."""
@@ -104,7 +109,8 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class TaskState:
     """A regular task as the catalog has it. `every` and `since`, from when on it is regular without a break, are None
-    until a scheduler of this release has had it. `error`: of the last attempt, where that failed."""
+    until a scheduler of this release has had it. `error`: of the last attempt, where that failed. `drift_bytes`: what
+    the last run found, of a task that compares."""
 
     task: str
     every: timedelta | None
@@ -115,6 +121,7 @@ class TaskState:
     outcome: Outcome
     error: str | None
     is_overdue: bool
+    drift_bytes: int
 
 
 async def states(connection: Connection, now: datetime) -> list[TaskState]:
@@ -152,6 +159,7 @@ def _state(row: sa.Row[tuple[object, ...]], now: datetime) -> TaskState:
         outcome,
         row.last_error if outcome in (Outcome.RETRYING, Outcome.FAILED) else None,
         every is not None and since is not None and now > since + _OVERDUE_TIMES * every + _OVERDUE_MORE,
+        row.drift_bytes or 0,
     )
 
 

@@ -6,8 +6,8 @@ changed but the probes that `s4 doctor store` writes and removes.
 
 `catalog`: settings, versions, database, clock. `dependencies`: store, provider, files of the index. `copies`: backups,
 second region. `work`: queue and index. `tenants`: quotas, who takes how much, what is worse than it was. `regular`:
-schedule, audit trail, cache. `machine`: this one; `processes`: those at the addresses that were named. `isolation`: a
-small test.
+schedule, listing of the bucket, audit trail, cache. `machine`: this one; `processes`: those at the addresses that were
+named. `isolation`: a small test.
 """
 
 import asyncio
@@ -53,6 +53,7 @@ PARTS: dict[str, Part] = {
     "index": work.index,
     "index.files": dependencies.files,
     "quotas": tenants.quotas,
+    "contents": regular.contents,
     "tenants": tenants.noisy,
     "degradation": tenants.degradations,
     "cache": regular.cache,

@@ -1,13 +1,16 @@
-"""What comes round: the schedule, the audit trail's verification, and what the embedding cache saved."""
+"""What comes round: the schedule, the bucket's listing, the audit trail's verification, and what the embedding cache
+saved."""
 
 from datetime import timedelta
 
 from s4.domains.audit import queries as audit_queries
+from s4.domains.maintenance.service import COLLECT
 from s4.domains.usage.ledger import Grain
 from s4.domains.usage.queries import reading
 from s4.entrypoints.doctor.report import Check, failed, ok, warning
 from s4.entrypoints.doctor.whole.bedside import Bedside
-from s4.platform.jobs import Outcome, states
+from s4.kernel.units import human_size
+from s4.platform.jobs import Outcome, state_of, states
 
 
 async def cache(bedside: Bedside) -> list[Check]:
@@ -44,6 +47,23 @@ async def schedule(bedside: Bedside) -> list[Check]:
                         cause=f"task {task.task}")
             )  # fmt: skip
     return checks or [ok(name, f"{len(tasks)} regular tasks come round in time.")]
+
+
+async def contents(bedside: Bedside) -> list[Check]:
+    """What the last listing of the bucket found; this looks at no object itself."""
+    name = "contents"
+    async with bedside.catalog() as connection:
+        task = await state_of(connection, COLLECT, await bedside.database.now(connection))
+    if task is None or task.last_succeeded_at is None:
+        return [ok(name, "The bucket was not listed yet.")]
+    listed = f"The listing of {task.last_succeeded_at:%Y-%m-%d %H:%M}"
+    if task.drift_bytes:
+        return [
+            failed(name, f"{listed} did not find {human_size(task.drift_bytes)} of live documents.",
+                   "The workers' log names them: `maintenance.content_differs`. docs/runbooks/storage-drift.md.",
+                   cause="who deletes in the bucket")
+        ]  # fmt: skip
+    return [ok(name, f"{listed} found the bytes of every document.")]
 
 
 async def audit(bedside: Bedside) -> list[Check]:

@@ -1,11 +1,9 @@
-"""Bounds of histograms, in seconds; metrics that are read when they are asked for; findings that grow stale."""
+"""Bounds of histograms, in seconds; metrics that are read when they are asked for."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
-from prometheus_client import Gauge, Metric, disable_created_metrics
+from prometheus_client import Metric, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which nothing here looks at
 
@@ -15,13 +13,6 @@ HTTP_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1
 STAGE_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0)
 STATEMENT_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
 FRESHNESS_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
-
-
-def set_for(gauge: Gauge, value: float, lasts: timedelta, *, clock: Callable[[], float] = time.monotonic) -> None:
-    """What this process found and another may find next: 0 again when its time is over, or it would be told for ever of
-    what the other saw mended."""
-    until = clock() + lasts.total_seconds()
-    gauge.set_function(lambda: value if clock() < until else 0.0)
 
 
 Samples = Iterable[tuple[tuple[str, ...], float]]

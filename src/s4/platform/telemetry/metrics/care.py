@@ -53,13 +53,14 @@ OWN_ROWS = Gauge(
 USAGE_DRIFT_BYTES = Gauge(
     "s4_usage_drift_bytes",
     "Bytes by which tenants' balances differed from the last recount, which put them right. Above 0: report it, with "
-    "the log's `usage.drifted`. 0 again when the time of two recounts has passed.",
+    "the log's `usage.drifted`. 0 again after a recount that finds nothing. The API tells it; take the greatest of all "
+    "processes.",
 )
 STORAGE_DRIFT_BYTES = Gauge(
     "s4_storage_drift_bytes",
     "Bytes of live documents that the last listing of the bucket did not find. Above 0: somebody deletes behind S4's "
-    "back; the log's `maintenance.content_differs` names the documents. 0 again when the time of two listings has "
-    "passed.",
+    "back; the log's `maintenance.content_differs` names the documents. 0 again after a listing that finds them all. "
+    "The API tells it; take the greatest of all processes.",
 )
 
 # -- backups
