@@ -64,7 +64,8 @@ DOCUMENTS_INDEXED = Counter(
 )
 FRESHNESS_SECONDS = Histogram(
     "s4_freshness_seconds",
-    "From the acknowledged upload to searchable. The promise to tenants: compare with queue age and stages.",
+    "From the acknowledged upload or reprocess to searchable, each counted once. The promise to tenants: compare with "
+    "queue age and stages.",
     buckets=FRESHNESS_BUCKETS_SECONDS,
 )
 EXTRACTION_CHILDREN = Counter(
