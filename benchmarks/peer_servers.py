@@ -2,11 +2,15 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +28,18 @@ START_SECONDS_MAX = 60
 BATCH_CHUNKS = 1_000
 LIMIT = 10
 """Chunks of an answer, with their texts."""
+CHROMA_BREADTHS = (200, 400, 800, 1600, 3200, 6400)
+PGVECTOR_BREADTH = 100
+PGVECTOR_BREADTHS = (200, 400, 800, 1000)
+"""More it refuses."""
+_COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A server that answers searches. `body` is a request for a text and its vector; `texts` what an answer holds, best
-    first; `exact_body` a request whose answer holds the best chunks, whatever their documents."""
+    first; `exact_body` a request whose answer holds the best chunks, whatever their documents; `widened` serves the
+    same chunks once more with another `ef_search`, how many an index looks at for an answer, of `breadths`."""
 
     name: str
     url: str
@@ -40,6 +50,8 @@ class Peer:
     disk_bytes: Callable[[], int]
     key: str = ""
     exact_body: Callable[[str, Vectors], dict[str, Any]] | None = None
+    widened: Callable[[int], AbstractContextManager["Peer"]] | None = None
+    breadths: tuple[int, ...] = ()
 
     def ask(self, client: httpx.Client, text: str, vector: Vectors) -> list[str]:
         """The texts of the best `LIMIT` chunks."""
@@ -77,52 +89,80 @@ def s4_peer(server: Server, key: str, mode: str, index: Path) -> Peer:
 @contextlib.contextmanager
 def chroma(program: Path, folder: Path) -> Iterator[Peer]:
     """With its defaults, and cosines for distances."""
+    with _chroma_server(program, folder) as (url, pid):
+        made = {"name": "chunks", "configuration": {"hnsw": {"space": "cosine"}}}
+        collection = httpx.post(url + _COLLECTIONS, json=made).raise_for_status().json()["id"]
+        widened = partial(_widened_chroma, program, folder, collection)
+        yield replace(_of_chroma(url, pid, folder, collection), widened=widened, breadths=CHROMA_BREADTHS)
+
+
+@contextlib.contextmanager
+def _widened_chroma(program: Path, folder: Path, collection: str, breadth: int) -> Iterator[Peer]:
+    """On a copy: a server takes no notice of the change once a query has made it load the index."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        copy = Path(shutil.copytree(folder, name, dirs_exist_ok=True))
+        with _chroma_server(program, copy) as (url, pid):
+            changed = {"new_configuration": {"hnsw": {"ef_search": breadth}}}
+            httpx.put(f"{url}{_COLLECTIONS}/{collection}", json=changed).raise_for_status()
+            yield _of_chroma(url, pid, copy, collection)
+
+
+@contextlib.contextmanager
+def _chroma_server(program: Path, folder: Path) -> Iterator[tuple[str, int]]:
     port = free_ports(1)[0]
     url = f"http://127.0.0.1:{port}"
-    root = "/api/v2/tenants/default_tenant/databases/default_database/collections"
     with _running([str(program), "run", "--path", str(folder), "--port", str(port)], f"{url}/api/v2/heartbeat") as pid:
-        made = {"name": "chunks", "configuration": {"hnsw": {"space": "cosine"}}}
-        collection = httpx.post(url + root, json=made).raise_for_status().json()["id"]
-        yield Peer(
-            "Chroma server",
-            url,
-            f"{root}/{collection}/query",
-            lambda _, vector: {
-                "query_embeddings": [vector.tolist()],
-                "n_results": LIMIT,
-                "include": ["documents", "metadatas", "distances"],
-            },
-            lambda answer: list(answer["documents"][0]),
-            lambda: [pid],
-            lambda: folder_bytes(folder),
-        )
+        yield url, pid
+
+
+def _of_chroma(url: str, pid: int, folder: Path, collection: str) -> Peer:
+    return Peer(
+        "Chroma server",
+        url,
+        f"{_COLLECTIONS}/{collection}/query",
+        lambda _, vector: {
+            "query_embeddings": [vector.tolist()],
+            "n_results": LIMIT,
+            "include": ["documents", "metadatas", "distances"],
+        },
+        lambda answer: list(answer["documents"][0]),
+        lambda: [pid],
+        lambda: folder_bytes(folder),
+    )
 
 
 @contextlib.contextmanager
 def pgvector() -> Iterator[Peer]:
     """PostgreSQL as it comes, behind `pgvector_route.py`."""
     with postgres() as server:
-        database, port = server.new_database(), free_ports(1)[0]
-        url = f"http://127.0.0.1:{port}"
-        route = Path(__file__).with_name("pgvector_route.py")
-        with _running([sys.executable, str(route), database, str(port)], f"{url}/openapi.json") as pid:
+        widened = partial(_pgvector_route, server.new_database())
+        with widened(PGVECTOR_BREADTH) as peer:
+            yield replace(peer, widened=widened, breadths=PGVECTOR_BREADTHS)
 
-            def told(question: str) -> Any:
-                with psycopg.connect(database) as connection:
-                    row = connection.execute(question.encode()).fetchone()
-                    assert row is not None
-                    return row[0]
 
-            postmaster = int((Path(told("SHOW data_directory")) / "postmaster.pid").read_text().split("\n")[0])
-            yield Peer(
-                "pgvector behind FastAPI",
-                url,
-                "/search",
-                lambda _, vector: {"embedding": vector.tolist(), "limit": LIMIT},
-                lambda answer: [row["text"] for row in answer["results"]],
-                lambda: [pid, postmaster],
-                lambda: int(told("SELECT pg_database_size(current_database())")),
-            )
+@contextlib.contextmanager
+def _pgvector_route(database: str, breadth: int) -> Iterator[Peer]:
+    port = free_ports(1)[0]
+    url = f"http://127.0.0.1:{port}"
+    route = Path(__file__).with_name("pgvector_route.py")
+    with _running([sys.executable, str(route), database, str(port), str(breadth)], f"{url}/openapi.json") as pid:
+
+        def told(question: str) -> Any:
+            with psycopg.connect(database) as connection:
+                row = connection.execute(question.encode()).fetchone()
+                assert row is not None
+                return row[0]
+
+        postmaster = int((Path(told("SHOW data_directory")) / "postmaster.pid").read_text().split("\n")[0])
+        yield Peer(
+            "pgvector behind FastAPI",
+            url,
+            "/search",
+            lambda _, vector: {"embedding": vector.tolist(), "limit": LIMIT},
+            lambda answer: [row["text"] for row in answer["results"]],
+            lambda: [pid, postmaster],
+            lambda: int(told("SELECT pg_database_size(current_database())")),
+        )
 
 
 def fill_chroma(peer: Peer, texts: Sequence[str], vectors: Vectors) -> None:

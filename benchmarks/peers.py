@@ -9,7 +9,8 @@ pgvector are asked over HTTP with the ready vector; LanceDB in this process, on 
 and nothing around it. Every answer holds ten chunks with their texts.
 
 Every server runs all the time and is asked in turn, a few seconds each, in several rounds: what else the machine does
-meets all of them. Compare within a run.
+meets all of them. Compare within a run. Chroma and pgvector are asked as they come, and, where S4 finds more of the
+nearest chunks, a second time with as broad a search as it takes to find as many: at equal recall.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one server. `ingest`: chunks a second."""
+    """Of one server. `ingest`: chunks a second; None for one that serves what another took in."""
 
-    ingest: float
+    ingest: float | None
     recall: float
     memory_bytes: int
     disk_bytes: int
@@ -137,12 +138,18 @@ async def compared(folder: Path, program: Path, chunks: int, sizes: Sizes) -> No
             of_postgres.name: _rate(lambda: fill_pgvector(of_postgres, corpus.texts, corpus.vectors), chunks),
         }
         print_text(f"{chunks:,} chunks are everywhere; load {load()}")
-        measured = await _in_turn(peers, alone, corpus, sizes)
-        costs = {
-            peer.name: Cost(ingested[peer.name], _recall(peer, corpus), peer.memory_bytes, peer.disk_bytes())
-            for peer in peers
-            if peer.name in ingested
-        }
+        as_they_come, of_s4 = [peers[0], of_chroma, of_postgres], _recall(peers[0], corpus)
+        with contextlib.ExitStack() as stack:
+            widened = [
+                stack.enter_context(_at_equal_recall(peer, of_s4, corpus))
+                for peer in (of_chroma, of_postgres)
+                if _recall(peer, corpus) < of_s4
+            ]
+            measured = await _in_turn([*peers, *widened], alone, corpus, sizes)
+            costs = {
+                peer.name: Cost(ingested.get(peer.name), _recall(peer, corpus), peer.memory_bytes, peer.disk_bytes())
+                for peer in (*as_they_come, *widened)
+            }
         recall_alone = await _recall_alone(alone[SEMANTIC], corpus)
     _report(chunks, measured, costs, recall_alone)
 
@@ -274,6 +281,19 @@ def _recall(peer: Peer, corpus: Corpus) -> float:
     return _share(answers, corpus)
 
 
+@contextlib.contextmanager
+def _at_equal_recall(peer: Peer, recall: float, corpus: Corpus) -> Iterator[Peer]:
+    """The same with the least breadth that finds as much; the greatest if none does, which its recall tells."""
+    assert peer.widened is not None
+    for breadth in peer.breadths:
+        with peer.widened(breadth) as wider:
+            reached = _recall(wider, corpus)
+            if reached >= recall or breadth == peer.breadths[-1]:
+                print_text(f"{peer.name}: recall@{LIMIT} {reached:.3f} with ef_search {breadth}; S4 {recall:.3f}")
+                yield replace(wider, name=f"{peer.name}, at equal recall")
+                return
+
+
 async def _recall_alone(ask: InProcess, corpus: Corpus) -> float:
     answers = [await ask(*question) for question in zip(corpus.queries, corpus.query_vectors, strict=True)]
     return _share([[row["text"] for row in answer] for answer in answers], corpus)  # type: ignore[attr-defined]
@@ -303,7 +323,12 @@ def _report(
         ["", "chunks/s taken in", f"recall@{LIMIT}", "memory MiB", "disk MiB"],
         [
             *(
-                [name, f"{cost.ingest:.0f}", f"{cost.recall:.3f}", *_mebibytes(cost.memory_bytes, cost.disk_bytes)]
+                [
+                    name,
+                    "" if cost.ingest is None else f"{cost.ingest:.0f}",
+                    f"{cost.recall:.3f}",
+                    *_mebibytes(cost.memory_bytes, cost.disk_bytes),
+                ]
                 for name, cost in costs.items()
             ),
             [_alone(SEMANTIC), "", f"{recall_alone:.3f}", "", ""],

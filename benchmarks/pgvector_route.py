@@ -1,8 +1,9 @@
 """PostgreSQL with pgvector behind the thinnest honest route: what somebody writes who needs no S4.
 
-    python benchmarks/pgvector_route.py postgresql://… 8123
+    python benchmarks/pgvector_route.py postgresql://… 8123 100
 
 One process, a pool of connections, a statement for each request; no tenants, no keys, no limits, no metrics.
+The last word is `hnsw.ef_search`.
 """
 
 import json
@@ -18,7 +19,6 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
 
 POOL_SIZE = 16
-EF_SEARCH = 100
 _TABLE = """
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE TABLE IF NOT EXISTS chunks (
@@ -45,10 +45,10 @@ class Question(BaseModel):
     limit: int = 10
 
 
-def make_app(url: str) -> FastAPI:
+def make_app(url: str, *, ef_search: int) -> FastAPI:
     async def configure(connection: AsyncConnection[Any]) -> None:
         await connection.set_autocommit(True)
-        await connection.execute(f"SET hnsw.ef_search = {EF_SEARCH}")
+        await connection.execute(f"SET hnsw.ef_search = {ef_search}")
 
     pool = AsyncConnectionPool(url, min_size=1, max_size=POOL_SIZE, configure=configure, open=False)
 
@@ -85,4 +85,6 @@ def make_app(url: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(make_app(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", access_log=False)
+    database, port, breadth = sys.argv[1:]
+    app = make_app(database, ef_search=int(breadth))
+    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)

@@ -15,6 +15,7 @@ from s4.domains.indexing.queries.sizes import sizes_of
 from s4.domains.search.service import Query
 from s4.domains.tenants import Role
 from s4.engine.ranking import Mode
+from s4.entrypoints.figures import CatalogFigures
 from s4.kernel import keys
 from s4.kernel.context import SYSTEM_ACTOR
 from s4.kernel.errors import Conflict, Unavailable
@@ -74,6 +75,14 @@ async def found_in(house: House, tenant: Tenant, text: str, generation: Generati
     return [result.document.document_id for result in answer.results]
 
 
+async def done(house: House) -> dict[str, float]:
+    """The share of each generation that is there, as metrics tell it."""
+    figures = CatalogFigures(house.core)
+    await figures.refresh()
+    told = {family.name: family.samples for family in figures()}
+    return {each.labels["generation"]: each.value for each in told["s4_index_generation_done_ratio"]}
+
+
 async def objects(house: House, tenant: Tenant) -> list[str]:
     return [info.key async for info in house.core.store.list(keys.indices(tenant.context.tenant_id))]
 
@@ -85,7 +94,10 @@ async def test_a_tenant_is_served_from_the_new_model_after_the_switch_and_from_t
     documents = [await house.put(acme, f"report{n}", f"common word{n}") for n in range(12)]
     await house.put(globex, "report", "common")
     await house.work()
-    old, new = house.core.generation.id, await build(house, acme, "wide")
+    old, new = house.core.generation.id, await begin(house, acme, "wide")
+    assert (await done(house))[new] == 0
+    await house.work()
+    assert (await done(house)) == {old: 1, new: 1}
     assert (await standing(house, acme, new)).lacking == 0
     assert not any(new in name for name in await objects(house, globex)), "nobody else is built for"
 

@@ -1,8 +1,9 @@
 """The way of documents into the index and out of it: what it costs, what fails, what stays while work goes on."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from s4.kernel.keys import Collection, KeyKind
 from s4.platform import faults
 from s4.platform.database import Connection
 from s4.platform.jobs import JobHandler, JobRun, Worker, WorkerLimits
-from s4.platform.jobs.models import leases
+from s4.platform.jobs.models import jobs, leases
 from s4.platform.telemetry import metrics
 from tests.acceptance.conftest import Command
 from tests.factories import files
@@ -249,6 +250,39 @@ async def test_what_fails_does_not_mark_content_that_came_meanwhile(house: House
     await house.work()
     assert (await house.get(acme, document.document_id)).status is DocumentStatus.READY
     assert await house.found(acme, "second") == [document.document_id]
+
+
+async def test_freshness_is_counted_once_a_version_from_its_acknowledgement(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted() -> tuple[float, float, float]:
+        told = {sample.name: sample.value for sample in metrics.FRESHNESS_SECONDS.collect()[0].samples}
+        ready = metrics.DOCUMENTS_INDEXED.labels("ready", "")._value.get()
+        return told["s4_freshness_seconds_count"], told["s4_freshness_seconds_sum"], ready
+
+    transact = house.core.database.transact
+
+    async def with_a_conflict(work: Callable[[Connection], Awaitable[Any]]) -> Any:
+        async def conflicts(connection: Connection) -> None:
+            await work(connection)
+            raise EOFError
+
+        with contextlib.suppress(EOFError):
+            await transact(conflicts)
+        return await transact(work)
+
+    acme = await house.tenant()
+    document = await house.put(acme, "note", "acknowledged a hundred seconds ago")
+    await house.core.documents.patch_metadata(acme.context, document.document_id, {"year": 2026})
+    ago = (await house.get(acme, document.document_id)).uploaded_at - timedelta(seconds=100)
+    await transact(lambda connection: connection.execute(sa.update(jobs).values(created_at=ago)))
+    count, seconds, ready = counted()
+    with monkeypatch.context() as patched:
+        patched.setattr(house.core.database, "transact", with_a_conflict)
+        await house.work()
+    assert (await house.get(acme, document.document_id)).status is DocumentStatus.READY
+    assert (counted()[0], counted()[2]) == (count + 1, ready + 1)
+    assert counted()[1] - seconds == pytest.approx(100, abs=60)
 
 
 # -- what maintenance removes, adopts and tidies

@@ -17,8 +17,12 @@ from tests.factories.filters import combined, holds
 DOCUMENTS = 40
 SEED = 20_261_123
 WORDS = ("red", "Red", "blue", "blue green", "é", "e\u0301", "%", "a_b", "zz", "🚀", "1", "true")
-NUMBERS = (-1, 0, 0.5, 1, 2, 2020, 1e9)
-SCALARS: tuple[Any, ...] = (*WORDS, *NUMBERS, True, False)
+NUMBERS = (-1, 0, 0.5, 1, 2, 2020, 1e9, 2**53, 2**53 + 1, -(2**53) - 1, 10**18 - 1, 10**18, 10**18 + 1)
+DATES = (
+    "2024-01-01", "2024-01-01T10:00:00Z", "2024-01-01T11:00:00+02:00", "2024-01-01T11:00:00.5-02:00",
+    "2023-12-31T23:30Z", "2024-01-01T10:30:00", "2024-13-01", "1969-07-20 20:17:40+00:00",
+)  # fmt: skip
+SCALARS: tuple[Any, ...] = (*WORDS, *NUMBERS, *DATES, True, False)
 FIELDS = ("a", "b", "n.x", "n.y", "category", "absent")
 
 # -- documents and filters by chance
@@ -61,7 +65,7 @@ def shelf(deployment: Deployment) -> Iterator[Shelf]:
 fields = st.sampled_from((*FIELDS, "n"))
 scalars = st.sampled_from(SCALARS)
 texts = st.sampled_from((*WORDS, "r", "blue ", "e"))
-ordered = st.sampled_from((*WORDS, *NUMBERS))
+ordered = st.sampled_from((*WORDS, *NUMBERS, *DATES))
 
 
 def leaf(op: str, value: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -131,6 +135,25 @@ def test_texts_that_differ_only_far_behind_are_told_apart(tenant: httpx.Client) 
     assert found(tenant, "shared", filters={"field": "t", "op": "eq", "value": long + "a"}) == {one}
     assert found(tenant, "shared", filters={"field": "t", "op": "gt", "value": long + "a"}) == {two}
     assert found(tenant, "shared", filters={"field": "t", "op": "eq", "value": long}) == set()
+
+
+def test_times_are_ordered_as_instants_and_large_integers_exactly(tenant: httpx.Client) -> None:
+    early = {"at": "2024-01-01T12:00:00+02:00", "n": 2**60 + 1, "ids": [-(2**60) - 1]}
+    late = {"at": "2024-01-01T11:00:00Z", "n": 2**60 + 2, "ids": [10**20]}
+    one, two = (upload_ready(tenant, "shared", metadata=each)["document_id"] for each in (early, late))
+
+    def passing(field: str, op: str, value: Any) -> set[str]:
+        return found(tenant, "shared", filters={"field": field, "op": op, "value": value})
+
+    assert passing("at", "lt", "2024-01-01T10:30:00Z") == {one}
+    assert passing("at", "gte", "2024-01-01T05:00:00-05:00") == {one, two}
+    assert passing("at", "eq", "2024-01-01T10:00:00Z") == set(), "equal are only equal texts"
+    assert passing("at", "gte", "2024-01-02") == set()
+    assert passing("n", "eq", 2**60 + 2) == passing("n", "gt", 2**60 + 1) == passing("n", "nin", [2**60 + 1]) == {two}
+    assert passing("n", "lte", 2**60 + 1) == passing("ids", "contains", -(2**60) - 1) == {one}
+    assert passing("ids", "gt", 10**20 - 1) == {two}
+    listed = tenant.get("/documents", params={"metadata.n": str(2**60 + 1)}).json()["documents"]
+    assert [document["document_id"] for document in listed] == [one]
 
 
 @pytest.fixture(scope="module")

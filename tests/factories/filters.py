@@ -1,7 +1,8 @@
 """What the contract says of filters, in Python: the brute force that the catalog is held against."""
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
@@ -37,12 +38,33 @@ def equal(left: Any, right: Any) -> bool:
     return kind(left) == kind(right) and bool(left == right)
 
 
+def moment(value: Any) -> Any:
+    """Of a date or a time with an offset."""
+    try:
+        read = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    if len(value) == len("2024-01-01"):
+        return read.replace(tzinfo=UTC)
+    return read if read.tzinfo is not None else None
+
+
+def ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def holds(left: Any, right: Any) -> bool:
+        if kind(left) != kind(right):
+            return False
+        moments = moment(left), moment(right)
+        return compare(*moments) if None not in moments else compare(left, right)
+
+    return holds
+
+
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "eq": equal,
-    "gt": lambda left, right: kind(left) == kind(right) and left > right,
-    "gte": lambda left, right: kind(left) == kind(right) and left >= right,
-    "lt": lambda left, right: kind(left) == kind(right) and left < right,
-    "lte": lambda left, right: kind(left) == kind(right) and left <= right,
+    "gt": ordered(operator.gt),
+    "gte": ordered(operator.ge),
+    "lt": ordered(operator.lt),
+    "lte": ordered(operator.le),
     "in": lambda left, right: any(equal(left, item) for item in right),
     "prefix": lambda left, right: isinstance(left, str) and left.startswith(right),
 }

@@ -12,6 +12,7 @@ from s4.engine.embedding.base import Embedder
 from s4.entrypoints.bootstrap import Core
 from s4.entrypoints.disks import watched
 from s4.kernel.errors import Unavailable
+from s4.kernel.ids import GenerationId
 from s4.kernel.settings import Settings
 from s4.platform.telemetry import metrics
 from s4.platform.telemetry.resources import Resources
@@ -60,6 +61,7 @@ class CatalogFigures:
     def __init__(self, core: Core) -> None:
         settings = core.settings
         self._database = core.database
+        self._generations = core.generations
         self._named_max = settings.metrics_tenants_top if settings.metrics_token is not None else 0
         self._every_seconds = settings.metrics_catalog_seconds
         self._turn = asyncio.Lock()
@@ -67,6 +69,7 @@ class CatalogFigures:
         self._read_at = 0.0
         self._census: Census | None = None
         self._sizes = IndexSizes()
+        self._done: dict[GenerationId, float] = {}
 
     async def refresh(self) -> None:
         """If it is time. While the catalog is away the old figures stay."""
@@ -79,6 +82,7 @@ class CatalogFigures:
                 if now >= self._index_due:
                     async with self._database.read() as connection:
                         self._sizes = await index_sizes(connection)
+                    self._done = await self._generations.done()
                     self._index_due = now + _INDEX_TIMES * self._every_seconds
             except Unavailable:
                 return
@@ -95,6 +99,7 @@ class CatalogFigures:
         yield metrics.TOP_STORED_BYTES.of(census.stored_bytes)
         yield metrics.TOP_UTILISATION.of(census.utilisation)
         yield metrics.INDEX_TABLES.of(self._sizes.tables)
+        yield metrics.INDEX_GENERATION_DONE.of(self._done)
         yield metrics.INDEX_BYTES.of(self._sizes.size_bytes)
         yield metrics.INDEX_FRAGMENTS.of({"all": self._sizes.fragments, "most": self._sizes.fragments_most})
         yield metrics.INDEX_UNOPTIMIZED.of({"all": self._sizes.commits, "most": self._sizes.commits_most})

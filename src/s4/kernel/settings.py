@@ -401,6 +401,14 @@ class Settings(
         description="How long superseded versions of an index table stay for readers. Longer than any search.",
     )
 
+    embedding_cache_days: float = Field(
+        30.0,
+        ge=0,
+        description="How long vectors stay in any case that were paid for. Older ones of a tenant that has more than "
+        "twice as many as its searchable chunks go, the oldest first. Fewer: less space, more paid again when texts "
+        "come back.",
+    )
+
     _smtp_url = field_validator("smtp_url")(names_a_mail_server)
     _secret_key = field_validator("secret_key", "previous_secret_key")(hard_to_guess)
     _networks = field_validator("trusted_proxies", "webhooks_allowed_networks")(names_networks)

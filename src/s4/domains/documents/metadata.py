@@ -2,8 +2,11 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from s4.kernel.errors import InvalidRequest
@@ -11,6 +14,13 @@ from s4.platform.http.strict_json import parse_json
 
 FIELD_CHARS_MAX = 512
 TEXT_PREFIX_CHARS = 120
+EXACT_BELOW = 2**53
+"""From here on a double stands for several integers."""
+
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2}))?"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,8 @@ class MetadataLimits:
 
 @dataclass(frozen=True, slots=True)
 class FieldValue:
-    """One scalar of the metadata. `field` joins the names of nested objects with dots."""
+    """One scalar of the metadata. `field` joins the names of nested objects with dots. A `text` that is a date has its
+    `instant` for a number, a `number` of which a double is not exact has its `digits` for a text."""
 
     field: str
     type: str
@@ -83,11 +94,31 @@ def flatten(value: Any, field: str = "", *, in_list: bool = False) -> Iterator[F
     elif isinstance(value, bool):
         yield FieldValue(field, "boolean", in_list, number=float(value))
     elif isinstance(value, (int, float)):
-        yield FieldValue(field, "number", in_list, number=float(value))
+        yield FieldValue(field, "number", in_list, text=digits(value), number=float(value))
     elif isinstance(value, str):
-        yield FieldValue(field, "text", in_list, text=value)
+        yield FieldValue(field, "text", in_list, text=value, number=instant(value))
     else:
         yield FieldValue(field, "null", in_list)
+
+
+def instant(text: str) -> float | None:
+    """Microseconds since 1970 of an ISO 8601 date, which is its midnight in UTC, or of a time with an offset; None for
+    any other text. Exact from 1685 to 2255."""
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # there is no such day, or hour
+        return None
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return float((aware - _EPOCH) // timedelta(microseconds=1))
+
+
+def digits(number: float) -> str | None:
+    """A number that a double does not tell from its neighbours, in decimal; None for any other."""
+    if abs(number) < EXACT_BELOW:
+        return None
+    return str(number if isinstance(number, int) else int(Decimal(repr(number))))
 
 
 def _check(value: Any, depth_left: int, path_chars: int = 0) -> None:

@@ -10,7 +10,7 @@ A table that is damaged is made anew by `maintenance` (`repairs.py`), as another
 commit records the sums of the files that its version consists of, and finds out whether an older one has changed.
 """
 
-from s4.domains.indexing.attachments import Attached, Attachments, Described, Living, lying_in
+from s4.domains.indexing.attachments import Attached, Attachments, Described, Living, description_of, lying_in
 from s4.domains.indexing.dispatch import Dispatch
 from s4.domains.indexing.generation import Generation
 from s4.domains.indexing.generations import Coverage, Generations, ask_for_absent
@@ -38,5 +38,6 @@ __all__ = [
     "Standing",
     "Suspicions",
     "ask_for_absent",
+    "description_of",
     "lying_in",
 ]

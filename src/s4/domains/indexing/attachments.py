@@ -10,10 +10,12 @@ nobody can tell any more: the sums of each commit were the catalog's. From here 
 """
 
 import asyncio
+import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -87,6 +89,15 @@ async def lying_in(store: ObjectStore, tenant_id: TenantId) -> dict[GenerationId
         if (parsed := keys.parse_generation(child)) is not None:
             found.setdefault(parsed[1], []).append(parsed[2])
     return found
+
+
+async def description_of(store: ObjectStore, tenant_id: TenantId, generation: GenerationId) -> Mapping[str, Any] | None:
+    """What `Generation.describe` wrote of it; None where nothing says what the table was made with."""
+    try:
+        described: Mapping[str, Any] = json.loads(await store.get(keys.generation_manifest(tenant_id, generation)))
+    except (ObjectMissing, ValueError):
+        return None
+    return described
 
 
 class Attachments:

@@ -24,8 +24,8 @@ from s4.domains.documents.model import DocumentStatus
 from s4.domains.documents.queries import rows as document_rows
 from s4.domains.indexing.model import Models
 from s4.domains.indexing.queries import held as held_queries
+from s4.domains.indexing.queries import progress, uses
 from s4.domains.indexing.queries import tables as queries
-from s4.domains.indexing.queries import uses
 from s4.domains.tenants import Role
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import GenerationId, TenantId
@@ -183,6 +183,20 @@ class Generations:
             return count
 
         return await self._database.transact(ask)
+
+    async def done(self) -> dict[GenerationId, float]:
+        """Of the ready documents that a generation in use is to hold, or one that is built for tenants, the share that
+        it holds."""
+
+        async def look(connection: Connection) -> dict[GenerationId, float]:
+            used = await uses.in_use(connection, await self._database.now(connection))
+            counted = await progress.built(connection)
+            for generation, complete in used.items():
+                if not complete:
+                    counted[generation] = await progress.filled(connection, generation)
+            return dict.fromkeys(used, 1.0) | {each: here / ready for each, (ready, here) in counted.items() if ready}
+
+        return await self._database.transact(look)
 
     async def coverage(self) -> list[Coverage]:
         """Of the generations in use for every tenant."""

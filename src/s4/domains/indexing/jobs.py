@@ -34,3 +34,11 @@ DISCARD = "indexing.discard"
 
 def discard(tenant_id: str, generation: GenerationId) -> JobRequest:
     return JobRequest(DISCARD, tenant_id, generation, {})
+
+
+TRIM = "indexing.trim"
+"""Remove old vectors of a tenant that keeps too many."""
+
+
+def trim(tenant_id: str) -> JobRequest:
+    return JobRequest(TRIM, tenant_id, "vectors", {})

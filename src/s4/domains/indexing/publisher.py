@@ -73,6 +73,9 @@ class Change:
     detected_type: str | None = None
     use: Mapping[str, int] = field(default_factory=dict)
     """What the work took, for the ledger: told with the publication, or not at all."""
+    became_ready: bool = False
+    """By the publication, for the first time of this revision `waited` after it was acknowledged."""
+    waited: timedelta | None = None
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
@@ -299,6 +302,7 @@ class Publisher:
                 raise Unavailable(_OVERSLEPT) from error
             raise
         metrics.INDEX_COMMITS.labels("ok").inc()
+        _count_ready([change for change in batch if change not in lost])
         failpoint("index.published")
         _settle(lost, LeaseLost("job"))
         _settle(batch, None)
@@ -388,7 +392,8 @@ class Publisher:
     async def _make_searchable(
         self, connection: Connection, change: Change, row: Any, now: datetime, place: Place
     ) -> None:
-        """`row` is the document's, locked."""
+        """`row` is the document's, locked. Notes in `change` what is counted once this is committed."""
+        change.became_ready, change.waited = False, None
         if row is None or row.state != "live" or row.searchable_floor >= change.revision:
             return  # deleted meanwhile; another job removes the rows
         known = await queries.searchable_revision(connection, change.tenant_id, self._generation.id, change.document_id)
@@ -432,9 +437,17 @@ class Publisher:
                 said | {"pages": change.pages},
                 once=f"{change.document_id}/{change.revision}",
             )
-            if change.document is not None:
-                metrics.FRESHNESS_SECONDS.observe((now - change.document.updated_at).total_seconds())
-        metrics.DOCUMENTS_INDEXED.labels("ready", "").inc()
+            if known < change.revision and not row.restoring:
+                change.waited = now - change.job.created_at  # which came with the commit that was acknowledged
+        change.became_ready = True
+
+
+def _count_ready(published: list[Change]) -> None:
+    for change in published:
+        if change.became_ready:
+            metrics.DOCUMENTS_INDEXED.labels("ready", "").inc()
+        if change.waited is not None:
+            metrics.FRESHNESS_SECONDS.observe(change.waited.total_seconds())
 
 
 async def _meter(connection: Connection, tenant_id: TenantId, now: datetime, changes: list[Change]) -> None:

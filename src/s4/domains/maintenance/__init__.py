@@ -14,6 +14,7 @@ from s4.domains.maintenance.replication import Replicator
 from s4.domains.maintenance.service import MaintenanceLimits, MaintenanceService
 from s4.domains.maintenance.terms import TermWatch
 from s4.domains.maintenance.tidying import Tidying
+from s4.domains.maintenance.trimming import Trimming
 
 __all__ = [
     "Departures",
@@ -26,4 +27,5 @@ __all__ = [
     "Replicator",
     "TermWatch",
     "Tidying",
+    "Trimming",
 ]

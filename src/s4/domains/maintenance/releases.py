@@ -4,13 +4,12 @@ The job rides in the commit of the release. `collect` finds what a job that was 
 overslept wrote since, of tenants whose heads say what they hold.
 """
 
-import json
 from collections.abc import Collection
 from functools import partial
 
 import structlog
 
-from s4.domains.indexing import Publisher, lying_in
+from s4.domains.indexing import Publisher, description_of, lying_in
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.queries import held
 from s4.domains.maintenance.holds import any_stands
@@ -22,7 +21,7 @@ from s4.kernel.ids import GenerationId, TenantId
 from s4.kernel.keys import ObjectPrefix
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import JobHandler, JobRun, Queue
-from s4.platform.objects import ObjectMissing, ObjectStore
+from s4.platform.objects import ObjectStore
 
 log = structlog.get_logger()
 
@@ -93,8 +92,5 @@ class Releases:
 
     async def _space(self, tenant_id: TenantId, generation: GenerationId) -> str | None:
         """Whose vectors it is made of; None where nothing says it."""
-        try:
-            described = json.loads(await self._store.get(keys.generation_manifest(tenant_id, generation)))
-        except (ObjectMissing, ValueError):
-            return None
-        return str(described["space"])
+        described = await description_of(self._store, tenant_id, generation)
+        return str(described["space"]) if described is not None else None

@@ -28,6 +28,7 @@ from s4.domains.maintenance.releases import Releases
 from s4.domains.maintenance.repairs import Repairs, Table, tables_of
 from s4.domains.maintenance.report import Report
 from s4.domains.maintenance.tidying import Tidying
+from s4.domains.maintenance.trimming import Kept, Trimming
 from s4.domains.tenants import TenantService
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt, S4Error
@@ -82,6 +83,7 @@ class MaintenanceService:
         tidying: Tidying,
         repairs: Repairs,
         releases: Releases,
+        trimming: Trimming,
         generations: Generations,
         accounts: Accounts,
         rebuild: Rebuild,
@@ -99,6 +101,7 @@ class MaintenanceService:
         self._repairs = repairs
         self._all_repairs = [repairs]
         self._releases = releases
+        self._trimming = trimming
         self._generations = generations
         self._accounts = accounts
         self._rebuild = rebuild
@@ -121,6 +124,7 @@ class MaintenanceService:
         } | {
             index_jobs.OPTIMIZE: JobHandler(self._tidying.optimize),  # an older release names no generation
             **self._releases.handlers(),
+            **self._trimming.handlers(),
             **self._tidying.handlers(),
             **self._repairs.handlers(),
         }
@@ -257,7 +261,7 @@ class MaintenanceService:
 
         Dead is: content of a version that no head names and that is older than any upload may last; content of a
         superseded or tombstoned version, once the grace period has passed since it ended; an index table in whose place
-        the catalog names another.
+        the catalog names another. Asks that vectors go of whoever keeps too many.
         """
         report = Report()
         if await current_state(self._database) != SERVING:
@@ -265,6 +269,7 @@ class MaintenanceService:
         await self._rebuild.adopt_records(report)
         inventory = Inventory()
         tables: set[Table] = set()
+        kept: dict[TenantId, Kept] = {}
         listed_at = await self._now()
         adopted, deleted = None, False
         async for tenant_id, document_id, objects in self._bucket():
@@ -277,9 +282,11 @@ class MaintenanceService:
             else:
                 inventory.count(objects)
                 tables |= tables_of(objects)
+                self._trimming.count(objects, kept, now=listed_at)
         for repairs in self._all_repairs:
             await repairs.collect(tables, report)
         report.add("discards_requested", await self._releases.collect(tables))
+        report.add("trims_requested", await self._trimming.collect(kept))
         await inventory.save(self._database, listed_at=listed_at)
         await self._note_drift(COLLECT, report.drift_bytes)
         return report

@@ -10,7 +10,15 @@ from s4.domains.backup import BackupService
 from s4.domains.indexing import Dispatch, Generation, IndexingService, Model, Publisher
 from s4.domains.indexing.service import IndexingLimits
 from s4.domains.leaving import Kept, OwnData
-from s4.domains.maintenance import Departures, MaintenanceLimits, MaintenanceService, Releases, Repairs, Tidying
+from s4.domains.maintenance import (
+    Departures,
+    MaintenanceLimits,
+    MaintenanceService,
+    Releases,
+    Repairs,
+    Tidying,
+    Trimming,
+)
 from s4.domains.usage import LedgerKeeper
 from s4.domains.webhooks import DeliveryPump
 from s4.engine.extraction import ExtractionPool
@@ -111,6 +119,7 @@ async def open_worker(core: Core, *, backups: BackupService | None = None) -> As
         make_tidying(generation, publisher, own_repairs),
         own_repairs,
         Releases(core.database, core.store, core.vectors, core.queue, publisher),
+        Trimming(core.database, core.store, core.queue, kept_for=timedelta(days=settings.embedding_cache_days)),
         core.generations,
         core.accounts,
         rebuild,

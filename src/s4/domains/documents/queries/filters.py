@@ -2,16 +2,17 @@
 
 A filter is `{"field", "op", "value"}`, or `{"and": […]}`, `{"or": […]}`, `{"not": …}`. A field is a path into
 the metadata (`year`, `author.name`, also written `metadata.year`) or one of the system fields in `SYSTEM_FIELDS`. On a
-list a comparison holds when it holds for one element. `ne` and `nin` are the exact negations of `eq` and `in`: a
-document without the field satisfies them.
+list a comparison holds when it holds for one element. Two dates or times with an offset are ordered as instants, other
+texts by code point; equal are only equal texts. Integers are exact, whatever their size. `ne` and `nin` are the exact
+negations of `eq` and `in`: a document without the field satisfies them.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
-from s4.domains.documents.metadata import FIELD_CHARS_MAX, TEXT_PREFIX_CHARS
+from s4.domains.documents.metadata import EXACT_BELOW, FIELD_CHARS_MAX, TEXT_PREFIX_CHARS, digits, instant
 from s4.domains.documents.models import document_fields, documents
 from s4.kernel.clock import parse_rfc3339
 from s4.kernel.errors import InvalidRequest
@@ -20,6 +21,7 @@ from s4.platform.database import unkeyed
 _DEPTH_MAX = 8
 _CONDITIONS_MAX = 100
 _VALUES_MAX = 1000  # of one `in`
+_DIGITS_MAX = 309  # of the largest double
 _VALUES_TOTAL_MAX = 5000  # of a whole filter: a text takes two parameters, and SQLite bears 32,766 in a statement
 
 SYSTEM_FIELDS: dict[str, tuple[sa.ColumnElement[Any], str]] = {
@@ -49,11 +51,16 @@ def any_type_equals(field: str, text: str) -> Condition:
     """For query strings, which have no types: the text, or the number or boolean that it spells."""
     matches = [_text_equals(text)]
     try:
-        matches.append(sa.and_(_f.type == "number", _number_value == float(text)))
+        matches.append(_equals(_spelled(text)))
     except ValueError:
         if text in ("true", "false"):
             matches.append(sa.and_(_f.type == "boolean", _number_value == float(text == "true")))
     return _has(field, sa.or_(*matches))
+
+
+def _spelled(text: str) -> int | float:
+    """Raises `ValueError`."""
+    return int(text) if text.removeprefix("-").isdecimal() and len(text) <= _DIGITS_MAX else float(text)
 
 
 class _Compiler:
@@ -161,8 +168,20 @@ def _text_equals(text: str) -> Condition:
 def _equals(value: Any) -> Condition:
     if isinstance(value, str):
         return _text_equals(value)
-    kind = "boolean" if isinstance(value, bool) else "number"
-    return sa.and_(_f.type == kind, _number_value == _number(value))
+    if isinstance(value, bool):
+        return sa.and_(_f.type == "boolean", _number_value == _number(value))
+    return _is_one_of([value])
+
+
+def _is_one_of(numbers: list[int | float]) -> Condition:
+    """A double above 2^53 stands for several integers: their digits decide, where an earlier release noted none, it."""
+    exact = [float(number) for number in numbers if abs(number) < EXACT_BELOW]
+    large = [number for number in numbers if abs(number) >= EXACT_BELOW]
+    is_large = sa.and_(
+        _number_value.in_([_number(number) for number in large]),
+        sa.or_(_f.text_value.is_(None), _f.text_value.in_([digits(number) for number in large])),
+    )
+    return sa.and_(_f.type == "number", sa.or_(_number_value.in_(exact), is_large))
 
 
 def _eq(field: str, value: Any) -> Condition:
@@ -173,13 +192,13 @@ def _in(field: str, values: list[Any]) -> Condition:
     """One IN per type: a thousand ORs would be deeper than SQLite takes."""
     texts = [value for value in values if isinstance(value, str)]
     booleans = [_number(value) for value in values if isinstance(value, bool)]
-    numbers = [_number(v) for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
     prefixes = sorted({text[:TEXT_PREFIX_CHARS] for text in texts})
     return _has(
         field,
         sa.or_(
             sa.and_(_f.type == "text", _text_prefix.in_(prefixes), _f.text_value.in_(texts)),
-            sa.and_(_f.type == "number", _number_value.in_(numbers)),
+            _is_one_of(numbers),
             sa.and_(_f.type == "boolean", _number_value.in_(booleans)),
         ),
     )
@@ -187,11 +206,32 @@ def _in(field: str, values: list[Any]) -> Condition:
 
 def _ordered(compare: Callable[[Any, Any], Any]) -> Callable[[str, Any], Condition]:
     def condition(field: str, value: Any) -> Condition:
-        if isinstance(value, str):
-            return _has(field, _f.type == "text", compare(_f.text_value, value))
-        return _has(field, _f.type == "number", compare(_number_value, _number(value)))
+        if not isinstance(value, str):
+            return _has(field, _f.type == "number", _compared(compare, value))
+        as_text = compare(_f.text_value, value)
+        if (moment := instant(value)) is not None:
+            as_text = sa.case((_number_value.is_not(None), compare(_number_value, moment)), else_=as_text)
+        return _has(field, _f.type == "text", as_text)
 
     return condition
+
+
+def _compared(compare: Callable[[Any, Any], Any], number: int | float) -> Condition:
+    """Of equal doubles the digits decide: more of them, or greater ones."""
+    value, exact = _number(number), digits(number)
+    if exact is None:
+        return cast(Condition, compare(_number_value, value))
+    known = sa.func.coalesce(_f.text_value, exact)  # an earlier release noted none
+    away = sa.case(
+        (known == exact, 0),
+        (sa.func.length(known) != len(exact), sa.func.length(known) - len(exact)),
+        (known > exact, 1),
+        else_=-1,
+    )
+    return sa.or_(
+        sa.and_(_number_value != value, compare(_number_value, value)),
+        sa.and_(_number_value == value, compare(away if number > 0 else -away, 0)),
+    )
 
 
 def _contains(field: str, value: Any) -> Condition:

@@ -152,7 +152,7 @@ def _field_rows(tenant_id: str, document_id: str, values: Sequence[FieldValue]) 
             "type": value.type,
             "in_list": value.in_list,
             "text_value": value.text,
-            "text_prefix": value.text[:TEXT_PREFIX_CHARS] if value.text is not None else None,
+            "text_prefix": value.text[:TEXT_PREFIX_CHARS] if value.type == "text" and value.text is not None else None,
             "number_value": value.number,
         }
         for ordinal, value in enumerate(values)

@@ -195,6 +195,18 @@ async def ready(connection: Connection, tenant_id: TenantId) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+async def waiting(connection: Connection, tenant_id: TenantId) -> tuple[int, int]:
+    """How many documents the tenant has, and how many of them are neither ready nor failed."""
+    is_waiting = sa.case((documents.c.status == "processing", 1), else_=0)
+    counted = await connection.execute(
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(is_waiting), 0)).where(
+            documents.c.tenant_id == tenant_id, documents.c.state == "live"
+        )
+    )
+    row = counted.one()
+    return int(row[0]), int(row[1])
+
+
 async def forget(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> None:
     """All that the catalog has of the tenant's table here, and what waits to be written into it."""
     kinds = [narrowed(kind, generation) for kind in (document_jobs.INDEX, document_jobs.UNINDEX)]

@@ -64,7 +64,8 @@ DOCUMENTS_INDEXED = Counter(
 )
 FRESHNESS_SECONDS = Histogram(
     "s4_freshness_seconds",
-    "From the acknowledged upload to searchable. The promise to tenants: compare with queue age and stages.",
+    "From the acknowledged upload or reprocess to searchable, each counted once. The promise to tenants: compare with "
+    "queue age and stages.",
     buckets=FRESHNESS_BUCKETS_SECONDS,
 )
 EXTRACTION_CHILDREN = Counter(
@@ -123,7 +124,7 @@ EMBEDDING_CACHE = Counter(
 )
 EMBEDDING_CACHE_BYTES = Counter(
     "s4_embedding_cache_bytes_total",
-    "Bytes of vectors `read` from and `written` to that cache. It lies in the bucket and has no bound: what nobody "
-    "needs is collected, see `s4_reconciled_total`.",
+    "Bytes of vectors `read` from, `written` to and `removed` from that cache. Much `removed` and then "
+    "`miss` rising: texts come back that were kept no more; raise `S4_EMBEDDING_CACHE_DAYS`.",
     ["direction"],
 )

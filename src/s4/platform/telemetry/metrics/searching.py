@@ -93,6 +93,13 @@ INDEX_TABLES = Read(
     "Index tables, one for each tenant with documents and each generation. Twice the tenants: a change of the embedder "
     "is under way, see `s4 index status`.",
 )
+INDEX_GENERATION_DONE = Read(
+    "s4_index_generation_done_ratio",
+    "Of the ready documents that a generation is to hold (one in use, or one that is built for tenants), the share that "
+    "it holds. Below 1 and not rising: look at `s4 index status`, among the failed jobs, and for "
+    "`generation.budget_spent` in the log.",
+    ("generation",),
+)
 INDEX_BYTES = Read(
     "s4_index_bytes",
     "Bytes of all index tables in the store, as of their last commits. More than `S4_INDEX_COPIES_BYTES` can hold of "
