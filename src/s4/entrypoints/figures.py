@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import Metric
 
@@ -12,7 +12,6 @@ from s4.engine.embedding.base import Embedder
 from s4.entrypoints.bootstrap import Core
 from s4.entrypoints.disks import watched
 from s4.kernel.errors import Unavailable
-from s4.kernel.ids import GenerationId
 from s4.kernel.settings import Settings
 from s4.platform.telemetry import metrics
 from s4.platform.telemetry.resources import Resources
@@ -69,7 +68,7 @@ class CatalogFigures:
         self._read_at = 0.0
         self._census: Census | None = None
         self._sizes = IndexSizes()
-        self._done: dict[GenerationId, float] = {}
+        self._done: Mapping[str, float] = {}
 
     async def refresh(self) -> None:
         """If it is time. While the catalog is away the old figures stay."""

@@ -405,7 +405,7 @@ class Settings(
         30.0,
         ge=0,
         description="How long vectors stay in any case that were paid for. Older ones of a tenant that has more than "
-        "twice as many as its searchable chunks go, the oldest first. Fewer: less space, more paid again when texts "
+        "twice as many as its documents have go, the oldest first. Fewer: less space, more paid again when texts "
         "come back.",
     )
 

@@ -12,7 +12,7 @@ A process may also index into generations of other models *by tenant*: of those 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -184,17 +184,18 @@ class Generations:
 
         return await self._database.transact(ask)
 
-    async def done(self) -> dict[GenerationId, float]:
+    async def done(self) -> Mapping[str, float]:
         """Of the ready documents that a generation in use is to hold, or one that is built for tenants, the share that
         it holds."""
 
-        async def look(connection: Connection) -> dict[GenerationId, float]:
+        async def look(connection: Connection) -> dict[str, float]:
             used = await uses.in_use(connection, await self._database.now(connection))
             counted = await progress.built(connection)
             for generation, complete in used.items():
                 if not complete:
                     counted[generation] = await progress.filled(connection, generation)
-            return dict.fromkeys(used, 1.0) | {each: here / ready for each, (ready, here) in counted.items() if ready}
+            whole: dict[str, float] = dict.fromkeys(used, 1.0)
+            return whole | {each: here / ready for each, (ready, here) in counted.items() if ready}
 
         return await self._database.transact(look)
 

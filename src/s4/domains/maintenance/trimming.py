@@ -1,8 +1,8 @@
 """Vectors that were paid for are kept for the next time, but not without end.
 
 The listing that `collect` makes anyway says how many bytes of them each tenant keeps. Of who keeps more than twice what
-its searchable chunks have, a job removes those that were written long ago, the oldest first, until it is twice as much.
-What is removed is missed by nobody but who needs it again: that costs a call to the provider. So nothing goes while a
+the chunks of its documents have, a job removes those that were written long ago, the oldest first, down to that. What
+is removed is missed by nobody but who needs it again: that costs a call to the provider. So nothing goes while a
 backup reads, while much of a tenant waits to be indexed (a catalog made anew needs all that there is), or where nothing
 says how large a vector is.
 """
@@ -29,10 +29,10 @@ from s4.platform.telemetry import metrics
 log = structlog.get_logger()
 
 _TIMES = 2
-"""Of the vectors of searchable chunks: as much again for what was replaced and may come back."""
+"""Of the vectors that documents have: as much again for what was replaced and may come back."""
 _BATCH = 1000  # of one request to the store; before each it is asked whether a backup reads
 _VALUE_BYTES = 4  # of one dimension
-_WAITING_PART_MAX = 0.1  # of a tenant's documents: then nobody knows yet how many chunks it has
+_UNKNOWN_PART_MAX = 0.1  # of a tenant's documents: then nobody knows yet how many chunks it has
 
 
 @dataclass(slots=True)
@@ -112,15 +112,14 @@ class Trimming:
         tables = await lying_in(self._store, tenant_id)
         described = {each: await description_of(self._store, tenant_id, each) for each in tables}
         async with self._database.read() as connection:
-            living, waiting = await held.waiting(connection, tenant_id)
-            if waiting > _WAITING_PART_MAX * living:
+            documents, unknown, has = await held.living(connection, tenant_id)
+            if unknown > _UNKNOWN_PART_MAX * documents:
                 return None
-            # Of a table that is made anew, fewer chunks are searchable than there will be.
-            _, ready = await held.ready(connection, tenant_id)
             size_bytes = 0
             for generation, made_with in described.items():
                 if made_with is None:
                     return None
                 _, chunks = await held.contents(connection, tenant_id, generation)
-                size_bytes += max(chunks, ready) * int(made_with["dimension"]) * _VALUE_BYTES
+                # What is archived, or of a table that is made anew, is not there now.
+                size_bytes += max(chunks, has) * int(made_with["dimension"]) * _VALUE_BYTES
         return _TIMES * size_bytes

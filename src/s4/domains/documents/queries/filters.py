@@ -177,11 +177,11 @@ def _is_one_of(numbers: list[int | float]) -> Condition:
     """A double above 2^53 stands for several integers: their digits decide, where an earlier release noted none, it."""
     exact = [float(number) for number in numbers if abs(number) < EXACT_BELOW]
     large = [number for number in numbers if abs(number) >= EXACT_BELOW]
-    is_large = sa.and_(
-        _number_value.in_([_number(number) for number in large]),
-        sa.or_(_f.text_value.is_(None), _f.text_value.in_([digits(number) for number in large])),
-    )
-    return sa.and_(_f.type == "number", sa.or_(_number_value.in_(exact), is_large))
+    is_one: list[Condition] = [_number_value.in_(exact)]
+    if large:
+        known = sa.or_(_f.text_value.is_(None), _f.text_value.in_([digits(number) for number in large]))
+        is_one.append(sa.and_(_number_value.in_([_number(number) for number in large]), known))
+    return sa.and_(_f.type == "number", sa.or_(*is_one))
 
 
 def _eq(field: str, value: Any) -> Condition:

@@ -195,16 +195,18 @@ async def ready(connection: Connection, tenant_id: TenantId) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-async def waiting(connection: Connection, tenant_id: TenantId) -> tuple[int, int]:
-    """How many documents the tenant has, and how many of them are neither ready nor failed."""
-    is_waiting = sa.case((documents.c.status == "processing", 1), else_=0)
+async def living(connection: Connection, tenant_id: TenantId) -> tuple[int, int, int]:
+    """How many documents the tenant has, archived ones too, of how many it is not known yet how many chunks they have,
+    and how many chunks the others have."""
+    d = documents.c
+    is_unknown = sa.case((sa.and_(d.chunks.is_(None), d.status == "processing"), 1), else_=0)
     counted = await connection.execute(
-        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(is_waiting), 0)).where(
-            documents.c.tenant_id == tenant_id, documents.c.state == "live"
-        )
+        sa.select(
+            sa.func.count(), sa.func.coalesce(sa.func.sum(is_unknown), 0), sa.func.coalesce(sa.func.sum(d.chunks), 0)
+        ).where(d.tenant_id == tenant_id, d.state == "live")
     )
     row = counted.one()
-    return int(row[0]), int(row[1])
+    return int(row[0]), int(row[1]), int(row[2])
 
 
 async def forget(connection: Connection, tenant_id: TenantId, generation: GenerationId) -> None:

@@ -120,7 +120,7 @@ SERVING = (
     event("embedding_cache.corrupt", "warning", "object_key", "Kept vectors are damaged, and are made anew.",
           "Often: look at the store's disks."),
     event("embedding_cache.trimmed", "info", "count size_bytes",
-          "Old vectors were removed of a tenant that had more than twice as many as its searchable chunks.", NOTHING),
+          "Old vectors were removed of a tenant that had more than twice as many as its documents have.", NOTHING),
     # -- the index
     event("documents.indexed", "info", "document_id chunks", "A document can be found.", NOTHING),
     event("documents.bytes_differ", "warning", "document_id attempt",

@@ -95,8 +95,8 @@ INDEX_TABLES = Read(
 )
 INDEX_GENERATION_DONE = Read(
     "s4_index_generation_done_ratio",
-    "Of the ready documents that a generation is to hold (one in use, or built for tenants), the share that "
-    "it holds. Below 1 and not rising: look at `s4 index status`, among the failed jobs, and for "
+    "Of the ready documents that a generation is to hold (one in use, or one that is built for tenants), the share "
+    "that it holds. Below 1 and not rising: look at `s4 index status`, among the failed jobs, and for "
     "`generation.budget_spent` in the log.",
     ("generation",),
 )
