@@ -75,8 +75,10 @@ def _undisturbed(mode: str, pid: int, peer: Peer, bodies: tuple[str, ...]) -> No
 
 
 def _watched(program: Path, pid: int, peer: Peer, bodies: tuple[str, ...], into: Path) -> None:
-    options = ["--pid", str(pid), "--duration", str(SECONDS), "--rate", "250", "--output", str(into)]
-    spy = subprocess.Popen([str(program), "record", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    options = ["--pid", str(pid), "--duration", str(SECONDS), "--rate", "250", "--output", into.name]
+    command = [str(program.absolute()), "record", *options]
+    # In its folder: py-spy writes its command into the graph.
+    spy = subprocess.Popen(command, cwd=into.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     answered_over_http(peer, bodies, 1, SECONDS)
     _, said = spy.communicate()
     if spy.returncode:
