@@ -21,15 +21,11 @@ from pathlib import Path
 
 import uvloop
 from figures import print_facts, print_heading, print_table
-from library import Writer, fill
 from machine import describe, load
 from peer_servers import Peer, s4_peer
-from peers import HYBRID, SEED, SEMANTIC, SETTINGS, answered_over_http, corpus_of, place_of
+from peers import ENVIRONMENT, HYBRID, SEMANTIC, answered_over_http, corpus_of, filled_shelf
 from processes import thread_seconds
 from served import ServerFailed, running_server
-
-from s4.entrypoints.bootstrap import migrate_database, open_core
-from s4.entrypoints.configuration import load_settings
 
 SECONDS = 15
 QUERIES = 200
@@ -39,15 +35,10 @@ HERE = Path(__file__).with_name("flames")
 async def drawn(program: Path, chunks: int, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="s4-flame-") as made:
         data_dir = Path(made, "data")
-        settings = load_settings(data_dir=data_dir, **SETTINGS)
-        migrate_database(settings)
-        async with open_core(settings) as core:
-            shelf = await fill(core, Writer(SEED), chunks=chunks)
-            place = place_of(core, shelf)
+        shelf, place = await filled_shelf(data_dir, chunks)
         corpus = await corpus_of(chunks, QUERIES)
         questions = list(zip(corpus.queries, corpus.query_vectors, strict=True))
-        environment = {f"S4_{name.upper()}": value for name, value in SETTINGS.items()}
-        with running_server(data_dir, "--no-worker", settings=environment) as server:
+        with running_server(data_dir, "--no-worker", settings=ENVIRONMENT) as server:
             for mode in (SEMANTIC, HYBRID):
                 peer = s4_peer(server, shelf.api_key, mode, Path(place.removeprefix("file://")))
                 bodies = tuple(json.dumps(peer.body(*question)) for question in questions)
@@ -76,9 +67,13 @@ def _undisturbed(mode: str, pid: int, peer: Peer, bodies: tuple[str, ...]) -> No
 
 def _watched(program: Path, pid: int, peer: Peer, bodies: tuple[str, ...], into: Path) -> None:
     options = ["--pid", str(pid), "--duration", str(SECONDS), "--rate", "250", "--output", into.name]
-    command = [str(program.absolute()), "record", *options]
-    # In its folder: py-spy writes its command into the graph.
-    spy = subprocess.Popen(command, cwd=into.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    spy = subprocess.Popen(
+        ["py-spy", "record", *options],  # it writes its command into the graph: no path of this machine
+        executable=program.absolute(),
+        cwd=into.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     answered_over_http(peer, bodies, 1, SECONDS)
     _, said = spy.communicate()
     if spy.returncode:

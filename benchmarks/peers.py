@@ -49,6 +49,7 @@ from s4.kernel.units import MIB
 
 SEED = 1931
 SETTINGS: dict[str, Any] = {"embedding_provider": "deterministic"}
+ENVIRONMENT = {f"S4_{name.upper()}": value for name, value in SETTINGS.items()}
 HYBRID, SEMANTIC = "hybrid", "semantic"
 COLUMNS = ("text", "page", "char_start", "char_end", "heading", "document_id")
 
@@ -114,16 +115,11 @@ class Cost:
 async def compared(folder: Path, program: Path, chunks: int, sizes: Sizes) -> None:
     """One size, from the filling to the tables."""
     data_dir = folder / "data"
-    settings = load_settings(data_dir=data_dir, **SETTINGS)
-    migrate_database(settings)
-    async with open_core(settings) as core:  # closed before S4 starts: two would wait for each other's database
-        shelf = await fill(core, Writer(SEED), chunks=chunks)
-        place = place_of(core, shelf)
+    shelf, place = await filled_shelf(data_dir, chunks)
     corpus = await corpus_of(chunks, sizes.queries)
     alone = await _alone_on(place)
-    environment = {f"S4_{name.upper()}": value for name, value in SETTINGS.items()}
     with (
-        running_server(data_dir, "--no-worker", settings=environment) as server,
+        running_server(data_dir, "--no-worker", settings=ENVIRONMENT) as server,
         chroma(program, folder / "chroma") as of_chroma,
         pgvector() as of_postgres,
     ):
@@ -133,7 +129,7 @@ async def compared(folder: Path, program: Path, chunks: int, sizes: Sizes) -> No
             of_postgres,
         ]
         ingested = {
-            peers[0].name: _ingested_by_s4(folder / "ingest", environment, sizes.uploads),
+            peers[0].name: _ingested_by_s4(folder / "ingest", sizes.uploads),
             of_chroma.name: _rate(lambda: fill_chroma(of_chroma, corpus.texts, corpus.vectors), chunks),
             of_postgres.name: _rate(lambda: fill_pgvector(of_postgres, corpus.texts, corpus.vectors), chunks),
         }
@@ -154,6 +150,16 @@ async def compared(folder: Path, program: Path, chunks: int, sizes: Sizes) -> No
     _report(chunks, measured, costs, recall_alone)
 
 
+async def filled_shelf(data_dir: Path, chunks: int) -> tuple[Shelf, str]:
+    """A tenant with so many chunks, and where S4 keeps its table. S4 may start when this is done: two would wait for
+    each other's database."""
+    settings = load_settings(data_dir=data_dir, **SETTINGS)
+    migrate_database(settings)
+    async with open_core(settings) as core:
+        shelf = await fill(core, Writer(SEED), chunks=chunks)
+        return shelf, _place(core, shelf)
+
+
 async def corpus_of(chunks: int, queries: int) -> Corpus:
     """What `fill` wrote, by the same seed, and questions about it."""
     writer, embedder = Writer(SEED), DeterministicEmbedder()
@@ -164,7 +170,7 @@ async def corpus_of(chunks: int, queries: int) -> Corpus:
     return Corpus(texts, vectors, asked, query_vectors, [{texts[place] for place in row} for row in best])
 
 
-def place_of(core: Core, shelf: Shelf) -> str:
+def _place(core: Core, shelf: Shelf) -> str:
     """Where S4 keeps the tenant's table."""
     uri, _ = core.store.lance_uri() or (str(core.settings.data_dir / "index"), {})
     return f"{uri.rstrip('/')}/{core.generation.prefix(shelf.tenant_id, FIRST_INCARNATION).strip('/')}"
@@ -211,11 +217,11 @@ def _rate(work: Callable[[], None], chunks: int) -> float:
     return chunks / (time.perf_counter() - started)
 
 
-def _ingested_by_s4(data_dir: Path, environment: dict[str, str], documents: int) -> float:
+def _ingested_by_s4(data_dir: Path, documents: int) -> float:
     """Files over HTTP until the last is searchable: stored, read in a child, cut, embedded, indexed."""
     writer = Writer(SEED + 1)
     files = ["\n\n".join(writer.document()).encode() for _ in range(documents)]
-    with running_server(data_dir, settings=environment) as server, Wire(server.url, server.new_tenant("A")) as wire:
+    with running_server(data_dir, settings=ENVIRONMENT) as server, Wire(server.url, server.new_tenant("A")) as wire:
         wire.end_state(
             wire.upload("warm.txt", b"A first one, so that the worker is there.", content_type="text/plain")[1]
         )

@@ -187,22 +187,18 @@ class Generations:
     async def done(self) -> Mapping[str, float]:
         """Of the ready documents that a generation in use is to hold, or one that is built for tenants, the share that
         it holds."""
-
-        async def look(connection: Connection) -> dict[str, float]:
+        async with self._database.read() as connection:
             used = await uses.in_use(connection, await self._database.now(connection))
             counted = await progress.built(connection)
             for generation, complete in used.items():
                 if not complete:
                     counted[generation] = await progress.filled(connection, generation)
-            whole: dict[str, float] = dict.fromkeys(used, 1.0)
-            return whole | {each: here / ready for each, (ready, here) in counted.items() if ready}
-
-        return await self._database.transact(look)
+        whole: dict[str, float] = dict.fromkeys(used, 1.0)
+        return whole | {each: here / ready for each, (ready, here) in counted.items() if ready}
 
     async def coverage(self) -> list[Coverage]:
         """Of the generations in use for every tenant."""
-
-        async def look(connection: Connection) -> list[Coverage]:
+        async with self._database.read() as connection:
             used = await uses.in_use(connection, await self._database.now(connection))
             return [
                 Coverage(
@@ -213,8 +209,6 @@ class Generations:
                 )
                 for generation, complete in used.items()
             ]
-
-        return await self._database.transact(look)
 
 
 async def ask_for_absent(

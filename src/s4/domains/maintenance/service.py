@@ -286,7 +286,7 @@ class MaintenanceService:
         for repairs in self._all_repairs:
             await repairs.collect(tables, report)
         report.add("discards_requested", await self._releases.collect(tables))
-        report.add("trims_requested", await self._trimming.collect(kept))
+        report.add("trims_requested", await self._trimming.collect(kept, tables))
         await inventory.save(self._database, listed_at=listed_at)
         await self._note_drift(COLLECT, report.drift_bytes)
         return report

@@ -7,7 +7,8 @@ backup reads, while much of a tenant waits to be indexed (a catalog made anew ne
 says how large a vector is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,8 +19,9 @@ from s4.domains.indexing import description_of, lying_in
 from s4.domains.indexing import jobs as index_jobs
 from s4.domains.indexing.queries import held
 from s4.domains.maintenance.holds import any_stands
+from s4.domains.maintenance.repairs import Table
 from s4.kernel import keys
-from s4.kernel.ids import TenantId
+from s4.kernel.ids import GenerationId, TenantId
 from s4.kernel.keys import KeyKind
 from s4.platform.database import Connection, Database
 from s4.platform.jobs import JobHandler, JobRun, Queue
@@ -51,6 +53,7 @@ class Trimming:
         self._store = store
         self._queue = queue
         self._kept_for = kept_for
+        self._dimensions: dict[GenerationId, int] = {}
 
     def handlers(self) -> dict[str, JobHandler]:
         return {index_jobs.TRIM: JobHandler(self.trim)}
@@ -64,11 +67,17 @@ class Trimming:
                 of.size_bytes += info.size
                 of.old_bytes += info.size if self._is_old(info, now) else 0
 
-    async def collect(self, kept: Mapping[TenantId, Kept]) -> int:
-        """Asks for those who keep too much. Answers with their number."""
+    async def collect(self, kept: Mapping[TenantId, Kept], tables: Iterable[Table]) -> int:
+        """Asks for those who keep too much, `tables` being what the listing found. Answers with their number."""
+        lying: defaultdict[TenantId, set[GenerationId]] = defaultdict(set)
+        for owner, generation, _ in tables:
+            lying[owner].add(generation)
         asked = 0
         for tenant_id, of in sorted(kept.items()):
-            if of.old_bytes and (bound := await self._bound(tenant_id)) is not None and of.size_bytes > bound:
+            if not of.old_bytes:
+                continue
+            bound = await self._bound(tenant_id, lying[tenant_id])
+            if bound is not None and of.size_bytes > bound:
                 await self._database.transact(partial(self._ask, tenant_id=tenant_id))
                 asked += 1
         return asked
@@ -79,7 +88,7 @@ class Trimming:
     async def trim(self, run: JobRun) -> bool:
         """Goes on, the next time it is asked for, where it was interrupted."""
         tenant_id = TenantId(run.job.tenant_id)
-        if (bound := await self._bound(tenant_id)) is None:
+        if (bound := await self._bound(tenant_id, await lying_in(self._store, tenant_id))) is None:
             return False
         async with self._database.read() as connection:
             now = await self._database.now(connection)
@@ -107,19 +116,27 @@ class Trimming:
     def _is_old(self, info: ObjectInfo, now: datetime) -> bool:
         return now - info.last_modified > self._kept_for
 
-    async def _bound(self, tenant_id: TenantId) -> int | None:
-        """Bytes that the tenant may keep for long; None: nobody can tell now."""
-        tables = await lying_in(self._store, tenant_id)
-        described = {each: await description_of(self._store, tenant_id, each) for each in tables}
+    async def _bound(self, tenant_id: TenantId, lying: Collection[GenerationId]) -> int | None:
+        """Bytes that the tenant may keep for long, whose tables are of these generations; None: nobody can tell now."""
+        dimensions = {each: await self._dimension(tenant_id, each) for each in lying}
         async with self._database.read() as connection:
             documents, unknown, has = await held.living(connection, tenant_id)
             if unknown > _UNKNOWN_PART_MAX * documents:
                 return None
             size_bytes = 0
-            for generation, made_with in described.items():
-                if made_with is None:
+            for generation, dimension in dimensions.items():
+                if dimension is None:
                     return None
                 _, chunks = await held.contents(connection, tenant_id, generation)
                 # What is archived, or of a table that is made anew, is not there now.
-                size_bytes += max(chunks, has) * int(made_with["dimension"]) * _VALUE_BYTES
+                size_bytes += max(chunks, has) * dimension * _VALUE_BYTES
         return _TIMES * size_bytes
+
+    async def _dimension(self, tenant_id: TenantId, generation: GenerationId) -> int | None:
+        """Of a generation's vectors, whoever's they are: looked up once."""
+        if generation not in self._dimensions:
+            described = await description_of(self._store, tenant_id, generation)
+            if described is None:
+                return None
+            self._dimensions[generation] = int(described["dimension"])
+        return self._dimensions[generation]

@@ -5,13 +5,13 @@ import sqlalchemy as sa
 from s4.domains.documents.models import documents
 from s4.domains.indexing.models import document_index
 from s4.domains.indexing.queries import held
+from s4.domains.indexing.queries.tables import READY, REVISION_HERE, here, is_here
 from s4.domains.tenants import Role
 from s4.domains.tenants.models import tenant_generations
 from s4.kernel.ids import GenerationId
 from s4.platform.database import Connection
 
-_READY = sa.and_(documents.c.state == "live", documents.c.status == "ready")
-_IS_HERE = sa.case((document_index.c.searchable_revision >= documents.c.content_revision, 1), else_=0)
+_IS_HERE = sa.case((documents.c.content_revision <= REVISION_HERE, 1), else_=0)
 _READY_AND_HERE = (sa.func.count(), sa.func.coalesce(sa.func.sum(_IS_HERE), 0))
 
 
@@ -19,11 +19,11 @@ async def filled(connection: Connection, generation: GenerationId) -> tuple[int,
     """How many documents are ready of all tenants that were not moved, and how many of them are here."""
     counted = await connection.execute(
         sa.select(*_READY_AND_HERE)
-        .select_from(documents.outerjoin(document_index, _rows_in(sa.literal(generation))))
-        .where(_READY, sa.not_(held.moved(documents.c.tenant_id)))
+        .select_from(here(generation))
+        .where(READY, sa.not_(held.moved(documents.c.tenant_id)))
     )
-    ready, here = counted.one()
-    return int(ready), int(here)
+    ready, found = counted.one()
+    return int(ready), int(found)
 
 
 async def built(connection: Connection) -> dict[GenerationId, tuple[int, int]]:
@@ -33,18 +33,10 @@ async def built(connection: Connection) -> dict[GenerationId, tuple[int, int]]:
         sa.select(whose.generation_id, *_READY_AND_HERE)
         .select_from(
             tenant_generations.join(documents, documents.c.tenant_id == whose.tenant_id).outerjoin(
-                document_index, _rows_in(whose.generation_id)
+                document_index, is_here(whose.generation_id)
             )
         )
-        .where(_READY, whose.role == Role.BUILDING.value)
+        .where(READY, whose.role == Role.BUILDING.value)
         .group_by(whose.generation_id)
     )
-    return {GenerationId(generation): (int(ready), int(here)) for generation, ready, here in counted}
-
-
-def _rows_in(generation: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        document_index.c.tenant_id == documents.c.tenant_id,
-        document_index.c.document_id == documents.c.document_id,
-        document_index.c.generation_id == generation,
-    )
+    return {GenerationId(generation): (int(ready), int(found)) for generation, ready, found in counted}

@@ -194,12 +194,12 @@ async def note_whole(connection: Connection, tenant_id: TenantId | None = None, 
         documents.c.state == "live",
         documents.c.status == "processing",
         documents.c.content_revision > 1,
-        documents.c.content_revision > _REVISION_HERE,
+        documents.c.content_revision > REVISION_HERE,
         documents.c.uploaded_at <= index_tables.c.remade_since,
     )
     lacks = sa.exists(
         sa.select(documents.c.document_id)
-        .select_from(_here(index_tables.c.generation_id))
+        .select_from(here(index_tables.c.generation_id))
         .where(
             documents.c.tenant_id == index_tables.c.tenant_id,
             sa.or_(_READY_AND_ABSENT, replaced_and_absent),
@@ -398,21 +398,22 @@ async def is_complete(connection: Connection, generation: GenerationId) -> bool:
     return bool(found.scalar_one_or_none())
 
 
-def _here(generation: GenerationId | sa.Column[str]) -> sa.Join:
-    return documents.outerjoin(
-        document_index,
-        sa.and_(
-            document_index.c.tenant_id == documents.c.tenant_id,
-            document_index.c.document_id == documents.c.document_id,
-            document_index.c.generation_id == generation,
-        ),
+def is_here(generation: GenerationId | sa.Column[str]) -> sa.ColumnElement[bool]:
+    """A condition on rows of `document_index`, beside those of `documents`."""
+    return sa.and_(
+        document_index.c.tenant_id == documents.c.tenant_id,
+        document_index.c.document_id == documents.c.document_id,
+        document_index.c.generation_id == generation,
     )
 
 
-_REVISION_HERE = sa.func.coalesce(document_index.c.searchable_revision, 0)
-_READY_AND_ABSENT = sa.and_(
-    documents.c.state == "live", documents.c.status == "ready", documents.c.content_revision > _REVISION_HERE
-)
+def here(generation: GenerationId | sa.Column[str]) -> sa.Join:
+    return documents.outerjoin(document_index, is_here(generation))
+
+
+REVISION_HERE = sa.func.coalesce(document_index.c.searchable_revision, 0)
+READY = sa.and_(documents.c.state == "live", documents.c.status == "ready")
+_READY_AND_ABSENT = sa.and_(READY, documents.c.content_revision > REVISION_HERE)
 
 
 async def lacking(connection: Connection, generation: GenerationId, tenant_id: TenantId | None = None) -> int:
@@ -424,7 +425,7 @@ async def lacking(connection: Connection, generation: GenerationId, tenant_id: T
     replaced_and_absent = sa.and_(
         documents.c.state == "live",
         documents.c.status == "processing",
-        documents.c.searchable_floor >= _REVISION_HERE,
+        documents.c.searchable_floor >= REVISION_HERE,
         sa.exists().where(
             elsewhere.c.tenant_id == documents.c.tenant_id,
             elsewhere.c.document_id == documents.c.document_id,
@@ -434,7 +435,7 @@ async def lacking(connection: Connection, generation: GenerationId, tenant_id: T
     )
     counted = await connection.execute(
         sa.select(sa.func.count())
-        .select_from(_here(generation))
+        .select_from(here(generation))
         .where(
             sa.or_(_READY_AND_ABSENT, replaced_and_absent),
             documents.c.tenant_id == tenant_id if tenant_id is not None else sa.not_(held.moved(documents.c.tenant_id)),
@@ -470,7 +471,7 @@ async def unindexed(
     of_others = sa.not_(held.moved(documents.c.tenant_id)) if everywhere else sa.false()
     found = await connection.execute(
         sa.select(documents.c.tenant_id, documents.c.document_id)
-        .select_from(_here(generation))
+        .select_from(here(generation))
         .where(
             _READY_AND_ABSENT,
             documents.c.tenant_id == tenant_id if tenant_id is not None else sa.or_(of_others, of_moved),
