@@ -27,6 +27,8 @@ class Found:
 
     document_id: str
     searchable_revision: int
+    floor: int
+    """Up to which revision it was deleted once; 0 where it never was."""
     key: str | None
     filename: str
     metadata_json: str
@@ -105,6 +107,7 @@ def _judgement(
             documents.c.filename,
             sa.cast(documents.c.metadata, sa.Text).label("metadata"),
             document_index.c.searchable_revision,
+            documents.c.searchable_floor,
         )
         .select_from(_searchable(tenant_id, restriction, generation))
         .where(documents.c.document_id.in_(sa.bindparam("document_ids", expanding=True)), condition)
@@ -144,7 +147,12 @@ async def judge(
         table = table or state_of(row)
         if row.document_id is not None:
             found[row.document_id] = Found(
-                row.document_id, row.searchable_revision, row.key, row.filename, row.metadata
+                row.document_id,
+                row.searchable_revision,
+                row.searchable_floor,
+                row.key,
+                row.filename,
+                row.metadata,
             )
     return Verdict(table, found)
 

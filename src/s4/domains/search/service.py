@@ -2,9 +2,9 @@
 that are asked together are embedded together, then made one after the other: they hold one place.
 
 The index proposes and the catalog disposes: a hit counts when its document is live, passes the filters, and the hit's
-revision is the searchable one, all read in one statement together with the table's version. If that moved since the
-table was read, the search is done once more. So a deleted document is gone at once, and a replaced one is found in
-exactly one of its revisions.
+revision is the searchable one, all read in one statement together with the table's version. If that moved since a
+search guessed it, the search is done once more; what is replaced while it goes on counts as it was (`snapshot.py`). So
+a deleted document is gone at once, and a replaced one is found in exactly one of its revisions.
 
 Filters. When few documents pass (`_PREFILTER_IDS_MAX`), their ids narrow the search inside the index; when many pass,
 more candidates are fetched than needed and checked. Where that does not soon fill the page, because what passes is not
@@ -34,6 +34,7 @@ from s4.domains.search.model import Answer, Passage, Query, SearchLimits
 from s4.domains.search.queries import Condition, Found
 from s4.domains.search.query_vectors import QueryVectors
 from s4.domains.search.recall import NEAREST, RecallSampler
+from s4.domains.search.snapshot import Snapshot
 from s4.domains.search.stages import stage
 from s4.domains.search.tables import TenantTables, Where, opened, replaced
 from s4.domains.search.widening import Pursuit
@@ -309,20 +310,21 @@ class SearchService:
             table, narrowed = await self._prepare(context, where, condition)
         if table is None or narrowed == []:
             return _Truth([], {}, None)
-        found: dict[str, Found] = {}
-        pursuit = Pursuit(
-            query.offset + query.limit, self._limits.candidates, narrowed, is_filtered=condition is not None
-        )
-        rereads = 0
+
+        def begun() -> Pursuit:
+            wanted = query.offset + query.limit
+            return Pursuit(wanted, self._limits.candidates, narrowed, is_filtered=condition is not None)
+
+        snapshot, pursuit = Snapshot(table), begun()
+        rereads_left = _READS_MAX - 1
         while True:
             try:
-                hits = await self._read(where, table, query, mode, vector, pursuit)
+                hits = await self._read(where, snapshot.table, query, mode, vector, pursuit)
             except IndexFault as error:
                 if not is_guessed:
                     await self._suspicions.tell(where.tenant_id, where.generation.id, error)
                     raise
                 hits = None  # perhaps the table is another one by now
-            is_guessed = False
             with stage("verify"):
                 async with self._database.read() as connection:
                     verdict = await queries.judge(
@@ -332,25 +334,27 @@ class SearchService:
                         {hit.document_id for hit in hits or []},
                         condition,
                     )
-            self._tables.note(where, table if verdict.table == table else None)
+            has_moved = verdict.table != snapshot.table
+            self._tables.note(where, None if has_moved else snapshot.table)
             present = opened(verdict.table)
             if hits is None and present is None:
                 return _Truth([], {}, None)
-            if (hits is None or present != table) and rereads + 1 < _READS_MAX:
-                table = present or table
-                if hits is None or not rereads or _outdated(hits, verdict.found):
-                    rereads += 1
-                    metrics.INDEX_REREADS.inc()
-                    continue
+            snapshot.judge(hits or [], verdict)
+            overtaken = snapshot.overtaken(hits or [])
+            if rereads_left and (hits is None or overtaken or (is_guessed and has_moved)):
+                rereads_left -= 1
+                metrics.INDEX_REREADS.inc()
+                snapshot, pursuit, is_guessed = Snapshot(present or snapshot.table, verdict), begun(), False
+                continue
             if hits is None:
                 gone = replaced()
                 await self._suspicions.tell(where.tenant_id, where.generation.id, gone)
                 raise gone
-            judged = {hit.document_id for hit in hits}
-            found = {name: known for name, known in found.items() if name not in judged} | verdict.found
-            if pursuit.ends_with(hits, _confirmed(hits, found, without)):
-                rounds = [_confirmed(each, found, without) for each in pursuit.rounds]  # as they are by now
-                return _Truth(rounds, found, table, pursuit.is_narrowed)
+            is_guessed = False
+            snapshot.settle(overtaken)
+            if pursuit.ends_with(hits, snapshot.confirmed(hits, without)):
+                rounds = [snapshot.confirmed(each, without) for each in pursuit.rounds]  # as they are by now
+                return _Truth(rounds, snapshot.found, snapshot.table, pursuit.is_narrowed)
             if (at_most := pursuit.widen()) is not None and condition is not None:
                 async with self._database.read() as connection:
                     pursuit.narrow(
@@ -412,20 +416,3 @@ def _around(hit: Hit, padding: int) -> tuple[list[str], list[str]]:
         [chunk_id(hit.document_id, hit.revision, ordinal) for ordinal in range(first, hit.ordinal)],
         [chunk_id(hit.document_id, hit.revision, ordinal) for ordinal in range(hit.ordinal + 1, last + 1)],
     )
-
-
-def _confirmed(hits: list[Hit], found: dict[str, Found], without: str | None) -> list[Hit]:
-    """Those of the revisions that are searchable, and not of the document `without`."""
-    return [
-        hit
-        for hit in hits
-        if hit.document_id != without
-        and (document := found.get(hit.document_id)) is not None
-        and document.searchable_revision == hit.revision
-    ]
-
-
-def _outdated(hits: list[Hit], found: dict[str, Found]) -> bool:
-    """Whether a newer revision of a hit's document is searchable by now: it may be in the table, but was not read."""
-    newest = {document_id: document.searchable_revision for document_id, document in found.items()}
-    return any(newest.get(hit.document_id, 0) > hit.revision for hit in hits)

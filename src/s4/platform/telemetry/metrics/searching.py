@@ -39,7 +39,8 @@ for _outcome in ("damaged", "deferred"):
     INDEX_CHECKS.labels(_outcome)  # from 0 on: a series that begins at 1 has not increased
 INDEX_REREADS = Counter(
     "s4_search_rereads_total",
-    "Searches repeated because the table's version moved meanwhile. Most of them: raise `S4_INDEX_GRACE_SECONDS`.",
+    "Reads of a table that were repeated because its version moved or documents were replaced meanwhile. Most "
+    "searches: raise `S4_INDEX_GRACE_SECONDS`.",
 )
 
 INDEX_RECALL = Histogram(
