@@ -129,8 +129,15 @@ def merging(
     conflict: Sequence[str],
     merged: Callable[[Any], Mapping[str, Any]],
 ) -> sa.Insert:
-    """`INSERT … ON CONFLICT (conflict) DO UPDATE` of what `merged` makes of the columns of the row that could not be
-    inserted. For many rows at once, as above."""
-    postgres = connection.dialect.name == "postgresql"
+    """`INSERT … ON CONFLICT (conflict) DO UPDATE` of what `merged`, a function of a module, makes of the columns of the
+    row that could not be inserted. For many rows at once, as above."""
+    return _merging(connection.dialect.name == "postgresql", table, tuple(conflict), merged)
+
+
+@cache
+def _merging(
+    postgres: bool, table: sa.Table, conflict: tuple[str, ...], merged: Callable[[Any], Mapping[str, Any]]
+) -> sa.Insert:
+    """Made once, as above."""
     insert = postgresql.insert(table) if postgres else sqlite.insert(table)
     return insert.on_conflict_do_update(index_elements=list(conflict), set_=dict(merged(insert.excluded)))

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.kernel.ids import JobId, RandomBytes, base32, new_job_id
-from s4.platform.database import Connection, Database, merging, upsert
+from s4.platform.database import Connection, Database, adding, merging
 from s4.platform.jobs.kinds import broad, narrowed, narrowed_to
 from s4.platform.jobs.leases import LeaseLost
 from s4.platform.jobs.models import job_turns, jobs
@@ -46,6 +46,70 @@ class ClaimedJob:
     lease_token: str
 
 
+def _asked_again(new: Any) -> dict[str, Any]:
+    """What becomes of a job that is there when the job `new` is asked for."""
+    running = jobs.c.state == "running"
+    overdue = sa.and_(jobs.c.state == "ready", jobs.c.run_at < new.created_at)
+    keeps_place = sa.and_(overdue, jobs.c.run_at < new.run_at)
+    return {
+        "payload": new.payload,
+        "again": running,
+        "state": sa.case((running, "running"), else_="ready"),
+        "run_at": sa.case((keeps_place, jobs.c.run_at), else_=new.run_at),
+        "attempts": sa.case((running, jobs.c.attempts), else_=0),
+        "crashes": sa.case((running, jobs.c.crashes), else_=0),
+        "created_at": new.created_at,
+    }
+
+
+_DUE = sa.and_(
+    jobs.c.state == "ready",
+    jobs.c.run_at <= sa.bindparam("now"),
+    jobs.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+)
+
+
+def _tenants_by_turn() -> sa.Select[Any]:
+    """Tenants with a job of `kinds` that can run, the longest unserved first, but for those of `passing_over`.
+
+    A recursive query skips from tenant to tenant along the index: its cost follows the number of tenants that wait,
+    not the number of their jobs.
+    """
+    first = sa.select(sa.func.min(jobs.c.tenant_id).label("tenant_id")).where(jobs.c.state == "ready")
+    waiting = first.cte("waiting", recursive=True)
+    inner = jobs.alias()
+    following = (
+        sa.select(sa.func.min(inner.c.tenant_id))
+        .where(inner.c.state == "ready", inner.c.tenant_id > waiting.c.tenant_id)
+        .correlate(waiting)
+        .scalar_subquery()
+    )
+    waiting = waiting.union_all(sa.select(following).where(waiting.c.tenant_id.is_not(None)))
+    return (
+        sa.select(waiting.c.tenant_id)
+        .outerjoin(job_turns, job_turns.c.tenant_id == waiting.c.tenant_id)
+        .where(
+            waiting.c.tenant_id.is_not(None),
+            waiting.c.tenant_id.not_in(sa.bindparam("passing_over", expanding=True)),
+            sa.exists().where(_DUE, jobs.c.tenant_id == waiting.c.tenant_id).correlate(waiting),
+        )
+        .order_by(job_turns.c.claimed_at.asc().nulls_first(), waiting.c.tenant_id)
+        .limit(16)  # enough to step over tenants whose only job another worker has just locked
+    )
+
+
+# Made once: workers ask all the time, and to make these takes longer than to execute them.
+_TENANTS_BY_TURN = _tenants_by_turn()
+_NEXT_JOB = (
+    sa.select(jobs)
+    .where(_DUE, jobs.c.tenant_id == sa.bindparam("tenant"))
+    .order_by(jobs.c.run_at)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_OF_JOB = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("job"))
+
+
 class Queue:
     """Stateless: every process makes its own."""
 
@@ -58,24 +122,8 @@ class Queue:
         keeps its place, or whoever is asked for again and again would never have a turn; an earlier one it takes. Many
         at once: in one order everywhere, or two transactions may wait for each other's."""
         now = await self._database.now(connection)
-        identity = ("kind", "tenant_id", "subject")
-        running = jobs.c.state == "running"
-        overdue = sa.and_(jobs.c.state == "ready", jobs.c.run_at < now)
-
-        def merged(new: Any) -> dict[str, Any]:
-            keeps_place = sa.and_(overdue, jobs.c.run_at < new.run_at)
-            return {
-                "payload": new.payload,
-                "again": running,
-                "state": sa.case((running, "running"), else_="ready"),
-                "run_at": sa.case((keeps_place, jobs.c.run_at), else_=new.run_at),
-                "attempts": sa.case((running, jobs.c.attempts), else_=0),
-                "crashes": sa.case((running, jobs.c.crashes), else_=0),
-                "created_at": new.created_at,
-            }
-
         await connection.execute(
-            merging(connection, jobs, conflict=identity, merged=merged),
+            merging(connection, jobs, conflict=("kind", "tenant_id", "subject"), merged=_asked_again),
             [
                 {
                     "job_id": new_job_id(self._random),
@@ -113,42 +161,25 @@ class Queue:
         passing_over: Collection[str],
     ) -> ClaimedJob | None:
         now = await self._database.now(connection)
-        runnable = sa.and_(jobs.c.state == "ready", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
-        for tenant_id in await self._tenants_by_turn(connection, now, kinds, passing_over):
-            row = (
-                await connection.execute(
-                    sa.select(jobs)
-                    .where(runnable, jobs.c.tenant_id == tenant_id)
-                    .order_by(jobs.c.run_at)
-                    .limit(1)
-                    .with_for_update(skip_locked=True)
-                )
-            ).one_or_none()
+        wanted = {"now": now, "kinds": list(kinds)}
+        by_turn = await connection.execute(_TENANTS_BY_TURN, {**wanted, "passing_over": list(passing_over)})
+        for tenant_id in list(by_turn.scalars()):
+            row = (await connection.execute(_NEXT_JOB, {**wanted, "tenant": tenant_id})).one_or_none()
             if row is None:
                 continue
             token = base32(self._random(16))
-            await connection.execute(
-                sa.update(jobs)
-                .where(jobs.c.job_id == row.job_id)
-                .values(
-                    state="running",
-                    attempts=row.attempts + 1,
-                    again=False,
-                    lease_owner=owner,
-                    lease_token=token,
-                    lease_until=now + lease,
-                    claimed_at=now,
-                )
-            )
-            await connection.execute(
-                upsert(
-                    connection,
-                    job_turns,
-                    {"tenant_id": tenant_id, "claimed_at": now},
-                    conflict=["tenant_id"],
-                    update={"claimed_at": now},
-                )
-            )
+            claimed = {
+                "state": "running",
+                "attempts": row.attempts + 1,
+                "again": False,
+                "lease_owner": owner,
+                "lease_token": token,
+                "lease_until": now + lease,
+                "claimed_at": now,
+            }
+            await connection.execute(_OF_JOB, {"job": row.job_id, **claimed})
+            turn = adding(connection, job_turns, conflict=["tenant_id"], added=(), replaced=["claimed_at"])
+            await connection.execute(turn, {"tenant_id": tenant_id, "claimed_at": now})
             return ClaimedJob(
                 job_id=JobId(row.job_id),
                 kind=row.kind,
@@ -161,39 +192,6 @@ class Queue:
                 lease_token=token,
             )
         return None
-
-    async def _tenants_by_turn(
-        self, connection: Connection, now: datetime, kinds: Sequence[str], passing_over: Collection[str]
-    ) -> list[str]:
-        """Tenants with a job of `kinds` that can run, the longest unserved first.
-
-        A recursive query skips from tenant to tenant along the index: its cost follows the number of tenants that
-        wait, not the number of their jobs.
-        """
-        ready = jobs.c.state == "ready"
-        first = sa.select(sa.func.min(jobs.c.tenant_id).label("tenant_id")).where(ready)
-        waiting = first.cte("waiting", recursive=True)
-        inner = jobs.alias()
-        following = (
-            sa.select(sa.func.min(inner.c.tenant_id))
-            .where(inner.c.state == "ready", inner.c.tenant_id > waiting.c.tenant_id)
-            .correlate(waiting)
-            .scalar_subquery()
-        )
-        waiting = waiting.union_all(sa.select(following).where(waiting.c.tenant_id.is_not(None)))
-        due = (
-            sa.exists()
-            .where(ready, jobs.c.tenant_id == waiting.c.tenant_id, jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
-            .correlate(waiting)
-        )
-        statement = (
-            sa.select(waiting.c.tenant_id)
-            .outerjoin(job_turns, job_turns.c.tenant_id == waiting.c.tenant_id)
-            .where(waiting.c.tenant_id.is_not(None), waiting.c.tenant_id.not_in(list(passing_over)), due)
-            .order_by(job_turns.c.claimed_at.asc().nulls_first(), waiting.c.tenant_id)
-            .limit(16)  # enough to step over tenants whose only job another worker has just locked
-        )
-        return list((await connection.execute(statement)).scalars())
 
     async def finish(self, connection: Connection, job: ClaimedJob) -> None:
         """Part of the transaction that makes the work visible. Raises `LeaseLost` when the job was taken away."""
