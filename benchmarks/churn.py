@@ -22,16 +22,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from figures import Durations, print_facts, print_heading, print_table, print_text
 from machine import describe, load
 from served import Server, clean_environment, running_server
 from watching import Sample, look
-from wire import Wire
+from wire import Away, Wire
 
 from s4.kernel.units import MIB
+
+T = TypeVar("T")
 
 UPLOADERS = 4
 LOOK_SECONDS = 5.0
@@ -67,6 +70,8 @@ class Churned:
     searches: list[tuple[float, float]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    repeated: int = 0
+    """Requests that were sent again after a 503."""
 
 
 class Churn:
@@ -124,11 +129,22 @@ class Churn:
         with Wire(self._server.url, self._key) as wire:
             while (number := self._take("upload")) is not None:
                 words = " ".join(f"w{self._drawn.randrange(5_000)}" for _ in range(WORDS))
-                _, document_id = wire.upload(f"{number}.txt", f"churn {words}".encode(), content_type="text/plain")
+                upload = partial(wire.upload, f"{number}.txt", f"churn {words}".encode(), content_type="text/plain")
+                _, document_id = self._answered(upload)
                 if self._drawn.random() < self._part and self._take("delete") is not None:
-                    wire.send("DELETE", f"/api/v1/documents/{self._some(document_id)}")
+                    self._answered(partial(wire.send, "DELETE", f"/api/v1/documents/{self._some(document_id)}"))
                 else:
                     self._some(document_id, keep=True)
+
+    def _answered(self, send: Callable[[], tuple[float, T]]) -> tuple[float, T]:
+        """What `send` answers, as often as it takes."""
+        while True:
+            try:
+                return send()
+            except Away as away:
+                with self._lock:
+                    self.seen.repeated += 1
+                time.sleep(away.retry_after_seconds)
 
     def _take(self, what: str) -> int | None:
         with self._lock:
@@ -224,7 +240,10 @@ def report(churned: Churned, uploads: int, deletes: int) -> list[str]:
         "p95 ms",
         "worker MiB",
     ]
-    print_text(f"{uploads:,} uploads, {deletes:,} deletes in {churned.seconds:.0f} s; then it settles.\n")
+    print_text(
+        f"{uploads:,} uploads, {deletes:,} deletes in {churned.seconds:.0f} s; then it settles. "
+        f"Sent again after a 503: {churned.repeated}.\n"
+    )
     print_table(columns, lines)
     return [*churned.wrong, *_beyond(churned)]
 

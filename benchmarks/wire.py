@@ -9,6 +9,14 @@ from urllib.parse import urlsplit
 TIMEOUT_SECONDS = 120.0
 
 
+class Away(RuntimeError):
+    """A 503: to be sent again after so many seconds."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Wire:
     """One connection of one tenant. Measures from the first byte sent to the last byte received."""
 
@@ -25,7 +33,7 @@ class Wire:
     def send(
         self, method: str, path: str, body: bytes | None = None, *, content_type: str = "application/json"
     ) -> tuple[float, bytes]:
-        """Seconds and the answer's body. Raises `RuntimeError` for an answer that is not a success."""
+        """Seconds and the answer's body. Raises `Away`, or `RuntimeError` for another answer that is not a success."""
         headers = self._headers if body is None else self._headers | {"Content-Type": content_type}
         started = time.perf_counter()
         self._connection.request(method, path, body, headers)
@@ -33,7 +41,10 @@ class Wire:
         content = answer.read()
         seconds = time.perf_counter() - started
         if answer.status >= 300:
-            raise RuntimeError(f"{method} {path}: {answer.status} {content[:500].decode(errors='replace')}")
+            message = f"{method} {path}: {answer.status} {content[:500].decode(errors='replace')}"
+            if answer.status == 503:
+                raise Away(message, float(answer.headers["Retry-After"]))
+            raise RuntimeError(message)
         return seconds, content
 
     def upload(self, name: str, content: bytes, *, content_type: str) -> tuple[float, str]:
