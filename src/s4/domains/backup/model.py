@@ -187,10 +187,12 @@ def superseded(manifest: Manifest, newest_made: str | None) -> str | None:
 
 @dataclass(slots=True)
 class Erased:
-    """Whom no restore may bring back: whole tenants, and documents by (tenant, document)."""
+    """Whom no restore may bring back: whole tenants, documents by (tenant, document), and by (collection, name) what
+    was configured for those tenants."""
 
     tenants: frozenset[str] = frozenset()
     documents: frozenset[tuple[str, str]] = frozenset()
+    records: frozenset[tuple[str, str]] = frozenset()
 
     def covers(self, tenant_id: str | None, document_id: str | None) -> bool:
         return tenant_id in self.tenants or (tenant_id or "", document_id or "") in self.documents

@@ -71,6 +71,7 @@ _BEGUN_MAX = 200  # tombstones of one run
 _ROWS = 500  # of one transaction and table
 _BATCHES_MAX = 2000  # of one tenant and run: a million rows of each table
 _DELETED_TOGETHER = 1000  # keys, S3's bound for one request
+_TOMBSTONE = {"what": "tombstone", "why": "It names nobody, and keeps the id from being used again."}
 _CLASSES = {
     KeyKind.TENANT_HEAD: "heads",
     KeyKind.DOCUMENT_HEAD: "heads",
@@ -306,7 +307,7 @@ class Erasures:
                 },
                 "rows": dict(erasure.removed.rows),
             },
-            "kept": [{"what": "tombstone", "why": "It names nobody, and keeps the id from being used again."}],
+            "kept": [_TOMBSTONE] if await self._tombstone(erasure.tenant_id) else [],
             "remains": [each.to_dict() for each in remains],
         }
 
@@ -358,9 +359,12 @@ class Erasures:
                     yield info
 
     async def _tombstone(self, tenant_id: TenantId) -> int:
-        """The revision that buried the tenant."""
+        """The revision that buried the tenant; 0 where the bucket has no head of it at all, as after the restore of a
+        backup, which leaves out whoever is on the list."""
         subject = tenant_subject(tenant_id)
         heads = [info.key async for info in self._store.list(keys.tenant_heads(tenant_id))]
+        if not heads:
+            return 0
         for key in reversed(heads):
             head = Head.from_bytes(await self._store.get(key), expected=subject)
             if head.state == TOMBSTONE:
