@@ -231,7 +231,7 @@ def entries_of(data: bytes) -> Iterator[Entry]:
         text = data.decode()
     except ValueError as error:
         raise DataCorrupt("A list of a backup's objects cannot be read.") from error
-    return map(Entry.from_line, text.splitlines())
+    return map(Entry.from_line, filter(None, text.split("\n")))  # a key may hold what else ends a line
 
 
 def _canonical(said: dict[str, Any]) -> str:
