@@ -20,14 +20,12 @@ from s4.kernel import keys
 from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, NotFound
 from s4.kernel.ids import TenantId, is_tenant_id
 from s4.kernel.keys import Collection, ObjectKey
-from s4.platform.chains import Head, Subject
+from s4.platform.chains import whose
 from s4.platform.objects import ObjectStore
 
 log = structlog.get_logger()
 
 _LIST = keys.collection(Collection.ERASURES)
-_CONFIGURED = (Collection.WEBHOOKS, Collection.NOTICES)
-"""Of what the operator's side configured, that which may be a tenant's."""
 
 
 @dataclass(slots=True)
@@ -91,17 +89,12 @@ async def with_records(place: Place, manifest: Manifest, erased: Erased) -> Eras
     only its heads say whose it is. Raises `DataCorrupt` when one of them is damaged."""
     if not erased.tenants:
         return erased
-    theirs = set()
-    for collection in _CONFIGURED:
+    theirs: set[tuple[str, str]] = set()
+    for collection in keys.OF_TENANTS:
         entries = [entry async for entry in place.entries_below(manifest, keys.collection(collection))]
         read = await read_together(place, entries, encrypted=manifest.encrypted_under is not None)
-        for key, data in read.items():
-            named = keys.parse_system_head(key)
-            if named is None:
-                continue
-            head = Head.from_bytes(data, expected=Subject(collection.value, "", named[1]))
-            if head.body.get("tenant_id") in erased.tenants:
-                theirs.add((collection.value, named[1]))
+        named = {key: keys.parse_system_head(key) for key, data in read.items() if whose(key, data) in erased.tenants}
+        theirs |= {(head[0].value, head[1]) for head in named.values() if head is not None}
     return replace(erased, records=erased.records | theirs)
 
 

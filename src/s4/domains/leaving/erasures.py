@@ -41,11 +41,11 @@ from s4.kernel.errors import Conflict, DataCorrupt, NotFound, S4Error, Unavailab
 from s4.kernel.ids import TenantId, is_tenant_id
 from s4.kernel.keys import Collection, KeyKind, ObjectKey, ObjectPrefix
 from s4.kernel.permissions import Permission
-from s4.platform.chains import ABANDONED, Head, Record, Records
+from s4.platform.chains import ABANDONED, Head, Record, Records, whose
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue
-from s4.platform.objects import ObjectInfo, ObjectStore
+from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.security.signing import Signer
 
 log = structlog.get_logger()
@@ -356,6 +356,22 @@ class Erasures:
                 parsed = keys.parse(info.key)
                 is_head = parsed is not None and parsed.kind is KeyKind.TENANT_HEAD
                 if not is_head or (parsed is not None and (parsed.revision or 0) < buried_in):
+                    yield info
+        for term in terms:
+            async for info in self._records_aside(store, term, erasure.tenant_id):
+                yield info
+
+    async def _records_aside(
+        self, store: ObjectStore, term: ObjectPrefix, tenant_id: TenantId
+    ) -> AsyncIterator[ObjectInfo]:
+        """The tenant's webhooks and contacts that a former first region accepted too late: no catalog knows them."""
+        for collection in keys.OF_TENANTS:
+            async for info in store.list(keys.stranded_part(term, keys.collection(collection))):
+                try:
+                    is_theirs = whose(info.key.removeprefix(term), await store.get(info.key)) == tenant_id
+                except (ObjectMissing, DataCorrupt):
+                    continue
+                if is_theirs:
                     yield info
 
     async def _tombstone(self, tenant_id: TenantId) -> int:
