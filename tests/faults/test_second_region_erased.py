@@ -3,6 +3,7 @@
 import pytest
 
 from s4.domains.leaving import Elsewhere, ErasureState
+from s4.domains.webhooks.model import NewWebhook
 from s4.entrypoints.bootstrap import make_promotions, make_replicator
 from s4.kernel import keys
 from s4.kernel.errors import Unavailable
@@ -12,6 +13,7 @@ from tests.factories.process import OWNER
 from tests.factories.regions import Regions, copied, lived_in
 
 NEEDLE = b"the needle of who leaves"
+HOOK = NewWebhook("https://hooks.invalid/", ("*",), description=NEEDLE.decode())
 
 
 def holding_the_needle(bucket: dict[str, bytes]) -> list[str]:
@@ -91,6 +93,7 @@ async def test_a_promoted_bucket_is_looked_at_for_whoever_was_erased_before(regi
         await receipt(first, acme.context.tenant_id)
         await copied(first)
         await first.put(globex, "stranded", NEEDLE)
+        await first.core.webhooks.create_for(OWNER, globex.context.tenant_id, HOOK)
     for key, data in left.items():  # as a store leaves it that copies by itself
         (regions.folder / "bucket-second" / key).parent.mkdir(parents=True, exist_ok=True)
         (regions.folder / "bucket-second" / key).write_bytes(data)
@@ -124,6 +127,7 @@ async def test_what_is_stranded_of_an_erased_tenant_is_not_put_aside(regions: Re
         acme = await lived_in(first)
         await copied(first)
         await first.put(acme, "stranded", NEEDLE)
+        await first.core.webhooks.create_for(OWNER, acme.context.tenant_id, HOOK)
     await regions.promote("second")
     async with regions.house("second", erasure_settle_seconds=0) as second:
         await delete(second, acme.context.tenant_id)

@@ -103,6 +103,12 @@ def test_what_is_old_goes_if_enough_newer_ones_stay(ages_days: list[int], count_
     assert sorted((POINT - point).days for point in expired) == gone
 
 
+def test_lists_hold_any_key() -> None:
+    """Also of what somebody else put below a tenant's part of the bucket."""
+    entry = Entry(ObjectKey("tenants/ten_a/one\u2028two\u0085"), 3, f"sha256:{'0' * 64}", "data", 0, None, "")
+    assert list(entries_of(lines([entry, entry]))) == [entry, entry]
+
+
 def test_samples_hold_any_text() -> None:
     """What else than a line feed ends a line, stands in documents."""
     sample = Sample("ten_a", "doc_a", "one\u2028two\u0085three")

@@ -117,6 +117,10 @@ class Collection(StrEnum):
     ERASURES = "erasures"
 
 
+OF_TENANTS = (Collection.WEBHOOKS, Collection.NOTICES)
+"""Of which a thing may be a tenant's, though its name need not say so."""
+
+
 SYSTEM_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
 
 

@@ -7,7 +7,7 @@ that is read is which tenants have a place in the list; what stands there is the
 name somebody: nobody is restored on the strength of a list that is damaged, away, or under another key.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -20,6 +20,7 @@ from s4.kernel import keys
 from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, NotFound
 from s4.kernel.ids import TenantId, is_tenant_id
 from s4.kernel.keys import Collection, ObjectKey
+from s4.platform.chains import whose
 from s4.platform.objects import ObjectStore
 
 log = structlog.get_logger()
@@ -81,6 +82,20 @@ def together(*said: Erased) -> Erased:
     return Erased(
         frozenset().union(*(each.tenants for each in said)), frozenset().union(*(each.documents for each in said))
     )
+
+
+async def with_records(place: Place, manifest: Manifest, erased: Erased) -> Erased:
+    """`erased`, and what the backup has of webhooks and contacts that are theirs: it lies under names of its own, and
+    only its heads say whose it is. Raises `DataCorrupt` when one of them is damaged."""
+    if not erased.tenants:
+        return erased
+    theirs: set[tuple[str, str]] = set()
+    for collection in keys.OF_TENANTS:
+        entries = [entry async for entry in place.entries_below(manifest, keys.collection(collection))]
+        read = await read_together(place, entries, encrypted=manifest.encrypted_under is not None)
+        named = {key: keys.parse_system_head(key) for key, data in read.items() if whose(key, data) in erased.tenants}
+        theirs |= {(head[0].value, head[1]) for head in named.values() if head is not None}
+    return replace(erased, records=erased.records | theirs)
 
 
 # -- inside

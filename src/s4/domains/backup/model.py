@@ -187,10 +187,12 @@ def superseded(manifest: Manifest, newest_made: str | None) -> str | None:
 
 @dataclass(slots=True)
 class Erased:
-    """Whom no restore may bring back: whole tenants, and documents by (tenant, document)."""
+    """Whom no restore may bring back: whole tenants, documents by (tenant, document), and by (collection, name) what
+    was configured for those tenants."""
 
     tenants: frozenset[str] = frozenset()
     documents: frozenset[tuple[str, str]] = frozenset()
+    records: frozenset[tuple[str, str]] = frozenset()
 
     def covers(self, tenant_id: str | None, document_id: str | None) -> bool:
         return tenant_id in self.tenants or (tenant_id or "", document_id or "") in self.documents
@@ -229,7 +231,7 @@ def entries_of(data: bytes) -> Iterator[Entry]:
         text = data.decode()
     except ValueError as error:
         raise DataCorrupt("A list of a backup's objects cannot be read.") from error
-    return map(Entry.from_line, text.splitlines())
+    return map(Entry.from_line, filter(None, text.split("\n")))  # a key may hold what else ends a line
 
 
 def _canonical(said: dict[str, Any]) -> str:

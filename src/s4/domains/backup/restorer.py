@@ -20,6 +20,7 @@ from typing import Protocol
 import structlog
 
 from s4.domains.backup.creator import Progress, silent
+from s4.domains.backup.erased import with_records
 from s4.domains.backup.lost import Lost
 from s4.domains.backup.model import Counts, Entry, Erased, Manifest, Sample
 from s4.domains.backup.place import Place, Traffic
@@ -118,6 +119,7 @@ class Restorer:
     async def plan(self, manifest: Manifest, erased: Erased) -> Restored:
         """What `restore` would copy. Writes nothing, and refuses what `restore` refuses."""
         await self._require(manifest)
+        erased = await with_records(self._place, manifest, erased)
         planned = Restored(manifest.backup_id, counts=manifest.counts)
         async for entry in self._place.entries(manifest):
             if _is_erased(entry.key, erased):
@@ -140,6 +142,7 @@ class Restorer:
         Copies, has it verified, and switches it on if it is sound. Raises `Conflict` when the target is not empty,
         `DataCorrupt` when the backup is damaged, `Unavailable`; then it can be repeated."""
         await self._require(manifest)
+        erased = await with_records(self._place, manifest, erased)
         done = Restored(manifest.backup_id)
         requests_before = self._traffic.requests + self._place.traffic.requests
         done.epoch = await begin_restore(self._target, manifest.backup_id, clock=self._clock, random=self._random)
@@ -262,6 +265,7 @@ class Restorer:
 def _is_erased(key: ObjectKey, erased: Erased) -> bool:
     parsed = keys.parse(key)
     if parsed is not None and parsed.kind is KeyKind.SYSTEM:
-        return False
+        named = keys.parse_system_head(key)
+        return named is not None and (named[0].value, named[1]) in erased.records
     document_id = parsed.document_id if parsed is not None else None
     return erased.covers(keys.owner(key), document_id)

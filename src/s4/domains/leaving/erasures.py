@@ -41,11 +41,11 @@ from s4.kernel.errors import Conflict, DataCorrupt, NotFound, S4Error, Unavailab
 from s4.kernel.ids import TenantId, is_tenant_id
 from s4.kernel.keys import Collection, KeyKind, ObjectKey, ObjectPrefix
 from s4.kernel.permissions import Permission
-from s4.platform.chains import ABANDONED, Head, Record, Records
+from s4.platform.chains import ABANDONED, Head, Record, Records, whose
 from s4.platform.database import Connection, Database
 from s4.platform.faults import failpoint
 from s4.platform.jobs import SYSTEM, JobHandler, JobRequest, JobRun, Queue
-from s4.platform.objects import ObjectInfo, ObjectStore
+from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
 from s4.platform.security.signing import Signer
 
 log = structlog.get_logger()
@@ -71,6 +71,7 @@ _BEGUN_MAX = 200  # tombstones of one run
 _ROWS = 500  # of one transaction and table
 _BATCHES_MAX = 2000  # of one tenant and run: a million rows of each table
 _DELETED_TOGETHER = 1000  # keys, S3's bound for one request
+_TOMBSTONE = {"what": "tombstone", "why": "It names nobody, and keeps the id from being used again."}
 _CLASSES = {
     KeyKind.TENANT_HEAD: "heads",
     KeyKind.DOCUMENT_HEAD: "heads",
@@ -306,7 +307,7 @@ class Erasures:
                 },
                 "rows": dict(erasure.removed.rows),
             },
-            "kept": [{"what": "tombstone", "why": "It names nobody, and keeps the id from being used again."}],
+            "kept": [_TOMBSTONE] if await self._tombstone(erasure.tenant_id) else [],
             "remains": [each.to_dict() for each in remains],
         }
 
@@ -356,11 +357,30 @@ class Erasures:
                 is_head = parsed is not None and parsed.kind is KeyKind.TENANT_HEAD
                 if not is_head or (parsed is not None and (parsed.revision or 0) < buried_in):
                     yield info
+        for term in terms:
+            async for info in self._records_aside(store, term, erasure.tenant_id):
+                yield info
+
+    async def _records_aside(
+        self, store: ObjectStore, term: ObjectPrefix, tenant_id: TenantId
+    ) -> AsyncIterator[ObjectInfo]:
+        """The tenant's webhooks and contacts that a former first region accepted too late: no catalog knows them."""
+        for collection in keys.OF_TENANTS:
+            async for info in store.list(keys.stranded_part(term, keys.collection(collection))):
+                try:
+                    is_theirs = whose(info.key.removeprefix(term), await store.get(info.key)) == tenant_id
+                except (ObjectMissing, DataCorrupt):
+                    continue
+                if is_theirs:
+                    yield info
 
     async def _tombstone(self, tenant_id: TenantId) -> int:
-        """The revision that buried the tenant."""
+        """The revision that buried the tenant; 0 where the bucket has no head of it at all, as after the restore of a
+        backup, which leaves out whoever is on the list."""
         subject = tenant_subject(tenant_id)
         heads = [info.key async for info in self._store.list(keys.tenant_heads(tenant_id))]
+        if not heads:
+            return 0
         for key in reversed(heads):
             head = Head.from_bytes(await self._store.get(key), expected=subject)
             if head.state == TOMBSTONE:

@@ -156,6 +156,14 @@ async def mark_of(store: ObjectStore) -> Mark | None:
     return Mark(epoch, term, int(replica["term"]) if replica is not None else None)
 
 
+async def is_unused(store: ObjectStore) -> bool:
+    """Whether nothing of any deployment lies in the bucket."""
+    for prefix in (keys.SYSTEM, keys.TENANTS, keys.INDICES):
+        async for _ in store.list(prefix):
+            return False
+    return True
+
+
 async def declare_copy(copy: ObjectStore, *, epoch: str, term: int, as_of: datetime | None) -> None:
     """Says in a bucket that it is a copy of that of this term: nothing but a standby opens it, and promoting it begins
     the next."""

@@ -12,6 +12,7 @@ otherwise. It is listed and never merged, for who has read the one and who has r
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -38,6 +39,7 @@ from s4.kernel.clock import parse_rfc3339, rfc3339
 from s4.kernel.errors import Conflict, DataCorrupt, Unavailable
 from s4.kernel.ids import RandomBytes, base32
 from s4.kernel.keys import KeyKind, ObjectKey
+from s4.platform.chains import whose
 from s4.platform.database import Database
 from s4.platform.faults import failpoint
 from s4.platform.objects import ObjectInfo, ObjectMissing, ObjectStore
@@ -176,10 +178,17 @@ class Promotions:
         found = [info async for info in self._only_there()]
         erased = await erased_tenants(self._store)
         for info in sorted(found, key=lambda info: not _is_head(info.key)):
-            if not info.key.startswith(keys.INDICES) and keys.owner(info.key) not in erased:
+            if not info.key.startswith(keys.INDICES) and await self._owner(former, info.key) not in erased:
                 await former.put_stream(keys.stranded(self._deployment.term, info.key), former.stream(info.key))
             await former.delete([info.key])
         return len(found)
+
+    async def _owner(self, former: ObjectStore, key: ObjectKey) -> str | None:
+        """The tenant whose it is; also of webhooks and contacts, whose heads alone say it."""
+        if key.startswith(tuple(map(keys.collection, keys.OF_TENANTS))):
+            with suppress(DataCorrupt):
+                return whose(key, await former.get(key))
+        return keys.owner(key)
 
     async def _only_there(self) -> AsyncIterator[ObjectInfo]:
         """What the former bucket took since it was last copied and this one has not, or has otherwise."""

@@ -7,7 +7,7 @@ off leaves a bucket on which no process starts, and which the same restore goes 
 import json
 from typing import Any
 
-from s4.domains.maintenance.deployment import FORMAT
+from s4.domains.maintenance.deployment import FORMAT, is_unused
 from s4.kernel import keys
 from s4.kernel.clock import Clock, rfc3339
 from s4.kernel.errors import Conflict, DataCorrupt
@@ -42,9 +42,8 @@ async def begun_restore(store: ObjectStore, backup_id: str) -> str | None:
 async def _mark_for(store: ObjectStore, backup_id: str) -> dict[str, Any] | None:
     mark = await _mark(store)
     if mark is None:
-        for prefix in (keys.SYSTEM, keys.TENANTS, keys.INDICES):
-            async for _ in store.list(prefix):
-                raise Conflict("The bucket belongs to a deployment: restore into an empty one, or in place.")
+        if not await is_unused(store):
+            raise Conflict("The bucket belongs to a deployment: restore into an empty one, or in place.")
     elif mark["backup_id"] != backup_id:
         raise Conflict(
             f"The bucket is being restored to {mark['backup_id']}: repeat that restore, or empty the bucket."

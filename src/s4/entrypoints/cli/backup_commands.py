@@ -107,14 +107,17 @@ def list_backups(
     settings = settings_of(context, config, data_dir=data_dir, backup_url=to)
 
     async def run() -> "list[Listed]":
-        from s4.entrypoints.bootstrap import open_place
+        from s4.entrypoints.bootstrap import looked_at, open_place
 
-        async with open_place(settings) as place:
+        async with open_place(looked_at(settings)) as place:
             return await all_in(place)
 
     found = [_described(each) for each in done(run())]
     if as_json:
         print_json({"backups": found})
+        return
+    if not found:
+        print_note("There is no backup yet: make one with `s4 backup create`.")
         return
     print_table(
         ("id", "state", "tenants", "documents", "size", "copied", "encrypted"),
@@ -149,10 +152,10 @@ def verify(
 
     async def run() -> Any:
         from s4.domains.backup import Verifier
-        from s4.entrypoints.bootstrap import newest_backup_made, open_place
+        from s4.entrypoints.bootstrap import looked_at, newest_backup_made, open_place
 
         newest = await newest_backup_made(settings)
-        async with open_place(settings) as place:
+        async with open_place(looked_at(settings)) as place:
             progress = shown(as_json=as_json)
             verified = Verifier(place).verify(wanted, newest_made=newest, bytes_max=budget, progress=progress)
             return (await verified)[1]

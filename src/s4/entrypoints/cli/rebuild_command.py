@@ -51,7 +51,9 @@ def rebuild(
     from s4.entrypoints.configuration import complete
     from s4.platform.telemetry import logs
 
-    settings = complete(configuration(context, config, data_dir=data_dir).settings)
+    loaded = configuration(context, config, data_dir=data_dir).settings
+    asyncio.run(_require_used(loaded))
+    settings = complete(loaded)
     logs.configure(level="error", log_format=settings.log_format, service="rebuild")
     migrate_database(settings)
     if follow is not None:
@@ -62,6 +64,20 @@ def rebuild(
     _say(report, time.monotonic() - started, as_json=as_json)
     if report.problems:
         raise typer.Exit(1)
+
+
+async def _require_used(settings: "Settings") -> None:
+    """Raises `Conflict` where there is nothing to rebuild from, before anything is made of a wrong URL."""
+    from s4.domains.maintenance.deployment import is_unused
+    from s4.entrypoints.bootstrap import looked_at, open_own_store
+    from s4.kernel.errors import Conflict
+
+    async with open_own_store(looked_at(settings)) as store:
+        if await is_unused(store):
+            raise Conflict(
+                "There is nothing in this store to rebuild a catalog from: check its URL and prefix. An empty "
+                "deployment is made by `s4 serve`, one out of a backup by `s4 restore`."
+            )
 
 
 async def _once(settings: "Settings") -> "Report":
@@ -105,11 +121,16 @@ def _say(report: "Report", seconds: float, *, as_json: bool) -> None:
         f"{counts.get('tenants', 0)} tenants, {counts.get('adopted', 0)} documents in {seconds:.1f} s: "
         f"{counts.get('attached', 0)} with the index that was there, {counts.get('to_index', 0)} for the workers."
     )
+    name_problems(report)
+
+
+def name_problems(report: "Report") -> None:
+    """For a person: what could not be brought back, and what to do."""
     for problem in report.problems[:_PROBLEMS_SHOWN]:
         print_note(problem)
     if report.problems:
         unnamed = max(0, len(report.problems) - _PROBLEMS_SHOWN)
         print_note(
             f"Not all is well{f', in {unnamed} more places (--json names them)' if unnamed else ''}: put what is "
-            "damaged back from a backup, or make it anew, then run this again."
+            "damaged back from a backup, or make it anew, then run `s4 rebuild` again."
         )

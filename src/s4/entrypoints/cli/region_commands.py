@@ -8,7 +8,7 @@ import typer
 
 from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
-from s4.entrypoints.cli.rebuild_command import Notes
+from s4.entrypoints.cli.rebuild_command import Notes, name_problems
 
 if TYPE_CHECKING:
     from s4.domains.maintenance.promotion import Promoted, Stranded
@@ -108,7 +108,8 @@ def promote(
     """Make the copy serve. Run it where S4_STORE_URL names the copy, with that region's database.
 
     The former first bucket, if S4_REPLICA_STORE_URL names it, is told; its processes stop when they see it. Waits 8
-    seconds, after which nobody there copies any more. Then start `s4 serve` here.
+    seconds, after which nobody there copies any more. Then start `s4 serve` here. Exits with 1 when anything of the
+    copy could not be read, which is named; all else is served.
     """
     settings = _begun(configuration(context, config, data_dir=data_dir).settings, migrate=True)
     promoted = asyncio.run(_promote(settings, copied_by_store=copied_by_store))
@@ -121,9 +122,17 @@ def promote(
                 "lost_seconds_max": lost,
                 "former_region_told": promoted.fenced,
                 **promoted.report.counts,
+                "ok": not promoted.report.problems,
+                "problems": promoted.report.problems,
             }
         )
-        return
+    else:
+        _show_promoted(promoted, lost)
+    if promoted.report.problems:
+        raise typer.Exit(1)
+
+
+def _show_promoted(promoted: "Promoted", lost: float | None) -> None:
     print_line(f"Promoted: this region serves in term {promoted.term}.")
     print_line(
         "Nobody noted as of when the copy is whole."
@@ -132,6 +141,7 @@ def promote(
     )
     if not promoted.fenced:
         print_note("The former first bucket was not told: its processes stop when they see this one.")
+    name_problems(promoted.report)
 
 
 def stranded(

@@ -22,7 +22,7 @@ predecessor. Uploads stream their bytes before they seal: a slow upload blocks n
 """
 
 from s4.platform.chains.head import ABANDONED, ChainKind, Draft, Head, Subject
-from s4.platform.chains.records import Record, RecordChain, Records
+from s4.platform.chains.records import Record, RecordChain, Records, whose
 from s4.platform.chains.writer import Chains, ChainTimings, Fenced
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "RecordChain",
     "Records",
     "Subject",
+    "whose",
 ]

@@ -175,6 +175,15 @@ class Records:
         return Subject(self._collection.value, "", name)
 
 
+def whose(key: str, data: bytes) -> str:
+    """The tenant of which a record's head speaks; empty for the operator's, and for what is no such head. Raises
+    `DataCorrupt`."""
+    named = keys.parse_system_head(key)
+    if named is None:
+        return ""
+    return str(Head.from_bytes(data, expected=Subject(named[0].value, "", named[1])).body.get("tenant_id", ""))
+
+
 _IDENTITY = ("collection", "name")
 
 

@@ -21,6 +21,7 @@ from s4.domains.usage.models import (
     usage_marks,
     usage_rollups,
 )
+from s4.kernel import keys
 from s4.kernel.ids import TenantId
 from s4.kernel.keys import Collection
 from s4.platform.chains.records import LIVE, records
@@ -62,7 +63,6 @@ ERASED_TABLES: tuple[sa.Table, ...] = (
 """All that names a tenant, but for its tombstone, the audit trail, and the list of erasures itself."""
 _REAPPEARING = (usage_ledger, usage_rollups, storage_classes)
 """S4 counts what it asks the store itself, for a tombstone too: such a row comes back now and then, and goes."""
-_CONFIGURED = (Collection.WEBHOOKS.value, Collection.NOTICES.value)
 
 
 async def unnoted(connection: Connection, *, limit: int) -> list[TenantId]:
@@ -126,7 +126,7 @@ async def configured(connection: Connection, tenant_id: TenantId) -> list[tuple[
     """Collection and name of the tenant's webhooks, contacts and notices, deleted ones too."""
     found = await connection.execute(
         sa.select(records.c.collection, records.c.name)
-        .where(records.c.tenant_id == tenant_id, records.c.collection.in_(_CONFIGURED))
+        .where(records.c.tenant_id == tenant_id, records.c.collection.in_(keys.OF_TENANTS))
         .order_by(records.c.collection, records.c.name)
     )
     return [(row.collection, row.name) for row in found]
