@@ -28,7 +28,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from balancer import SETS, Balancer
 from parts import ClusterError, Process
@@ -239,7 +239,8 @@ def _serve(cluster: Cluster, control: socket.socket) -> None:
         except TimeoutError:
             cluster.look_after(_print)
             continue
-        with connection, connection.makefile("rw", encoding="utf-8") as stream:
+        # Closing sends what is left, too: whoever asked may have gone.
+        with contextlib.suppress(OSError), connection, connection.makefile("rw", encoding="utf-8") as stream:
 
             def say(line: str, stream: Any = stream) -> None:
                 with contextlib.suppress(OSError):  # whoever asked has left; what was begun is finished
@@ -306,7 +307,7 @@ def ask(folder: Path, arguments: list[str]) -> int:
                 for line in answer:
                     said = json.loads(line)
                     if "line" in said:
-                        print(said["line"], file=sys.stderr if said.get("status") else sys.stdout, flush=True)
+                        _show(said["line"], sys.stderr if said.get("status") else sys.stdout)
                     if "status" in said:
                         return int(said["status"])
     except (FileNotFoundError, ConnectionError) as error:
@@ -314,6 +315,14 @@ def ask(folder: Path, arguments: list[str]) -> int:
         return 1
     print("The cluster ended before it answered.", file=sys.stderr)
     return 1
+
+
+def _show(line: str, stream: TextIO) -> None:
+    """Also when nobody reads on, as after `| head -1`: the command ends as it would have."""
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print(line: str) -> None:

@@ -14,6 +14,7 @@ from s4.domains.reports import Line, MachinePrices, ReportService, as_html
 from s4.domains.reports.billing import Part
 from s4.domains.service_levels import ServiceLevels
 from s4.domains.tenants import NewTenant
+from s4.domains.tenants.models import tenants
 from s4.domains.usage import Holding, Prices, StorageClass, storage
 from s4.domains.usage.ledger import NOBODY, Call
 from s4.domains.usage.models import usage_balances
@@ -181,3 +182,18 @@ async def test_a_bill_in_another_currency_and_a_month_to_come_are_refused(deploy
         await deployment.reports.costs(MONTH, [billed("AmazonS3", "TimedStorage", 1.0, currency="USD")])
     with pytest.raises(InvalidRequest, match="2999-01 has not begun"):
         await deployment.reports.performance(datetime(2999, 1, 1, tzinfo=UTC))
+
+
+async def test_a_tenant_that_left_is_told_as_such_and_nobody_is_sent_to_talk_to_it(deployment: Deployment) -> None:
+    """Nothing is kept of whom it was."""
+    await deployment.used(FEBRUARY, deployment.acme, calls=7, requests=7, stored_byte_hours=GIB * HOURS)
+    await deployment.used(FEBRUARY, deployment.globex, calls=9, stored_byte_hours=900 * GIB * HOURS)
+    left = sa.update(tenants).where(tenants.c.tenant_id == deployment.globex).values(state="tombstone", name="")
+    await deployment.catalog.transact(lambda c: c.execute(left))
+
+    found = await deployment.reports.costs(MONTH)
+    names = {each.tenant_id: each.name for each in found.tenants}
+    assert names == {deployment.acme: "Acme | <b>", deployment.globex: "deleted since"}
+    assert [each.what for each in found.savings if "asked for nothing" in each.what] == []
+    said = (await deployment.reports.performance(MONTH)).markdown()
+    assert f"| deleted since | {deployment.globex.replace('_', chr(92) + '_')} | 9 |" in said

@@ -1,5 +1,6 @@
 """Bills of AWS and Google are read as they are exported, and each line finds its part."""
 
+import gzip
 import io
 from datetime import UTC, datetime
 
@@ -68,5 +69,14 @@ def test_each_line_finds_its_part(service: str, usage: str, part: Part) -> None:
 def test_what_is_no_bill_is_refused_by_the_column_that_is_missing() -> None:
     with pytest.raises(InvalidRequest, match="no column for the line's at"):
         list(read_bill(io.StringIO("a,b\n1,2\n")))
-    with pytest.raises(InvalidRequest, match="Line 2 of the bill is no line of one"):
-        list(read_bill(io.StringIO(GOOGLE.replace("1.25", "much"))))
+    for amount in ("much", "nan", "1e999", '"12,5"'):
+        with pytest.raises(InvalidRequest, match="Line 2 of the bill is no line of one"):
+            list(read_bill(io.StringIO(GOOGLE.replace("1.25", amount))))
+
+
+@pytest.mark.parametrize(
+    "content", [gzip.compress(GOOGLE.encode()), GOOGLE.encode("utf-16"), b"\xff" * 99, b"a" * 200_000]
+)
+def test_what_is_no_text_is_refused_in_a_sentence(content: bytes) -> None:
+    with pytest.raises(InvalidRequest, match=r"The bill is no CSV in UTF-8: .* Unpack it first"):
+        list(read_bill(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")))

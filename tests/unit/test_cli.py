@@ -78,6 +78,27 @@ def test_a_closed_stderr_takes_nothing_from_the_answer(server: FakeS4) -> None:
     assert (done.returncode, done.stdout.split("\t")[0]) == (0, "doc_a")
 
 
+def test_a_closed_stdin_is_an_error_of_one_sentence() -> None:
+    done = with_closed("<&-", ["logs", "top-errors", "-"])
+
+    assert (done.returncode, done.stderr) == (1, "Error: stdin: it is closed, so nothing can be read\n")
+
+
+def test_what_the_terminals_encoding_lacks_takes_nothing_from_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"event_type": "job.failed", "level": "error", "details": {"error": "no – \ud800"}}
+    (tmp_path / "s4.log").write_text(json.dumps(said))
+    for encoding in ("ascii", "utf-8"):
+        monkeypatch.setenv("PYTHONIOENCODING", encoding)
+        shown, told = (
+            with_closed("<&-", ["logs", "top-errors", str(tmp_path / "s4.log"), *more]) for more in ([], ["--json"])
+        )
+        assert (shown.returncode, told.returncode) == (0, 0)
+        assert "job.failed  no " in shown.stdout
+        assert json.loads(told.stdout)["patterns"][0]["pattern"] == "no – \ud800"
+
+
 def with_closed(redirection: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """The command as a shell starts it, which closes one of its streams first."""
     command = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "s4.entrypoints.cli", *arguments]

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import sys
+import time
 import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,6 +116,9 @@ def wrapped(line: str) -> Mapping[str, str]:
         "google": json.dumps({"insertId": "x", "severity": "WARNING", "jsonPayload": json.loads(line)}),
         "elasticsearch": json.dumps({"_index": "logs-s4", "_source": json.loads(line)}),
         "splunk": json.dumps({"time": 1.5, "host": "a", "event": json.loads(line)}),
+        "splunk's export": json.dumps({"preview": False, "result": {"_raw": line, "host": "a"}}),
+        "cloudwatch": json.dumps({"timestamp": 1, "message": line, "ingestionTime": 2}),
+        "logcli": f'2026-01-02T03:04:05Z {{app="s4", pod="s4-api-1"}} {line}',
     }
 
 
@@ -159,6 +163,25 @@ def test_a_compressed_log_that_was_cut_off_is_read_as_far_as_it_goes(
     assert found["patterns"][0]["count"] > 0
     assert "was cut off" in notes
     answers(capsys, str(tmp_path / "absent.log"), code=1)
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"{}")[:10] + b"\xff" * 99, gzip.compress(b"{}")[:12], b"\x1f\x8b"])
+def test_a_compressed_log_of_which_nothing_can_be_read_is_no_clean_one(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s4.log.gz").write_bytes(content)
+
+    assert run(["logs", "top-errors", str(tmp_path / "s4.log.gz")]) == 1
+
+    assert "s4.log.gz is damaged, or was cut off" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["-." * 400_000, "a/" * 400_000, "“" * 400_000, "1,2." * 200_000])
+def test_a_long_line_is_folded_in_no_time(text: str) -> None:
+    """Whatever it says: a form that looked at every rest of it would take minutes."""
+    started = time.process_time()
+    assert fold(text)
+    assert time.process_time() - started < 1
 
 
 def test_for_people_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,6 +148,14 @@ def test_the_test_would_see_it() -> None:
         "GET /v1?api_key=wJalrXUtnFEMI&x=1",
         "https://h/o?X-Goog-Signature=deadbeef01&X-Goog-Credential=me%40acme",
         "https://h/o?AWSAccessKeyId=me&Signature=deadbeef01&Expires=1",
+        "client_secret=wJalrXUtnFEMI-4711",
+        '{"refresh_token": "wJalrXUtnFEMI-4711"}',
+        "X-Metrics-Token: wJalrXUtnFEMI-4711",
+        "Authorization: Token wJalrXUtnFEMI-4711",
+        "Cookie: session=wJalrXUtnFEMI-4711",
+        "passphrase: wJalrXUtnFEMI-4711",
+        "it was AIza" + "wJalrXUt" * 4 + "abc",
+        "it was eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.wJalrXUtnFEMI",
     ],
 )
 def test_what_stands_under_a_secret_name_in_a_text_is_hidden(text: str) -> None:
@@ -157,6 +165,14 @@ def test_what_stands_under_a_secret_name_in_a_text_is_hidden(text: str) -> None:
     for value in ("an-operators", "IQoJb3", "wJalrXUt", "deadbeef", "me%40acme"):
         assert value not in stream.getvalue()
     assert "[redacted]" in stream.getvalue()
+
+
+@pytest.mark.parametrize("text", ["token: expired", "chunk_tokens_max=512", "the secret: short", "cookies: 3 of them"])
+def test_what_is_said_of_secrets_is_said(text: str) -> None:
+    with written(LogFormat.JSON) as stream:
+        structlog.get_logger().info("x", note=text)
+
+    assert text in stream.getvalue()
 
 
 def test_what_nobody_caught_is_a_line_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

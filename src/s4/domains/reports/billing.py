@@ -2,6 +2,7 @@
 export to BigQuery saved as CSV. Each line goes to the part of S4's model of costs that it is the real price of."""
 
 import csv
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,7 +76,13 @@ _COLUMNS = {
 
 def read_bill(stream: TextIO) -> Iterator[Line]:
     """The lines of an export. Raises `InvalidRequest` that says which column is missing, or which line is no line."""
-    rows = csv.DictReader(stream)
+    try:
+        yield from _lines(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidRequest(f"The bill is no CSV in UTF-8: {error}. Unpack it first, if it is compressed.") from error
+
+
+def _lines(rows: "csv.DictReader[str]") -> Iterator[Line]:
     known = {re.sub(r"[^a-z0-9]", "", heading.lower()): heading for heading in rows.fieldnames or ()}
     columns = {}
     for name, spellings in _COLUMNS.items():
@@ -120,6 +127,8 @@ def _line(row: Mapping[str, str], columns: Mapping[str, str], number: int) -> Li
     try:
         at = datetime.fromisoformat(row[columns["at"]].strip().replace(" UTC", "+00:00"))
         amount = float(row[columns["amount"]] or 0)
+        if not math.isfinite(amount):
+            raise ValueError(f"{amount} is no amount")
     except (ValueError, AttributeError, TypeError) as error:
         raise InvalidRequest(f"Line {number} of the bill is no line of one: {error}.") from error
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -154,7 +154,7 @@ def savings(costs: Costs, uses: Sequence[Use], machines: MachinePrices) -> list[
             f"Old versions take {human_size(old.size_bytes)} in the bucket: a shorter time to keep them.",
         )
     )
-    idle = {use.tenant_id for use in uses if not use.amounts["requests"]}
+    idle = {use.tenant_id for use in uses if use.is_there and not use.amounts["requests"]}
     resting = [each for each in costs.tenants if each.tenant_id in idle]
     found.append(
         Saving(

@@ -7,23 +7,27 @@ from typing import Any
 import sqlalchemy as sa
 
 from s4.domains.documents.models import documents
+from s4.domains.tenants.model import LIVE
 from s4.domains.tenants.models import tenants
 from s4.domains.usage.ledger import ADDED, LEVELS, SHARDS, Grain
 from s4.domains.usage.models import usage_ledger
 from s4.platform.database import Connection
 from s4.platform.jobs.models import jobs
 
+GONE = "deleted since"
+"""Stands for the name of a tenant of which nothing is kept but its amounts."""
 FRESH_BOUNDS_SECONDS = (10, 60, 600, 3600)
 _LIVE = documents.c.state == "live"
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A tenant's month; `amounts` by names of `ADDED` and `LEVELS`."""
+    """A tenant's month; `amounts` by names of `ADDED` and `LEVELS`. `is_there`: it was not deleted since."""
 
     tenant_id: str
     name: str
     amounts: dict[str, int]
+    is_there: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Fresh:
 async def uses(connection: Connection, month: datetime) -> list[Use]:
     """Of every tenant with a row in the month, those too that are deleted since."""
     rows = await connection.execute(
-        sa.select(usage_ledger, tenants.c.name)
+        sa.select(usage_ledger, tenants.c.name, tenants.c.state)
         .outerjoin(tenants, tenants.c.tenant_id == usage_ledger.c.tenant_id)
         .where(
             usage_ledger.c.grain == Grain.MONTH.value,
@@ -59,7 +63,7 @@ async def uses(connection: Connection, month: datetime) -> list[Use]:
         )
         .order_by(usage_ledger.c.tenant_id)
     )
-    return [Use(row.tenant_id, row.name or "", _amounts(row)) for row in rows]
+    return [Use(row.tenant_id, row.name or GONE, _amounts(row), row.state == LIVE) for row in rows]
 
 
 async def queued(connection: Connection, now: datetime) -> Queued:

@@ -62,7 +62,7 @@ class ReportService:
                 months.get(before),
                 [(day, days.get(day)) for day in _days(start, min(end, now))],
                 levels,
-                [_share(each, amounts["calls"], names.get(each[0], "")) for each in most],
+                [_share(each, amounts["calls"], names.get(each[0]) or queries.GONE) for each in most],
                 await _routes(connection, start, end),
                 await queries.queued(connection, now),
                 await queries.fresh(connection, start, end),

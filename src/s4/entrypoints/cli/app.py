@@ -44,7 +44,7 @@ from s4.entrypoints.cli import (
 )
 from s4.entrypoints.cli.failures import EXIT_FAILED, EXIT_INTERRUPTED, explain
 from s4.entrypoints.cli.options import examples
-from s4.entrypoints.cli.output import JSON_FLAG, print_error, stand_in_for_closed_streams
+from s4.entrypoints.cli.output import JSON_FLAG, make_streams_fit, print_error
 from s4.platform.egress import keep_libraries_quiet
 
 EXIT_USAGE = 2
@@ -112,7 +112,7 @@ def _options(
 
 def main() -> None:
     """The console script."""
-    stand_in_for_closed_streams()
+    make_streams_fit()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
@@ -51,7 +52,7 @@ def top_errors(
         with _opened(file) as source:
             try:
                 _read(source, found)
-            except (EOFError, gzip.BadGzipFile) as error:
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 broken.append(f"{file} is damaged, or was cut off: {error}")
     if as_json:
         print_json(_as_json(found, limit) | {"damaged_files": broken})
@@ -59,7 +60,7 @@ def top_errors(
         _print(found, limit, level)
     for sentence in [*broken, *_notes(found)]:
         print_note(sentence)
-    if found.lines and not found.understood:
+    if (found.lines or broken) and not found.understood:
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -26,25 +26,32 @@ _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u20
 
 
 class _Closed(io.TextIOBase):
-    """A stdout that was closed before the command began (`>&-`): Python has none then."""
+    """A stream that was closed before the command began (`>&-`): Python has none then."""
+
+    def __init__(self, stream: str, use: str) -> None:
+        self._error = OSError(errno.EBADF, f"it is closed, so nothing can be {use}", stream)
 
     def write(self, _text: str, /) -> int:
-        raise _nobody_reads()
+        raise self._error
+
+    def readline(self, _size: int = -1, /) -> str:  # type: ignore[override]  # the base class has bytes in mind, too
+        raise self._error
 
     @property
     def buffer(self) -> BinaryIO:
         """For bytes."""
-        raise _nobody_reads()
+        raise self._error
 
 
-def _nobody_reads() -> OSError:
-    return OSError(errno.EBADF, "it is closed, so nothing can be written", "stdout")
-
-
-def stand_in_for_closed_streams() -> None:
-    """To be called once. What would go to a closed stdout is an error, what would go to a closed stderr is lost."""
+def make_streams_fit() -> None:
+    """To be called once. What would go to a closed stdout or come from a closed stdin is an error, what would go to a
+    closed stderr is lost; and what an open stdout's encoding has no sign for is written as in Python source."""
+    if sys.stdin is None:
+        sys.stdin = _Closed("stdin", "read")
     if sys.stdout is None:
-        sys.stdout = _Closed()
+        sys.stdout = _Closed("stdout", "written")
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (stays open as long as the process)
 
@@ -72,11 +79,18 @@ def print_note(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    _write(sys.stdout, json.dumps(value, ensure_ascii=False, indent=2))
+    _write(sys.stdout, _json(value, sys.stdout, indent=2))
 
 
 def print_json_line(value: Any) -> None:
-    _write(sys.stdout, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    _write(sys.stdout, _json(value, sys.stdout, separators=(",", ":")))
+
+
+def _json(value: Any, stream: TextIO, **form: Any) -> str:
+    """With JSON's own escapes where the stream's encoding has not all of Unicode. In UTF-8 half a surrogate pair, as it
+    stands in names and logs of others, is written by `make_streams_fit` as JSON does."""
+    takes_all = (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
+    return json.dumps(value, ensure_ascii=not takes_all, **form)
 
 
 def print_error(
@@ -90,7 +104,7 @@ def print_error(
     """In JSON the envelope is that of the HTTP contract."""
     if as_json:
         error = {"code": code, "message": message, "details": dict(details or {}), "request_id": request_id}
-        _write(sys.stderr, json.dumps({"error": error}, ensure_ascii=False))
+        _write(sys.stderr, _json({"error": error}, sys.stderr))
     elif code == "server_error" and request_id:
         print_note(f"Error: {message} (request {request_id})")
     else:

@@ -20,12 +20,15 @@ TENANTS_MAX = 1_000
 LINE_CHARS_MAX = 1 << 20  # S4's own are shorter by far: a value has 16,384 characters at most
 _EXAMPLE_CHARS_MAX = 2_000
 _PATTERN_CHARS_MAX = 300
+_FOLDED_CHARS_MAX = 2_000  # what is shown fits into less; some forms look at each character for each
 _WRAPPERS_MAX = 4  # a line in a line in a line: Docker's in an agent's
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _LEVEL_NAMES = {"warn": "warning", "notice": "info", "ok": "info", "fatal": "critical", "default": "info"}
-_WRAPPERS = ("log", "jsonPayload", "_source", "MESSAGE", "event", "line")
-"""Of Docker, Google's export, Elasticsearch's, journald, Splunk, Loki."""
+_WRAPPERS = ("log", "jsonPayload", "_source", "MESSAGE", "event", "line", "message", "result", "_raw")
+"""Of Docker, Google's export, Elasticsearch's, journald, what is sent to Splunk, Loki, CloudWatch and Logstash, and
+Splunk's export with its field."""
+_OBJECT = re.compile(r'\{\s*"')
 _SAYING = ("error", "message", "problem", "text", "reason", "fault")
 _CONSOLE = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+Z) (debug|info|warning|error|critical) +(\S+) ?(.*)")
 _CONSOLE_FIELD = re.compile(r"(?:^| )([a-z_]+)=(.*?)(?= [a-z_]+=|$)")
@@ -143,6 +146,7 @@ def pattern_of(seen: Seen) -> str:
 
 def fold(text: str) -> str:
     """Ids, numbers, addresses, paths, times and what is quoted become their kind."""
+    text = text[:_FOLDED_CHARS_MAX]
     for form, kind in _FOLDS:
         text = form.sub(kind, text)
     return text.splitlines()[0] if text else text
@@ -150,10 +154,9 @@ def fold(text: str) -> str:
 
 def read(line: str) -> Seen | None:
     """A line of any format, or None."""
-    start = line.find("{")
-    if start >= 0:
+    if (start := _OBJECT.search(line)) is not None:
         try:
-            found = _unwrapped(json.loads(line[start:]), _WRAPPERS_MAX)
+            found = _unwrapped(json.loads(line[start.start() :]), _WRAPPERS_MAX)
         except (ValueError, RecursionError):
             found = None
         if found is not None:

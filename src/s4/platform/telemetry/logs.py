@@ -49,6 +49,8 @@ _SECRET_FORMS = (
     (re.compile(r"\bwhsec_[A-Za-z0-9_-]{8,}"), REDACTED),  # secrets of webhooks
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), REDACTED),  # AWS access key ids
     (re.compile(r"\bya29\.[A-Za-z0-9_-]{8,}"), REDACTED),  # Google's access tokens
+    (re.compile(r"\bAIza[A-Za-z0-9_-]{35}"), REDACTED),  # Google's API keys
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), REDACTED),  # JSON Web Tokens
     (re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"), REDACTED),  # keys of embedding providers
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {REDACTED}"),
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{REDACTED}@"),  # passwords in URLs
@@ -61,6 +63,13 @@ _SECRET_FORMS = (
         ),
         rf"\1{REDACTED}",
     ),
+    (  # what stands under a name that text uses of other things, too, is a secret if it is as long as one
+        re.compile(
+            r"(?i)((?:token|secret|passphrase|private_key|authorization|cookie)\\*[\"']?\s*[=:]\s*\\*[\"']?"
+            r"(?:token\s+)?)[A-Za-z0-9._~+/=%-]{16,}"
+        ),
+        rf"\1{REDACTED}",
+    ),
     (
         re.compile(r"-----BEGIN[A-Z0-9 %+]*PRIVATE[ %20+]+KEY-----.*?(?:-----END[A-Z0-9 %+]*KEY-----|$)", re.DOTALL),
         REDACTED,
@@ -68,7 +77,8 @@ _SECRET_FORMS = (
 )
 # One look that tells of most texts that none of these is in them.
 _MAY_BE_SECRET = re.compile(
-    r"(?i)s4a?_|whsec_|akia|asia|ya29|sk-|bearer|basic|://|key|token|secret|passw|credential|sig|-----begin"
+    r"(?i)s4a?_|whsec_|akia|asia|ya29|aiza|eyj|sk-|bearer|basic|://|key|token|secret|passw|passphrase|credential|sig|"
+    r"authorization|cookie|-----begin"
 )
 _SECRET_CHARS_MIN = 8
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
