@@ -339,6 +339,15 @@ async def test_a_slow_hour_is_dated(patient: Patient) -> None:
 # -- what is down
 
 
+async def test_a_damaged_catalog_is_told_with_the_way_back(tmp_path: Path) -> None:
+    loaded = read_configuration(data_dir=tmp_path, embedding_provider="deterministic")
+    (tmp_path / "catalog.sqlite").write_bytes(b"no database\n" * 1000)
+    report = await examine(Bedside(loaded), only=("database", "queue"))
+    (found,) = [check for check in report.checks if check.verdict is Verdict.FAILED]
+    assert (found.name, "s4 rebuild" in found.advice) == ("database", True)
+    assert "damaged" in found.message
+
+
 async def test_a_dead_database_is_one_line_and_the_others_are_looked_at(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     loaded = read_configuration(

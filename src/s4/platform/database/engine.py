@@ -295,16 +295,22 @@ def _retry_reason(error: sa.exc.DBAPIError) -> str | None:
     return None
 
 
+_DATABASE = {"dependency": "database"}
+
+
 def _translated(error: Exception) -> Exception:
     """A database that is away or busy is `Unavailable`; a broken statement stays the bug that it is."""
     if isinstance(error, (sa.exc.TimeoutError, OSError)):
         metrics.DATABASE_ERRORS.labels("busy").inc()
-        return Unavailable("The catalog database is busy; try again.", details={"dependency": "database"})
+        return Unavailable("The catalog database is busy; try again.", details=_DATABASE)
     if "no such " in str(error) or "syntax error" in str(error):  # SQLite calls these operational, too
         return error
+    if "is not a database" in str(error) or "image is malformed" in str(error):
+        metrics.DATABASE_ERRORS.labels("unavailable").inc()
+        return Unavailable("The catalog database is damaged.", details=_DATABASE)
     if isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)) or (
         isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
     ):
         metrics.DATABASE_ERRORS.labels("unavailable").inc()
-        return Unavailable("The catalog database does not answer; try again.", details={"dependency": "database"})
+        return Unavailable("The catalog database does not answer; try again.", details=_DATABASE)
     return error

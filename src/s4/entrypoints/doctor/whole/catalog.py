@@ -106,7 +106,8 @@ def _gone(away: Away) -> "Gone":
             DATABASE,
             f"The catalog's database does not answer{': ' + said if said else ''}".rstrip(".") + ".",
             "See whether the server runs and S4_DATABASE_URL leads to it; `s4 config check --connect` tells the "
-            "driver's own words. Meanwhile requests are answered 503.",
+            "driver's own words. A damaged catalog.sqlite: stop S4, move the file and its -wal away, and run "
+            "`s4 rebuild`. Meanwhile requests are answered 503.",
             cause=DATABASE,
         )
     )
