@@ -84,6 +84,7 @@ def test_terms_are_what_tells_something(query: str, words: list[str]) -> None:
         ("jo@example.com", "write to Jo@Example.com, please", 1.0),
         ("no quotes", "no quotes", 0.0),
         ('"unclosed', "unclosed", 0.0),
+        ('"\uff9e" or "\u037a"', "signs that fold to no letter", 0.0),
     ],
 )
 def test_what_is_quoted_or_named_is_there_exactly_or_not(query: str, text: str, share: float) -> None:

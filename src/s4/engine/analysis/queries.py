@@ -91,7 +91,8 @@ class ParsedQuery:
 @lru_cache(maxsize=256)  # index, ranking and highlights each ask for the query at hand
 def parse(text: str) -> ParsedQuery:
     text = text[:QUERY_CHARS_MAX].encode("utf-8", "replace").decode("utf-8")
-    phrases = tuple(dict.fromkeys(phrase for match in _QUOTED.finditer(text) if WORD.search(phrase := _inner(match))))
+    quoted = map(_inner, _QUOTED.finditer(text))
+    phrases = tuple(dict.fromkeys(phrase for phrase in quoted if WORD.search(fold(phrase))))
     rest = _QUOTED.sub(" ", text)
     names = tuple(dict.fromkeys(match[0] for match in identifiers(rest)))
     terms = _terms(text)
