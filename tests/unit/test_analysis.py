@@ -100,6 +100,7 @@ def test_what_is_named_counts_by_its_part_of_the_query() -> None:
 def test_a_long_query_is_bounded() -> None:
     assert len(parse(" ".join(f"word{n}" for n in range(1000))).terms) == 64
     assert len(parse("東" * 100 + "".join(map(chr, range(0x4E00, 0x5E00)))).terms) == 64
+    assert len(parse(" ".join(f'"say {n}"' for n in range(300))).phrases) == 8, "each is a search, or several"
 
 
 @given(st.text(max_size=60))

@@ -78,8 +78,10 @@ def _placed(
         for document in group(scored, chunks_per_document=query.chunks_per_document):
             if document.document_id not in known:
                 known.add(document.document_id)
-                least = min(least, document.score)
-                yield replace(document, score=least), explain
+                if document.score > least:
+                    document = replace(document, score=least)
+                least = document.score
+                yield document, explain
 
 
 def _scored(hits: Sequence[Hit], mode: Mode, parsed: ParsedQuery) -> list[ScoredHit[Hit]]:
