@@ -255,6 +255,7 @@ async def test_release_removes_rows_bytes_and_vectors_of_the_old_one_only(house:
     with pytest.raises(Conflict, match="served from it"):
         await house.core.moves.release(SYSTEM_ACTOR, acme.context.tenant_id, new)
     assert any("deterministic-words-384" in name for name in await objects(house, acme))
+    assert len(await house.found(acme, "common")) == 1, "so that its table is remembered"
     await house.core.moves.release(SYSTEM_ACTOR, acme.context.tenant_id, old)
     async with house.core.database.read() as connection:
         assert await held.contents(connection, acme.context.tenant_id, old) == (0, 0)

@@ -32,6 +32,7 @@ def shelf(deployment: Deployment) -> Iterator[httpx.Client]:
         for year, (name, content) in enumerate(ANIMALS.items(), start=2020):
             category = "law" if name == "tax" else "animals"
             metadata = {"category": category, "year": year, "tags": [name, "all", "all"], "flag": True, "n": 1}
+            metadata |= {"by": [{"name": "Ann"}, {"name": name}], "no.": [[1], [2, None]]}
             upload_ready(tenant, content, filename=f"{name}.txt", key=name, metadata=metadata)
         upload_ready(tenant, long_text(), filename="long.txt", key="long")
         yield tenant
@@ -99,7 +100,7 @@ def test_an_explanation_tells_ranks_scores_and_the_words_that_match(shelf: httpx
 
 
 def test_facets_count_the_documents_found_by_value_and_type(shelf: httpx.Client) -> None:
-    asked = ["category", "year", "metadata.tags", "flag", "n", "never"]
+    asked = ["category", "year", "metadata.tags", "flag", "n", "never", "by.name", "no."]
     facets = search(shelf, "cat lion tax", mode="keyword", limit=1, facets=asked)["facets"]
     assert facets["category"] == [{"value": "animals", "count": 2}, {"value": "law", "count": 1}]
     assert facets["year"] == [{"value": year, "count": 1} for year in (2020, 2021, 2022)]
@@ -108,6 +109,12 @@ def test_facets_count_the_documents_found_by_value_and_type(shelf: httpx.Client)
     assert facets["flag"][0]["value"] is True
     assert facets["n"] == [{"value": 1, "count": 3}]
     assert facets["never"] == []
+    assert facets["by.name"][0] == {"value": "Ann", "count": 3}
+    assert facets["no."] == [{"value": 1, "count": 3}, {"value": 2, "count": 3}]
+    for field, values in facets.items():
+        for each in values:
+            filters = {"or": [{"field": field, "op": op, "value": each["value"]} for op in ("eq", "contains")]}
+            assert search(shelf, "cat lion tax", mode="keyword", filters=filters)["total_results"] == each["count"]
     filtered = search(shelf, "cat lion tax", mode="keyword", categories=["law"], facets=["category"])
     assert filtered["facets"] == {"category": [{"value": "law", "count": 1}]}
     assert "facets" not in search(shelf, "cat")

@@ -84,6 +84,7 @@ def test_terms_are_what_tells_something(query: str, words: list[str]) -> None:
         ("jo@example.com", "write to Jo@Example.com, please", 1.0),
         ("no quotes", "no quotes", 0.0),
         ('"unclosed', "unclosed", 0.0),
+        ('"\uff9e" or "\u037a"', "signs that fold to no letter", 0.0),
     ],
 )
 def test_what_is_quoted_or_named_is_there_exactly_or_not(query: str, text: str, share: float) -> None:
@@ -99,6 +100,7 @@ def test_what_is_named_counts_by_its_part_of_the_query() -> None:
 def test_a_long_query_is_bounded() -> None:
     assert len(parse(" ".join(f"word{n}" for n in range(1000))).terms) == 64
     assert len(parse("東" * 100 + "".join(map(chr, range(0x4E00, 0x5E00)))).terms) == 64
+    assert len(parse(" ".join(f'"say {n}"' for n in range(300))).phrases) == 8, "each is a search, or several"
 
 
 @given(st.text(max_size=60))

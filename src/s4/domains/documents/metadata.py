@@ -83,22 +83,28 @@ def merge_patch(current: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[st
     return merged
 
 
-def flatten(value: Any, field: str = "", *, in_list: bool = False) -> Iterator[FieldValue]:
-    """Every scalar, with the path of names that leads to it."""
+def scalars(value: Any, field: str = "", *, in_list: bool = False) -> Iterator[tuple[str, Any, bool]]:
+    """Each with the path of names that leads to it, and whether it stands in a list."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from flatten(inner, f"{field}.{name}" if field else name, in_list=in_list)
+            yield from scalars(inner, f"{field}.{name}" if field else name, in_list=in_list)
     elif isinstance(value, list):
         for inner in value:
-            yield from flatten(inner, field, in_list=True)
-    elif isinstance(value, bool):
-        yield FieldValue(field, "boolean", in_list, number=float(value))
-    elif isinstance(value, (int, float)):
-        yield FieldValue(field, "number", in_list, text=digits(value), number=float(value))
-    elif isinstance(value, str):
-        yield FieldValue(field, "text", in_list, text=value, number=instant(value))
+            yield from scalars(inner, field, in_list=True)
     else:
-        yield FieldValue(field, "null", in_list)
+        yield field, value, in_list
+
+
+def flatten(value: Any, field: str = "") -> Iterator[FieldValue]:
+    for path, scalar, in_list in scalars(value, field):
+        if isinstance(scalar, bool):
+            yield FieldValue(path, "boolean", in_list, number=float(scalar))
+        elif isinstance(scalar, (int, float)):
+            yield FieldValue(path, "number", in_list, text=digits(scalar), number=float(scalar))
+        elif isinstance(scalar, str):
+            yield FieldValue(path, "text", in_list, text=scalar, number=instant(scalar))
+        else:
+            yield FieldValue(path, "null", in_list)
 
 
 def instant(text: str) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from s4.domains.documents.metadata import scalars
 from s4.domains.search.model import Answer, Explanation, FacetValue, Passage, Query, Result, Standing
 from s4.domains.search.queries import Found
 from s4.engine.analysis import ParsedQuery, parse
@@ -77,8 +78,10 @@ def _placed(
         for document in group(scored, chunks_per_document=query.chunks_per_document):
             if document.document_id not in known:
                 known.add(document.document_id)
-                least = min(least, document.score)
-                yield replace(document, score=least), explain
+                if document.score > least:
+                    document = replace(document, score=least)
+                least = document.score
+                yield document, explain
 
 
 def _scored(hits: Sequence[Hit], mode: Mode, parsed: ParsedQuery) -> list[ScoredHit[Hit]]:
@@ -115,22 +118,14 @@ def _ranks(scores: dict[str, float]) -> dict[str, int]:
 
 
 def _facets(documents: Sequence[Found], fields: Sequence[str]) -> dict[str, list[FacetValue]]:
-    counts: dict[str, Counter[tuple[str, Any]]] = {name: Counter() for name in fields}
+    counts: dict[str, Counter[tuple[str, Any]]] = {name.removeprefix("metadata."): Counter() for name in fields}
     if fields:
         for document in documents:
-            metadata = document.metadata
-            for name in fields:
-                counts[name].update(_values(metadata, name))
-    return {name: _most_frequent(counter) for name, counter in counts.items()}
-
-
-def _values(metadata: dict[str, Any], path: str) -> set[tuple[str, Any]]:
-    """The scalars of a field, each once, with their type: `True` is not 1."""
-    value: Any = metadata
-    for name in path.removeprefix("metadata.").split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    scalars = value if isinstance(value, list) else [value]
-    return {(_kind(scalar), scalar) for scalar in scalars if isinstance(scalar, (str, int, float))}
+            found = (each for each in scalars(document.metadata) if each[0] in counts and each[1] is not None)
+            # Each value once, with its type: `True` is not 1.
+            for path, kind, value in {(path, _kind(value), value) for path, value, _ in found}:
+                counts[path][kind, value] += 1
+    return {name: _most_frequent(counts[name.removeprefix("metadata.")]) for name in fields}
 
 
 def _kind(scalar: str | float) -> str:

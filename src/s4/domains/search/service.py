@@ -337,14 +337,14 @@ class SearchService:
             has_moved = verdict.table != snapshot.table
             self._tables.note(where, None if has_moved else snapshot.table)
             present = opened(verdict.table)
-            if hits is None and present is None:
+            if present is None:
                 return _Truth([], {}, None)
             snapshot.judge(hits or [], verdict)
             overtaken = snapshot.overtaken(hits or [])
             if rereads_left and (hits is None or overtaken or (is_guessed and has_moved)):
                 rereads_left -= 1
                 metrics.INDEX_REREADS.inc()
-                snapshot, pursuit, is_guessed = Snapshot(present or snapshot.table, verdict), begun(), False
+                snapshot, pursuit, is_guessed = Snapshot(present, verdict), begun(), False
                 continue
             if hits is None:
                 gone = replaced()

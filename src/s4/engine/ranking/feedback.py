@@ -7,7 +7,6 @@ and where nothing fits the query nothing is lifted by being like it.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -51,7 +50,7 @@ def liken(scored: Sequence[ScoredHit[V]]) -> list[ScoredHit[V]]:
     def mixed(each: ScoredHit[V]) -> ScoredHit[V]:
         like = float(likeness.get(each.hit.chunk_id, 0.0))
         score = (each.score + LIKENESS_WEIGHT * top * like) / (1 + LIKENESS_WEIGHT)
-        return replace(each, score=score, likeness=like)
+        return ScoredHit(each.hit, score, like)
 
     return sorted(map(mixed, scored), key=chunk_order)
 

@@ -16,7 +16,7 @@ it comes before those that have not. In hybrid, the score is mixed with how much
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
@@ -119,7 +119,7 @@ def fuse(hits: Iterable[H], *, mode: Mode, terms: int, weights: Weights | None =
 
 def prefer(scored: Iterable[ScoredHit[H]], *, exact: Callable[[H], float], share: float) -> list[ScoredHit[H]]:
     """Gives what the query quotes or names its share of the score. `exact` says how much of it a hit has, 0..1."""
-    mixed = (replace(each, score=(1 - share) * each.score + share * exact(each.hit)) for each in scored)
+    mixed = (ScoredHit(each.hit, (1 - share) * each.score + share * exact(each.hit), each.likeness) for each in scored)
     return sorted(mixed, key=chunk_order)
 
 
