@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-SHOWN = ("docs", "deploy", "benchmarks/RESULTS.md", "LICENSE", "NOTICE")
+SHOWN = ("docs", "deploy", "benchmarks/RESULTS.md", "benchmarks/flames", "LICENSE", "NOTICE")
 """What there is on the site beside the pages of the root: folders whole, since pages lead to files in them."""
 
 
