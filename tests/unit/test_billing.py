@@ -75,7 +75,11 @@ def test_what_is_no_bill_is_refused_by_the_column_that_is_missing() -> None:
             list(read_bill(io.StringIO(GOOGLE.replace("1.25", amount))))
 
 
-@pytest.mark.parametrize("content", [gzip.compress(GOOGLE.encode()), GOOGLE.encode("utf-16"), b"\xff" * 99])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(GOOGLE.encode()), GOOGLE.encode("utf-16"), b"\xff" * 99],
+    ids=["compressed", "UTF-16", "binary"],
+)
 def test_what_is_no_text_is_refused_in_a_sentence(content: bytes) -> None:
     with pytest.raises(InvalidRequest, match=r"The bill is no CSV in UTF-8: .* Unpack it first"):
         list(read_bill(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")))

@@ -165,7 +165,11 @@ def test_a_compressed_log_that_was_cut_off_is_read_as_far_as_it_goes(
     answers(capsys, str(tmp_path / "absent.log"), code=1)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"{}")[:10] + b"\xff" * 99, gzip.compress(b"{}")[:12], b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(b"{}")[:10] + b"\xff" * 99, gzip.compress(b"{}")[:12], b"\x1f\x8b"],
+    ids=["damaged", "cut off", "hardly begun"],
+)
 def test_a_compressed_log_of_which_nothing_can_be_read_is_no_clean_one(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
