@@ -16,7 +16,7 @@ import pytest
 
 from s4.kernel.units import GIB, KIB
 from tests.factories import calls
-from tests.factories.deployment import FAST, START_SECONDS_MAX, Deployment, running
+from tests.factories.deployment import FAST, START_SECONDS_MAX, Deployment, children_of, running
 from tests.factories.hostile import HostileFile, corpus
 from tests.factories.hostile.pdfs import pdf_that_takes_minutes
 
@@ -55,10 +55,9 @@ def worker_pid(deployment: Deployment) -> int:
     assert deployment._process is not None
     give_up_at = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < give_up_at:
-        for children in Path(f"/proc/{deployment._process.pid}/task").glob("*/children"):
-            for child in children.read_text().split():
-                if b"\0worker\0" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    return int(child)
+        for child in children_of(deployment._process.pid):
+            if b"\0worker\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
         time.sleep(0.05)
     raise AssertionError(f"no worker: {deployment.tail()}")
 

@@ -1,7 +1,8 @@
 """Documents are replaced between a search's reads and the catalog's verdicts on them: each is found all the same, once
 and in one revision."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ from tests.factories.house import House, Tenant, open_house
 
 KEYS = [f"k{number}" for number in range(4)]
 OLD, NEW = "An ancient walrus.", "A modern falcon and walrus."
+
+
+@asynccontextmanager
+async def shelved(data_dir: Path) -> AsyncIterator[tuple[House, Tenant]]:
+    """With a tenant whose documents are the old ones."""
+    async with open_house(data_dir) as house:
+        tenant = await house.tenant()
+        await put_all(house, tenant, OLD)
+        yield house, tenant
 
 
 async def texts(house: House, tenant: Tenant) -> dict[str | None, list[str]]:
@@ -47,9 +57,7 @@ def after_reads(
 async def test_documents_that_are_replaced_after_every_read_are_all_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_warm: bool
 ) -> None:
-    async with open_house(tmp_path) as house:
-        tenant = await house.tenant()
-        await put_all(house, tenant, OLD)
+    async with shelved(tmp_path) as (house, tenant):
         if is_warm:
             assert await texts(house, tenant) == {key: [OLD] for key in KEYS}
 
@@ -67,9 +75,7 @@ async def test_documents_that_are_replaced_after_every_read_are_all_found(
 async def test_what_is_met_for_the_first_time_at_last_is_found_as_it_was_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_house(tmp_path) as house:
-        tenant = await house.tenant()
-        await put_all(house, tenant, OLD)
+    async with shelved(tmp_path) as (house, tenant):
 
         async def one_more_each_time(read: int, hits: list[Hit] | None) -> list[Hit] | None:
             met = {(await house.put(tenant, key, NEW)).document_id for key in KEYS[:read]}
@@ -83,9 +89,7 @@ async def test_what_is_met_for_the_first_time_at_last_is_found_as_it_was_read(
 async def test_what_is_deleted_and_put_anew_meanwhile_is_not_found_by_what_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_house(tmp_path) as house:
-        tenant = await house.tenant()
-        await put_all(house, tenant, OLD)
+    async with shelved(tmp_path) as (house, tenant):
         before = await house.all(tenant)
 
         async def deleted_once_they_were_named(read: int, hits: list[Hit] | None) -> list[Hit] | None:

@@ -133,6 +133,12 @@ def flags(environment: Mapping[str, str]) -> dict[str, Any]:
     return {name.removeprefix("S4_").lower(): value for name, value in environment.items()}
 
 
+def children_of(pid: int) -> list[int]:
+    """Programs that a process has started, whichever of its threads did."""
+    started = [each.read_text().split() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for children in started for child in children]
+
+
 def clean_environment() -> dict[str, str]:
     """Without `S4_*`: what a tester has set must not change what is tested. But for one: beside other tests' processes
     a nice worker would hardly work."""

@@ -1,22 +1,16 @@
 """A transcript that stands in the documentation, played again: its commands run one after the other in one shell, and
 what it shows must come. `…` in what is shown is anything; what stands behind two spaces and a `#` is a remark."""
 
-import contextlib
-import os
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.factories.deployment import clean_environment
-from tests.leash import leashed
+from tests.factories.pages import in_one_shell
 
 _SECONDS_MAX = 300
 _REMARK = re.compile(r"\s{2,}# .*$")
-_STEP = "---- step {} ----"
 
 
 @dataclass(frozen=True)
@@ -42,21 +36,9 @@ def transcript(text: str, name: str) -> list[Step]:
 
 def play(steps: Sequence[Step], folder: Path, environment: Mapping[str, str]) -> None:
     """Fails at the first command that does, and at the first line that does not come."""
-    script = "".join(f"echo; echo '{_STEP.format(number)}'\n{step.command}\n" for number, step in enumerate(steps))
-    path = {"PATH": f"{Path(sys.executable).parent}:{clean_environment()['PATH']}"}
-    shell = subprocess.Popen(
-        leashed(["/bin/bash", "-euo", "pipefail", "-c", script]),
-        cwd=folder, env=clean_environment() | path | dict(environment), stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
-        printed, _ = shell.communicate(timeout=_SECONDS_MAX)
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # what it started in the background, if it failed
-            os.killpg(shell.pid, signal.SIGKILL)
-    assert shell.returncode == 0, printed
-    for number, step in enumerate(steps):
-        said = printed.partition(_STEP.format(number))[2].partition(_STEP.format(number + 1))[0]
+    commands = [step.command for step in steps]
+    printed = in_one_shell(commands, folder, environment, seconds_max=_SECONDS_MAX, errors=subprocess.STDOUT)
+    for step, said in zip(steps, printed, strict=True):
         for line in step.shown:
             form = ".*".join(map(re.escape, line.split("…")))
             found = re.search(rf"^\s*{form}\s*$", said, re.MULTILINE)

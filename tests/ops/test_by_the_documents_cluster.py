@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from s4client import S4AdminClient, S4Client
+from s4client import S4Client
 from tests.factories.cluster import Cluster, running_cluster
 from tests.factories.command_line import S4
-from tests.factories.deployment import clean_environment
+from tests.factories.deployment import children_of, clean_environment
 from tests.factories.pages import REPOSITORY, page
 from tests.factories.transcript import play, transcript
 
@@ -46,10 +46,9 @@ def test_a_cluster_does_what_its_transcript_shows(cluster: Cluster) -> None:
 def pids_below(pid: int) -> dict[int, str]:
     """All that a process started, and what those started, by their programs' names."""
     found: dict[int, str] = {}
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            found[child] = Path(f"/proc/{child}/comm").read_text().strip()
-            found |= pids_below(child)
+    for child in children_of(pid):
+        found[child] = Path(f"/proc/{child}/comm").read_text().strip()
+        found |= pids_below(child)
     return found
 
 
@@ -78,8 +77,7 @@ def doctor(cluster: Cluster, *only: str) -> str:
 
 
 def test_what_is_stopped_is_told_by_readiness_by_answers_and_by_the_doctor(cluster: Cluster) -> None:
-    with S4AdminClient(cluster.url, api_key=cluster.environment()["S4_ADMIN_API_KEY"]) as admin:
-        key = admin.create_tenant("Acme").api_key
+    key = cluster.new_tenant("Acme")
     headers = {"X-Tenant-Key": key}
     with (
         S4Client(cluster.url, api_key=key) as s4,
