@@ -127,7 +127,7 @@ def test_a_set_with_an_index_of_its_own_is_filled_beside_takes_over_and_gives_ba
     with steady_load(cluster.url, key) as load:
         load.await_answers("upload_slowly")
         cluster.tell("start", "green", *smaller_chunks)
-        assert "complete" in cluster.tell("switch", "green", "--wait", "120")
+        assert "complete" in cluster.tell("switch", "green", "--wait", "600")
         load.await_answers("upload_slowly", more=3)
         cluster.tell("switch", "blue")
         load.await_answers("upload_slowly", more=3)

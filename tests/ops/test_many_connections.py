@@ -27,6 +27,8 @@ REPLICAS, WORKERS = 20, 5
 CONNECTIONS_MAX = 50
 POOLED = 15
 """Sessions that the pooler opens at the server."""
+ENDING = 3
+"""Sessions that the server still counts though the process that closed them has opened another."""
 DOCUMENTS, SEARCHES = 3, 10
 """Of each replica."""
 
@@ -91,7 +93,7 @@ def test_twenty_api_processes_and_five_workers_live_on_fifty_connections(
             statuses = sum(callers.map(lambda replica: used(replica, key), replicas), Counter())
     bound = REPLICAS * pool + WORKERS * (pool + 1) if way == "direct" else POOLED
     assert set(statuses) <= {200, 201, 202}, statuses
-    assert 1 < max(most) <= bound
+    assert 1 < max(most) <= bound + ENDING
     print(f"{way}: at most {max(most)} sessions of {CONNECTIONS_MAX}")
 
 
