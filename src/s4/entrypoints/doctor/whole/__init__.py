@@ -141,7 +141,5 @@ async def _carried_out(name: str, part: Part, bedside: Bedside) -> tuple[list[Ch
 
 def _untold(dependency: str, names: Sequence[str]) -> Check:
     said = f"Not looked at, because of the {dependency}: {', '.join(names)}."
-    check = unknown(
-        f"untold.{dependency.replace(' ', '_')}", said, "Mend that first, then run this again."
-    )
+    check = unknown(f"untold.{dependency.replace(' ', '_')}", said, "Mend that first, then run this again.")
     return replace(check, cause=dependency)
