@@ -70,3 +70,26 @@ def test_who_only_looks_at_backups_makes_no_place_of_a_wrong_address(tmp_path: P
         looked = here("backup", *way, "--to", place, S4_DATA_DIR=str(tmp_path / "data"))
         assert "no backup" in looked.err.lower(), way
     assert not (tmp_path / "typo").exists()
+
+
+def test_who_works_on_a_deployment_makes_none_of_a_wrong_directory(tmp_path: Path, here: Command) -> None:
+    """An empty catalog there would be taken for the deployment by whoever comes next."""
+    place = ("--to", (tmp_path / "backups").as_uri())
+    for way in (
+        ("report", "performance"),
+        ("report", "cost"),
+        ("backup", "create", *place),
+        ("backup", "prune", *place),
+        ("backup", "drill", *place),
+        ("restore", "latest", "--in-place", "--from", place[1]),
+        ("index", "status"),
+        ("index", "log-queries", "--tenant", f"ten_{'a' * 26}", "--days", "3"),
+        ("secrets", "status"),
+        ("replicate", "--replica-store-url", (tmp_path / "copy").as_uri()),
+        ("lifecycle", "show"),
+    ):
+        done = here(*way, S4_DATA_DIR=str(tmp_path / "typo"), S4_EMBEDDING_PROVIDER="deterministic")
+        assert (done.code, "There is no catalog at" in done.err) == (1, True), (way, done)
+        assert list(tmp_path.iterdir()) == [], way
+    here("backup", "list", *place, S4_DATA_DIR=str(tmp_path / "typo"))
+    assert list(tmp_path.iterdir()) == [], "nor does who only looks at backups make keys"

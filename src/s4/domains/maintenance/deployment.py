@@ -67,10 +67,7 @@ async def open_deployment(
     fresh_bucket = mark is None
     if mark is None:
         if known is not None:
-            raise Conflict(
-                "The catalog belongs to another bucket: this one has no system/deployment.json. Check the store's "
-                "URL, or start with an empty database."
-            )
+            raise _strange_bucket()
         if standby:
             raise Conflict("This bucket has no system/deployment.json: nothing was copied into it to its end yet.")
         mark = Mark(await _draw_epoch(store, clock, random), FIRST_TERM, None)
@@ -88,7 +85,35 @@ async def open_deployment(
     return made
 
 
+async def require_pair(database: Database, store: ObjectStore) -> None:
+    """Raises what a process that started now would refuse with. Changes nothing; of a new catalog there is nothing to
+    say."""
+    async with database.read() as connection:
+        known = await queries.read_deployment(connection)
+    if known is None:
+        return
+    mark = await mark_of(store)
+    if mark is None:
+        raise _strange_bucket()
+    _paired(known, mark, standby=known.state != SERVING)
+
+
+def _strange_bucket() -> Conflict:
+    return Conflict(
+        "The catalog belongs to another bucket: this one has no system/deployment.json. Check the store's URL, or "
+        "start with an empty database."
+    )
+
+
 async def _reopened(database: Database, known: Deployment, mark: Mark, *, standby: bool) -> Deployment:
+    found = _paired(known, mark, standby=standby)
+    if found != known:
+        await write(database, found)
+    return found
+
+
+def _paired(known: Deployment, mark: Mark, *, standby: bool) -> Deployment:
+    """What the catalog is to say from now on. Raises `Conflict`, `Superseded`."""
     if known.epoch != mark.epoch:
         raise Conflict(
             "The catalog belongs to another bucket: their epochs differ. Check the store's and the database's "
@@ -106,9 +131,7 @@ async def _reopened(database: Database, known: Deployment, mark: Mark, *, standb
         raise Conflict(_HAS_SERVED)
     if known.state == SERVING:
         raise Superseded(known.term, mark.term)
-    following = replace(known, term=mark.term)  # it follows a copy whose first region was promoted itself
-    await write(database, following)
-    return following
+    return replace(known, term=mark.term)  # it follows a copy whose first region was promoted itself
 
 
 async def write(database: Database, deployment: Deployment) -> None:

@@ -16,7 +16,15 @@ from s4.entrypoints.bootstrap.backup import (
     require_catalog,
     secret_key_id,
 )
-from s4.entrypoints.bootstrap.core import Core, configure_process, migrate_database, missing_steps, open_core, traced
+from s4.entrypoints.bootstrap.core import (
+    Core,
+    configure_process,
+    find_catalog,
+    migrate_database,
+    missing_steps,
+    open_core,
+    traced,
+)
 from s4.entrypoints.bootstrap.parts import (
     RANDOM,
     database_url,
@@ -38,6 +46,7 @@ __all__ = [
     "WorkerParts",
     "configure_process",
     "database_url",
+    "find_catalog",
     "looked_at",
     "make_backups",
     "make_embedder",

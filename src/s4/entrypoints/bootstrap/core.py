@@ -52,14 +52,14 @@ from s4.entrypoints.bootstrap.parts import (
     metadata_limits,
 )
 from s4.kernel.clock import SystemClock
-from s4.kernel.errors import Conflict, Unavailable
+from s4.kernel.errors import Conflict, InvalidRequest, Unavailable
 from s4.kernel.ids import base32
 from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
 from s4.platform import faults
 from s4.platform.background import in_background
 from s4.platform.chains import Chains, ChainTimings, RecordChain, Records
-from s4.platform.database import Database, migrate, open_database
+from s4.platform.database import Database, is_there, migrate, open_database
 from s4.platform.jobs import Queue
 from s4.platform.objects import NO_CONDITIONS, ObjectStore, open_failing_over, open_replica
 from s4.platform.telemetry import logs, metrics, traces
@@ -160,6 +160,16 @@ def missing_steps(settings: Settings) -> list[str]:
     return [step.revision for step in migrate.missing(database_url(settings))]
 
 
+def find_catalog(settings: Settings) -> None:
+    """Of a wrong directory a catalog would be made by opening it. Raises `InvalidRequest`."""
+    url = database_url(settings)
+    if not is_there(url):
+        raise InvalidRequest(
+            f"There is no catalog at {url.removeprefix('sqlite:///')}: name the deployment's directory by --data-dir "
+            "or --config. A new one is made by `s4 serve`."
+        )
+
+
 @contextlib.asynccontextmanager
 async def open_core(settings: Settings, *, standby: bool = False, restoring: bool = False) -> AsyncIterator[Core]:
     """Opens catalog, store and model. Raises `Unavailable`, `Conflict` with what an operator must mend; an embedding
@@ -167,6 +177,7 @@ async def open_core(settings: Settings, *, standby: bool = False, restoring: boo
     `restoring`: also of one that is being restored, on which nobody else may start."""
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(trusting(settings.ca_file))
+        find_catalog(settings)
         if migrate.pending(database_url(settings)):
             raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
         database = open_database(

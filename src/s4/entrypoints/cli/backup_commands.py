@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, deployed, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
 from s4.kernel.units import human_size, parse_size
 
@@ -104,7 +104,7 @@ def list_backups(
     """List backups, oldest first. Needs no catalog: also on a machine that has nothing yet."""
     from s4.domains.backup.service import all_in
 
-    settings = settings_of(context, config, data_dir=data_dir, backup_url=to)
+    settings = settings_of(context, config, mints=False, data_dir=data_dir, backup_url=to)
 
     async def run() -> "list[Listed]":
         from s4.entrypoints.bootstrap import looked_at, open_place
@@ -147,7 +147,7 @@ def verify(
     Exits with 1 when anything is missing, cut or changed. Needs no catalog; where there is one, it also tells whether
     the latest backup is the one that was made last.
     """
-    settings = settings_of(context, config, data_dir=data_dir, backup_url=to)
+    settings = settings_of(context, config, mints=False, data_dir=data_dir, backup_url=to)
     budget = _size(bytes_max)
 
     async def run() -> Any:
@@ -255,13 +255,15 @@ def drill(
 # -- what commands on backups share
 
 
-def settings_of(context: typer.Context, config: Path | None, *, mints: bool = True, **flags: Any) -> "Settings":
-    """Complete (`mints` as in `configuration.complete`), and with logs that leave the terminal to the command."""
+def settings_of(context: typer.Context, config: Path | None, *, mints: bool | None = None, **flags: Any) -> "Settings":
+    """With logs that leave the terminal to the command. Of a deployment that is there; given `mints`, also where none
+    is, as `configuration.complete` has it."""
     from s4.entrypoints.bootstrap import configure_process
     from s4.entrypoints.configuration import complete
     from s4.platform.telemetry import logs
 
-    settings = complete(configuration(context, config, **flags).settings, mints=mints)
+    loaded = configuration(context, config, **flags)
+    settings = deployed(loaded) if mints is None else complete(loaded.settings, mints=mints)
     configure_process(settings, service="backup")
     logs.configure(level="critical", log_format=settings.log_format, service="backup")
     return settings

@@ -140,7 +140,7 @@ def _examined(examination: Coroutine[Any, Any, "Report"], log_format: "LogFormat
 def show(report: "Report") -> None:
     """Every check, in the order in which they were made."""
     print_line(f"{report.subject}:")
-    width = max(len(check.name) for check in report.checks)
+    width = max((len(check.name) for check in report.checks), default=0)
     for check in report.checks:
         _show(check, width)
     _end(report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s4.entrypoints.cli import move_commands
-from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, deployed, examples
 from s4.entrypoints.cli.output import print_json, print_note, print_table
 
 if TYPE_CHECKING:
@@ -46,10 +46,9 @@ def status(
 ) -> None:
     """Which generations of the index are in use, and what each lacks. Run with the settings of a set: its generation is
     marked, and once it is complete, that set finds whatever any other finds."""
-    from s4.entrypoints.configuration import complete
     from s4.platform.telemetry import logs
 
-    settings = complete(configuration(context, config, data_dir=data_dir).settings)
+    settings = deployed(configuration(context, config, data_dir=data_dir))
     logs.configure(level="critical", log_format=settings.log_format, service="index")
     own, every = asyncio.run(_look(settings, wait or 0.0))
     rows = [

@@ -134,16 +134,13 @@ def _signed(settings: "Settings") -> "SignedRequests":
 
 def _known(settings: "Settings") -> "list[Tenure]":
     """What the catalog says of tenants. Raises `InvalidRequest`, `Unavailable` when there is none to ask."""
-    from s4.entrypoints.bootstrap import database_url
+    from s4.entrypoints.bootstrap import database_url, find_catalog
     from s4.entrypoints.lifecycle.bucket import tenures
-    from s4.kernel.errors import InvalidRequest, Unavailable
-    from s4.platform.database import is_there, migrate, open_database
+    from s4.kernel.errors import Unavailable
+    from s4.platform.database import migrate, open_database
 
     url = database_url(settings)
-    if not is_there(url):
-        raise InvalidRequest(
-            f"There is no catalog at {url.removeprefix('sqlite:///')}: name it by --data-dir or --config."
-        )
+    find_catalog(settings)
     if migrate.pending(url):
         raise Unavailable("The catalog's schema is older than this release: run `s4 migrate` first.")
 

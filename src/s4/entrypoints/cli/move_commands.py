@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, deployed, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_page, print_table
 
 if TYPE_CHECKING:
@@ -277,10 +277,9 @@ def _run_all(
     act: "Callable[[Core], Awaitable[None]]",
 ) -> None:
     from s4.entrypoints.bootstrap import open_core
-    from s4.entrypoints.configuration import complete
     from s4.platform.telemetry import logs
 
-    settings = complete(configuration(context, config, data_dir=data_dir).settings)
+    settings = deployed(configuration(context, config, data_dir=data_dir))
     logs.configure(level="critical", log_format=settings.log_format, service="index")
 
     async def run() -> None:

@@ -14,6 +14,7 @@ from s4.entrypoints.cli.output import JSON_FLAG
 
 if TYPE_CHECKING:
     from s4.entrypoints.configuration import Configuration
+    from s4.kernel.settings import Settings
     from s4client import AsyncS4Client, S4AdminClient, S4Client
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -104,6 +105,16 @@ def configuration(context: typer.Context, file: Path | None, **flags: Any) -> "C
 
     known = set(variables(context.find_root().command))
     return read_configuration(file=file, of_the_client=known, **flags)
+
+
+def deployed(loaded: "Configuration") -> "Settings":
+    """Complete settings, of a deployment that is there: of a wrong directory nothing is made, no keys either. Raises
+    `InvalidRequest`."""
+    from s4.entrypoints.bootstrap import find_catalog
+    from s4.entrypoints.configuration import complete
+
+    find_catalog(loaded.settings)
+    return complete(loaded.settings)
 
 
 def variables(command: Any) -> Iterator[str]:

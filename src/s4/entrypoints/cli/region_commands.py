@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, WrongUsage, configuration, deployed, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note, print_table
 from s4.entrypoints.cli.rebuild_command import Notes, name_problems
 
 if TYPE_CHECKING:
     from s4.domains.maintenance.promotion import Promoted, Stranded
     from s4.domains.maintenance.replication import Copied
+    from s4.entrypoints.configuration import Configuration
     from s4.kernel.settings import Settings
 
 PrintPolicy = Annotated[
@@ -67,9 +68,9 @@ def replicate(
     The copy can be served from at any moment, also when this is interrupted; the next run goes on. What was deleted
     stays there for S4_REPLICA_DELETIONS_HOURS.
     """
-    loaded = configuration(context, config, data_dir=data_dir, replica_store_url=replica_store_url).settings
+    loaded = configuration(context, config, data_dir=data_dir, replica_store_url=replica_store_url)
     if print_policy or check_policy:
-        _policy(loaded, role, check=check_policy)
+        _policy(loaded.settings, role, check=check_policy)
         return
     copied = asyncio.run(_replicate(_begun(loaded)))
     told = {
@@ -111,7 +112,7 @@ def promote(
     seconds, after which nobody there copies any more. Then start `s4 serve` here. Exits with 1 when anything of the
     copy could not be read, which is named; all else is served.
     """
-    settings = _begun(configuration(context, config, data_dir=data_dir).settings, migrate=True)
+    settings = _begun(configuration(context, config, data_dir=data_dir), migrate=True)
     promoted = asyncio.run(_promote(settings, copied_by_store=copied_by_store))
     lost = (promoted.promoted_at - promoted.as_of).total_seconds() if promoted.as_of is not None else None
     if as_json:
@@ -151,7 +152,7 @@ def stranded(
 
     Nothing is merged: whoever it belongs to uploads it again, if it is still wanted.
     """
-    found = asyncio.run(_stranded(_begun(configuration(context, config, data_dir=data_dir).settings)))
+    found = asyncio.run(_stranded(_begun(configuration(context, config, data_dir=data_dir))))
     if as_json:
         print_json({"stranded": [_told(each) for each in found]})
         return
@@ -171,19 +172,20 @@ def fail_back(
     What is stranded there is put aside, below stranded/. No process may run on that bucket. To go back, stop this
     region, run `s4 replicate` a last time, and `s4 promote` there.
     """
-    aside, copied = asyncio.run(_fail_back(_begun(configuration(context, config, data_dir=data_dir).settings)))
+    aside, copied = asyncio.run(_fail_back(_begun(configuration(context, config, data_dir=data_dir))))
     if as_json:
         print_json({"put_aside": aside, "objects": copied.objects, "bytes": copied.size_bytes})
         return
     print_line(f"The former bucket is a copy now: {aside} objects were put aside, {copied.objects} copied.")
 
 
-def _begun(loaded: "Settings", *, migrate: bool = False) -> "Settings":
+def _begun(loaded: "Configuration", *, migrate: bool = False) -> "Settings":
+    """`migrate`: where there is no catalog yet, it is made."""
     from s4.entrypoints.bootstrap import migrate_database
     from s4.entrypoints.configuration import complete
     from s4.platform.telemetry import logs
 
-    settings = complete(loaded)
+    settings = complete(loaded.settings) if migrate else deployed(loaded)
     logs.configure(level="critical", log_format=settings.log_format, service="region")
     if migrate:
         migrate_database(settings)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s4.entrypoints.cli.backup_commands import operator_context
-from s4.entrypoints.cli.options import ConfigFile, ServerDataDir, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, ServerDataDir, configuration, deployed, examples
 from s4.entrypoints.cli.output import print_note, print_page
 
 if TYPE_CHECKING:
@@ -92,10 +92,9 @@ def cost(
 
 
 def _settings(context: typer.Context, config: Path | None, data_dir: Path | None) -> "Settings":
-    from s4.entrypoints.configuration import complete
     from s4.platform.telemetry import logs
 
-    settings = complete(configuration(context, config, data_dir=data_dir).settings)
+    settings = deployed(configuration(context, config, data_dir=data_dir))
     logs.configure(level="critical", log_format=settings.log_format, service="report")
     return settings
 

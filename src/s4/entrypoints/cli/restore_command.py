@@ -96,7 +96,9 @@ def restore(
     way = _Way(wanted, at, tenant, in_place, as_new, plan, heal, dry_run)
     way.check()
     is_whole = not in_place and as_new is None
-    settings = settings_of(context, config, mints=not (is_whole and dry_run), data_dir=data_dir, backup_url=source)
+    settings = settings_of(
+        context, config, mints=not dry_run if is_whole else None, data_dir=data_dir, backup_url=source
+    )
     if is_whole:
         _show_whole(done(_whole(settings, way, erased_in, as_json=as_json)), way, as_json=as_json)
     else:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, examples
+from s4.entrypoints.cli.options import ConfigFile, Json, ServerDataDir, configuration, deployed, examples
 from s4.entrypoints.cli.output import print_json, print_line, print_note
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ def status(
 ) -> None:
     """Open every secret, and count them by the key that encrypts them. With 0 under the previous key,
     S4_PREVIOUS_SECRET_KEY is needed no more. Exits with 1 when one cannot be opened."""
-    from s4.entrypoints.configuration import complete
     from s4.platform.telemetry import logs
 
-    settings = complete(configuration(context, config, data_dir=data_dir).settings)
+    settings = deployed(configuration(context, config, data_dir=data_dir))
     logs.configure(level="critical", log_format=settings.log_format, service="secrets")
     found = asyncio.run(_look(settings, encrypt=encrypt))
     if as_json:

@@ -48,6 +48,7 @@ PARTS: dict[str, Part] = {
     "redis": catalog.redis,
     "store.latency": dependencies.latency,
     "store": dependencies.store,
+    "store.deployment": dependencies.pair,
     "embedding": dependencies.embedding,
     "queue": work.queue,
     "index": work.index,
@@ -67,7 +68,9 @@ PARTS: dict[str, Part] = {
     "isolation": isolation.bucket,
 }
 """In the order in which they are shown."""
-_FIRST = ("database", "store.latency")  # they measure how long an answer takes, and so want to be alone
+_FIRST = ("database", "store.latency", "store.deployment")
+"""They measure how long an answer takes, and so want to be alone; and `store` makes, for as long as it looks, the
+directory that `store.deployment` looks for."""
 _OWN_LIMIT = ("store",)  # parts that bound themselves
 
 
@@ -138,7 +141,5 @@ async def _carried_out(name: str, part: Part, bedside: Bedside) -> tuple[list[Ch
 
 def _untold(dependency: str, names: Sequence[str]) -> Check:
     said = f"Not looked at, because of the {dependency}: {', '.join(names)}."
-    check = unknown(
-        f"untold.{dependency.replace(' ', '_')}", said, "Mend that first, then run this again.", needed=False
-    )
+    check = unknown(f"untold.{dependency.replace(' ', '_')}", said, "Mend that first, then run this again.")
     return replace(check, cause=dependency)

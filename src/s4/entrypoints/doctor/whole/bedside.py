@@ -21,7 +21,7 @@ from s4.kernel.settings import Settings
 from s4.platform.database import Connection, Database, is_there, migrate, open_database
 from s4.platform.objects import ObjectStore, open_store
 
-DATABASE, STORE = "database", "object store"
+DATABASE, STORE, NO_CATALOG = "database", "object store", "missing catalog"
 
 
 def how_long(span: timedelta) -> str:
@@ -93,7 +93,7 @@ class Bedside:
 
     async def _database_lives(self) -> None:
         if not is_there(database_url(self.settings)):
-            raise Away(None)
+            raise Away(NO_CATALOG)
         await self._once(DATABASE, self._ping)
 
     @property

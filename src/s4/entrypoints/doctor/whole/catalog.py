@@ -9,7 +9,7 @@ from datetime import timedelta
 from s4 import __version__
 from s4.entrypoints.bootstrap import database_url
 from s4.entrypoints.connections import doubts
-from s4.entrypoints.doctor.report import Check, failed, ok, warning
+from s4.entrypoints.doctor.report import Check, failed, ok, unknown, warning
 from s4.entrypoints.doctor.whole.bedside import DATABASE, Away, Bedside
 from s4.kernel.errors import Conflict, Unavailable
 from s4.kernel.settings import Environment
@@ -69,7 +69,13 @@ async def redis(bedside: Bedside) -> list[Check]:
 async def database(bedside: Bedside) -> list[Check]:
     url = database_url(bedside.settings)
     if not is_there(url):
-        return [ok(DATABASE, "There is no catalog yet: the first start makes it.")]
+        return [
+            unknown(
+                DATABASE,
+                f"There is no catalog at {url.removeprefix('sqlite:///')}.",
+                "Name the deployment's directory by --data-dir or S4_DATA_DIR. Of a new one the first start makes it.",
+            )
+        ]
     try:
         async with bedside.any_catalog() as connection:
             seconds = []

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from statistics import median
 
+from s4.domains.maintenance.deployment import require_pair
 from s4.domains.upkeep import queries
 from s4.domains.upkeep.queries.index import Table
 from s4.engine.vectors import inspect, manifest_name
@@ -13,10 +14,10 @@ from s4.entrypoints.connections import explained, words
 from s4.entrypoints.doctor.report import Check, Verdict, failed, ok, unknown, warning
 from s4.entrypoints.doctor.store import examine
 from s4.entrypoints.doctor.store.bench import open_bench
-from s4.entrypoints.doctor.whole.bedside import STORE, Away, Bedside
+from s4.entrypoints.doctor.whole.bedside import NO_CATALOG, STORE, Away, Bedside
 from s4.entrypoints.upgrade.check import index as generation
 from s4.kernel import keys
-from s4.kernel.errors import S4Error
+from s4.kernel.errors import Conflict, DataCorrupt, S4Error
 from s4.platform.objects import ObjectMissing, ObjectStore, StoreUnavailable
 
 _PROBES = 5
@@ -68,6 +69,31 @@ def _store_gone(bedside: Bedside, away: Away) -> Check:
         "`s4 doctor store` says what to mend. Meanwhile writes are answered 503, and what is cached is served.",
         cause=STORE,
     )  # fmt: skip
+
+
+async def pair(bedside: Bedside) -> list[Check]:
+    """Whether the store is that of the catalog: neither a wrong place nor a disk that is not there."""
+    name = "store.deployment"
+    try:
+        async with bedside.catalog():
+            pass
+    except Away as away:
+        if away.dependency == NO_CATALOG:
+            return []
+        raise
+    try:
+        store = await bedside.store()
+    except Away as away:
+        if away.dependency is not None:
+            raise
+        said = f"There is nothing at {bedside.settings.store_url}, and the catalog has a deployment there."
+        return [failed(name, said, "See whether its disk is mounted, and S4_STORE_URL.", cause=STORE)]
+    try:
+        await require_pair(bedside.database, store)
+    except (Conflict, DataCorrupt) as error:
+        advice = "Until then no process starts on it. S4_STORE_URL and S4_DATABASE_URL name the two."
+        return [failed(name, error.message, advice, cause=STORE)]
+    return [ok(name, "It is the store of this catalog.")]
 
 
 async def latency(bedside: Bedside) -> list[Check]:

@@ -72,7 +72,7 @@ async def ask(address: str, settings: Settings) -> Process:
 async def _ask(http: httpx.AsyncClient, process: Process, headers: dict[str, str]) -> None:
     ready = await http.get("/health/ready")
     if ready.headers.get("content-type", "").startswith("application/json"):
-        process.health = ready.json()
+        process.health = _object(ready)
     scraped = await http.get("/metrics", headers=headers)
     if scraped.status_code != 200:
         process.problem = f"/metrics answers {scraped.status_code}"
@@ -80,11 +80,19 @@ async def _ask(http: httpx.AsyncClient, process: Process, headers: dict[str, str
     for family in text_string_to_metric_families(scraped.text):
         process.samples += [(sample.name, sample.labels, sample.value) for sample in family.samples]
     about = await http.get("/")
-    process.is_api = about.status_code == 200 and about.json().get("name") == "S4"
+    process.is_api = about.status_code == 200 and _object(about).get("name") == "S4"
     if process.is_api:
         for path in _GUARDED:
             answer = await http.get(path)
             process.refusals.append((path, answer.status_code))
+
+
+def _object(answer: httpx.Response) -> dict[str, object]:
+    """Raises `ValueError`: what answers may be anything."""
+    found = answer.json()
+    if not isinstance(found, dict):
+        raise ValueError(f"{answer.url.path} answers no JSON object")
+    return found
 
 
 def judged(processes: Sequence[Process]) -> list[Check]:
@@ -233,12 +241,18 @@ def isolation(processes: Sequence[Process]) -> list[Check]:
         f"{process.address}{path} answered {status}"
         for process in apis
         for path, status in process.refusals
-        if status not in (401, 429)
+        if status not in (401, 429) and status < 500
     ]
+    troubled = [f"{process.address}{path}" for process in apis for path, status in process.refusals if status >= 500]
     if open_doors:
         return [
             failed(name, f"Without a key, {'; '.join(open_doors)}.", "Stop it, then run `s4 verify-isolation`.",
                    cause="isolation")
+        ]  # fmt: skip
+    if troubled:
+        return [
+            unknown(name, f"Asked without a key, {', '.join(troubled)} had an error instead of an answer.",
+                    "Mend what else is wrong, then run this again.", needed=False)
         ]  # fmt: skip
     if not apis:
         return [
