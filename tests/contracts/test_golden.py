@@ -230,7 +230,7 @@ def of_tomorrow(key: str, data: bytes) -> bytes:
 
 @pytest.mark.parametrize("odd", [5, [5], None, True, {"a": 1}])
 async def test_whatever_stands_in_a_head_the_check_of_an_upgrade_names_it(odd: Any) -> None:
-    key = "system/admins/ada/head/000000000001.json"
+    key = keys.ObjectKey("system/admins/ada/head/000000000001.json")
     head = {"format": 1, "kind": "admins", "tenant_id": "", "id": "ada", "revision": 1, "state": "live", "body": {}}
     head |= {"commit_id": "com_1", "committed_at": "2026-01-01T00:00:00Z"}
     assert read_object(key, json.dumps(head).encode()) is None
