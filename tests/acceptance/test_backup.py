@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from s4.domains.backup import BackupService, Erased, Restorer, queries
-from s4.domains.backup.model import Retention, Sample
+from s4.domains.backup.model import Manifest, Retention, Sample
+from s4.domains.backup.place import Place
 from s4.domains.backup.pruner import Pruner
 from s4.domains.leaving import ErasureState
 from s4.domains.maintenance.holds import Holds
@@ -24,7 +25,7 @@ from s4.entrypoints.configuration import load_settings
 from s4.entrypoints.operations import refresh_gauges
 from s4.kernel import keys
 from s4.kernel.clock import SystemClock
-from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, S4Error, Unauthenticated, Unavailable
+from s4.kernel.errors import Conflict, DataCorrupt, InvalidRequest, NotFound, S4Error, Unauthenticated, Unavailable
 from s4.kernel.keys import Collection
 from s4.kernel.settings import Settings
 from s4.kernel.units import KIB
@@ -335,6 +336,34 @@ async def test_retention_never_breaks_a_backup_that_stays(tmp_path: Path) -> Non
         assert [each.backup_id for each in await backups.all()] == [second.backup_id, third.backup_id]
         for each in (second, third):  # they share data, and either has some of its own
             assert (await backups.verify(each.backup_id)).problems == []
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+async def test_a_backup_that_is_removed_while_it_is_verified_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_id: bool
+) -> None:
+    async with filled(tmp_path, **place_settings("elsewhere", tmp_path)) as (house, backups):
+        acme = await house.tenant("Initech")
+        document = await house.put(acme, "once", LARGE, content_type="application/octet-stream")
+        first = await backups.create()
+        await house.core.documents.delete(acme.context, document.document_id)
+        samples = Place.samples
+
+        async def removed_after_that(place: Place, manifest: Manifest) -> list[Sample]:
+            found = await samples(place, manifest)
+            if await place.ids() == [first.backup_id]:
+                await backups.create()
+                pruner = Pruner(place, Holds(house.core.database, RANDOM), LaterClock(timedelta(days=40)))
+                assert (await pruner.prune(Retention(timedelta(), 1))).data_objects > 0
+            return found
+
+        monkeypatch.setattr(Place, "samples", removed_after_that)
+        if by_id:
+            with pytest.raises(NotFound, match=first.backup_id):
+                await backups.verify(first.backup_id)
+        else:
+            found = await backups.verify("latest")
+            assert (found.problems, found.backup_id > first.backup_id) == ([], True)
 
 
 class LaterClock:

@@ -13,7 +13,7 @@ from s4.engine.ranking import Mode
 from s4.engine.vectors import writer as writing
 from s4.platform.telemetry import metrics
 from tests.factories.house import House, Tenant, open_house
-from tests.factories.shelves import WORD, fill
+from tests.factories.shelves import SILENT, WORD, fill
 
 CHUNKS = 150
 NEAREST = {"field": "number", "op": "gte", "value": 0}
@@ -93,6 +93,34 @@ async def test_near_documents_that_pass_are_found_though_those_that_match_fill_t
         among_those_named = await found(house, tenant, filters=passing)
         monkeypatch.setattr(service, "_PREFILTER_IDS_MAX", 50)
         assert await found(house, tenant, filters=passing) == among_those_named
+
+
+async def test_what_scores_enough_is_found_though_others_are_nearer_and_others_match_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest ten do not say the word, and the farthest fifteen say nothing else. One is near and says it."""
+    texts = [SILENT] * 10 + [f"{WORD} {SILENT} {SILENT}"] + [SILENT] * 204 + [WORD] * 15
+    async with open_house(tmp_path, search_candidates=10) as house:
+        tenant = await house.tenant()
+        shelved = await fill(house, tenant, [{"number": number} for number in range(len(texts))], texts=texts)
+        assert shelved[10].document_id not in await found(house, tenant)
+        tables = house.core.search._tables
+        read, reads = tables.read, itertools.count()
+
+        async def counted(*of: Any) -> Any:
+            next(reads)
+            return await read(*of)
+
+        monkeypatch.setattr(tables, "read", counted)
+        assert await found(house, tenant, min_score=0.55) == [shelved[10].document_id]
+        assert next(reads) > 1
+        monkeypatch.setattr(tables, "read", read)
+        assert await found(house, tenant, min_score=0.55, filters=NEAREST) == [shelved[10].document_id]
+
+        reads = itertools.count()
+        monkeypatch.setattr(tables, "read", counted)
+        assert await found(house, tenant, min_score=0.99) == []
+        assert next(reads) == 1, "nothing can score so much that is not among the nearest or the best matches"
 
 
 async def test_a_search_of_an_indexed_table_has_its_recall_told(

@@ -17,14 +17,15 @@ from s4.domains.usage.ledger import EVERYBODY, Grain
 from s4.domains.usage.rollups import RollUps, rollup_key
 from s4.engine.embedding.known import KnownModel
 from s4.entrypoints.configuration import read_configuration
+from s4.entrypoints.connections import explained
 from s4.entrypoints.upgrade import FORMATS, check, read_stored
-from s4.entrypoints.upgrade.formats import BACKUPS, format_of
+from s4.entrypoints.upgrade.formats import BACKUPS, format_of, read_object
 from s4.kernel import keys
 from s4.kernel.errors import DataCorrupt
 from s4.kernel.ids import TenantId
 from s4.kernel.keys import KeyKind
 from s4.kernel.settings import Settings
-from s4.platform.objects import ObjectStore, open_store
+from s4.platform.objects import ObjectStore, StoreFault, StoreUnavailable, open_store
 from tests.factories.catalog import open_catalog, sqlite_url
 from tests.factories.house import open_house
 from tests.golden import make
@@ -225,6 +226,37 @@ def of_tomorrow(key: str, data: bytes) -> bytes:
     raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 30) if packed else data
     changed = json.dumps(json.loads(raw) | {"format": 99}).encode()
     return zstandard.ZstdCompressor().compress(changed) if packed else changed
+
+
+@pytest.mark.parametrize("odd", [5, [5], None, True, {"a": 1}])
+async def test_whatever_stands_in_a_head_the_check_of_an_upgrade_names_it(odd: Any) -> None:
+    key = keys.ObjectKey("system/admins/ada/head/000000000001.json")
+    head = {"format": 1, "kind": "admins", "tenant_id": "", "id": "ada", "revision": 1, "state": "live", "body": {}}
+    head |= {"commit_id": "com_1", "committed_at": "2026-01-01T00:00:00Z"}
+    assert read_object(key, json.dumps(head).encode()) is None
+    for name in ("kind", "tenant_id", "id"):
+        assert "admins/ada" in (read_object(key, json.dumps(head | {name: odd}).encode()) or "")
+
+
+async def test_the_check_says_what_is_away_or_damaged_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make.unpacked(OLDEST, tmp_path)
+    configured = read_configuration(data_dir=tmp_path, embedding_provider="deterministic")
+    (tmp_path / "catalog.sqlite").write_bytes(b"no database\n" * 1000)
+
+    def away(_: object, *_args: object) -> Any:
+        raise StoreUnavailable(StoreFault.TIMEOUT)
+
+    for act in ("get", "list"):
+        with monkeypatch.context() as patched:
+            patched.setattr(ObjectStore, act, away)
+            report = await check(configured)
+        said = {each.name: (each.verdict.value, each.message) for each in report.checks}
+        assert report.exit_code == 2
+        assert said["formats"] == ("unknown", explained(StoreUnavailable(StoreFault.TIMEOUT)))
+        assert "damaged" in said["schema"][1]
+        assert "s4 rebuild" in said["schema"][1]
 
 
 async def test_the_check_tells_what_an_upgrade_would_meet_and_changes_nothing(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.factories.house import House, Tenant
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 WORD = "shared"
 """Every chunk says this, and nothing else."""
-_OTHER = "silent"
+SILENT = "silent"
 _BATCH = 500
 _NEAREST, _FARTHEST = 0.95, 0.05
 
@@ -45,9 +45,11 @@ async def fill(
     chunks: int = 1,
     is_mixed: bool = False,
     silent: int = 0,
+    texts: Sequence[str] | None = None,
 ) -> list[Shelved]:
     """Documents with this metadata, the nearest to `WORD` first: each is a little farther than the one before; mixed,
-    near and far chunks are in any of them. The first `silent` do not say `WORD`."""
+    near and far chunks are in any of them. The first `silent` do not say `WORD`; with `texts` each says its own."""
+    said = texts or [SILENT] * silent + [WORD] * (len(metadata) - silent)
     core = house.core
     tenant_id = tenant.context.tenant_id
     question = await core.embedder.embed_query(WORD)
@@ -60,7 +62,7 @@ async def fill(
         await writer.apply(
             [
                 ChunkRow(chunk_id(each.document_id, 1, ordinal), each.document_id, 1, ordinal,
-                         WORD if number >= silent else _OTHER, vectors[number * chunks + ordinal],
+                         said[number], vectors[number * chunks + ordinal],
                          None, 0, len(WORD), None)
                 for number, each in enumerate(shelved)
                 for ordinal in range(chunks)
@@ -77,8 +79,8 @@ async def fill(
             [_row(tenant_id, each, chunks) for each in batch],
             {each.document_id: list(flatten(each.metadata)) for each in batch},
         )
-        said = {"tenant_id": tenant_id, "generation_id": core.generation.id, "searchable_revision": 1, "chunks": chunks}
-        await connection.execute(sa.insert(document_index), [said | {"document_id": d.document_id} for d in batch])
+        one = {"tenant_id": tenant_id, "generation_id": core.generation.id, "searchable_revision": 1, "chunks": chunks}
+        await connection.execute(sa.insert(document_index), [one | {"document_id": d.document_id} for d in batch])
         await index_queries.move_table(
             connection, tenant_id, core.generation.id, FIRST_INCARNATION, version=done.version, sums=sums, now=EPOCH
         )

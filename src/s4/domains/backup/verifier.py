@@ -2,6 +2,8 @@
 
 Every data object is looked for in a listing, with its size. Then bytes are read and summed: all of them, or as many as
 a budget allows, drawn at random, so that regular checks of a part see all of it in time.
+
+A backup that is removed meanwhile lacks more and more. Its manifest goes first: by that it is told from a damaged one.
 """
 
 import hashlib
@@ -16,7 +18,7 @@ from s4.domains.backup.creator import Progress, silent
 from s4.domains.backup.model import LATEST, Entry, Manifest, superseded
 from s4.domains.backup.place import Place
 from s4.kernel import keys
-from s4.kernel.errors import DataCorrupt
+from s4.kernel.errors import DataCorrupt, NotFound
 
 log = structlog.get_logger()
 
@@ -42,7 +44,10 @@ class Verification:
         self.problems_count += 1
         if len(self.problems) < _SHOWN:
             self.problems.append(problem)
-        log.error("backup.damaged", backup_id=self.backup_id, problem=problem)
+
+    def tell(self) -> None:
+        for problem in self.problems:
+            log.error("backup.damaged", backup_id=self.backup_id, problem=problem)
 
 
 class Verifier:
@@ -55,14 +60,33 @@ class Verifier:
         self, wanted: str, *, newest_made: str | None, bytes_max: int | None = None, progress: Progress = silent
     ) -> tuple[Manifest | None, Verification]:
         """Of `latest` or a backup by its id. `newest_made`: which is the latest by the catalog, if there is one to ask.
-        `bytes_max`: about how much is read, None for all of it. Raises `NotFound` when there is no such backup,
-        `InvalidRequest` when it is encrypted under another key."""
+        `bytes_max`: about how much is read, None for all of it. Raises `NotFound` when there is no such backup, or no
+        more, `InvalidRequest` when it is encrypted under another key."""
         found = Verification(wanted)
+        manifest = None
         try:
             manifest = await self._place.find(wanted)
+            await self._verify(manifest, found, wanted, newest_made, bytes_max, progress)
+            if not found.ok:
+                await self._place.manifest(manifest.backup_id)
         except DataCorrupt as error:
             found.add(error.message)
-            return None, found
+        except NotFound:
+            if manifest is None or wanted != LATEST:
+                raise
+            return await self.verify(wanted, newest_made=newest_made, bytes_max=bytes_max, progress=progress)
+        found.tell()
+        return manifest, found
+
+    async def _verify(
+        self,
+        manifest: Manifest,
+        found: Verification,
+        wanted: str,
+        newest_made: str | None,
+        bytes_max: int | None,
+        progress: Progress,
+    ) -> None:
         found.backup_id = manifest.backup_id
         if wanted == LATEST and (gone := superseded(manifest, newest_made)):
             found.add(gone)
@@ -82,7 +106,6 @@ class Verifier:
         for name in _drawn(sound, by_data, bytes_max):
             await self._read(name, by_data[name], encrypted, found)
             progress("verifying", found.objects_read, found.bytes_read)
-        return manifest, found
 
     def _is_there(
         self, name: str, entries: Sequence[Entry], stored: dict[str, int], encrypted: bool, found: Verification

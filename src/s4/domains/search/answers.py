@@ -74,7 +74,7 @@ def _placed(
     least = 1.0
     for hits in rounds:
         explain = _explainer(hits, parsed, highlighter) if query.explain else lambda _: None
-        scored = [hit for hit in _scored(hits, mode, parsed) if hit.score >= query.min_score]
+        scored = [hit for hit in scored_by(mode, parsed, hits) if hit.score >= query.min_score]
         for document in group(scored, chunks_per_document=query.chunks_per_document):
             if document.document_id not in known:
                 known.add(document.document_id)
@@ -84,11 +84,18 @@ def _placed(
                 yield document, explain
 
 
-def _scored(hits: Sequence[Hit], mode: Mode, parsed: ParsedQuery) -> list[ScoredHit[Hit]]:
+def scored_by(mode: Mode, parsed: ParsedQuery, hits: Sequence[Hit]) -> list[ScoredHit[Hit]]:
+    """Chunks of one round, best first."""
+    scored = fitting(mode, parsed, hits)
+    return liken(scored) if mode is Mode.HYBRID else scored
+
+
+def fitting(mode: Mode, parsed: ParsedQuery, hits: Sequence[Hit]) -> list[ScoredHit[Hit]]:
+    """The same by query and chunk alone, whatever the others are."""
     scored = fuse(hits, mode=mode, terms=len(parsed.terms))
     if mode is not Mode.SEMANTIC and parsed.exact_share > 0:
         scored = prefer(scored, exact=lambda hit: parsed.exact_in(_said(hit)), share=parsed.exact_share)
-    return liken(scored) if mode is Mode.HYBRID else scored
+    return scored
 
 
 def _said(hit: Hit) -> str:

@@ -29,6 +29,7 @@ from s4.domains.indexing.queries import tables as index_queries
 from s4.domains.indexing.queries.tables import TableState
 from s4.domains.search import queries
 from s4.domains.search.answers import answer_of
+from s4.domains.search.bar import Bar
 from s4.domains.search.checking import all_checked, checked
 from s4.domains.search.model import Answer, Passage, Query, SearchLimits
 from s4.domains.search.queries import Condition, Found
@@ -313,7 +314,8 @@ class SearchService:
 
         def begun() -> Pursuit:
             wanted = query.offset + query.limit
-            return Pursuit(wanted, self._limits.candidates, narrowed, is_filtered=condition is not None)
+            bar = Bar(query, mode) if query.min_score else None
+            return Pursuit(wanted, self._limits.candidates, narrowed, is_filtered=condition is not None, bar=bar)
 
         snapshot, pursuit = Snapshot(table), begun()
         rereads_left = _READS_MAX - 1

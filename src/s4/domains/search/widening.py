@@ -11,12 +11,16 @@ rounds before.
 The rounds are the same whatever page is asked for; a further page only takes more of them. What a round found stands
 before what later ones find beside it. So the pages of a query are parts of one order, as long as nothing changes.
 
+A page may also be short for `min_score`: then more is looked at as long as it may score enough (`bar.py`), up to the
+bound of candidates.
+
 A search both ways under a filter may see enough passing chunks of one kind, and of the other hardly any, for those that
 do not pass are nearer, or match better. Such a round is one-sided: the next one, which sees more, takes its place.
 """
 
 from collections.abc import Collection, Sequence
 
+from s4.domains.search.bar import Bar
 from s4.engine.vectors import APPROXIMATE_MAX, NARROWED_IDS_MAX, Hit
 
 _CANDIDATES_MAX = 6_400
@@ -31,10 +35,15 @@ _ANY_NUMBER = 1 << 31
 class Pursuit:
     """Of one search."""
 
-    def __init__(self, wanted: int, candidates: int, narrowed: list[str] | None, *, is_filtered: bool) -> None:
+    def __init__(
+        self, wanted: int, candidates: int, narrowed: list[str] | None, *, is_filtered: bool, bar: Bar | None = None
+    ) -> None:
         """More than `wanted` documents fill the page, so that it is known whether there is another. `candidates` are
-        those of the first round. `narrowed` are the documents that pass the filters, where they are few."""
+        those of the first round. `narrowed` are the documents that pass the filters, where they are few. `bar`: what
+        counts has to score enough."""
         self._wanted = wanted
+        self._bar = bar
+        self._passing: list[set[str]] = []
         self._few = candidates
         self._can_narrow = is_filtered and narrowed is None
         self._asked = False
@@ -60,7 +69,8 @@ class Pursuit:
             return True
         self._is_one_sided = self._can_narrow and self.candidates < _CANDIDATES_MAX and not self._sees_both(hits, true)
         found = {hit.document_id for each in self.rounds for hit in each}
-        return len(found) > self._wanted and not self._is_one_sided
+        is_low = self._is_low(hits, true)
+        return len(found) > self._wanted and not self._is_one_sided and not is_low
 
     def widen(self) -> int | None:
         """Prepares the next round. With an answer it is narrowed to the documents that pass, if they are so many at
@@ -80,6 +90,14 @@ class Pursuit:
         """None: they are too many."""
         if names is not None:
             self.among, self.candidates, self._can_narrow = names, self._few, False
+
+    def _is_low(self, hits: Sequence[Hit], true: Sequence[Hit]) -> bool:
+        """Whether too little of what was found scores enough, and what is farther may."""
+        if self._bar is None or self.candidates >= _CANDIDATES_MAX:
+            return False
+        self._passing = [*self._passing[: len(self.rounds) - 1], self._bar.passing(true)]
+        passing = set().union(*self._passing)
+        return len(passing) <= self._wanted and self._bar.is_in_reach(hits, true, self.candidates)
 
     def _sees_both(self, hits: Sequence[Hit], true: Sequence[Hit]) -> bool:
         """Whether enough passing chunks of each kind are among those seen, or no more are to be had. A match that is

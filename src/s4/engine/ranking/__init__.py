@@ -5,7 +5,7 @@ share, and groups chunks by document. `feedback` lifts what is like the best. `h
 that answer the query.
 """
 
-from s4.engine.ranking.feedback import liken
+from s4.engine.ranking.feedback import LIKENESS_WEIGHT, liken
 from s4.engine.ranking.fusion import (
     DocumentHit,
     Mode,
@@ -21,6 +21,7 @@ from s4.engine.ranking.fusion import (
 from s4.engine.ranking.highlights import Highlighter
 
 __all__ = [
+    "LIKENESS_WEIGHT",
     "DocumentHit",
     "Highlighter",
     "Mode",

@@ -18,6 +18,7 @@ import numpy as np
 
 from s4.engine.vectors.model import Vector
 from s4.kernel.errors import InvalidRequest
+from s4.kernel.units import KIB
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +30,10 @@ BATCH_ROWS = 1024
 """Of a row group: 6 MB of vectors with 1,536 dimensions."""
 _DAMAGED = "s4_damaged_groups"
 _GROUP_ROWS_MAX = 128  # as many as `engine/embedding/groups.py` puts into one
+_DIMENSION_MAX = 16_384
+"""Of a vector that is read: several times the longest that providers have."""
+_NAMES_BYTES_MAX = 256 * KIB
+"""Of the spaces, or the hashes, of a row group. Of 1,024 rows they take at most a third."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +168,7 @@ def read_vector_groups(path: Path) -> Iterator[VectorGroup]:
 
     try:
         with pq.ParquetFile(path) as file:
+            _require_bounded(file.metadata)
             for batch in file.iter_batches(BATCH_ROWS, columns=["space", "group_hash", "ordinal", "vector"]):
                 for row_space, row_name, ordinal, vector in _rows(batch):
                     if (row_space, row_name) != (space, name):
@@ -176,6 +182,18 @@ def read_vector_groups(path: Path) -> Iterator[VectorGroup]:
         raise InvalidRequest("This is no Parquet file of vectors as an export has them.") from error
     if rows:
         yield whole()
+
+
+def _require_bounded(metadata: Any) -> None:
+    """A kilobyte of Parquet may stand for gigabytes: a zero, or a text, that is said often takes no room in it. Raises
+    `InvalidRequest`."""
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            name = column.path_in_schema.partition(".")[0]
+            if name == "vector" and column.num_values > group.num_rows * _DIMENSION_MAX:
+                raise InvalidRequest(f"The file has vectors of more than {_DIMENSION_MAX} numbers.")
+            if name in ("space", "group_hash") and column.total_uncompressed_size > _NAMES_BYTES_MAX:
+                raise InvalidRequest("The names of spaces and groups are too long, or a row group has too many rows.")
 
 
 def _rows(batch: "pa.RecordBatch") -> Iterator[tuple[str, str, int, "np.ndarray[Any, Any]"]]:

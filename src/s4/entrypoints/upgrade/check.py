@@ -1,6 +1,5 @@
 """What an upgrade would meet. Nothing is changed: no step of the schema is run, nothing is written to the bucket."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -22,6 +21,7 @@ from s4.kernel.errors import Conflict, S4Error
 from s4.kernel.ids import GenerationId
 from s4.kernel.keys import ObjectKey, ObjectPrefix
 from s4.kernel.settings import EmbeddingProvider, Settings
+from s4.platform.background import side_by_side
 from s4.platform.database import is_there, migrate, open_database
 from s4.platform.objects import ObjectMissing, ObjectStore, open_store
 from s4.platform.trust import trusting
@@ -107,7 +107,7 @@ async def _backups(settings: Settings, *, every_object: bool) -> Check:
     name = "backups"
     place = place_settings(settings)
     if place.store_url == settings.store_url:
-        return ok(name, "They lie in the store, and were read with it.")
+        return ok(name, "They lie in the store: what `formats` says holds for them, too.")
     mended = "If they are damaged, `s4 backup create --anew` makes one that shares nothing with them."
     return await _in_store(name, place, keys.BACKUPS, every_object=every_object, mended=mended)
 
@@ -148,22 +148,16 @@ async def _in_store(name: str, settings: Settings, below: ObjectPrefix, *, every
 
 async def _look(store: ObjectStore, below: ObjectPrefix, *, every_object: bool) -> _Seen:
     seen = _Seen()
-    gate = asyncio.Semaphore(_PARALLEL)
 
-    async def read(key: ObjectKey, name: str) -> None:
-        try:
-            with suppress(ObjectMissing):  # pruned meanwhile
-                problem = read_object(key, await store.get(key))
-                seen.read[name] += 1
-                if problem is not None:
-                    seen.unreadable[key] = problem
-        finally:
-            gate.release()
+    async def read(chosen: tuple[ObjectKey, str]) -> None:
+        key, name = chosen
+        with suppress(ObjectMissing):  # pruned meanwhile
+            problem = read_object(key, await store.get(key))
+            seen.read[name] += 1
+            if problem is not None:
+                seen.unreadable[key] = problem
 
-    async with asyncio.TaskGroup() as tasks:
-        async for key, name in _chosen(store, below, seen, every_object=every_object):
-            await gate.acquire()
-            tasks.create_task(read(key, name))
+    await side_by_side(_chosen(store, below, seen, every_object=every_object), read, at_once=_PARALLEL)
     return seen
 
 

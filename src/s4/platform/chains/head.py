@@ -76,7 +76,7 @@ class Head:
             if document["format"] != HEAD_FORMAT:
                 raise DataCorrupt(f"A head has format {document['format']}; this release reads {HEAD_FORMAT}.")
             head = cls(
-                subject=Subject(document["kind"], document["tenant_id"], document["id"]),
+                subject=Subject(*(str(document[name]) for name in ("kind", "tenant_id", "id"))),
                 revision=int(document["revision"]),
                 state=str(document["state"]),
                 commit_id=CommitId(document["commit_id"]),

@@ -295,6 +295,11 @@ def _retry_reason(error: sa.exc.DBAPIError) -> str | None:
     return None
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite says that the file is not what it wrote."""
+    return "is not a database" in str(error) or "image is malformed" in str(error)
+
+
 _DATABASE = {"dependency": "database"}
 
 
@@ -305,7 +310,7 @@ def _translated(error: Exception) -> Exception:
         return Unavailable("The catalog database is busy; try again.", details=_DATABASE)
     if "no such " in str(error) or "syntax error" in str(error):  # SQLite calls these operational, too
         return error
-    if "is not a database" in str(error) or "image is malformed" in str(error):
+    if is_damage(error):
         metrics.DATABASE_ERRORS.labels("unavailable").inc()
         return Unavailable("The catalog database is damaged.", details=_DATABASE)
     if isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)) or (

@@ -20,6 +20,7 @@ from alembic.script import ScriptDirectory
 
 import s4.migrations
 from s4.kernel.errors import Conflict, Unavailable
+from s4.platform.database.engine import is_damage
 from s4.platform.faults import failpoint
 
 _CONNECT_SECONDS_MAX = 10  # a start must not hang at an address that swallows packets
@@ -114,6 +115,12 @@ def _connected(url: str) -> Iterator[sa.Connection]:
             raise Unavailable(f"The catalog database does not answer: {reason}.") from error
         with connection:
             yield connection
+    except sa.exc.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        raise Unavailable(
+            "The catalog database is damaged: stop S4, move its file and the -wal beside it away, and run `s4 rebuild`."
+        ) from error
     finally:
         engine.dispose()
 

@@ -4,6 +4,7 @@ The manifest comes last and names the list of all files with their sums: a direc
 beginning of one, whose journal says which parts are whole.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -50,7 +51,7 @@ class FileEntry:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> "FileEntry":
-        return cls(str(said["path"]), int(said["size"]), str(said["sha256"]))
+        return cls(_text(said["path"]), _number(said["size"]), _text(said["sha256"]))
 
 
 class Folder:
@@ -83,7 +84,7 @@ class Folder:
     def path(self, name: str) -> Path:
         """Raises `WrongUsage` for a name that leads elsewhere: an export may come from a stranger."""
         parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts:
+        if not parts or name.startswith("/") or ".." in parts or "\0" in name:
             raise WrongUsage(f"The export names the file {name!r}, which is not in it.")
         return self.root.joinpath(*parts)
 
@@ -183,6 +184,20 @@ class Folder:
                 f"The export has version {said.get('format_version')}; this release reads "
                 f"{', '.join(map(str, _READS))}."
             )
+        with _expected(MANIFEST):
+            FileEntry.of(said["files"])
+            _number(said["content_bytes"])
+        return said
+
+    def tenant(self) -> dict[str, Any]:
+        """Raises `WrongUsage` as `lines` does."""
+        with _expected(TENANT):
+            said = _object(self.path(TENANT).read_bytes())
+            for name in ("id", "name"):
+                _text(said[name])
+            said["keeping"] = dict(said.get("keeping") or {})
+            if (hold := said.get("legal_hold")) is not None:
+                _text(hold["reason"])
         return said
 
     def files(self, manifest: Mapping[str, Any]) -> Iterator[FileEntry]:
@@ -191,7 +206,9 @@ class Folder:
         self.require(said)
         with self.path(said.path).open("rb") as file:
             for line in file:
-                yield FileEntry.of(json.loads(line))
+                with _expected(FILES):
+                    entry = FileEntry.of(_object(line))
+                yield entry
 
     def holds(self, entry: FileEntry) -> bool:
         """Whether the file is there, and is what the list says. Reads it."""
@@ -206,9 +223,45 @@ class Folder:
             raise WrongUsage(f"{entry.path} is not what the manifest says: the export is damaged.")
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """Documents. Raises `WrongUsage` for what no export has there."""
         with self.path(name).open("rb") as file:
             for line in file:
-                yield json.loads(line)
+                with _expected(name):
+                    said = _object(line)
+                    _text(said["document_id"])
+                    _number(said["size"])
+                yield said
+
+
+@contextlib.contextmanager
+def _expected(name: str) -> Iterator[None]:
+    """Whatever its sum is: an export may come from a stranger."""
+    try:
+        yield
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise WrongUsage(
+            f"{name} does not hold what an export has there: it is damaged, or of another make."
+        ) from error
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    said = json.loads(data)
+    json.dumps(said, ensure_ascii=False).encode()  # fails at half of a surrogate pair, which nothing can send
+    if not isinstance(said, dict):
+        raise TypeError
+    return said
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError
+    return value
 
 
 def sha256_of(path: Path) -> str:

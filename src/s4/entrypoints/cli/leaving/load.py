@@ -72,7 +72,7 @@ def load(
     folder = Folder(directory)
     manifest = folder.manifest()
     inventory = Inventory.of(folder, manifest)
-    source: dict[str, Any] = json.loads(folder.path(TENANT).read_bytes())
+    source = folder.tenant()
     with admin_client(url, admin_key, data_dir, ca_file, patient=True) as s4:
         target = tenant or _made(s4, source, keys or Path("-"), plan, external_id)
         if target == source["id"] and tenant is None:
@@ -187,7 +187,7 @@ class Load:
         faster than we. Answers with the hold where this tenant, which has documents already, is not held: then it is
         placed on every document that comes. Its days are then its own."""
         here = self.s4.describe_export(self.tenant_id)
-        days = {name: value for name, value in (source.get("keeping") or {}).items() if name in _DAYS}
+        days = {name: value for name, value in source["keeping"].items() if name in _DAYS}
         own = here.tenant.keeping.model_dump(include=set(_DAYS)) if here.tenant.keeping else {}
         if any(value is not None for value in days.values()) and days != own:
             if here.documents == 0 and not any(value is not None for value in own.values()):
