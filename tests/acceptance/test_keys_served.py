@@ -99,7 +99,7 @@ def guess() -> str:
 
 def metric(deployment: Deployment, name: str, label: str = "") -> float:
     """The sum over all series of the name that have the label."""
-    lines = httpx.get(f"{deployment.url}/metrics").text.splitlines()
+    lines = httpx.get(f"{deployment.url}/metrics", timeout=60).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name) and label in line)
 
 

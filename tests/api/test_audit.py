@@ -117,6 +117,6 @@ def test_the_trail_is_sealed_and_verifies_and_the_metrics_say_so(deployment: Dep
     assert (found["ok"], found["complete"], found["problem"]) == (True, True, None)
     assert found["entries"] == found["position"] >= 1
     assert_refused(admin.get("/admin/audit/verify", params={"after": 10**9}), 404, "not_found")
-    scraped = httpx.get(f"{deployment.url}/metrics").text
+    scraped = httpx.get(f"{deployment.url}/metrics", timeout=60).text
     assert 's4_audit_chain_ok{process="api"} 1.0' in scraped
     assert "s4_audit_unsealed_seconds" in scraped

@@ -131,7 +131,7 @@ def test_odd_windows_are_refused(admin: httpx.Client, body: dict[str, Any], stat
 
 
 def status(deployment: Deployment) -> dict[str, Any]:
-    answer = httpx.get(f"{deployment.url}/status")
+    answer = httpx.get(f"{deployment.url}/status", timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Cache-Control"].startswith("public, max-age=")
     return dict(answer.json())
@@ -176,4 +176,4 @@ def test_the_status_page_shows_windows_for_all_and_none_of_a_tenants(
         assert for_all["id"] in shown
         assert theirs["id"] not in shown
         assert status(deployment)["status"] == "maintenance"
-        assert tenant_id not in httpx.get(f"{deployment.url}/status").text
+        assert tenant_id not in httpx.get(f"{deployment.url}/status", timeout=60).text

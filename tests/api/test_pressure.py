@@ -146,7 +146,7 @@ def test_a_full_process_says_so_and_answers_health_and_administration(
         for tenant in (sixth, *[first] * 20):
             assert_told_to_come_back(search(tenant), 503, "service_unavailable", load="search", reason="full")
     for path in ("/health", "/health/live", "/health/ready", "/metrics", "/status"):
-        assert httpx.get(f"{crowded.url}{path}").status_code == 200, path
+        assert httpx.get(f"{crowded.url}{path}", timeout=60).status_code == 200, path
     with client(crowded, **{"X-Admin-Key": ADMIN_KEY}) as admin:
         assert admin.get("/admin/tenants").status_code == 200
 

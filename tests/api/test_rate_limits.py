@@ -67,7 +67,7 @@ def test_a_larger_plan_applies_to_the_next_request(deployment: Deployment, admin
 
 def test_refusals_cost_the_catalog_nothing_and_open_nothing(deployment: Deployment, admin: httpx.Client) -> None:
     def looks() -> float:
-        for line in httpx.get(f"{deployment.url}/metrics").text.splitlines():
+        for line in httpx.get(f"{deployment.url}/metrics", timeout=60).text.splitlines():
             if line.startswith('s4_database_transaction_duration_seconds_count{process="api",kind="read"}'):
                 return float(line.rpartition(" ")[2])
         raise AssertionError("no such metric")
@@ -153,7 +153,9 @@ def test_two_processes_admit_what_the_plan_says_together(replicas: list[Deployme
     redis_server.send(signal.SIGKILL)
     assert sorted(statuses(alone, replicas, 60)) == [200] * 20 + [429] * 40, "ten in each process"
     assert all(each.events("rates.alone") for each in replicas)
-    assert "s4_rate_limits_alone 1.0" in httpx.get(f"{replicas[0].url}/metrics").text.replace('{process="api"}', "")
+    assert "s4_rate_limits_alone 1.0" in httpx.get(f"{replicas[0].url}/metrics", timeout=60).text.replace(
+        '{process="api"}', ""
+    )
 
 
 @pytest.mark.processes

@@ -185,7 +185,7 @@ def prometheus_search_buckets(deployment: Deployment) -> dict[float, int]:
     """Answered searches by upper bound, cumulated, as the server exposes them."""
     name = "s4_http_request_duration_seconds_bucket"
     found: dict[float, int] = {}
-    for line in httpx.get(f"{deployment.url}/metrics").text.splitlines():
+    for line in httpx.get(f"{deployment.url}/metrics", timeout=60).text.splitlines():
         if line.startswith(name) and 'route="/api/v1/search"' in line:
             bound = line.partition('le="')[2].partition('"')[0]
             found[float(bound)] = int(float(line.rsplit(" ", 1)[1]))
