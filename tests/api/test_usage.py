@@ -14,7 +14,7 @@ import pytest
 from tests.api.calls import assert_refused, search, upload_ready
 from tests.factories.deployment import Deployment
 
-EVENTUALLY_SECONDS_MAX = 30
+EVENTUALLY_SECONDS_MAX = 60
 NO_TENANT = "ten_" + "a" * 26
 SLO = {"availability": 0.99, "latency_p95_ms": 60_000}
 
@@ -91,8 +91,8 @@ def test_a_series_has_every_hour_day_or_month_and_adds_up(used: httpx.Client) ->
 def test_use_comes_as_csv_to_who_asks_for_it(used: httpx.Client) -> None:
     for asked in ({"headers": {"Accept": "text/csv"}}, {"params": {"format": "csv"}}):
         rows = table(used.get("/usage", **asked))  # type: ignore[arg-type]
-        assert int(rows[-1]["calls_search"]) == 2
-        assert float(rows[-1]["cost_total"]) > 0
+        assert sum(int(row["calls_search"]) for row in rows) == 2
+        assert sum(float(row["cost_total"]) for row in rows) > 0
     assert used.get("/usage", params={"format": "json"}, headers={"Accept": "text/csv"}).json()["totals"]
 
 
