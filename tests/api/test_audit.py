@@ -18,7 +18,7 @@ GOLD = {"name": "Gold", "listed": False}
 def until_told(admin: httpx.Client, wanted: Callable[[dict[str, Any]], bool], number: int = 1, **params: Any) -> Any:
     """The entries of which `wanted` is true, as soon as there are so many: calls are written a moment after they were
     answered."""
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 60
     while time.monotonic() < give_up_at:
         answer = admin.get("/admin/audit", params={"limit": 1000, **params})
         assert answer.status_code == 200, answer.text

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -150,7 +151,10 @@ async def test_a_heartbeat_whose_connection_is_forgotten_by_the_network_beats_on
 
     monkeypatch.setattr(threading, "Timer", sooner)
     catalog = open_catalog(postgres_url)
-    async with tcp_proxy("127.0.0.1", postgres_server.port) as line:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(catalog.aclose)
+        beating = stack.enter_context(ExitStack())  # ends when the line has: who waits for it is let go
+        line = await stack.enter_async_context(tcp_proxy("127.0.0.1", postgres_server.port))
         held = Held()
         lease = await Leases(catalog, owner="worker", duration=LONG, held=held).acquire("table")
         assert lease is not None
@@ -158,6 +162,7 @@ async def test_a_heartbeat_whose_connection_is_forgotten_by_the_network_beats_on
         heartbeat = Heartbeat(behind_the_line, owner="worker", lease=LONG, held=held)
         hurried(heartbeat)
         heartbeat.start()
+        beating.callback(heartbeat.stop)
 
         async def extended(beyond: datetime) -> datetime:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -168,12 +173,8 @@ async def test_a_heartbeat_whose_connection_is_forgotten_by_the_network_beats_on
                         return until
                     await asyncio.sleep(0.02)
 
-        try:
-            first = await extended(datetime(2020, 1, 1, tzinfo=UTC))
-            connected = await extended(first)
-            line.begin(Trouble.FORGET)
-            await extended(await extended(connected))
-            await catalog.transact(lambda c: Leases(catalog, owner="worker", duration=LONG).verify(c, lease))
-        finally:
-            heartbeat.stop()
-    await catalog.aclose()
+        first = await extended(datetime(2020, 1, 1, tzinfo=UTC))
+        connected = await extended(first)
+        line.begin(Trouble.FORGET)
+        await extended(await extended(connected))
+        await catalog.transact(lambda c: Leases(catalog, owner="worker", duration=LONG).verify(c, lease))
