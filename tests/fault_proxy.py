@@ -43,6 +43,9 @@ class Mode(StrEnum):
     REWRITE = "rewrite"  # the server's answer goes through `rewrite`
 
 
+_OF_REPLIES = (Mode.LOST_REPLY, Mode.HANG_REPLY)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
@@ -78,6 +81,7 @@ class Fault:
     hits: int = 0
     fitting: int = 0
     hit: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the first hit; of a fault in a reply, when the server has given it."""
 
     def takes(self, request: "Request") -> bool:
         if self.count is not None and self.hits >= self.count:
@@ -137,7 +141,8 @@ class FaultProxy:
         for fault in self.faults:
             if fault.takes(request):
                 fault.hits += 1
-                fault.hit.set()
+                if fault.mode not in _OF_REPLIES:
+                    fault.hit.set()
                 request.spoilt = True
                 return fault
         return None
@@ -227,7 +232,8 @@ async def _exchange(
         if mode is Mode.REWRITE and fault is not None:
             writer.write(_rewritten(fault, answer_head, await up_reader.read()))
             return await writer.drain()
-        if mode in (Mode.LOST_REPLY, Mode.HANG_REPLY):
+        if fault is not None and mode in _OF_REPLIES:
+            fault.hit.set()
             if mode is Mode.HANG_REPLY:
                 await reader.read()
             return reset(writer)

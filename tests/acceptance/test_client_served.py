@@ -213,7 +213,7 @@ def test_the_client_can_ask_for_everything_that_the_server_has(served: Deploymen
     asked = asked_by(TenantOperations, TENANT_CALLS, S4Client()) | asked_by(
         AdminOperations, ADMIN_CALLS, S4AdminClient()
     )
-    described = httpx.get(f"{served.url}/openapi.json").json()["paths"]
+    described = httpx.get(f"{served.url}/openapi.json", timeout=60).json()["paths"]
     routes = {
         (method.upper(), path)
         for path, methods in described.items()

@@ -69,7 +69,7 @@ def test_a_sound_deployment_raises_no_alarm_and_a_dead_worker_does(
     def examined() -> Report:
         return asyncio.run(examine(Bedside(read_configuration(), addresses=(deployment.url,), proc=calm)))
 
-    assert httpx.get(f"{deployment.url}/health/ready").json()["dependencies"]["worker"] == "starting"
+    assert httpx.get(f"{deployment.url}/health/ready", timeout=60).json()["dependencies"]["worker"] == "starting"
     early = {check.name for check in examined().checks if check.verdict is Verdict.FAILED}
     assert early == set(), "seconds after the start nothing is wrong yet"
 

@@ -79,7 +79,7 @@ def ended(tenant: httpx.Client, document_ids: list[str]) -> dict[str, dict[str, 
 
 def in_work(deployment: Deployment) -> int:
     """Files that the slow lane has been given, by the worker's metrics."""
-    answer = httpx.get(f"{deployment.url}/metrics")
+    answer = httpx.get(f"{deployment.url}/metrics", timeout=60)
     return int(sum(map(float, re.findall(r"^s4_extraction_slow_total\{.*\} ([0-9.e+]+)$", answer.text, re.MULTILINE))))
 
 

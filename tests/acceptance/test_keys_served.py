@@ -99,7 +99,7 @@ def guess() -> str:
 
 def metric(deployment: Deployment, name: str, label: str = "") -> float:
     """The sum over all series of the name that have the label."""
-    lines = httpx.get(f"{deployment.url}/metrics").text.splitlines()
+    lines = httpx.get(f"{deployment.url}/metrics", timeout=60).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name) and label in line)
 
 
@@ -109,6 +109,7 @@ def test_a_brute_force_of_a_thousand_keys_is_slowed_and_seen_and_its_neighbour_i
     answers: list[int] = []
     neighbours: list[int] = []
     over = threading.Event()
+    began = time.monotonic()
     with deployment.new_tenant() as known, deployment.new_tenant() as newcomer:
 
         def attack(count: int) -> None:
@@ -147,6 +148,6 @@ def test_a_brute_force_of_a_thousand_keys_is_slowed_and_seen_and_its_neighbour_i
     told = [event["details"] for event in refused]
     assert sum(line["attempts"] for line in told) == GUESSES
     assert {(line["reason"], line["client_address"]) for line in told} == {("unknown", "127.0.0.1")}
-    assert len(told) <= 2, "one line for each minute that it took"
+    assert len(told) <= 2 + (time.monotonic() - began) / 60, "one line for each minute that it took"
     with processes.here.tenant(known.headers["X-Tenant-Key"]) as tenant:
         assert tenant.get("/keys").json()["keys"][0]["last_used"] is not None, "kept by the graceful end"

@@ -44,7 +44,9 @@ def rude_to(url: str) -> None:
         connection.sendall(b"\x16\x03\x01\x00\xff no HTTP at all\r\n\r\n")
         connection.recv(1024)
     forged = 'a%0A%7B"event_type":"forged"%7D'
-    assert httpx.get(f"{url}/api/v1/documents/{forged}", headers={"X-Request-Id": "x" * 99}).status_code == 401
+    assert (
+        httpx.get(f"{url}/api/v1/documents/{forged}", headers={"X-Request-Id": "x" * 99}, timeout=60).status_code == 401
+    )
 
 
 def upload(tenant: httpx.Client, number: int) -> int:
@@ -68,7 +70,7 @@ def test_under_load_with_a_killed_worker_and_a_killed_reader_every_line_is_whole
             rude_to(deployment.url)
         assert {answer.result() for answer in answers} <= {200, 201}
         for path in ("/health/ready", "/metrics", "/health/live"):
-            httpx.get(f"{deployment.url}{path}")
+            httpx.get(f"{deployment.url}{path}", timeout=60)
         until(lambda: len(deployment.events("worker.started")) == 2, "the worker is not started anew")
         until(lambda: deployment.events("documents.indexed"), "nothing is indexed")
         asked = {line["request_id"] for line in deployment.events("http.request_finished")}

@@ -95,8 +95,8 @@ def value(families: Mapping[str, Metric], name: str, **labels: str) -> float:
 
 def every_route_is_asked(deployment: Deployment, tenant: httpx.Client) -> None:
     """With both keys and with none, by paths that exist and with bodies that do not fit: labels are what is asked."""
-    document = httpx.get(f"{deployment.url}/openapi.json").json()
-    with deployment.admin() as admin, httpx.Client(base_url=deployment.api) as nobody:
+    document = httpx.get(f"{deployment.url}/openapi.json", timeout=60).json()
+    with deployment.admin() as admin, httpx.Client(base_url=deployment.api, timeout=60) as nobody:
         for client in (nobody, tenant, admin):
             for path, methods in document["paths"].items():
                 if "/webhooks" in path and client is admin:
@@ -273,12 +273,12 @@ def process(folder: Path, command: str, *arguments: str, **environment: str) -> 
 def test_a_worker_answers_health_and_metrics_by_default_and_asks_for_the_token(served: Deployment) -> None:
     with process(served.data_dir, "worker") as url:
         assert url.startswith("http://127.0.0.1:"), "loopback, unless it is told otherwise"
-        assert httpx.get(f"{url}/health/live").json() == {"status": "alive"}
-        assert httpx.get(f"{url}/health/ready").json() == {"status": "ready"}
+        assert httpx.get(f"{url}/health/live", timeout=60).json() == {"status": "alive"}
+        assert httpx.get(f"{url}/health/ready", timeout=60).json() == {"status": "ready"}
         for headers in ({}, {"Authorization": "Bearer another"}):
-            refused = httpx.get(f"{url}/metrics", headers=headers)
+            refused = httpx.get(f"{url}/metrics", headers=headers, timeout=60)
             assert (refused.status_code, refused.headers["www-authenticate"][:6]) == (401, "Bearer")
-        assert httpx.get(f"{url}/documents").status_code == 404, "and nothing else"
+        assert httpx.get(f"{url}/documents", timeout=60).status_code == 404, "and nothing else"
         families = scraped(url)
         assert value(families, "s4_ready") == 1
         assert "process" not in families["s4_ready"].samples[0].labels
@@ -287,7 +287,7 @@ def test_a_worker_answers_health_and_metrics_by_default_and_asks_for_the_token(s
 
 def test_the_exporter_tells_all_tenants_and_no_other_process_does(served: Deployment) -> None:
     with process(served.data_dir, "exporter", "--port", "0") as url:
-        assert httpx.get(f"{url}/metrics").status_code == 401
+        assert httpx.get(f"{url}/metrics", timeout=60).status_code == 401
         families = scraped(url)
         calls = values(families, "s4_tenant_calls")
         assert len(calls) >= TENANTS - 1

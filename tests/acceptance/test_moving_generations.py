@@ -27,7 +27,7 @@ from tests.factories.house import House, Tenant, open_house
 pytestmark = pytest.mark.processes
 
 MODELS = {"index_models": {"wide": {"dimension": 512}, "small": {"chunk_tokens_max": 64, "chunk_overlap_tokens": 8}}}
-SOON = timedelta(seconds=5)
+SOON = timedelta(seconds=60)  # it takes milliseconds
 
 
 @pytest.fixture

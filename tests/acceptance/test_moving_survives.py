@@ -28,7 +28,7 @@ from tests.faults.test_processes import until, worker_of
 pytestmark = pytest.mark.processes
 
 MODELS = {"index_models": {"wide": {"dimension": 512}}}
-SOON = timedelta(seconds=5)
+SOON = timedelta(seconds=60)  # it takes milliseconds
 UPLOADS = ["s4 upload samples/documents/travel-policy.docx", "s4 upload samples/documents/employee-handbook.md"]
 
 

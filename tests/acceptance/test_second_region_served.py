@@ -95,7 +95,10 @@ def test_a_region_that_is_lost_under_load_is_replaced_by_the_other(
         until(lambda: len(lost.events("replication.done")) >= 3 and len(load.acknowledged) >= 30, lost.tail())
         first_store.stop()
         with lost.tenant(key) as tenant:
-            assert httpx.get(f"{lost.url}/health/ready").json()["dependencies"]["object_store"] == "failed_over"
+            assert (
+                httpx.get(f"{lost.url}/health/ready", timeout=60).json()["dependencies"]["object_store"]
+                == "failed_over"
+            )
             document = tenant.get("/documents/by-key/d1")
             assert document.status_code == 200
             read = tenant.get(f"/documents/{document.json()['document_id']}/download")

@@ -75,7 +75,7 @@ def test_each_line_is_told_and_a_second_run_makes_nobody_twice(
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
     for said in keys_in(keys):
         assert said["api_key"] not in first.out + first.err
-        answer = httpx.get(f"{served.api}/profile", headers={"X-Tenant-Key": said["api_key"]})
+        answer = httpx.get(f"{served.api}/profile", headers={"X-Tenant-Key": said["api_key"]}, timeout=60)
         assert answer.json()["tenant_id"] == said["id"]
 
     for second_keys in (keys, tmp_path / "elsewhere.jsonl"):

@@ -147,7 +147,7 @@ def test_behind_a_trusted_proxy_each_caller_answers_for_himself(secured: Secured
     """Throttled, logged and recorded by the address that the proxy noted; what a caller adds to it counts for
     nothing."""
     deployment = secured.deployment
-    with httpx.Client(base_url=deployment.api, verify=secured.authority.trusting()) as proxy:
+    with httpx.Client(base_url=deployment.api, verify=secured.authority.trusting(), timeout=60) as proxy:
 
         def attempt(address: str) -> int:
             said = f"203.0.113.{time.monotonic_ns() % 250}, {address}, 127.0.0.9"

@@ -137,7 +137,9 @@ def form(parts: Iterable[tuple[str, str | None, str | bytes]]) -> tuple[bytes, d
 def metric(deployment: Deployment, name: str, **labels: str) -> float:
     """A sample of the API's; 0 before the first event."""
     wanted = labels | {"process": "api"}
-    for family in text_string_to_metric_families(httpx.get(f"{deployment.url}/metrics", verify=_tls()).text):
+    for family in text_string_to_metric_families(
+        httpx.get(f"{deployment.url}/metrics", verify=_tls(), timeout=60).text
+    ):
         for sample in family.samples:
             if (sample.name, sample.labels) == (name, wanted):
                 return sample.value

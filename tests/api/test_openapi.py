@@ -64,7 +64,7 @@ def explore(deployment: Deployment, folder: Path, *options: str) -> None:
 
 
 def test_every_operation_documents_the_refusals_that_any_may_answer(deployment: Deployment) -> None:
-    document = httpx.get(f"{deployment.url}/openapi.json").json()
+    document = httpx.get(f"{deployment.url}/openapi.json", timeout=60).json()
     operations = {
         f"{method.upper()} {path}": operation
         for path, methods in document["paths"].items()

@@ -74,7 +74,7 @@ def test_the_openapi_document_describes_the_tenant_and_admin_routes(anybody: htt
 
 def test_a_draining_process_is_not_ready_and_then_ends(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("draining")
-    with running(folder, "--no-worker", **FAST, S4_DRAIN_SECONDS="2", S4_METRICS_TOKEN="for-the-scraper") as deployment:
+    with running(folder, "--no-worker", **FAST, S4_DRAIN_SECONDS="5", S4_METRICS_TOKEN="for-the-scraper") as deployment:
         with httpx.Client(base_url=deployment.url, timeout=30) as anybody:
             assert_refused(anybody.get("/metrics"), 401, "unauthorized")
             wrong = anybody.get("/metrics", headers={"Authorization": "Bearer for-the-scrapes"})

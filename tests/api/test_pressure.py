@@ -31,7 +31,7 @@ SETTINGS = {
     "S4_WAITING_SECONDS_MAX": "60",  # longer than any test: who waits is served, or refused by a bound
 }
 SEARCH = json.dumps({"query": "anything", "mode": "keyword"}).encode()
-BECOMES_SECONDS_MAX = 20.0
+BECOMES_SECONDS_MAX = 60.0  # at once, on a machine that does nothing else
 
 
 @pytest.fixture(scope="module")
@@ -139,19 +139,20 @@ def test_a_full_process_says_so_and_answers_health_and_administration(
     becomes(crowded, "held", "search", 2)
     waiting = [pool.submit(search, each) for each in (third, fourth, fifth)]
     becomes(crowded, "waiting", "search", 3)
-    told = len(crowded.events("http.no_place"))
+    told, began = len(crowded.events("http.no_place")), time.monotonic()
     refused_before = refusals(crowded, "full")
 
     with new_tenant(crowded, "Nobody knows its key yet") as sixth:
         for tenant in (sixth, *[first] * 20):
             assert_told_to_come_back(search(tenant), 503, "service_unavailable", load="search", reason="full")
     for path in ("/health", "/health/live", "/health/ready", "/metrics", "/status"):
-        assert httpx.get(f"{crowded.url}{path}").status_code == 200, path
+        assert httpx.get(f"{crowded.url}{path}", timeout=60).status_code == 200, path
     with client(crowded, **{"X-Admin-Key": ADMIN_KEY}) as admin:
         assert admin.get("/admin/tenants").status_code == 200
 
     assert refusals(crowded, "full") - refused_before == 21
-    assert len(crowded.events("http.no_place")) - told <= 1, "refusals are summed up in the log"
+    lines_max = 1 + (time.monotonic() - began) / 10
+    assert len(crowded.events("http.no_place")) - told <= lines_max, "refusals are summed up in the log"
     assert {line["level"] for line in crowded.events("http.request_finished")} == {"info"}
     assert [each.goes_on() for each in held] == [200, 200]
     assert [each.result().status_code for each in waiting] == [200] * 3
@@ -287,11 +288,12 @@ def test_who_waits_for_a_document_stands_in_nobodys_way(
 ) -> None:
     tenant = tenants()
     document_id = put(tenant, "never ready", "text").json()["document_id"]
-    polls = [pool.submit(tenant.get, f"/documents/{document_id}", params={"wait": 1}) for _ in range(5)]
+    polls = [pool.submit(tenant.get, f"/documents/{document_id}", params={"wait": 60}) for _ in range(5)]
     becomes(crowded, "held", "long_poll", 5)
     assert tenant.get("/documents").status_code == 200
     assert not any(each.done() for each in polls)
-    assert {each.result().json()["status"] for each in polls} == {"processing"}
+    assert tenant.delete(f"/documents/{document_id}").status_code == 204
+    assert {each.result().status_code for each in polls} == {404}, "they waited for this one"
 
 
 def test_refused_calls_are_not_counted(

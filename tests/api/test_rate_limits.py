@@ -44,13 +44,13 @@ def test_what_is_no_tenants_says_nothing_of_rates(deployment: Deployment, admin:
 def test_a_tenant_beyond_its_rate_is_told_when_to_come_back_and_others_are_served(
     deployment: Deployment, admin: httpx.Client, tenant: httpx.Client
 ) -> None:
-    with on_plan(admin, deployment, requests_per_second=0.01, burst=3) as limited:
+    with on_plan(admin, deployment, requests_per_second=0.001, burst=3) as limited:
         remaining = [int(limited.get("/documents").headers["X-Rate-Limit-Remaining"]) for _ in range(3)]
         assert remaining == [2, 1, 0]
         answer = limited.get("/documents")
         error = assert_refused(answer, 429, "rate_limited")
-        assert error["details"] == {"requests_per_second": 0.01, "burst": 3}
-        assert 90 <= int(answer.headers["Retry-After"]) <= 100
+        assert error["details"] == {"requests_per_second": 0.001, "burst": 3}
+        assert 900 <= int(answer.headers["Retry-After"]) <= 1000
         assert (answer.headers["X-Rate-Limit-Remaining"], answer.headers["X-Rate-Limit-Limit"]) == ("0", "3")
         assert tenant.get("/documents").status_code == 200
 
@@ -67,17 +67,18 @@ def test_a_larger_plan_applies_to_the_next_request(deployment: Deployment, admin
 
 def test_refusals_cost_the_catalog_nothing_and_open_nothing(deployment: Deployment, admin: httpx.Client) -> None:
     def looks() -> float:
-        for line in httpx.get(f"{deployment.url}/metrics").text.splitlines():
+        for line in httpx.get(f"{deployment.url}/metrics", timeout=60).text.splitlines():
             if line.startswith('s4_database_transaction_duration_seconds_count{process="api",kind="read"}'):
                 return float(line.rpartition(" ")[2])
         raise AssertionError("no such metric")
 
     with on_plan(admin, deployment, requests_per_second=0.01, burst=1) as limited:
         limited.get("/documents")
-        before = looks()
+        before, began = looks(), time.monotonic()
         statuses = [limited.get("/documents").status_code for _ in range(200)]
         assert set(statuses) == {429}
-        assert looks() - before < 100, "one look a quarter of a second, and what else the process reads"
+        looks_max = 100 + 8 * (time.monotonic() - began)
+        assert looks() - before < looks_max, "one look a quarter of a second, and what else the process reads"
         tenant_id = next(
             tenant["id"] for tenant in admin.get("/admin/tenants", params={"q": "Limited"}).json()["tenants"]
         )
@@ -86,7 +87,7 @@ def test_refusals_cost_the_catalog_nothing_and_open_nothing(deployment: Deployme
         def answer() -> int:
             return limited.get("/documents").status_code
 
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while answer() == 429 and time.monotonic() < deadline:
             pass
         assert answer() == 403, "who is refused for his rate is no longer known"
@@ -124,7 +125,7 @@ def replicas(tmp_path: Path, redis_server: RedisServer, postgres_url: str) -> It
         "S4_DATABASE_URL": postgres_url,
         "S4_STORE_URL": f"file://{tmp_path / 'objects'}",
         "S4_REDIS_URL": redis_server.wait(),
-        "S4_REDIS_TIMEOUT_SECONDS": "2",
+        "S4_REDIS_TIMEOUT_SECONDS": "30",  # who does not hear of it for so long goes by a count of its own
     }
     started = [Deployment(tmp_path / f"replica-{n}", environment, ("--no-worker",)).start() for n in range(2)]
     yield started
@@ -153,7 +154,9 @@ def test_two_processes_admit_what_the_plan_says_together(replicas: list[Deployme
     redis_server.send(signal.SIGKILL)
     assert sorted(statuses(alone, replicas, 60)) == [200] * 20 + [429] * 40, "ten in each process"
     assert all(each.events("rates.alone") for each in replicas)
-    assert "s4_rate_limits_alone 1.0" in httpx.get(f"{replicas[0].url}/metrics").text.replace('{process="api"}', "")
+    assert "s4_rate_limits_alone 1.0" in httpx.get(f"{replicas[0].url}/metrics", timeout=60).text.replace(
+        '{process="api"}', ""
+    )
 
 
 @pytest.mark.processes

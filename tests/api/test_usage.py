@@ -14,7 +14,7 @@ import pytest
 from tests.api.calls import assert_refused, search, upload_ready
 from tests.factories.deployment import Deployment
 
-EVENTUALLY_SECONDS_MAX = 30
+EVENTUALLY_SECONDS_MAX = 60
 NO_TENANT = "ten_" + "a" * 26
 SLO = {"availability": 0.99, "latency_p95_ms": 60_000}
 
@@ -91,8 +91,8 @@ def test_a_series_has_every_hour_day_or_month_and_adds_up(used: httpx.Client) ->
 def test_use_comes_as_csv_to_who_asks_for_it(used: httpx.Client) -> None:
     for asked in ({"headers": {"Accept": "text/csv"}}, {"params": {"format": "csv"}}):
         rows = table(used.get("/usage", **asked))  # type: ignore[arg-type]
-        assert int(rows[-1]["calls_search"]) == 2
-        assert float(rows[-1]["cost_total"]) > 0
+        assert sum(int(row["calls_search"]) for row in rows) == 2
+        assert sum(float(row["cost_total"]) for row in rows) > 0
     assert used.get("/usage", params={"format": "json"}, headers={"Accept": "text/csv"}).json()["totals"]
 
 
@@ -185,7 +185,7 @@ def prometheus_search_buckets(deployment: Deployment) -> dict[float, int]:
     """Answered searches by upper bound, cumulated, as the server exposes them."""
     name = "s4_http_request_duration_seconds_bucket"
     found: dict[float, int] = {}
-    for line in httpx.get(f"{deployment.url}/metrics").text.splitlines():
+    for line in httpx.get(f"{deployment.url}/metrics", timeout=60).text.splitlines():
         if line.startswith(name) and 'route="/api/v1/search"' in line:
             bound = line.partition('le="')[2].partition('"')[0]
             found[float(bound)] = int(float(line.rsplit(" ", 1)[1]))

@@ -22,7 +22,7 @@ from s4.kernel.keys import Collection
 from s4.kernel.permissions import TENANT_SCOPES, AdminRole, Permission
 from s4.kernel.settings import Settings
 from s4.platform.chains import Records
-from s4.platform.database import Database
+from s4.platform.database import Connection, Database
 from s4.platform.jobs import Queue
 from s4.platform.objects import ObjectStore, open_store
 from tests.factories.process import OWNER, MiniProcess
@@ -114,16 +114,24 @@ async def test_only_those_concerned_are_told_and_a_new_tenant_hears_of_what_is_t
 
 
 async def test_the_lead_time_is_a_second_occasion_unless_it_had_begun(
-    catalog: Database, process: MiniProcess, notices: NoticeService, teller: Teller
+    catalog: Database,
+    process: MiniProcess,
+    notices: NoticeService,
+    teller: Teller,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tenant_id = (await process.tenant()).tenant_id
-    window, _ = await notices.schedule(OWNER, plan(HOUR + timedelta(seconds=2), lead=HOUR))
+    window, _ = await notices.schedule(OWNER, plan(1.5 * HOUR, lead=HOUR))
     await notices.schedule(OWNER, plan(HOUR, lead=2 * HOUR, message="soon"))
     await teller.tell()
-    async with asyncio.timeout(30):
-        while (tenant_id, "upcoming") not in await occasions(catalog):
-            await asyncio.sleep(0.1)
-            await teller.tell()
+    assert await occasions(catalog) == {(tenant_id, "scheduled"): 2}
+    now = catalog.now
+
+    async def later(connection: Connection) -> datetime:
+        return await now(connection) + 0.75 * HOUR
+
+    monkeypatch.setattr(catalog, "now", later)
+    await teller.tell()
     await teller.tell()
     assert await occasions(catalog) == {(tenant_id, "scheduled"): 2, (tenant_id, "upcoming"): 1}
     assert [data["window_id"] for _, data in await told(catalog) if data["occasion"] == "upcoming"] == [window.id]

@@ -38,7 +38,7 @@ def holding(needle: str, files: Iterable[Path]) -> list[str]:
 def encrypted_with(server: S3Server, bucket: str, key: str) -> str | None:
     """What the store says of an object."""
     url = obstore.sign(server.client(bucket), "GET", f"s4/{key}", timedelta(minutes=5))
-    answer = httpx.get(url)
+    answer = httpx.get(url, timeout=60)
     answer.raise_for_status()
     return answer.headers.get("x-amz-server-side-encryption")
 
@@ -131,7 +131,7 @@ async def test_settings_that_could_not_be_kept_are_refused(settings: dict[str, A
 
 def storage_class(server: S3Server, bucket: str, key: str) -> str | None:
     """As the store names it; None for its default."""
-    answer = httpx.get(obstore.sign(server.client(bucket), "GET", f"s4/{key}", timedelta(minutes=5)))
+    answer = httpx.get(obstore.sign(server.client(bucket), "GET", f"s4/{key}", timedelta(minutes=5)), timeout=60)
     answer.raise_for_status()
     return answer.headers.get("x-amz-storage-class")
 

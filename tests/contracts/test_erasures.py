@@ -1,6 +1,5 @@
 """A deleted tenant's bytes and rows go, in every class; late writers are found out; the receipt is true and signed."""
 
-import asyncio
 import contextlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,7 @@ from s4.kernel.clock import parse_rfc3339
 from s4.kernel.errors import Unavailable
 from s4.kernel.ids import DocumentId, TenantId, VersionId
 from s4.platform import faults
-from s4.platform.database import metadata
+from s4.platform.database import Connection, metadata
 from s4.platform.jobs import SYSTEM, JobRequest
 from s4.platform.security.signing import Signer, parsed, verifies
 from tests.factories.house import House, Tenant, open_house
@@ -204,13 +203,22 @@ async def test_nothing_is_signed_before_the_last_writer_must_have_ended(tmp_path
         assert (erasure.prove_after - erasure.erased_at).total_seconds() > longest
 
 
-async def test_the_proof_comes_when_it_is_said_to_and_waits_for_no_sweep(tmp_path: Path) -> None:
-    async with open_house(tmp_path, erasure_settle_seconds=0.3) as house:
+async def test_the_proof_comes_when_it_is_said_to_and_waits_for_no_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house(tmp_path, erasure_settle_seconds=3600) as house:
         acme = await furnished(house)
         await delete(house, acme.context.tenant_id)
         await house.work()
-        assert (await house.core.erasures.get(OWNER, acme.context.tenant_id)).state is ErasureState.ERASED
-        await asyncio.sleep(0.35)
+        erasure = await house.core.erasures.get(OWNER, acme.context.tenant_id)
+        assert erasure.state is ErasureState.ERASED
+        assert erasure.prove_after is not None
+        said = erasure.prove_after
+
+        async def then(_: Connection) -> datetime:
+            return said
+
+        monkeypatch.setattr(house.core.database, "now", then)
         await house.work()
         await receipt(house, acme.context.tenant_id)
 

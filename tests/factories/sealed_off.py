@@ -72,7 +72,7 @@ def use(deployment: Deployment) -> list[str]:
         with deployment.admin() as admin:
             assert admin.get("/admin/tenants").status_code == 200
         for path in ("/metrics", "/health/ready", "/openapi.json"):
-            assert httpx.get(f"{deployment.url}{path}").status_code == 200
+            assert httpx.get(f"{deployment.url}{path}", timeout=60).status_code == 200
         return [result["key"] for result in asked.json()["results"]]
 
 

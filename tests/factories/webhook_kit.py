@@ -24,7 +24,7 @@ from s4.platform.outbound.addresses import parse_networks
 from s4.platform.security.sealing import Sealer
 from tests.factories.process import MiniProcess
 
-LIMITS = PumpLimits(places=8, attempt=timedelta(seconds=5), retry=timedelta(seconds=15), patience=timedelta(hours=24))
+LIMITS = PumpLimits(places=8, attempt=timedelta(seconds=60), retry=timedelta(seconds=15), patience=timedelta(hours=24))
 ALLOWANCE = Allowance(http=True, networks=parse_networks("127.0.0.0/8"))
 SECRET = "whsec_0123456789abcdef"
 SECRET_KEY = "a-secret-key-0123456789-abcdefghij"
@@ -103,5 +103,5 @@ def kit_over(catalog: Database, store: ObjectStore) -> Kit:
         secrets.token_bytes,
         retention=timedelta(days=30),
     )
-    timings = OutboundTimings(connect=timedelta(seconds=3), total=LIMITS.attempt)
+    timings = OutboundTimings(connect=LIMITS.attempt, total=LIMITS.attempt)
     return Kit(process, service, Events(process.database, secrets.token_bytes), Outbound(ALLOWANCE, timings))

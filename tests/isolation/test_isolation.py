@@ -146,7 +146,9 @@ def test_the_synthetic_tenants_have_nothing_left_and_the_report_names_what_stays
         with verified.deployment.tenant(tenant.api_key) as caller:
             answer = caller.get("/documents")
             assert answer.status_code in (401, 403) or answer.json()["documents"] == []
-        listed = httpx.get(f"{verified.deployment.api}/admin/tenants/{tenant.id}", headers={"X-Admin-Key": ADMIN_KEY})
+        listed = httpx.get(
+            f"{verified.deployment.api}/admin/tenants/{tenant.id}", headers={"X-Admin-Key": ADMIN_KEY}, timeout=60
+        )
         named = any(tenant.id in left for left in verified.report.left)
         assert named == (listed.status_code == 200)
 

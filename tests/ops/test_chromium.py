@@ -113,7 +113,7 @@ def gateway(deployment: Deployment, tenant: httpx.Client, removed: frozenset[str
     key = tenant.headers["X-Tenant-Key"]
 
     def answer(path: str) -> tuple[int, dict[str, str], bytes]:
-        given = httpx.get(deployment.url + path, headers={"X-Tenant-Key": key})
+        given = httpx.get(deployment.url + path, headers={"X-Tenant-Key": key}, timeout=60)
         headers = {n: v for n, v in given.headers.items() if n not in removed and n not in HOP_BY_HOP}
         return given.status_code, headers, given.content
 

@@ -94,16 +94,16 @@ def test_a_document_becomes_ready_and_nobody_outside_reads_metrics(running: Comp
         found = tenant.post("/search", json={"query": "tides"}).json()["results"]
         assert [each["key"] for each in found] == ["tides.txt"]
     token = {"Authorization": f"Bearer {running.secrets['metrics-token']}"}
-    assert httpx.get(f"{running.url}/metrics", headers=token).status_code == 404
+    assert httpx.get(f"{running.url}/metrics", headers=token, timeout=60).status_code == 404
 
 
 def test_the_exporter_tells_who_has_the_token(running: Composed) -> None:
     exporter = running.begin(workload("s4-exporter", running.secrets).settings(**HERE))
     exporter.await_ready()
     url = f"http://{exporter.address}:{exporter.workload.readiness.port}/metrics"  # type: ignore[union-attr]
-    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, timeout=60).status_code == 401
     token = {"Authorization": f"Bearer {running.secrets['metrics-token']}"}
-    assert "s4_exporter_read_timestamp_seconds" in httpx.get(url, headers=token).text
+    assert "s4_exporter_read_timestamp_seconds" in httpx.get(url, headers=token, timeout=60).text
 
 
 def test_the_store_does_what_s4_needs(running: Composed) -> None:

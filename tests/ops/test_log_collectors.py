@@ -22,7 +22,7 @@ from tests.leash import leashed
 
 pytestmark = pytest.mark.ops
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 NATIVE = "thread 'lance' panicked at \"x\": no"
 
 
@@ -98,7 +98,7 @@ def collector(config: Path, folder: Path, **environment: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def collected(

@@ -118,8 +118,8 @@ def test_the_exporter_tells_every_tenant_to_who_has_the_token(cluster: Cluster) 
     try:
         exporter.await_ready()
         url = f"http://{exporter.address}:{exporter.workload.readiness.port}/metrics"  # type: ignore[union-attr]
-        assert httpx.get(url).status_code == 401
-        told = httpx.get(url, headers={"Authorization": f"Bearer {cluster.secrets['metrics-token']}"}).text
+        assert httpx.get(url, timeout=60).status_code == 401
+        told = httpx.get(url, headers={"Authorization": f"Bearer {cluster.secrets['metrics-token']}"}, timeout=60).text
         assert "s4_tenant_" in told
     finally:
         exporter.leave()

@@ -172,7 +172,7 @@ def load(api: Deployment, watching: Prometheus) -> None:
             tenant.get("/documents/by-key/tides.txt")
             tenant.get("/documents/doc_nobody")
             admin.get("/admin/tenants").raise_for_status()
-            httpx.get(f"{api.api}/documents", headers={"X-Tenant-Key": "s4_" + "a" * 40})
+            httpx.get(f"{api.api}/documents", headers={"X-Tenant-Key": "s4_" + "a" * 40}, timeout=60)
             done = time.time()
             await_that(
                 lambda done=done: float(watching.query("min(timestamp(up))")[0]["value"][1]) > done,
@@ -300,7 +300,7 @@ def test_three_alerts_are_fired_and_told_to_whom_they_concern(watched: Watched) 
             act()
         assert told_to("/page", name), name
 
-    with httpx.Client(base_url=watched.api.api) as stranger:
+    with httpx.Client(base_url=watched.api.api, timeout=60) as stranger:
         guess = {"X-Tenant-Key": "s4_" + "b" * 40}
         meanwhile(lambda: stranger.get("/documents", headers=guess), "S4KeysGuessed")
     with watched.api.new_tenant("Stranded") as tenant:

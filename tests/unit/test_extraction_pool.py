@@ -275,6 +275,6 @@ async def test_children_die_with_their_parent_even_when_they_cannot_see_its_end(
     parent.kill()
     await parent.wait()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while is_running(child):  # noqa: ASYNC110  # the kernel tells nobody but the dead parent
             await asyncio.sleep(0.01)

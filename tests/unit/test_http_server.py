@@ -210,7 +210,7 @@ async def test_a_declared_json_body_that_is_too_large_is_refused_before_it_is_se
 
 async def test_a_caller_who_sends_on_still_reads_the_refusal(port: int) -> None:
     """httpx writes a whole body before it reads, so a reset would hide the answer."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         stranger = await client.post("/form", content=b"x" * (512 * 1024), headers={"X-Tenant-Key": "bad"})
         tenant = await client.post("/json", content=b"x" * (16 * MIB), headers={"X-Tenant-Key": "good"})
 
@@ -231,7 +231,7 @@ async def test_a_connection_survives_a_refusal_with_a_small_body(port: int) -> N
 
 async def test_a_file_arrives_in_small_pieces_and_whole(port: int, events: Events) -> None:
     content = secrets.token_bytes(8 * MIB)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         answer = await client.post(
             "/form",
             files={"file": ('naïve "plan".bin', content)},

@@ -15,7 +15,7 @@ from tests.factories.receiver import receiving
 
 PUBLIC_ONLY = Allowance(http=True)
 WITH_LOOPBACK = Allowance(http=True, networks=parse_networks("127.0.0.0/8, ::1/128"))
-QUICK = OutboundTimings(connect=timedelta(seconds=3), total=timedelta(seconds=5))
+PATIENT = OutboundTimings(connect=timedelta(seconds=60), total=timedelta(seconds=60))
 HURRIED = OutboundTimings(connect=timedelta(seconds=0.5), total=timedelta(seconds=0.5))
 
 INNER = [
@@ -111,14 +111,16 @@ async def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to() -> 
         for addresses in (["127.0.0.1"], ["1.1.1.1", "127.0.0.1"], ["::ffff:127.0.0.1"], []):
             resolve, _ = answering(addresses)
             with pytest.raises(Undelivered, match="address"):
-                await post(Outbound(PUBLIC_ONLY, QUICK, resolve=resolve), f"http://hooks.example.com:{receiver.port}/")
+                await post(
+                    Outbound(PUBLIC_ONLY, PATIENT, resolve=resolve), f"http://hooks.example.com:{receiver.port}/"
+                )
         assert receiver.connections == 0
 
 
 async def test_the_systems_own_resolver_is_checked_too() -> None:
     async with receiving() as receiver:
         with pytest.raises(Undelivered, match="not public"):
-            await post(Outbound(PUBLIC_ONLY, QUICK), f"http://localhost:{receiver.port}/")
+            await post(Outbound(PUBLIC_ONLY, PATIENT), f"http://localhost:{receiver.port}/")
         assert receiver.connections == 0
 
 
@@ -135,7 +137,7 @@ async def test_a_name_that_changes_its_mind_is_asked_once_and_what_was_checked_i
 async def test_host_stays_the_name_though_the_address_is_connected_to() -> None:
     async with receiving() as receiver:
         resolve, _ = answering(["127.0.0.1"])
-        outbound = Outbound(WITH_LOOPBACK, QUICK, resolve=resolve)
+        outbound = Outbound(WITH_LOOPBACK, PATIENT, resolve=resolve)
         assert await post(outbound, f"http://hooks.example.com:{receiver.port}/a") == 200
         assert receiver.got[0].headers["host"] == f"hooks.example.com:{receiver.port}"
 
@@ -143,13 +145,13 @@ async def test_host_stays_the_name_though_the_address_is_connected_to() -> None:
 async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
     async with receiving() as receiver:
         resolve, _ = answering(["::1", "127.0.0.1"])  # nobody listens at the first
-        outbound = Outbound(WITH_LOOPBACK, QUICK, resolve=resolve)
+        outbound = Outbound(WITH_LOOPBACK, PATIENT, resolve=resolve)
         assert await post(outbound, f"http://hooks.example.com:{receiver.port}/a") == 200
 
 
 async def test_a_redirect_to_the_metadata_service_is_not_followed() -> None:
     async with receiving() as inner, receiving(lambda _: (302, f"Location: {inner.url}\r\n")) as outer:
-        assert await post(Outbound(WITH_LOOPBACK, QUICK), outer.url) == 302
+        assert await post(Outbound(WITH_LOOPBACK, PATIENT), outer.url) == 302
         assert (outer.connections, inner.connections) == (1, 0)
 
 
@@ -157,7 +159,7 @@ async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.Monkey
     async with receiving() as proxy, receiving() as receiver:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        assert await post(Outbound(WITH_LOOPBACK, QUICK), receiver.url) == 200
+        assert await post(Outbound(WITH_LOOPBACK, PATIENT), receiver.url) == 200
         assert (proxy.connections, receiver.connections) == (0, 1)
 
 
@@ -190,7 +192,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
     server = await asyncio.start_server(flood, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        assert await post(Outbound(WITH_LOOPBACK, QUICK), f"http://127.0.0.1:{port}/") == 200
+        assert await post(Outbound(WITH_LOOPBACK, PATIENT), f"http://127.0.0.1:{port}/") == 200
 
 
 async def test_a_refused_connection_and_nonsense_are_told_in_a_sentence() -> None:
@@ -203,7 +205,7 @@ async def test_a_refused_connection_and_nonsense_are_told_in_a_sentence() -> Non
     port = server.sockets[0].getsockname()[1]
     async with server:
         with pytest.raises(Undelivered) as broken:
-            await post(Outbound(WITH_LOOPBACK, QUICK), f"http://127.0.0.1:{port}/")
+            await post(Outbound(WITH_LOOPBACK, PATIENT), f"http://127.0.0.1:{port}/")
         assert "banner" not in broken.value.reason
     with pytest.raises(Undelivered, match="refused"):
-        await post(Outbound(WITH_LOOPBACK, QUICK), f"http://127.0.0.1:{port}/")
+        await post(Outbound(WITH_LOOPBACK, PATIENT), f"http://127.0.0.1:{port}/")

@@ -121,7 +121,7 @@ async def test_a_place_that_is_free_in_the_moment_when_somebody_leaves_goes_to_t
 # -- with bounds
 
 
-REFUSED_SECONDS_MAX = 5.0  # at once, on a busy machine
+REFUSED_SECONDS_MAX = 60.0  # at once, on a machine that does nothing else
 
 
 def one(_name: str) -> int:

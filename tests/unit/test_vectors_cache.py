@@ -150,10 +150,11 @@ class Requests(Provider):
         return vectors
 
 
-async def turns() -> None:
-    """Of the loop, while threads of the store do their part."""
-    for _ in range(100):
-        await asyncio.sleep(0.001)
+async def waiting(cache: VectorsCache, tenant_id: TenantId, count: int) -> None:
+    """Until so many of the tenant wait for a call to the embedder: threads of the store do their part first."""
+    async with asyncio.timeout(60):
+        while len(cache._together._waiting.get(tenant_id, ())) < count:  # noqa: ASYNC110 (nobody else asks that)
+            await asyncio.sleep(0.001)
 
 
 async def test_small_documents_of_a_tenant_that_are_ready_at_once_are_embedded_together(store: ObjectStore) -> None:
@@ -163,7 +164,7 @@ async def test_small_documents_of_a_tenant_that_are_ready_at_once_are_embedded_t
     foreign = asyncio.create_task(cache.embed(OTHER, [TEXTS[0]]))
     for _ in range(3):
         await provider.begun.acquire()
-    await turns()
+    await waiting(cache, ACME, 18)
     assert sorted(map(len, provider.calls)) == [1, 1, 1], "two of the tenant are under way, another's is not mixed in"
     provider.let.set()
     for text, rows in zip(TEXTS[:20], await asyncio.gather(*asked), strict=True):
@@ -178,7 +179,7 @@ async def test_a_refused_text_fails_its_document_alone_and_nothing_is_paid_twice
     provider.refused = {TEXTS[7]}
     cache = VectorsCache(store, provider)
     asked = [asyncio.create_task(cache.embed(ACME, [text])) for text in TEXTS[:12]]
-    await turns()
+    await waiting(cache, ACME, 10)
     provider.let.set()
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [text for text, each in zip(TEXTS, found, strict=False) if isinstance(each, BaseException)] == [TEXTS[7]]
