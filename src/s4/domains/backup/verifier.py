@@ -66,7 +66,10 @@ class Verifier:
         manifest = None
         try:
             manifest = await self._place.find(wanted)
-            await self._verify(manifest, found, wanted, newest_made, bytes_max, progress)
+            found.backup_id = manifest.backup_id
+            if wanted == LATEST and (gone := superseded(manifest, newest_made)):
+                found.add(gone)
+            await self._look(manifest, found, bytes_max, progress)
             if not found.ok:
                 await self._place.manifest(manifest.backup_id)
         except DataCorrupt as error:
@@ -78,18 +81,7 @@ class Verifier:
         found.tell()
         return manifest, found
 
-    async def _verify(
-        self,
-        manifest: Manifest,
-        found: Verification,
-        wanted: str,
-        newest_made: str | None,
-        bytes_max: int | None,
-        progress: Progress,
-    ) -> None:
-        found.backup_id = manifest.backup_id
-        if wanted == LATEST and (gone := superseded(manifest, newest_made)):
-            found.add(gone)
+    async def _look(self, manifest: Manifest, found: Verification, bytes_max: int | None, progress: Progress) -> None:
         for said in manifest.lacked:
             found.add(said)
         by_data: dict[str, list[Entry]] = defaultdict(list)

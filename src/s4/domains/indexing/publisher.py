@@ -46,6 +46,7 @@ from s4.platform.faults import failpoint
 from s4.platform.jobs import ClaimedJob, Lease, LeaseLost, Leases, Queue
 from s4.platform.objects import ObjectMissing, ObjectStore
 from s4.platform.telemetry import metrics
+from s4.platform.turns import Turns
 
 log = structlog.get_logger()
 
@@ -95,28 +96,6 @@ class _OpenTable:
     is_whole: bool
 
 
-class _Turn:
-    """Of the tasks of one process at a tenant's table, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._waiting = 0
-
-    @property
-    def is_awaited(self) -> bool:
-        return self._waiting > 0
-
-    async def __aenter__(self) -> None:
-        self._waiting += 1
-        try:
-            await self._lock.acquire()
-        finally:
-            self._waiting -= 1
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 class Publisher:
     """One per process and generation."""
 
@@ -144,7 +123,7 @@ class Publisher:
         self.elsewhere = Elsewhere(database, queue, generation.id)
         self._waiting: dict[TenantId, list[Change]] = {}
         self._writers: dict[TenantId, asyncio.Task[None]] = {}
-        self._turns: WeakValueDictionary[TenantId, _Turn] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[TenantId, Turns] = WeakValueDictionary()
 
     async def publish(self, change: Change) -> None:
         """Returns when the change is in the index and in the catalog and its job is finished.
@@ -175,7 +154,7 @@ class Publisher:
         A lease tells processes apart, not the tasks of one: those take turns first, so that compaction gets its turn at
         a table that is written without end.
         """
-        async with self._turn(tenant_id):
+        async with self._turns_at(tenant_id).place():
             lease = await self._acquire(tenant_id, generation or self._generation.id)
             try:
                 yield lease
@@ -187,8 +166,8 @@ class Publisher:
             finally:
                 await self._leases.release(lease)
 
-    def _turn(self, tenant_id: TenantId) -> _Turn:
-        return self._turns.setdefault(tenant_id, _Turn())
+    def _turns_at(self, tenant_id: TenantId) -> Turns:
+        return self._turns.setdefault(tenant_id, Turns(1))
 
     async def _was_overslept(self, lease: Lease, error: Exception) -> bool:
         """Whether the lease has passed on when `error` came: to whoever writes on, what we wrote is superseded, and its
@@ -236,10 +215,10 @@ class Publisher:
         """Under one lease, with the table open: this batch, and what gathers meanwhile, but not for ever, nor once
         another task of this process waits for the table."""
         give_way_at = time.monotonic() + _SESSION_SECONDS_MAX
-        turn = self._turn(tenant_id)
+        turns = self._turns_at(tenant_id)
         async with self._opened(tenant_id) as table:
             await self._commit_or_part(table, batch)
-            while time.monotonic() < give_way_at and not turn.is_awaited and (following := self._next_batch(tenant_id)):
+            while time.monotonic() < give_way_at and not turns.waiting and (following := self._next_batch(tenant_id)):
                 try:
                     await self._commit_or_part(table, following)
                 except Exception as error:

@@ -43,7 +43,6 @@ class Pursuit:
         counts has to score enough."""
         self._wanted = wanted
         self._bar = bar
-        self._passing: list[set[str]] = []
         self._few = candidates
         self._can_narrow = is_filtered and narrowed is None
         self._asked = False
@@ -69,8 +68,7 @@ class Pursuit:
             return True
         self._is_one_sided = self._can_narrow and self.candidates < _CANDIDATES_MAX and not self._sees_both(hits, true)
         found = {hit.document_id for each in self.rounds for hit in each}
-        is_low = self._is_low(hits, true)
-        return len(found) > self._wanted and not self._is_one_sided and not is_low
+        return len(found) > self._wanted and not self._is_one_sided and not self._is_low(hits)
 
     def widen(self) -> int | None:
         """Prepares the next round. With an answer it is narrowed to the documents that pass, if they are so many at
@@ -91,13 +89,12 @@ class Pursuit:
         if names is not None:
             self.among, self.candidates, self._can_narrow = names, self._few, False
 
-    def _is_low(self, hits: Sequence[Hit], true: Sequence[Hit]) -> bool:
+    def _is_low(self, hits: Sequence[Hit]) -> bool:
         """Whether too little of what was found scores enough, and what is farther may."""
         if self._bar is None or self.candidates >= _CANDIDATES_MAX:
             return False
-        self._passing = [*self._passing[: len(self.rounds) - 1], self._bar.passing(true)]
-        passing = set().union(*self._passing)
-        return len(passing) <= self._wanted and self._bar.is_in_reach(hits, true, self.candidates)
+        passing = {document_id for each in self.rounds for document_id in self._bar.passing(each)}
+        return len(passing) <= self._wanted and self._bar.is_in_reach(hits, self.rounds[-1], self.candidates)
 
     def _sees_both(self, hits: Sequence[Hit], true: Sequence[Hit]) -> bool:
         """Whether enough passing chunks of each kind are among those seen, or no more are to be had. A match that is
